@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Package description for colcon (ament_python) and pip alike."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'hcat_ros'
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / NAME / '__init__.py').read_text())[1]
+
+
+def data_files():
+    """Return what goes to share/hcat_ros: launch files, configuration, models."""
+    share = Path('share') / NAME
+    folders = {
+        Path('share/ament_index/resource_index/packages'): [Path('resource') / NAME],
+        share: [Path('package.xml')],
+    }
+    for top in ('launch', 'config', 'models'):
+        for path in sorted(Path(top).rglob('*')):
+            if path.is_file() and '__pycache__' not in path.parts:
+                folders.setdefault(share / path.parent, []).append(path)
+    return [(str(folder), [str(path) for path in paths]) for folder, paths in folders.items()]
+
+
+RUNTIMES = {
+    'onnxruntime': ['onnxruntime>=1.16'],
+}
+EXPORT = ['torch>=2.6', 'safetensors>=0.4', 'onnx>=1.15', 'onnxslim>=0.1.50', 'onnxruntime>=1.16']
+
+setup(
+    name=NAME,
+    version=VERSION,
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    data_files=data_files(),
+    python_requires='>=3.10',
+    # ROS packages (rclpy, sensor_msgs, ...) come from ROS: package.xml lists them.
+    install_requires=['setuptools', 'numpy>=1.21', 'PyYAML', 'tqdm'],
+    extras_require={
+        # OpenCV's Python module is one of several wheels, or Ubuntu's python3-opencv: an
+        # extra, so that pip does not install a second one over it on a robot.
+        'opencv': ['opencv-python-headless>=4.5'],
+        **RUNTIMES,
+        'export': EXPORT,
+        'test': ['pytest', 'hypothesis'],
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
+    },
+    zip_safe=False,
+    author='The hcat_ros authors',
+    maintainer='The hcat_ros authors',
+    maintainer_email='hcat_ros@users.noreply.github.com',
+    description='HCAT, a fast transformer single-object tracker, as a ROS 2 lifecycle node',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    keywords=['ROS', 'tracking', 'transformer', 'ONNX', 'TensorRT'],
+    entry_points={
+        'console_scripts': [
+            'hcat = hcat_ros.commands.main:main',
+            'tracker_node = hcat_ros.nodes.tracker_node:main',
+            'video_source = hcat_ros.nodes.video_source:main',
+        ],
+    },
+)
