@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multi-head cross-attention and the blocks made of it: FS (eq. 2) and CFA (eq. 3).
+
+Shapes: B batch, n and m numbers of vectors, C channels, h heads, d = C / h.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MultiHeadCrossAttention(nn.Module):
+    """MHCA of eq. 1: softmax(Q K^T / sqrt(d)) V on h heads, then a linear map.
+
+    The input projections are separate methods, so that whoever holds a constant query or
+    memory (the template, during tracking) projects it once.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        # Sizes as plain numbers, not read off tensors, so that exported graphs are static.
+        self.channels, self.heads, self.head_channels = channels, heads, channels // heads
+        self.dropout = dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+
+    def _project(self, x: Tensor, which: int) -> Tensor:
+        """(B, n, C) -> (B, h, n, d) through the query (0), key (1) or value (2) weights."""
+        rows = slice(which * self.channels, (which + 1) * self.channels)
+        y = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return y.unflatten(-1, (self.heads, self.head_channels)).transpose(1, 2)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Project queries, (B, n, C) -> (B, h, n, d), the scale 1 / sqrt(d) included."""
+        return self._project(x, 0) * (1.0 / math.sqrt(self.head_channels))
+
+    def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Project keys and values, each (B, m, C), to (B, h, d, m) and (B, h, m, d)."""
+        return self._project(key, 1).transpose(-2, -1), self._project(value, 2)
+
+    def forward(self, query: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        """Attend with projected queries to a projected memory: (B, n, C)."""
+        key, value = memory
+        weights = (query @ key).softmax(dim=-1)
+        weights = F.dropout(weights, self.dropout, self.training)
+        merged: Tensor = self.out_proj((weights @ value).transpose(1, 2).flatten(2))
+        return merged
+
+
+class CrossFeatureAugment(nn.Module):
+    """CFA, eq. 3, with the LayerNorms of the released checkpoints.
+
+    `Y = LayerNorm(Q + MHCA(Q + Pq, M + Pm, M))`, `CFA = LayerNorm(Y + FFN(Y))`
+    """
+
+    def __init__(self, channels: int, heads: int, ffn_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiHeadCrossAttention(channels, heads, dropout)
+        self.linear1 = nn.Linear(channels, ffn_channels)
+        self.linear2 = nn.Linear(ffn_channels, channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def query(self, x: Tensor, position: Tensor) -> Tensor:
+        """Project the query vectors x (B, n, C) with their positions."""
+        return self.attention.query(x + position)
+
+    def memory(self, m: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Project the memory vectors m (B, m, C): positions count in keys, not in values."""
+        return self.attention.memory(m + position, m)
+
+    def forward(self, x: Tensor, query: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        """Augment x (B, n, C), whose projected queries are `query`, from `memory`."""
+        y = self.norm1(x + self.dropout(self.attention(query, memory)))
+        ffn = self.linear2(self.dropout(F.relu(self.linear1(y))))
+        augmented: Tensor = self.norm2(y + self.dropout(ffn))
+        return augmented
+
+
+class FeatureSparsification(nn.Module):
+    """FS: S learned vectors E gather the template's features into S vectors.
+
+    The paper's eq. 2 is `Fzs = E + A` with `A = MHCA(E, Fz + Pz, Fz)`; the released
+    checkpoints compute `LayerNorm(A + dropout(A))`, which is what stands here.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiHeadCrossAttention(channels, heads, dropout)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, embedding: Tensor, fz: Tensor, position: Tensor) -> Tensor:
+        """Return the sparse template (B, S, C) of fz (B, m, C); `embedding` is E (1, S, C)."""
+        query = self.attention.query(embedding)
+        a = self.attention(query, self.attention.memory(fz + position, fz))
+        sparse: Tensor = self.norm(a + self.dropout(a))
+        return sparse

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads and writes weights. No file can run code: tensors are read, nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hcat_ros.network.config import HCATConfig
+from hcat_ros.network.hcat import HCAT
+
+# Classes of the authors' training framework that their files carry beside the weights. Inert
+# stand-ins under these names let the restricted unpickler pass over them.
+_FOREIGN_CLASSES = (
+    'ltr.admin.model_constructor.NetConstructor',
+    'ltr.admin.settings.Settings',
+    'ltr.admin.local.EnvironmentSettings',
+    'ltr.admin.stats.AverageMeter',
+    'ltr.admin.stats.StatValue',
+)
+# The authors' files also carry the ResNet stages that the network leaves out.
+_UNUSED_TENSORS = re.compile(r'backbone\.0\.body\.(layer4|fc)\.')
+_METADATA_KEY = 'hcat_config'
+
+
+class CheckpointError(ValueError):
+    """A weights file that cannot be used; the message names the file, the tensor or global."""
+
+
+def load_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> HCAT:
+    """Return the network in evaluation mode, with the weights of the file at `path`.
+
+    Takes safetensors (ours), the authors' checkpoints in torch's zip and older formats, and
+    bare state dicts. The configuration comes from the names and shapes of the tensors; what
+    none shows (heads, hierarchical, attention, box_anchor, sizes) from the file's metadata, or
+    it keeps its default, unless given in `overrides`, fields of `HCATConfig`.
+
+    Raises FileNotFoundError, CheckpointError.
+    """
+    path = Path(path)
+    state, fields = _read(path)
+    shown = _infer_config(state, path)
+    known = {field.name for field in dataclasses.fields(HCATConfig)}
+    for name in [*fields, *overrides]:
+        if name not in known:
+            raise CheckpointError(f"{path}: unknown configuration field '{name}'")
+    try:
+        config = HCATConfig(**{**shown, **fields, **overrides})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: {error}') from error
+    for name, value in shown.items():
+        if getattr(config, name) != value:
+            raise CheckpointError(
+                f'{path}: {name} {getattr(config, name)!r} does not fit its tensors, which show '
+                f'{value!r}'
+            )
+    model = HCAT(config)
+    _check_tensors(model.state_dict(), state, path)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def save_checkpoint(model: HCAT, path: str | os.PathLike[str]) -> None:
+    """Write the weights as safetensors, with the configuration in the metadata, atomically."""
+    path = Path(path)
+    metadata = {_METADATA_KEY: json.dumps(dataclasses.asdict(model.config))}
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    partial = path.with_name(path.name + '.partial')
+    safetensors.torch.save_file(state, partial, metadata)
+    os.replace(partial, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the file's tensors and the configuration fields in its metadata, if any."""
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path)
+    stand_ins: list[Any] = [
+        (type(name.rsplit('.', 1)[1], (), {}), name) for name in _FOREIGN_CLASSES
+    ]
+    try:
+        with torch.serialization.safe_globals(stand_ins):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f'{path}: {_reason(error)}') from error
+    if isinstance(content, dict) and isinstance(content.get('net'), dict):
+        content = content['net']
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(f'{path}: holds a {type(content).__name__}, not named tensors')
+    state = {}
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f'{path}: entry {name!r} is a {type(value).__name__}, not a tensor; expected a '
+                "state dict or a dict with one under 'net'"
+            )
+        if not _UNUSED_TENSORS.match(name):
+            state[name] = value
+    return state, {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        fields = json.loads(metadata.get(_METADATA_KEY, '{}'))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f'{path}: not a readable safetensors file: {error}') from error
+    if not isinstance(fields, dict):
+        raise CheckpointError(f'{path}: metadata {_METADATA_KEY} is not an object: {fields!r}')
+    return state, fields
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line why torch did not read a file; name the global it refused."""
+    text = str(error)
+    refused = re.search(r'GLOBAL (\S+)', text)
+    if refused:
+        return (
+            f"refused: the file asks for the Python global '{refused[1]}', which could run code; "
+            'save its state dict alone and load that'
+        )
+    # torch wraps its reason in advice to load the file with its code allowed.
+    lines = text.split('WeightsUnpickler error:')[-1].strip().splitlines()
+    first = lines[0] if lines else type(error).__name__
+    return f'truncated, damaged or not a PyTorch file ({type(error).__name__}: {first})'
+
+
+def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
+    """Return the fields of `HCATConfig` that tensor names and shapes show."""
+
+    def shape(name: str, axes: int) -> torch.Size:
+        if name not in state:
+            raise CheckpointError(f"{path}: tensor '{name}' is missing; is this an HCAT network?")
+        if state[name].dim() != axes:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' has shape {tuple(state[name].shape)}, expected {axes} axes"
+            )
+        return state[name].shape
+
+    encoder = 'featurefusion_network.encoder'
+    layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d+)\.', k))}
+    resnet = not any(name.startswith('backbone.stem.') for name in state)
+    channels, channels_in = shape('input_proj.weight', 4)[:2]
+    fields: dict[str, Any] = {
+        'backbone': 'resnet18' if resnet else 'efficientnet_lite0',
+        'stride': 8 if channels_in == (128 if resnet else 40) else 16,
+        'channels': channels,
+        'ffn_channels': shape('featurefusion_network.decoder.layers.0.linear1.weight', 2)[0],
+        'layers': next(n for n in itertools.count(1) if n not in layers),
+        'sparsification': f'{encoder}.query_layer.norm.weight' in state,
+        'correlation': 'correlation.weight' in state,
+    }
+    if fields['sparsification']:
+        fields['sparse_vectors'] = shape('query_embed.weight', 2)[0]
+    return fields
+
+
+def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError naming each missing, extra and misshapen tensor (a few of each)."""
+
+    def listed(names: list[str]) -> str:
+        more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+        return ', '.join(names[:4]) + more
+
+    problems = []
+    # A count of training batches, of no use here, that older PyTorch did not write.
+    optional = {name for name in expected if name.endswith('.num_batches_tracked')}
+    for name in optional - state.keys():
+        state[name] = expected[name]
+    if missing := sorted(expected.keys() - state.keys()):
+        problems.append(f'missing tensors: {listed(missing)}')
+    if extra := sorted(state.keys() - expected.keys()):
+        problems.append(f'unexpected tensors: {listed(extra)}')
+    wrong = [
+        f'{name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}'
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if wrong:
+        problems.append(f'wrong shapes: {listed(wrong)}')
+    if problems:
+        raise CheckpointError(f'{path}: ' + '; '.join(problems))

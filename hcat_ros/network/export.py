@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export of a network to a model folder: two ONNX graphs and the card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxslim
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hcat_ros.models import CARD_FILE, SEARCH_FILE, TEMPLATE_FILE, ModelCard
+from hcat_ros.network.hcat import HCAT
+
+OPSET = 16
+TOLERANCE = 1e-4
+"""Largest difference allowed between ONNX Runtime and PyTorch, in scores and boxes."""
+
+
+class ExportError(RuntimeError):
+    """An exported graph that does not compute what the network computes."""
+
+
+class TemplateGraph(nn.Module):
+    """uint8 RGB crop (1, 128, 128, 3) -> the template's features."""
+
+    def __init__(self, model: HCAT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, crop: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.template(self.model.normalise(crop)).values())
+
+
+class SearchGraph(nn.Module):
+    """uint8 RGB crop (1, 256, 256, 3) and features -> scores (1, 16, 16), boxes (1, 256, 4)."""
+
+    def __init__(self, model: HCAT, feature_names: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.feature_names = feature_names
+
+    def forward(self, crop: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
+        named = dict(zip(self.feature_names, features))
+        prediction = self.model.search(self.model.normalise(crop), named)
+        grid = self.model.config.search_grid
+        scores = prediction.logits.softmax(dim=2)[:, :, 0].reshape(-1, grid, grid)
+        return scores, prediction.boxes
+
+
+def export_model(
+    model: HCAT,
+    folder: Path,
+    name: str | None = None,
+    card: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, float]:
+    """Write `template.onnx`, `search.onnx` and `model.yaml` to `folder`.
+
+    card: further fields of `ModelCard`. The graphs (opset 16, static shapes, batch 1, uint8
+    NHWC inputs, normalisation and softmax inside) are compared with the network in PyTorch
+    before anything at `folder` is touched. Returns the largest differences of 'scores' and
+    'boxes'. Raises ExportError when one is above `TOLERANCE`.
+    """
+    model = model.eval()
+    config = model.config
+    crops = _crops(config.template_size, config.search_size)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.export-') as temporary:
+        made = Path(temporary)
+        with torch.inference_mode():
+            template_graph = TemplateGraph(model).eval()
+            names = list(model.template(model.normalise(crops[0])))
+            progress(f'writing {TEMPLATE_FILE}')
+            _export(template_graph, (crops[0],), ['crop'], names, made / TEMPLATE_FILE)
+            search_graph = SearchGraph(model, names).eval()
+            features = template_graph(crops[0])
+            progress(f'writing {SEARCH_FILE}')
+            outputs = ['scores', 'boxes']
+            inputs = (crops[1], *features)
+            _export(search_graph, inputs, ['crop', *names], outputs, made / SEARCH_FILE)
+            progress('comparing ONNX Runtime with PyTorch')
+            expected = [value.numpy() for value in search_graph(*inputs)]
+        differences = _compare(made, crops, dict(zip(outputs, expected)))
+        files = (TEMPLATE_FILE, SEARCH_FILE)
+        written = ModelCard(
+            name=name or folder.name,
+            template_size=config.template_size,
+            search_size=config.search_size,
+            grid=config.search_grid,
+            sha256={f: hashlib.sha256((made / f).read_bytes()).hexdigest() for f in files},
+            network=dataclasses.asdict(config),
+            **(card or {}),
+        )
+        text = yaml.safe_dump(dataclasses.asdict(written), sort_keys=False, allow_unicode=True)
+        (made / CARD_FILE).write_text(text, encoding='utf-8')
+        folder.mkdir(exist_ok=True)
+        # The card last: until it fits the graphs, their hashes refuse the model.
+        for file in (*files, CARD_FILE):
+            shutil.move(made / file, folder / file)
+    return differences
+
+
+def _export(
+    graph: nn.Module, args: tuple[Tensor, ...], inputs: list[str], outputs: list[str], path: Path
+) -> None:
+    torch.onnx.export(
+        graph,
+        args,
+        str(path),
+        opset_version=OPSET,
+        input_names=inputs,
+        output_names=outputs,
+        dynamo=False,  # the newer exporter writes opset 18 and above, TensorRT 8.5 reads 17
+    )
+    # The tracing exporter leaves the arithmetic of shapes and paddings in the graph.
+    onnx.save(onnxslim.slim(str(path)), str(path))
+
+
+def _crops(template_size: int, search_size: int) -> tuple[Tensor, Tensor]:
+    """Return a template and a search crop of coarse noise, which excites the network as images."""
+    rng = np.random.default_rng(0)
+
+    def crop(size: int) -> Tensor:
+        image = rng.uniform(0, 255, (size // 16, size // 16, 3)).repeat(16, 0).repeat(16, 1)
+        image += rng.normal(0, 20, image.shape)
+        return torch.from_numpy(image.clip(0, 255).astype(np.uint8)[None])
+
+    return crop(template_size), crop(search_size)
+
+
+def _compare(
+    folder: Path, crops: tuple[Tensor, Tensor], expected: dict[str, NDArray[np.float32]]
+) -> dict[str, float]:
+    providers = ['CPUExecutionProvider']
+    template = onnxruntime.InferenceSession(str(folder / TEMPLATE_FILE), providers=providers)
+    search = onnxruntime.InferenceSession(str(folder / SEARCH_FILE), providers=providers)
+    names = [output.name for output in template.get_outputs()]
+    features = dict(zip(names, template.run(None, {'crop': crops[0].numpy()})))
+    found = search.run(list(expected), {'crop': crops[1].numpy(), **features})
+    differences = {
+        name: float(np.abs(value - reference).max())
+        for (name, reference), value in zip(expected.items(), found)
+    }
+    for name, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f'the exported graph differs from the network by {difference:.2g} in {name}, '
+                f'more than {TOLERANCE:g}'
+            )
+    return differences

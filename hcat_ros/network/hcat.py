@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HCAT, the hierarchical cross-attention transformer tracker (Chen et al., 2022).
+
+Notation of the paper: Z template and X search region, Fz, Fx their features, Pz, Px position
+codes, E learned vectors, S = 16 and N = 2. Shapes: B batch, C channels, and by default 64
+template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcat_ros.network.attention import CrossFeatureAugment, FeatureSparsification
+from hcat_ros.network.backbones import build_backbone, normalise
+from hcat_ros.network.config import HCATConfig
+from hcat_ros.network.position import anchor_logits, sine_position
+from hcat_ros.network.tensor_names import add_reference_names
+
+TemplateFeatures = dict[str, Tensor]
+"""All that depends on the template alone, by name; see `HCAT.template`."""
+
+
+class Prediction(NamedTuple):
+    """What the heads say of each search vector: logits (B, n, 2), target first; boxes (B, n, 4)."""
+
+    logits: Tensor
+    boxes: Tensor
+
+
+class HCALayer(nn.Module):
+    """A layer of the feature fusion network: one CFA for each branch (eq. 4)."""
+
+    def __init__(self, config: HCATConfig) -> None:
+        super().__init__()
+        size = (config.channels, config.heads, config.ffn_channels, config.dropout)
+        self.search = CrossFeatureAugment(*size)
+        self.template = CrossFeatureAugment(*size)
+
+
+class MLP(nn.Module):
+    """Three-layer perceptron of the heads, ReLU between."""
+
+    def __init__(self, channels: int, channels_out: int) -> None:
+        super().__init__()
+        widths = (channels, channels, channels, channels_out)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, last = self.layers
+        y: Tensor = last(F.relu(second(F.relu(first(x)))))
+        return y
+
+
+class HCAT(nn.Module):
+    """The network. `forward` is `search(x, template(z))`; a tracker calls the halves itself.
+
+    `state_dict` and `load_state_dict` speak the tensor names of the released checkpoints.
+    """
+
+    def __init__(self, config: HCATConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or HCATConfig()
+        c = config.channels
+        self.backbone = build_backbone(config)
+        self.projection = nn.Conv2d(self.backbone.channels, c, 1)
+        if config.correlation:
+            self.correlation = nn.Linear(config.template_grid**2, c)
+        if config.sparsification:
+            self.embedding = nn.Parameter(torch.empty(config.sparse_vectors, c))
+            self.sparsification = FeatureSparsification(c, config.heads, config.dropout)
+        self.layers = nn.ModuleList(HCALayer(config) for _ in range(config.layers))  # type: ignore[assignment]
+        self.decoder = CrossFeatureAugment(c, config.heads, config.ffn_channels, config.dropout)
+        self.decoder_norm = nn.LayerNorm(c)
+        self.score_head = MLP(c, 2)
+        self.box_head = MLP(c, 4)
+        for name, grid in (('pz', config.template_grid), ('px', config.search_grid)):
+            self.register_buffer(name, sine_position(grid, grid, c), persistent=False)
+        self.register_buffer('anchor', anchor_logits(config.search_grid), persistent=False)
+        self._initialise()
+        add_reference_names(self)
+
+    # For the type checker.
+    layers: Sequence[HCALayer]
+    pz: Tensor
+    px: Tensor
+    anchor: Tensor
+
+    def _initialise(self) -> None:
+        """Xavier outside of the backbone, as the paper trains it."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and not name.startswith('backbone.'):
+                nn.init.xavier_uniform_(parameter)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Return uint8 RGB crops (B, H, W, 3) as the normalised float (B, 3, H, W) input."""
+        return normalise(image, self.backbone)
+
+    def forward(self, search: Tensor, template: Tensor) -> Prediction:
+        """Find the template in the search region.
+
+        search: (B, 3, 256, 256), template: (B, 3, 128, 128), both RGB and normalised
+        (`normalise`). Returns logits (B, 256, 2) and boxes (B, 256, 4), (cx, cy, w, h) in 0..1
+        of the search region.
+        """
+        return self.search(search, self.template(template))
+
+    def _project(self, image: Tensor) -> Tensor:
+        """Backbone and projection: (B, 3, H, W) -> (B, H W / stride^2, C)."""
+        features: Tensor = self.projection(self.backbone(image))
+        return features.flatten(2).transpose(1, 2)
+
+    def template(self, z: Tensor) -> TemplateFeatures:
+        """Return everything that depends on the template alone, for `search`.
+
+        z: (B, 3, 128, 128). The result holds the first search CFA's `key` (B, h, d, S) and
+        `value` (B, h, S, d); with cross-attention layers the `vectors` Fzs (B, S, C) and the
+        first template CFA's `query` (B, h, S, d); with the correlation input the matrix
+        `correlation` (B, C, C).
+        """
+        fz = self._project(z)
+        features: TemplateFeatures = {}
+        if self.config.correlation:
+            # x -> Linear(8 cos(x, z_j)) is linear in x / |x|: one C x C matrix a template.
+            similar = 8 * self.correlation.weight @ F.normalize(fz, dim=-1)
+            features['correlation'] = similar.transpose(1, 2)
+        fzs, pzs = fz, self._template_position()
+        if self.config.sparsification:
+            fzs = self.sparsification(self.embedding[None], fz, self.pz)
+        if self.config.attention == 'self':
+            for layer in self.layers:
+                branch = layer.template
+                fzs = branch(fzs, branch.query(fzs, pzs), branch.memory(fzs, pzs))
+            features['key'], features['value'] = self.decoder.memory(fzs, pzs)
+            return features
+        first = self.layers[0]
+        features['vectors'] = fzs
+        features['query'] = first.template.query(fzs, pzs)
+        features['key'], features['value'] = first.search.memory(fzs, pzs)
+        return features
+
+    def _template_position(self) -> Tensor:
+        """Positions of the template vectors: E itself after FS, the sine code without it."""
+        return self.embedding[None] if self.config.sparsification else self.pz
+
+    def search(self, x: Tensor, features: TemplateFeatures) -> Prediction:
+        """Find the template whose `template` features these are in x (B, 3, 256, 256)."""
+        fx = self._project(x)
+        if self.config.correlation:
+            unit = F.normalize(fx, dim=-1)
+            fx = fx + unit @ features['correlation'] + self.correlation.bias
+        fuse = self._fuse_self if self.config.attention == 'self' else self._fuse_cross
+        fx, memory = fuse(fx, features)
+        # The decoder: one more CFA, then the heads.
+        f = self.decoder_norm(self.decoder(fx, self.decoder.query(fx, self.px), memory))
+        boxes = self.box_head(f)
+        if self.config.box_anchor:
+            boxes = boxes + self.anchor
+        return Prediction(self.score_head(f), boxes.sigmoid())
+
+    def _fuse_cross(
+        self, fx: Tensor, features: TemplateFeatures
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Cross-attention layers: Fx and the decoder's memory of Fzs.
+
+        Hierarchical (eq. 4): Fx' = CFA(Fx, Fzs), then Fzs' = CFA(Fzs, Fx'). Juxtaposed: the
+        template branch sees the Fx from before the update.
+        """
+        px, pzs, fzs = self.px, self._template_position(), features['vectors']
+        query, memory = features['query'], (features['key'], features['value'])
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                query = layer.template.query(fzs, pzs)
+                memory = layer.search.memory(fzs, pzs)
+            updated = layer.search(fx, layer.search.query(fx, px), memory)
+            seen = updated if self.config.hierarchical else fx
+            fzs = layer.template(fzs, query, layer.template.memory(seen, px))
+            fx = updated
+        return fx, self.decoder.memory(fzs, pzs)
+
+    def _fuse_self(
+        self, fx: Tensor, features: TemplateFeatures
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Self-attention layers: the branches meet in the decoder alone."""
+        for layer in self.layers:
+            branch = layer.search
+            fx = branch(fx, branch.query(fx, self.px), branch.memory(fx, self.px))
+        return fx, (features['key'], features['value'])
