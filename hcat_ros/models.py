@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a model by name or path and reads its card.
+
+A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import site
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT_MODEL = 'hcat_lite0'
+CARD_FILE = 'model.yaml'
+TEMPLATE_FILE = 'template.onnx'
+SEARCH_FILE = 'search.onnx'
+
+
+class ModelError(ValueError):
+    """A model that is missing, incomplete or changed; the message names the file."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `model.yaml` says of a model."""
+
+    name: str
+    template_size: int
+    search_size: int
+    grid: int
+    sha256: dict[str, str]
+    """File name to the hash of its content."""
+    window_penalty: float = 0.42
+    size_smoothing: float = 1.0
+    lost_threshold: float = 0.0
+    description: str = ''
+    licence: str = ''
+    network: dict[str, Any] = field(default_factory=dict)
+    """The fields of `HCATConfig`."""
+    training: str = ''
+    """What the model was trained on."""
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ('template_size', 'search_size', 'grid'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} {value!r}: expected a whole number of 1 or more')
+        for name in ('window_penalty', 'size_smoothing', 'lost_threshold'):
+            if not isinstance(getattr(self, name), (int, float)):
+                raise ValueError(f'{name} {getattr(self, name)!r}: expected a number')
+        for name in ('sha256', 'network', 'scores'):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f'{name} {getattr(self, name)!r}: expected a mapping')
+
+    @property
+    def tracking(self) -> dict[str, float]:
+        """The tracker settings that suit this model, as fields of `TrackerConfig`."""
+        return {
+            'window_penalty': self.window_penalty,
+            'size_smoothing': self.size_smoothing,
+            'lost_threshold': self.lost_threshold,
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder whose card has been read."""
+
+    folder: Path
+    card: ModelCard
+
+    def file(self, name: str) -> Path:
+        """Return the path of the model's file `name`, verified against the card's hash.
+
+        Raises ModelError for a file that is missing or not the one the card was written for.
+        """
+        path = self.folder / name
+        expected = self.card.sha256.get(name)
+        if expected is None:
+            raise ModelError(f'{self.folder / CARD_FILE} lists no sha256 for {name}')
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelError(f'cannot read {path}: {error.strerror}') from error
+        if found != expected:
+            raise ModelError(
+                f'{path} is damaged or was exchanged: its sha256 is {found}, the card says '
+                f'{expected}; install the model again or run hcat export'
+            )
+        return path
+
+
+def model_folders() -> list[Path]:
+    """Return the folders that hold models by name, the first has precedence."""
+    share = Path('share/hcat_ros/models')
+    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    candidates = [
+        Path(__file__).resolve().parents[1] / 'models',  # a source checkout
+        *(Path(prefix) / share for prefix in prefixes if prefix),
+        Path(sysconfig.get_path('data')) / share,
+        Path(site.getuserbase()) / share,
+    ]
+    return [path for path in candidates if path.is_dir()]
+
+
+def available_models() -> dict[str, Path]:
+    """Return the installed models, name to folder."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for card in sorted(folder.glob(f'*/{CARD_FILE}')):
+            found.setdefault(card.parent.name, card.parent)
+    return found
+
+
+def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
+    """Return the model with this name, or in this folder.
+
+    Raises ModelError if there is none, naming those that exist, or if its card is unusable.
+    """
+    text = os.fspath(name_or_path)
+    folder = Path(text).expanduser()
+    if not (folder / CARD_FILE).is_file():
+        models = available_models()
+        if text not in models:
+            if folder.is_dir():
+                raise ModelError(f'{folder} has no {CARD_FILE}; make a model with hcat export')
+            raise ModelError(
+                f"no model '{text}': expected a folder with {CARD_FILE} or one of "
+                f'{", ".join(models) or "(none installed)"}'
+            )
+        folder = models[text]
+    return Model(folder, _read_card(folder / CARD_FILE))
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f'cannot read {path}: {error}') from error
+    try:
+        return ModelCard(**content)
+    except (TypeError, ValueError) as error:
+        reason = str(error).replace('ModelCard.__init__() ', '')
+        raise ModelError(f'{path}: {reason}') from error
