@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export a checkpoint to a model folder (ONNX graphs and card) that every engine loads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('checkpoint', type=Path, help="the authors' .pth or our .safetensors")
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='model folder')
+    parser.add_argument('--name', help='name in the card; the folder name unless given')
+    parser.add_argument(
+        '--window-penalty', type=float, default=0.42, help='default of the model, 0 to 1'
+    )
+    parser.add_argument(
+        '--size-smoothing', type=float, default=1.0, help='default of the model, above 0 to 1'
+    )
+    parser.add_argument('--description', default='', help='a sentence for the card')
+    parser.add_argument('--licence', default='', help='licence of the weights, for the card')
+    parser.add_argument('--training', default='', help='what it was trained on, for the card')
+    architecture = parser.add_argument_group(
+        'architecture that no tensor shows (needed only where the file does not state it)'
+    )
+    architecture.add_argument('--heads', type=int, help='attention heads')
+    architecture.add_argument('--juxtaposed', action='store_true', help='not hierarchical')
+    architecture.add_argument('--self-attention', action='store_true', help='in the layers')
+    architecture.add_argument('--box-anchor', action='store_true', help='boxes relative to cells')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Load, export and verify. Raises CheckpointError, ExportError, OSError."""
+    try:
+        from hcat_ros.network.checkpoint import load_checkpoint
+        from hcat_ros.network.export import export_model
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+    from hcat_ros.tracking import TrackerConfig
+
+    tracking = {
+        'window_penalty': arguments.window_penalty,
+        'size_smoothing': arguments.size_smoothing,
+    }
+    TrackerConfig(**tracking)  # refuses values out of range before anything is written
+    overrides: dict[str, object] = {}
+    if arguments.heads is not None:
+        overrides['heads'] = arguments.heads
+    if arguments.juxtaposed:
+        overrides['hierarchical'] = False
+    if arguments.self_attention:
+        overrides['attention'] = 'self'
+    if arguments.box_anchor:
+        overrides['box_anchor'] = True
+    model = load_checkpoint(arguments.checkpoint, **overrides)
+    print(f'{arguments.checkpoint}: {model.config}')
+    texts = {name: getattr(arguments, name) for name in ('description', 'licence', 'training')}
+    differences = export_model(
+        model, arguments.out, arguments.name, card={**tracking, **texts}, progress=print
+    )
+    worst = ', '.join(f'{value:.1e} in {name}' for name, value in differences.items())
+    print(f'wrote {arguments.out}; largest difference from PyTorch: {worst}')
