@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vision_msgs/Detection2D to boxes and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+
+from hcat_ros.boxes import Box
+from hcat_ros.tracking import TargetState, Track
+
+
+def box_of(detection: Detection2D) -> Box:
+    """Return the detection's box, pixels; its rotation is left out."""
+    center = detection.bbox.center.position
+    return Box.from_center(center.x, center.y, detection.bbox.size_x, detection.bbox.size_y)
+
+
+def best_class(detection: Detection2D) -> tuple[str, float]:
+    """Return the class and score of the best hypothesis, ('', 0.0) if there is none."""
+    hypotheses = [result.hypothesis for result in detection.results]
+    if not hypotheses:
+        return '', 0.0
+    best = max(hypotheses, key=lambda hypothesis: hypothesis.score)
+    return best.class_id, best.score
+
+
+def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D:
+    """Return a detection without results at this box. header: std_msgs/Header, taken over."""
+    message = Detection2D()
+    message.header = header
+    message.id = target_id
+    message.bbox.center.position.x = box.cx
+    message.bbox.center.position.y = box.cy
+    message.bbox.size_x = box.w
+    message.bbox.size_y = box.h
+    return message
+
+
+def track_message(header: Any, track: Track, target_id: str, class_id: str) -> Detection2D:
+    """Return a track as a detection: one result with the raw score, none while it is lost."""
+    message = detection_message(header, track.box, target_id)
+    if track.state is TargetState.TRACKING:
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id = class_id
+        result.hypothesis.score = track.score
+        message.results = [result]
+    return message

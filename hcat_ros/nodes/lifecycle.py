@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lifecycle node that outlives its errors, and the way to run one."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class GuardedLifecycleNode(LifecycleNode):
+    """LifecycleNode whose transitions log what goes wrong and never end the process.
+
+    Subclasses override `configure`, `activate`, `deactivate` and `cleanup`, which raise to
+    refuse a transition. rclpy's own node turns an exception in a transition into a silent
+    error state, and a request for an impossible one into an exception out of `spin`.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        service = self._service_change_state
+        change_state = service.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except Exception as error:
+                asked = request.transition.label or request.transition.id
+                self.get_logger().error(
+                    f"transition '{asked}' refused in state '{self.state_label}': {error}"
+                )
+                response.success = False
+                return response
+
+        service.callback = guarded
+
+    @property
+    def state_label(self) -> str:
+        """The lifecycle state: unconfigured, inactive, active or finalized."""
+        return str(self._state_machine.current_state[1])
+
+    def start(self) -> None:
+        """Configure and activate, as `autostart` does; what fails is logged."""
+        if self.state_label == 'unconfigured' and self.trigger_configure() is SUCCESS:
+            self.trigger_activate()
+
+    def configure(self) -> None:
+        """Load what the node needs."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Stop working, keep what is loaded."""
+
+    def cleanup(self) -> None:
+        """Free what is loaded; must not raise."""
+
+    def _guarded(self, name: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except (ValueError, RuntimeError, OSError) as error:
+            self.get_logger().error(f'cannot {name}: {error}')
+            return False
+        except Exception:
+            self.get_logger().error(f'cannot {name}:\n{traceback.format_exc()}')
+            return False
+        return True
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure; a failure leaves the node unconfigured and free for another attempt."""
+        if self._guarded('configure', self.configure):
+            return super().on_configure(state)
+        self._guarded('clean up', self.cleanup)
+        return FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate; a failure leaves the node inactive."""
+        if self._guarded('activate', self.activate):
+            return super().on_activate(state)
+        self._guarded('deactivate', self.deactivate)
+        return FAILURE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate."""
+        self._guarded('deactivate', self.deactivate)
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Clean up."""
+        self._guarded('clean up', self.cleanup)
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from whichever state."""
+        self._guarded('deactivate', self.deactivate)
+        self._guarded('clean up', self.cleanup)
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything; the node is unconfigured again."""
+        return self.on_shutdown(state)
+
+
+def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Make a node and spin it until it is told to end. Returns an exit code.
+
+    One thread: DDS keeps the newest frame while a callback runs, and nothing needs a lock. An
+    exception out of a callback is logged and the node goes on.
+    """
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except (KeyboardInterrupt, ExternalShutdownException):
+                break
+            except Exception:
+                node.get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
+    except KeyboardInterrupt:
+        pass
+    finally:
+        # A second Ctrl-C would cut the cleaning up short and make the exit look like a crash.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

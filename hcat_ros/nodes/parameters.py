@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Declaring parameters with type, range and description, and reading them with a clear error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter of a node."""
+
+    name: str
+    kind: type
+    """bool, int, float, str, or list for an array of numbers."""
+    default: Any
+    """None: the value is taken from elsewhere unless it is given."""
+    description: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    live: bool = False
+    """Takes effect while the node runs; the others at the next configure."""
+
+    def checked(self, value: Any) -> Any:
+        """Return the value in the setting's type. Raises ValueError naming value and remedy.
+
+        Whole numbers are taken for real ones, so that `window_penalty:=1` works.
+        """
+        if value is None:
+            if self.default is not None:
+                raise ValueError(f'{self.name} is not set: expected {self.expected}')
+            return None
+        if self.kind is list:
+            if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+                raise ValueError(f'{self.name} {value!r}: expected {self.expected}')
+            items = list(value)
+            if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in items):
+                raise ValueError(f'{self.name} {items!r}: expected {self.expected}')
+            return [float(item) for item in items]
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not self.kind:
+            raise ValueError(f'{self.name} {value!r}: expected {self.expected}')
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{self.name} '{value}': expected {self.expected}")
+        number: Any = value
+        if self.kind in (int, float) and not self.low <= number <= self.high:
+            raise ValueError(f'{self.name} {value:g}: expected {self.expected}')
+        return value
+
+    @property
+    def expected(self) -> str:
+        """What values the setting takes, in words."""
+        if self.choices:
+            return ' or '.join(self.choices)
+        if self.kind is list:
+            return 'an array of numbers'
+        names = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
+        if self.kind in (int, float) and math.isfinite(self.low) and math.isfinite(self.high):
+            return f'{names[self.kind]} from {self.low:g} to {self.high:g}'
+        return names[self.kind]
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` and rqt show."""
+        # Dynamic typing lets whole numbers stand for real ones; `checked` does the rest.
+        descriptor = ParameterDescriptor(
+            name=self.name, description=self.description, dynamic_typing=True
+        )
+        descriptor.additional_constraints = f'expects {self.expected}' + (
+            '' if self.live else '; takes effect at the next configure'
+        )
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            if self.kind is float:
+                bounds = FloatingPointRange(from_value=float(self.low), to_value=float(self.high))
+                descriptor.floating_point_range = [bounds]
+            else:
+                whole = IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)
+                descriptor.integer_range = [whole]
+        return descriptor
+
+
+class Settings:
+    """The declared settings of one node.
+
+    A bad value at the start is remembered and told by `values`, so that the node comes up and
+    says what is wrong; a bad value later is refused with the reason. Good ones go to
+    `on_change`, by name and in the settings' types, just before they are set.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: Sequence[Setting],
+        on_change: Callable[[Mapping[str, Any]], None] = lambda changes: None,
+    ) -> None:
+        self._node = node
+        self._on_change = on_change
+        self._settings = {setting.name: setting for setting in settings}
+        self._problems: dict[str, str] = {}
+        for setting in settings:
+            self._declare(setting)
+        node.add_on_set_parameters_callback(self._check)
+
+    def _declare(self, setting: Setting) -> None:
+        descriptor = setting.descriptor()
+        try:
+            self._node.declare_parameter(setting.name, setting.default, descriptor)
+            setting.checked(self._node.get_parameter(setting.name).value)
+        except (ParameterException, ValueError) as error:
+            self._problems[setting.name] = str(error)
+            if not self._node.has_parameter(setting.name):
+                self._node.declare_parameter(
+                    setting.name, setting.default, descriptor, ignore_override=True
+                )
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        changes = {}
+        for parameter in parameters:
+            setting = self._settings.get(parameter.name)
+            if setting is None:
+                continue
+            try:
+                if parameter.value is None:
+                    raise ValueError(f'{setting.name} cannot be removed')
+                changes[setting.name] = setting.checked(parameter.value)
+            except ValueError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        for name in changes:
+            self._problems.pop(name, None)
+        self._on_change(changes)
+        return SetParametersResult(successful=True)
+
+    def values(self) -> dict[str, Any]:
+        """Return all values. Raises ValueError for the ones that were wrong from the start."""
+        if self._problems:
+            raise ValueError('; '.join(self._problems.values()))
+        return {
+            name: setting.checked(self._node.get_parameter(name).value)
+            for name, setting in self._settings.items()
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        return self._settings[name].checked(self._node.get_parameter(name).value)

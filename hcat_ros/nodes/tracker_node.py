@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker as a ROS 2 lifecycle node: images and an init box in, Detection2D out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D, Detection2DArray
+
+from hcat_ros.boxes import Box
+from hcat_ros.drawing import draw_track
+from hcat_ros.engines import Engine, load_engine
+from hcat_ros.models import load_model
+from hcat_ros.nodes.detections import best_class, box_of, track_message
+from hcat_ros.nodes.diagnostics import Statistics, diagnostic_array
+from hcat_ros.nodes.frame_buffer import StampedFrame
+from hcat_ros.nodes.images import decoded_image, image_message, image_view
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.parameters import Settings
+from hcat_ros.nodes.session import TrackedFrame, TrackingSession
+from hcat_ros.nodes.target_requests import TargetRequest
+from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS
+from hcat_ros.tracking import Tracker, TrackerConfig, warm_up
+from hcat_ros.tracking.encodings import to_bgr
+
+# A slow machine always works on the newest frame.
+IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE_QOS = QoSProfile(depth=10)
+LOG_EVERY = 5.0
+"""Seconds between log lines about the same recurring trouble."""
+
+
+class TrackerNode(GuardedLifecycleNode):
+    """Follows one target.
+
+    In: `image`, `init_box`, `detections`. Out: `track`, `track_image`, `/diagnostics`.
+    Service: `~/reset`. Nothing that comes from outside ends it: what cannot be used is
+    refused with the reason in the log and in the diagnostics.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('hcat_tracker', **kwargs)
+        self._engine: Engine | None = None
+        self._session: TrackingSession | None = None
+        self._card_values: dict[str, float] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._statistics = Statistics()
+        self._image_time = self._report_time = time.monotonic()
+        self._settings = Settings(self, SETTINGS, self._on_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._report_timer = self.create_timer(1.0, self._report)
+        self._reset = self.create_service(Trigger, '~/reset', self._on_reset)
+        if self._settings['autostart']:
+            self._start_timer = self.create_timer(0.0, self._autostart)
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        self.start()
+
+    # Transitions
+
+    def configure(self) -> None:
+        """Load the model into the engine and warm it up. Raises for what cannot be used."""
+        values = self._settings.values()
+        model = load_model(values['model'])
+        engine = load_engine(model, values['engine'], values['precision'], values['threads'])
+        started = time.perf_counter()
+        warm_up(engine)
+        self._engine = engine
+        # What is not given comes from the model's card, and goes with the model.
+        self._card_values = {
+            name: value
+            for name, value in model.card.tracking.items()
+            if values[name] in (None, self._card_values.get(name))
+        }
+        self.set_parameters([Parameter(name, value=v) for name, v in self._card_values.items()])
+        self._report_timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
+        track = self.create_lifecycle_publisher(
+            Detection2D, 'track', RELIABLE_QOS, qos_overriding_options=overridable()
+        )
+        track_image = self.create_lifecycle_publisher(
+            Image, 'track_image', QoSProfile(depth=1), qos_overriding_options=overridable()
+        )
+        self._outputs = [track, track_image]
+        card = engine.card
+        self.get_logger().info(
+            f'{card.model} in {card.runtime} {card.runtime_version} ({card.precision}), warmed up '
+            f'in {1e3 * (time.perf_counter() - started):.0f} ms'
+        )
+
+    def activate(self) -> None:
+        """Subscribe: from here on frames are tracked."""
+        values = self._settings.values()
+        assert self._engine is not None  # configured
+        config = TrackerConfig(**{name: values[name] for name in FROM_CARD})
+        self._session = TrackingSession(
+            Tracker(self._engine, config),
+            values['buffer_mb'] * 1024 * 1024,
+            values['stamp_tolerance'],
+            self._refuse,
+        )
+        self._statistics = Statistics()
+        self._image_time = self._report_time = time.monotonic()
+        if values['init_box']:
+            if len(values['init_box']) != 4:
+                raise ValueError(f'init_box {values["init_box"]}: expected x, y, w, h in pixels')
+            box = Box(*values['init_box'])
+            self._session.requests.waiting = TargetRequest(box, 0, values['class_id'])
+        image_topic, image_type = self.resolve_topic_name('image'), Image
+        if values['image_transport'] == 'compressed':
+            image_topic, image_type = f'{image_topic}/compressed', CompressedImage
+        # The image last: who sees it subscribed can send the init box.
+        for message_type, topic, callback, qos in (
+            (Detection2D, 'init_box', self._on_init_box, RELIABLE_QOS),
+            (Detection2DArray, 'detections', self._on_detections, RELIABLE_QOS),
+            (image_type, image_topic, self._on_image, IMAGE_QOS),
+        ):
+            self._inputs.append(
+                self.create_subscription(
+                    message_type, topic, callback, qos, qos_overriding_options=overridable()
+                )
+            )
+        settings = ', '.join(f'{name} {values[name]:g}' for name in FROM_CARD)
+        self.get_logger().info(f'active on {image_topic}: {settings}')
+
+    def deactivate(self) -> None:
+        """Unsubscribe and drop the target; the engine stays loaded."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self._session = None
+
+    def cleanup(self) -> None:
+        """Free the engine."""
+        for publisher in self._outputs:
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        self._engine = None
+
+    # Inputs
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._image_time = time.monotonic()
+        self._statistics.count('images')
+        session = self._session
+        if session is None:
+            return
+        decode = decoded_image if isinstance(message, CompressedImage) else image_view
+        try:
+            pixels, encoding = decode(message)
+        except ValueError as error:
+            self._refuse('refused images', f'image refused: {error}')
+            return
+        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        newest = session.buffer.newest
+        if newest is not None and stamp < newest.stamp:
+            self.get_logger().warning(
+                f'image stamps jumped back by {(newest.stamp - stamp) / 1e9:.3f} s',
+                throttle_duration_sec=LOG_EVERY,
+            )
+        frame = StampedFrame(stamp, message.header, pixels, encoding)
+        self._sample_age('image age on arrival', frame)
+        self._publish(session, session.add_frame(frame))
+
+    def _on_init_box(self, message: Detection2D) -> None:
+        self._request(message, message.header.stamp)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        session = self._session
+        if session is None or self._settings['init_mode'] == 'manual' or not session.wants_target:
+            return
+        wanted = self._settings['detection_class']
+        candidates = [d for d in message.detections if wanted in ('', best_class(d)[0])]
+        if candidates:
+            best = max(candidates, key=lambda detection: best_class(detection)[1])
+            self._request(best, message.header.stamp)
+
+    def _request(self, detection: Detection2D, stamp: Any) -> None:
+        session = self._session
+        if session is None:
+            return
+        class_id = best_class(detection)[0] or self._settings['class_id']
+        nanoseconds = Time.from_msg(stamp).nanoseconds
+        request = TargetRequest(box_of(detection), nanoseconds, class_id)
+        self._publish(session, session.request(request))
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = True
+        response.message = 'there was no target'
+        if self._session is not None:
+            if self._session.has_target:
+                response.message = 'target dropped'
+            self._session.reset()
+        return response
+
+    def _on_parameters(self, changes: Mapping[str, Any]) -> None:
+        if self._session is None:
+            return
+        tracking = {name: changes[name] for name in FROM_CARD if name in changes}
+        self._session.tracker.configure(**tracking)
+        if 'stamp_tolerance' in changes:
+            self._session.requests.tolerance = changes['stamp_tolerance']
+
+    # Outputs
+
+    def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
+        track_publisher, image_publisher = self._outputs
+        targets = session.targets
+        for frame, track, target_id, class_id in tracked:
+            track_publisher.publish(track_message(frame.header, track, target_id, class_id))
+            self._statistics.count('tracks')
+            self._sample_age('image age on output', frame)
+            for stage, seconds in session.tracker.stage_times._asdict().items():
+                self._statistics.sample(stage, seconds)
+            if image_publisher.get_subscription_count():
+                picture = to_bgr(frame.image, frame.encoding)
+                if picture is frame.image:
+                    picture = picture.copy()
+                draw_track(picture, track)
+                drawn = image_message(picture, 'bgr8')
+                drawn.header = frame.header
+                image_publisher.publish(drawn)
+        if session.targets > targets and session.target is not None:
+            box, _, class_id = session.target
+            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
+            self.get_logger().info(f'target {session.targets} ({class_id}) at {where}')
+
+    def _sample_age(self, name: str, frame: StampedFrame) -> None:
+        age = (self.get_clock().now().nanoseconds - frame.stamp) / 1e9
+        if -1 < age < 60:  # stamps of another clock say nothing
+            self._statistics.sample(name, age)
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        self._statistics.problem(kind, reason)
+        self.get_logger().warning(reason, throttle_duration_sec=LOG_EVERY)
+
+    def _state(self) -> tuple[bytes, str]:
+        """Return the diagnostic level and what it is about."""
+        session = self._session
+        if session is None:
+            return DiagnosticStatus.OK, self.state_label
+        silent = time.monotonic() - self._image_time
+        if silent > 2:
+            return DiagnosticStatus.WARN, f'no image for {silent:.0f} s'
+        if not session.has_target:
+            return DiagnosticStatus.OK, 'no target'
+        if session.wants_target:
+            return DiagnosticStatus.WARN, 'target lost'
+        return DiagnosticStatus.OK, 'tracking'
+
+    def _report(self) -> None:
+        level, summary = self._state()
+        values = {'lifecycle': self.state_label}
+        hardware = ''
+        if self._engine is not None:
+            card = self._engine.card
+            hardware = f'{card.runtime} {card.runtime_version}'
+            values |= {'model': card.model, 'engine': hardware, 'precision': card.precision}
+        if self._session is not None:
+            values['target'] = str(self._session.targets)
+            if self._session.track is not None:
+                values['score'] = f'{self._session.track.score:.3f}'
+        now = time.monotonic()
+        values |= self._statistics.report(max(now - self._report_time, 1e-3))
+        self._report_time = now
+        name = f'{self.get_fully_qualified_name().lstrip("/")}: tracking'
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(stamp, name, hardware, level, summary, values))
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let parameters `qos_overrides./topic.subscription.depth` and the like change QoS."""
+    return QoSOverridingOptions.with_default_policies()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node, the executable `tracker_node`."""
+    return run_node(TrackerNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the tracker node."""
+
+from __future__ import annotations
+
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.nodes.parameters import Setting
+
+FROM_CARD = ('window_penalty', 'size_smoothing', 'lost_threshold')
+"""Fields of TrackerConfig that a model's card knows the best values of."""
+
+SETTINGS = (
+    Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
+    Setting('model', str, DEFAULT_MODEL, 'Name or folder of the model.'),
+    Setting(
+        'engine',
+        str,
+        'auto',
+        'Inference runtime; auto takes the first that works.',
+        choices=('auto', *ENGINES),
+    ),
+    Setting(
+        'precision',
+        str,
+        'auto',
+        'Arithmetic of the engine.',
+        choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
+    ),
+    Setting('threads', int, 0, 'CPU threads of the engine, 0 for one a core.', 0, 64),
+    Setting(
+        'window_penalty',
+        float,
+        None,
+        "Weight of the Hanning window: 0 trusts the scores alone, 1 never moves. The model's own "
+        'value unless given.',
+        0,
+        1,
+        live=True,
+    ),
+    Setting(
+        'size_smoothing',
+        float,
+        None,
+        "Share of the measured size in the new size, 1 takes it as it is. The model's own value "
+        'unless given.',
+        0.01,
+        1,
+        live=True,
+    ),
+    Setting(
+        'lost_threshold',
+        float,
+        None,
+        "Raw score below which the target counts as lost, 0 never. The model's own value unless "
+        'given.',
+        0,
+        1,
+        live=True,
+    ),
+    Setting(
+        'image_transport', str, 'raw', 'Type of the image topic.', choices=('raw', 'compressed')
+    ),
+    Setting('init_box', list, None, 'Target in the first frame: x, y, w, h in pixels.'),
+    Setting(
+        'init_mode',
+        str,
+        'manual',
+        'manual: targets come from init_box alone; best: the detection of the highest score is '
+        'taken while there is no target or it is lost.',
+        choices=('manual', 'best'),
+        live=True,
+    ),
+    Setting(
+        'detection_class', str, '', 'Take detections of this class alone; empty: any.', live=True
+    ),
+    Setting('class_id', str, 'target', 'Class of tracks whose init box names none.', live=True),
+    Setting(
+        'buffer_mb',
+        int,
+        64,
+        'Memory for past frames, on which a stamped init_box can name its target.',
+        0,
+        4096,
+    ),
+    Setting(
+        'stamp_tolerance',
+        float,
+        0.1,
+        'Seconds by which the frame nearest to a stamped init_box may miss its stamp.',
+        0,
+        10,
+        live=True,
+    ),
+    Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
+)
