@@ -31,10 +31,13 @@ def generate_launch_description() -> LaunchDescription:
         namespace=LaunchConfiguration('namespace'),
         parameters=[
             {
+                # A name of digits, as a camera's number, is a text too.
                 'source': ParameterValue(LaunchConfiguration('video'), value_type=str),
-                'loop': ParameterValue(LaunchConfiguration('loop'), value_type=bool),
-                'start': ParameterValue(LaunchConfiguration('start'), value_type=int),
-                'count': ParameterValue(LaunchConfiguration('count'), value_type=int),
+                # The node checks these, its messages name the parameter.
+                'loop': LaunchConfiguration('loop'),
+                'start': LaunchConfiguration('start'),
+                'count': LaunchConfiguration('count'),
+                'image_transport': LaunchConfiguration('image_transport'),
             }
         ],
         remappings=[('image', LaunchConfiguration('image'))],
@@ -48,6 +51,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument('loop', default_value='false', description='play it for ever'),
             DeclareLaunchArgument('start', default_value='0', description='first frame'),
             DeclareLaunchArgument('count', default_value='0', description='frames, 0 for all'),
+            # Given to both nodes, whatever params_file says, so that they agree.
+            DeclareLaunchArgument(
+                'image_transport', default_value='raw', description='raw or compressed'
+            ),
             # The tracker's own arguments (init_box, engine, model, ...) pass through.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(TRACKER))),
             source,

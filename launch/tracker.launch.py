@@ -12,6 +12,7 @@ from launch_ros.actions import Node
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
 FAST_DDS_PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 # Parameters of the node that are launch arguments too. Empty: as params_file says.
 NODE_ARGUMENTS = {
@@ -37,7 +38,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ('params_file', str(CONFIG / 'tracker.yaml'), 'parameters of the node'),
         ('namespace', '', 'namespace of the node and its topics'),
         ('autostart', 'true', 'configure and activate the node: true or false'),
-        ('log_level', 'info', 'debug, info, warn, error or fatal'),
+        ('log_level', 'info', ', '.join(LOG_LEVELS)),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
     return declared
@@ -77,8 +78,13 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             given[name] = typed(name, values[name], kind)
     if not Path(values['params_file']).is_file():
         raise ValueError(f'launch argument params_file: no file {values["params_file"]}')
+    if values['log_level'].lower() not in LOG_LEVELS:
+        raise ValueError(
+            f"launch argument log_level:='{values['log_level']}': expected one of "
+            f'{", ".join(LOG_LEVELS)}'
+        )
     entities: list[LaunchDescriptionEntity] = []
-    fast_dds = 'fastrtps' in os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
+    fast_dds = 'fastrtps' in (os.environ.get('RMW_IMPLEMENTATION') or 'rmw_fastrtps_cpp')
     if fast_dds and FAST_DDS_PROFILE not in os.environ:
         profile = str(CONFIG / 'fastdds_large_images.xml')
         entities.append(SetEnvironmentVariable(FAST_DDS_PROFILE, profile))

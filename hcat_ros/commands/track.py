@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
         stack.callback(source.close)
         rows = _csv_writer(arguments.csv, stack) if arguments.csv else None
         video = _Mp4(arguments.out, source.fps, stack) if arguments.out else None
-        bar = stack.enter_context(tqdm(total=source.count or None, unit='frame'))
+        # disable=None: no bar where stderr is no terminal.
+        bar = stack.enter_context(tqdm(total=source.count or None, unit='frame', disable=None))
         for frame in source:
             start = time.perf_counter()
             if frame.index == 0:

@@ -146,7 +146,8 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: tensor '{name}' is missing; is this an HCAT network?")
         if state[name].dim() != axes:
             raise CheckpointError(
-                f"{path}: tensor '{name}' has shape {tuple(state[name].shape)}, expected {axes} axes"
+                f"{path}: tensor '{name}' has shape {tuple(state[name].shape)}, "
+                f'expected {axes} axes'
             )
         return state[name].shape
 

@@ -31,10 +31,11 @@ def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D
     message = Detection2D()
     message.header = header
     message.id = target_id
-    message.bbox.center.position.x = box.cx
-    message.bbox.center.position.y = box.cy
-    message.bbox.size_x = box.w
-    message.bbox.size_y = box.h
+    # float(): the message's C code takes a whole number's memory for a float's.
+    message.bbox.center.position.x = float(box.cx)
+    message.bbox.center.position.y = float(box.cy)
+    message.bbox.size_x = float(box.w)
+    message.bbox.size_y = float(box.h)
     return message
 
 

@@ -122,10 +122,11 @@ class Settings:
             setting.checked(self._node.get_parameter(setting.name).value)
         except (ParameterException, ValueError) as error:
             self._problems[setting.name] = str(error)
-            if not self._node.has_parameter(setting.name):
-                self._node.declare_parameter(
-                    setting.name, setting.default, descriptor, ignore_override=True
-                )
+            if self._node.has_parameter(setting.name):
+                self._node.undeclare_parameter(setting.name)
+            self._node.declare_parameter(
+                setting.name, setting.default, descriptor, ignore_override=True
+            )
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         changes = {}

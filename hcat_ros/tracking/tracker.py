@@ -77,7 +77,9 @@ class Tracker:
     def __init__(self, engine: Engine, config: TrackerConfig | None = None) -> None:
         self.engine = engine
         self.config = config or TrackerConfig()
-        self._features: Features | None = None
+        self.has_target = False
+        """Whether `init` has named a target."""
+        self._features: Features = None
         self._fill: tuple[float, ...] = ()
         self._encoding = ''
         # The state in float64: float32 can flip the ceil in the crop's side.
@@ -87,12 +89,8 @@ class Tracker:
 
     def drop_target(self) -> None:
         """Forget the target; `update` needs another `init`."""
+        self.has_target = False
         self._features = None
-
-    @property
-    def has_target(self) -> bool:
-        """Whether `init` has named a target."""
-        return self._features is not None
 
     def configure(self, **changes: float) -> None:
         """Change fields of the configuration, from the next `update` on. Raises ValueError."""
@@ -112,6 +110,7 @@ class Tracker:
         self._features = self.engine.template(to_rgb(crop, encoding))
         self._fill, self._encoding = fill, encoding
         self._box = target
+        self.has_target = True
 
     def update(self, frame: Image, encoding: str = 'bgr8') -> Track:
         """Find the target in the next frame.
@@ -119,7 +118,7 @@ class Tracker:
         Raises ValueError for a frame that does not fit its encoding, RuntimeError before
         `init`, EngineError when the engine fails; the state is then as before the call.
         """
-        if self._features is None:
+        if not self.has_target:
             raise RuntimeError('no target: call init(frame, box) before update(frame)')
         started = time.perf_counter()
         frame = checked_frame(frame, encoding)
