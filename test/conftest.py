@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several test files need: the shared material, reference networks, an engine double."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from hcat_ros.engines import EngineCard, Prediction
+
+# Reproducible, and free of time limits, which a busy machine would break.
+settings.register_profile('hcat', max_examples=60, deadline=None, derandomize=True, database=None)
+settings.load_profile('hcat')
+
+
+@pytest.fixture(scope='session')
+def checkout() -> Path:
+    """The root of the source checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def shared(checkout: Path) -> Path:
+    """The folder with golden data and real video; it is no part of the repository."""
+    folder = Path(os.environ.get('HCAT_SHARED') or checkout.parent / 'shared')
+    if not folder.is_dir():
+        pytest.skip(f'needs the shared material: no folder {folder}, and HCAT_SHARED names none')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def golden(shared: Path) -> Path:
+    """The folder of reference outputs."""
+    return shared / 'golden'
+
+
+@pytest.fixture(scope='session')
+def weights(golden: Path) -> ModuleType:
+    """The module that makes the reference's weights and images."""
+    spec = importlib.util.spec_from_file_location('golden_weights', golden / 'weights.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def golden_state(golden: Path, weights: ModuleType) -> dict[str, Any]:
+    """The reference's tensors by name, as listed beside the golden outputs."""
+    torch = pytest.importorskip('torch', reason='needs PyTorch')
+    state = {}
+    for line in (golden / 'state_dict_n2.txt').read_text().splitlines():
+        name, size = line.split()
+        shape = () if size == 'scalar' else tuple(int(n) for n in size.split('x'))
+        state[name] = torch.from_numpy(np.asarray(weights.tensor(name, shape)))
+    return state
+
+
+@pytest.fixture(scope='session')
+def golden_network(golden_state: dict[str, Any]) -> Any:
+    """The default HCAT with the reference's weights; do not modify."""
+    network = pytest.importorskip('hcat_ros.network', reason='needs PyTorch')
+    model = network.HCAT()
+    model.load_state_dict(golden_state)
+    return model.eval()
+
+
+@pytest.fixture(scope='session')
+def golden_model(golden_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The exported `golden_network`."""
+    pytest.importorskip('onnx', reason='needs onnx to export')
+    from hcat_ros.models import load_model
+    from hcat_ros.network.export import export_model
+
+    folder = tmp_path_factory.mktemp('models') / 'golden'
+    export_model(golden_network, folder)
+    return load_model(folder)
+
+
+@pytest.fixture(scope='session')
+def golden_crops(weights: ModuleType) -> tuple[np.ndarray, np.ndarray]:
+    """The template and the search crop of the golden outputs, uint8 RGB."""
+    return weights.image(128, 128, 100), weights.image(256, 256, 200)
+
+
+@pytest.fixture(scope='session')
+def golden_prediction(golden: Path) -> Prediction:
+    """What the reference network answers to `golden_crops`."""
+    with np.load(golden / 'forward_n2_seed0.npz') as content:
+        logits, boxes = content['logits'].astype(np.float64), content['boxes']
+    target = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))  # softmax of two
+    return Prediction(target.reshape(16, 16), boxes)
+
+
+@pytest.fixture(scope='session')
+def picture() -> Callable[[int, int, int], np.ndarray]:
+    """Makes blocky random images, (height, width, seed) -> uint8 (height, width, 3)."""
+
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        blocks = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)
+        return np.ascontiguousarray(blocks.repeat(8, 0).repeat(8, 1)[:height, :width])
+
+    return make
+
+
+class ScriptedEngine:
+    """An engine that answers what it was told; an exception in the script is raised.
+
+    The last answer repeats. `crops` and `templates` hold copies of what it was given.
+    """
+
+    card = EngineCard('scripted', 'test double', '0', 'fp32', 128, 256, 16)
+
+    def __init__(self, *answers: Prediction | Exception) -> None:
+        self.answers = list(answers)
+        self.crops: list[np.ndarray] = []
+        self.templates: list[np.ndarray] = []
+        self.searched: list[str] = []
+
+    @staticmethod
+    def seeing(
+        box: tuple[float, float, float, float] = (0.5, 0.5, 0.25, 0.25),
+        score: float = 0.9,
+        cell: tuple[int, int] = (8, 8),
+    ) -> Prediction:
+        """An answer with one peak, at (row, column), and this box there."""
+        scores = np.full((16, 16), 0.01)
+        scores[cell] = score
+        boxes = np.tile((0.1, 0.1, 0.05, 0.05), (256, 1))
+        boxes[cell[0] * 16 + cell[1]] = box
+        return Prediction(scores, boxes)
+
+    def template(self, crop: np.ndarray) -> str:
+        self.templates.append(crop.copy())
+        return f'features {len(self.templates)}'
+
+    def search(self, crop: np.ndarray, features: str) -> Prediction:
+        self.crops.append(crop.copy())
+        self.searched.append(features)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture(scope='session')
+def scripted_engine() -> type[ScriptedEngine]:
+    """The engine double."""
+    return ScriptedEngine
+
+
+@pytest.fixture
+def no_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder, the only one where models are looked for."""
+    from hcat_ros import models
+
+    folder = tmp_path / 'no_models'
+    folder.mkdir()
+    monkeypatch.setattr(models, 'model_folders', lambda: [folder])
+    return folder

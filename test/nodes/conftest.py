@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS context for each test that nobody else sees, and nodes that are cleaned up."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from talker import Talker
+
+
+@pytest.fixture
+def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A ROS context of its own, that nobody else on this machine or network sees."""
+    rclpy = pytest.importorskip('rclpy', reason='needs ROS 2')
+    monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(random.randint(1, 100)))
+    monkeypatch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def talk(ros: None) -> Iterator[Callable[..., Talker]]:
+    """A function that makes a `Talker` with these parameters of the node."""
+    from talker import Talker
+
+    made: list[Talker] = []
+
+    def make(**parameters: Any) -> Talker:
+        made.append(Talker(**parameters))
+        return made[-1]
+
+    yield make
+    for talker in made:
+        talker.close()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+
+import rclpy
+from rclpy.parameter import Parameter
+
+from hcat_ros.nodes.parameters import Setting, Settings
+from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS
+
+PENALTY = Setting('penalty', float, 0.5, 'A share.', 0, 1)
+MODE = Setting('mode', str, 'a', 'A choice.', choices=('a', 'b'))
+COUNT = Setting('count', int, 3, 'A count.', 1, 9)
+FLAG = Setting('flag', bool, False, 'A switch.')
+BOX = Setting('box', list, None, 'Numbers.')
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value', 'result'),
+    [
+        (PENALTY, 0.25, 0.25),
+        (PENALTY, 1, 1.0),
+        (MODE, 'b', 'b'),
+        (COUNT, 9, 9),
+        (FLAG, True, True),
+        (BOX, [1, 2.5], [1.0, 2.5]),
+        (BOX, None, None),
+    ],
+)
+def test_good_values(setting: Setting, value: Any, result: Any) -> None:
+    checked = setting.checked(value)
+    assert checked == result
+    assert type(checked) is type(result)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value', 'message'),
+    [
+        (PENALTY, 1.5, 'penalty 1.5: expected a number from 0 to 1'),
+        (PENALTY, math.nan, 'penalty nan: expected a number from 0 to 1'),
+        (PENALTY, 'x', "penalty 'x': expected a number"),
+        (PENALTY, True, 'penalty True: expected a number'),
+        (PENALTY, None, 'penalty is not set'),
+        (MODE, 'c', "mode 'c': expected a or b"),
+        (MODE, 1, 'mode 1: expected a or b'),
+        (COUNT, 2.0, 'count 2.0: expected a whole number from 1 to 9'),
+        (COUNT, 0, 'count 0: expected a whole number'),
+        (FLAG, 1, 'flag 1: expected true or false'),
+        (BOX, 'abc', "box 'abc': expected an array of numbers"),
+        (BOX, [1, 'a'], 'box .1, .a..: expected an array of numbers'),
+        (BOX, 3.0, 'box 3.0: expected an array of numbers'),
+    ],
+)
+def test_bad_values_are_named_with_what_is_expected(
+    setting: Setting, value: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        setting.checked(value)
+
+
+def test_a_node_comes_up_with_bad_overrides_and_tells_them(ros: None) -> None:
+    overrides = [Parameter('penalty', value=7.0), Parameter('mode', value='z')]
+    node = rclpy.create_node('n', parameter_overrides=overrides)
+    settings = Settings(node, (PENALTY, MODE, COUNT))
+    with pytest.raises(ValueError, match=r"penalty.*7.*mode 'z': expected a or b"):
+        settings.values()
+    node.set_parameters([Parameter('penalty', value=0.1), Parameter('mode', value='b')])
+    assert settings.values() == {'penalty': 0.1, 'mode': 'b', 'count': 3}
+    node.destroy_node()
+
+
+def test_changes_are_checked_and_told_in_their_types(ros: None) -> None:
+    node = rclpy.create_node('n')
+    told: list[Any] = []
+    settings = Settings(node, (PENALTY, BOX), told.append)
+    assert node.set_parameters([Parameter('penalty', value=1)])[0].successful
+    assert told == [{'penalty': 1.0}]
+    assert settings['penalty'] == 1.0
+    result = node.set_parameters([Parameter('penalty', value='much')])[0]
+    assert not result.successful
+    assert 'expected a number from 0 to 1' in result.reason
+    assert not node.set_parameters([Parameter('penalty')])[0].successful, 'cannot be removed'
+    assert settings['penalty'] == 1.0
+    assert told == [{'penalty': 1.0}]
+    node.destroy_node()
+
+
+def test_descriptors_show_range_and_description(ros: None) -> None:
+    node = rclpy.create_node('n')
+    Settings(node, (PENALTY, COUNT, MODE))
+    penalty = node.describe_parameter('penalty')
+    assert penalty.description == 'A share.'
+    assert penalty.floating_point_range[0].to_value == 1.0
+    assert node.describe_parameter('count').integer_range[0].from_value == 1
+    assert 'a or b' in node.describe_parameter('mode').additional_constraints
+    node.destroy_node()
+
+
+def test_the_config_file_names_every_parameter_with_its_default(checkout: Path) -> None:
+    text = (checkout / 'config' / 'tracker.yaml').read_text()
+    given = yaml.safe_load(text)['/**']['ros__parameters']
+    optional = {s.name for s in SETTINGS if s.default is None}
+    assert optional == {*FROM_CARD, 'init_box'}
+    for setting in SETTINGS:
+        if setting.default is not None:
+            assert given.pop(setting.name) == setting.default
+        # Each parameter stands under the comment that describes it.
+        found = re.search(rf'((?:    # .*\n)+)    (?:# )?{setting.name}: ', text)
+        assert found, setting.name
+        sentences = re.split(r'# \w+: .*\n', found[1])
+        assert ('(live)' in sentences[-1]) == setting.live, setting.name
+    assert given == {}

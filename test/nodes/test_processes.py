@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The executables as processes of their own, as launch starts them."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+import rclpy
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import iou
+from hcat_ros.nodes.detections import box_of
+from hcat_ros.nodes.images import image_view
+
+FRAMES = 24
+FPS = 12.0
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A video of a square that moves 4 px a frame."""
+    path = tmp_path / 'square.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), FPS, (320, 240))
+    for number in range(FRAMES):
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        x = 60 + 4 * number
+        frame[90:130, x : x + 40] = (40, 200, 240)
+        frame[100:120, x + 10 : x + 30] = (200, 30, 60)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def start(module: str, *parameters: str) -> subprocess.Popen[str]:
+    words = [word for parameter in parameters for word in ('-p', parameter)]
+    command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_video_source_and_tracker(ros: None, video: Path) -> None:
+    node = rclpy.create_node('viewer')
+    images: list[Image] = []
+    boxes: list[Detection2D] = []
+    tracks: list[Detection2D] = []
+    qos = QoSProfile(depth=50)
+    node.create_subscription(Image, 'image', images.append, qos)
+    node.create_subscription(Detection2D, 'init_box', boxes.append, qos)
+    node.create_subscription(Detection2D, 'track', tracks.append, qos)
+    tracker = start('tracker_node', 'autostart:=true')
+    deadline = time.monotonic() + 60
+    while node.count_publishers('track') == 0 and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    source = start('video_source', f'source:={video}', 'init_box:=[60, 90, 40, 40]')
+    while source.poll() is None and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    for _ in range(20):
+        rclpy.spin_once(node, timeout_sec=0.05)
+    tracker.send_signal(signal.SIGINT)
+    tracker.send_signal(signal.SIGINT)
+    log = tracker.communicate(timeout=20)[0]
+    node.destroy_node()
+
+    assert source.returncode == 0, source.communicate()[0]
+    assert tracker.returncode == 0, log
+    assert 'Traceback' not in log
+    assert len(images) == FRAMES
+    assert image_view(images[0])[0].shape == (240, 320, 3)
+    stamps = [Time.from_msg(image.header.stamp).nanoseconds / 1e9 for image in images]
+    span = stamps[-1] - stamps[0]
+    assert span > 0.9 * (FRAMES - 1) / FPS, 'not faster than the video'
+    assert [box.header.stamp for box in boxes] == [images[0].header.stamp]
+    assert tracks, log
+    # On a busy machine frames may be dropped, never mixed up.
+    numbers = {str(image.header.stamp): number for number, image in enumerate(images)}
+    for track in tracks:
+        number = numbers[str(track.header.stamp)]
+        assert iou(box_of(track), (60 + 4 * number, 90, 40, 40)) > 0.3
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        ((), 'parameter source is empty'),
+        (('source:=/no/such.mp4',), 'no video, image folder or camera /no/such.mp4'),
+        (('source:=0', 'fps:=-3.0'), 'fps'),
+        (('source:=SELF', 'init_box:=[1, 2]'), 'expected x, y, w, h in pixels'),
+    ],
+)
+def test_a_source_that_cannot_start_says_why(
+    ros: None, video: Path, parameters: tuple[str, ...], reason: str
+) -> None:
+    process = start('video_source', *(p.replace('SELF', str(video)) for p in parameters))
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert reason in output
+    assert 'Traceback' not in output

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's description agrees with its code."""
+
+import ast
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import hcat_ros
+
+# What the system or pip brings under another name, or brings only for an extra.
+ROSDEP_KEYS = {
+    'cv2': 'python3-opencv',
+    'numpy': 'python3-numpy',
+    'tqdm': 'python3-tqdm',
+    'yaml': 'python3-yaml',
+}
+EXTRAS = {'onnx', 'onnxruntime', 'onnxslim', 'safetensors', 'torch'}
+
+
+def imported(folder: Path) -> set[str]:
+    """The top-level modules that the Python files below a folder import."""
+    names: set[str] = set()
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split('.')[0])
+    return names - set(sys.stdlib_module_names) - {'hcat_ros'}
+
+
+def test_package_xml_lists_every_import_and_nothing_else(checkout: Path) -> None:
+    package = ElementTree.parse(checkout / 'package.xml').getroot()
+    assert package.get('format') == '3'
+    listed = {element.text for element in package.findall('exec_depend')}
+    names = imported(checkout / 'hcat_ros') | imported(checkout / 'launch')
+    assert listed == {ROSDEP_KEYS.get(name, name) for name in names - EXTRAS}
+
+
+def test_setup_offers_every_extra_import(checkout: Path) -> None:
+    text = (checkout / 'setup.py').read_text()
+    for name in EXTRAS:
+        assert re.search(rf"'{name}[>=]", text), name
+
+
+def test_one_version_everywhere(checkout: Path) -> None:
+    package = ElementTree.parse(checkout / 'package.xml').getroot()
+    assert package.findtext('version') == hcat_ros.__version__
+    changes = (checkout / 'CHANGELOG.rst').read_text()
+    assert re.search(rf'^{re.escape(hcat_ros.__version__)} \(', changes, re.MULTILINE)
+
+
+def test_no_file_is_longer_than_it_should_be(checkout: Path) -> None:
+    for top in ('hcat_ros', 'launch', 'tools', 'test'):
+        for path in (checkout / top).rglob('*.py'):
+            assert len(path.read_text().splitlines()) <= 310, path

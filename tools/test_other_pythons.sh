@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs the tests that need neither ROS nor PyTorch under the other supported Pythons, where
+# they are installed: JetPack 6 has 3.10, Ubuntu 24.04 3.12.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+unset AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+# Prints the path of a Python of that version, also where pyenv hides it behind a shim.
+find_python() {
+    local found
+    if found=$("python$1" -c 'import sys; print(sys.executable)' 2>/dev/null); then
+        echo "$found"
+    elif command -v pyenv >/dev/null && found=$(pyenv prefix "$(pyenv latest "$1" 2>/dev/null)" 2>/dev/null); then
+        echo "$found/bin/python$1"
+    fi
+}
+
+for version in 3.10 3.12; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        echo "Python $version is not installed here: its run is left out"
+        continue
+    fi
+    venv=.venv-$version
+    if [ ! -e "$venv/.done" ] || [ setup.py -nt "$venv/.done" ]; then
+        "$python" -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+            -e '.[opencv,onnxruntime,test]'
+        touch "$venv/.done"
+    fi
+    echo "Python $version, the part without ROS and PyTorch:"
+    "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore test/nodes
+done
