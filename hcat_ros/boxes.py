@@ -38,7 +38,8 @@ def checked_target_box(box: ArrayLike, width: int, height: int) -> Box:
     """Return `box` as a `Box` if it can name a target in a frame of width x height pixels.
 
     Raises ValueError, naming the value and the reason, for a box that is not four finite
-    numbers, is smaller than one pixel, or lies outside of the frame.
+    numbers, is smaller than one pixel, or lies outside of the frame (less than a tenth of its
+    width or height inside).
     """
     try:
         values = np.asarray(box, np.float64)
@@ -54,7 +55,7 @@ def checked_target_box(box: ArrayLike, width: int, height: int) -> Box:
         raise ValueError(f'box {name} is smaller than one pixel')
     inside_w = min(checked.x + checked.w, width) - max(checked.x, 0)
     inside_h = min(checked.y + checked.h, height) - max(checked.y, 0)
-    if inside_w < 1 or inside_h < 1:
+    if inside_w < max(1, 0.1 * checked.w) or inside_h < max(1, 0.1 * checked.h):
         raise ValueError(f'box {name} lies outside of the {width}x{height} frame')
     if checked.w > 2 * width or checked.h > 2 * height:
         raise ValueError(f'box {name} is more than twice as large as the {width}x{height} frame')

@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from hcat_ros.engines import EngineCard, Prediction
 
+# The tests' tensors are small: on a busy machine PyTorch's threads only wait for each other.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 # Reproducible, and free of time limits, which a busy machine would break.
 settings.register_profile('hcat', max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile('hcat')

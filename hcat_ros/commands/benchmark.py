@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
                 engine = load_engine(model, engine_name, arguments.precision, threads)
                 warm_up(engine)
                 card = engine.card
-                label = f'{card.model}, {card.runtime} {card.precision}, {threads or "all"} threads'
+                label = f'{model_name}, {card.runtime} {card.precision}, {threads or "all"} threads'
                 trackers[label] = Tracker(engine)
     box = (width * 0.45, height * 0.4, width * 0.1, height * 0.2)
     times: dict[str, list[tuple[float, ...]]] = {label: [] for label in trackers}

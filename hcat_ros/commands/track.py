@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     frames = 0
     with contextlib.ExitStack() as stack:
         stack.callback(source.close)
-        rows = _csv_writer(arguments.csv, stack) if arguments.csv else None
+        rows = None
         video = _Mp4(arguments.out, source.fps, stack) if arguments.out else None
         # disable=None: no bar where stderr is no terminal.
         bar = stack.enter_context(tqdm(total=source.count or None, unit='frame', disable=None))
@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
                 box = arguments.box or _drawn_box(frame.image)
                 tracker.init(frame.image, box)
                 track = Track(Box(*box), 1.0, TargetState.TRACKING)
+                # Not before the box has proved usable: an old file is kept until then.
+                rows = _csv_writer(arguments.csv, stack) if arguments.csv else None
             else:
                 track = tracker.update(frame.image)
                 busy += time.perf_counter() - start

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,18 @@ def export_model(
 def _export(
     graph: nn.Module, args: tuple[Tensor, ...], inputs: list[str], outputs: list[str], path: Path
 ) -> None:
-    torch.onnx.export(
-        graph,
-        args,
-        str(path),
-        opset_version=OPSET,
-        input_names=inputs,
-        output_names=outputs,
-        dynamo=False,  # the newer exporter writes opset 18 and above, TensorRT 8.5 reads 17
-    )
+    with warnings.catch_warnings():
+        # The tracer warns of every Python number; shapes are static on purpose.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            graph,
+            args,
+            str(path),
+            opset_version=OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            dynamo=False,  # the newer exporter writes opset 18 and above, TensorRT 8.5 reads 17
+        )
     # The tracing exporter leaves the arithmetic of shapes and paddings in the graph.
     onnx.save(onnxslim.slim(str(path)), str(path))
 

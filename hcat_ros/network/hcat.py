@@ -150,7 +150,14 @@ class HCAT(nn.Module):
 
     def search(self, x: Tensor, features: TemplateFeatures) -> Prediction:
         """Find the template whose `template` features these are in x (B, 3, 256, 256)."""
-        fx = self._project(x)
+        return self.match(self.search_features(x), features)
+
+    def search_features(self, x: Tensor) -> Tensor:
+        """Return Fx (B, n, C) of x (B, 3, 256, 256); it knows nothing of the template."""
+        return self._project(x)
+
+    def match(self, fx: Tensor, features: TemplateFeatures) -> Prediction:
+        """Find the template in a search region of which `search_features` made Fx (B, n, C)."""
         if self.config.correlation:
             unit = F.normalize(fx, dim=-1)
             fx = fx + unit @ features['correlation'] + self.correlation.bias

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('torch', reason='needs PyTorch')
+pytest.importorskip('onnx', reason='needs onnx')
+pytest.importorskip('onnxslim', reason='needs onnxslim')
+pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+
+import onnx
+import onnxslim
+import torch
+
+from hcat_ros.commands.main import main
+from hcat_ros.engines import load_engine
+from hcat_ros.models import load_model
+from hcat_ros.network import HCAT, HCATConfig, save_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the simplification of graphs out, which takes most of an export's time."""
+    monkeypatch.setattr(onnxslim, 'slim', onnx.load)
+
+
+def network(**fields: Any) -> HCAT:
+    torch.manual_seed(7)
+    config = {'layers': 1, 'channels': 32, 'ffn_channels': 16, 'template_size': 64}
+    return HCAT(HCATConfig(**{**config, **fields})).eval()
+
+
+def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says on stderr, which is one line, when it ends with 1."""
+    capsys.readouterr()
+    assert main(['export', *argv]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith('hcat export: ')
+    assert text.endswith('\n')
+    assert text.count('\n') == 1
+    return text
+
+
+@pytest.mark.parametrize('kind', ['pth', 'safetensors'])
+def test_a_checkpoint_becomes_a_model_that_loads(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / f'weights.{kind}', tmp_path / 'models' / 'mine'
+    fields = {} if kind == 'safetensors' else {'template_size': 128}
+    model = network(heads=4, **fields)
+    if kind == 'pth':
+        torch.save({'net': model.state_dict()}, path)
+    else:
+        save_checkpoint(model, path)
+    argv = ['export', str(path), '--out', str(out), '--window-penalty', '0.3']
+    argv += ['--size-smoothing', '0.5', '--licence', 'CC0', '--training', 'noise']
+    argv += ['--description', 'a test']
+    assert main([*argv, '--heads', '4'] if kind == 'pth' else argv) == 0
+
+    card = load_model(out).card
+    assert (card.name, card.licence, card.training) == ('mine', 'CC0', 'noise')
+    assert card.description == 'a test'
+    assert card.tracking == {'window_penalty': 0.3, 'size_smoothing': 0.5, 'lost_threshold': 0.0}
+    assert HCATConfig(**card.network) == model.config
+    assert load_engine(out).card.model == 'mine'
+    text = capsys.readouterr().out
+    assert f'wrote {out}; largest difference from PyTorch: ' in text
+    assert 'in scores' in text
+    assert 'in boxes' in text
+
+
+def test_what_no_tensor_shows_is_told_by_options(tmp_path: Path) -> None:
+    path, out = tmp_path / 'weights.pth', tmp_path / 'mine'
+    torch.save(network(template_size=128).state_dict(), path)
+    argv = ['export', str(path), '--out', str(out), '--name', 'other']
+    argv += ['--heads', '2', '--juxtaposed', '--self-attention', '--box-anchor']
+    assert main(argv) == 0
+    card = load_model(out).card
+    assert card.name == 'other'
+    expected = {'heads': 2, 'hierarchical': False, 'attention': 'self', 'box_anchor': True}
+    assert expected.items() <= card.network.items()
+
+
+def test_errors_name_the_value_and_leave_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / 'weights.safetensors', tmp_path / 'mine'
+    save_checkpoint(network(), path)
+    missing = tmp_path / 'missing.pth'
+    text = failure([str(missing), '--out', str(out)], capsys)
+    assert f'no checkpoint at {missing}' in text
+    text = failure([str(path), '--out', str(out), '--heads', '3'], capsys)
+    assert f'{path}: channels 32: expected a multiple' in text
+    text = failure([str(path), '--out', str(out), '--window-penalty', '7'], capsys)
+    assert 'window_penalty 7.0: expected 0 to 1' in text
+    text = failure([str(path), '--out', str(out), '--size-smoothing', '0'], capsys)
+    assert 'size_smoothing 0.0: expected above 0' in text
+    path.write_bytes(path.read_bytes()[:100])
+    text = failure([str(path), '--out', str(out)], capsys)
+    assert f'{path}: not a readable safetensors file' in text
+    assert [p.name for p in tmp_path.iterdir()] == ['weights.safetensors']
+
+
+def test_a_file_in_the_place_of_the_folder_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / 'weights.safetensors', tmp_path / 'mine'
+    save_checkpoint(network(), path)
+    out.write_text('precious')
+    capsys.readouterr()
+    assert main(['export', str(path), '--out', str(out)]) == 1
+    assert str(out) in capsys.readouterr().err
+    assert out.read_text() == 'precious'
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize('package', ['torch', 'onnx'])
+def test_a_missing_package_is_named_with_its_remedy(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: str,
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith('hcat_ros.network'):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    text = failure([str(tmp_path / 'x.pth'), '--out', str(tmp_path / 'mine')], capsys)
+    assert package in text
+    assert "pip install 'hcat_ros[export]'" in text

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hcat_ros import __version__
+from hcat_ros.commands import main as command_line
+from hcat_ros.commands import track
+from hcat_ros.commands.main import VERBS, main
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--version'])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f'hcat_ros {__version__}\n'
+
+
+def test_the_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--help'])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert {'track', 'export'} <= set(VERBS)
+    for verb, module in VERBS.items():
+        assert verb in text
+        assert str(module.__doc__).strip().splitlines()[0].split()[0] in text
+
+
+@pytest.mark.parametrize('verb', VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, '--help'])
+    assert ended.value.code == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    assert f'hcat {verb}' in text
+    assert ' '.join(str(VERBS[verb].__doc__).split()) in text
+
+
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        ([], 'required: VERB'),
+        (['fly'], "invalid choice: 'fly'"),
+        (['track'], 'required: video'),
+        (['track', 'x.mp4', '--box', '1', '2', '3'], 'expected 4 arguments'),
+        (['track', 'x.mp4', '--box', '1', '2', '3', 'wide'], "invalid float value: 'wide'"),
+        (['track', 'x.mp4', '--engine', 'abacus'], "invalid choice: 'abacus'"),
+        (['export', 'x.pth'], 'required: --out'),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_the_reason(
+    argv: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('error', [OSError('disk is full'), ValueError('x 3'), RuntimeError('y')])
+def test_an_error_of_a_verb_is_told_in_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(track, 'run', fail)
+    assert main(['track', 'x.mp4']) == 1
+    assert capsys.readouterr().err == f'hcat track: {error}\n'
+
+
+def test_an_interrupted_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line.track, 'run', interrupt)
+    assert main(['track', 'x.mp4']) == 130
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: Any) -> None:
+        raise KeyError('a bug')
+
+    monkeypatch.setattr(track, 'run', fail)
+    with pytest.raises(KeyError):
+        main(['track', 'x.mp4'])

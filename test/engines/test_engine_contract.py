@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every runtime owes, on the same model and against the same reference outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from hcat_ros.engines import ENGINES, Engine, EngineError, Prediction, load_engine
+from hcat_ros.models import SEARCH_FILE, TEMPLATE_FILE, Model, ModelError, load_model
+from hcat_ros.tracking import Tracker, TrackerConfig
+
+Crops = tuple[np.ndarray, np.ndarray]
+
+
+def loaded(model: Model, name: str, **settings: Any) -> Engine:
+    """The engine; skips where its runtime is not installed."""
+    try:
+        return load_engine(model, name, **settings)
+    except EngineError as error:
+        if 'cannot be imported' in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope='module', params=ENGINES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope='module')
+def shipped(name: str) -> Engine:
+    """The runtime with the shipped model."""
+    return loaded(load_model('hcat_lite0'), name)
+
+
+@pytest.fixture(scope='module')
+def reference(name: str, golden_model: Model) -> Engine:
+    """The runtime with the network of the golden outputs."""
+    return loaded(golden_model, name)
+
+
+@pytest.fixture
+def crops() -> Crops:
+    rng = np.random.default_rng(3)
+    return rng.integers(0, 256, (128, 128, 3), np.uint8), rng.integers(
+        0, 256, (256, 256, 3), np.uint8
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the shipped model to damage."""
+    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+
+
+def test_the_answer_is_the_references(
+    reference: Engine, golden_crops: Crops, golden_prediction: Prediction
+) -> None:
+    template, search = golden_crops
+    prediction = reference.search(search, reference.template(template))
+    assert_allclose(prediction.scores, golden_prediction.scores, atol=1e-4, rtol=0)
+    assert_allclose(prediction.boxes, golden_prediction.boxes, atol=1e-4, rtol=0)
+
+
+def test_the_card_says_what_the_engine_is(shipped: Engine, name: str) -> None:
+    card = shipped.card
+    assert (card.model, card.runtime) == ('hcat_lite0', name)
+    assert (card.template_size, card.search_size, card.grid) == (128, 256, 16)
+    assert card.runtime_version[0].isdigit()
+    assert card.precision
+    assert card.precision != 'auto'
+
+
+def test_a_prediction_has_the_documented_form(shipped: Engine, crops: Crops) -> None:
+    prediction = shipped.search(crops[1], shipped.template(crops[0]))
+    assert isinstance(prediction, Prediction)
+    assert prediction.scores.shape == (16, 16)
+    assert prediction.boxes.shape == (256, 4)
+    assert prediction.scores.min() >= 0
+    assert prediction.scores.max() <= 1
+    assert prediction.boxes.min() >= 0
+    assert prediction.boxes.max() <= 1
+
+
+def test_crops_are_left_as_they_were(shipped: Engine, crops: Crops) -> None:
+    before = [crop.copy() for crop in crops]
+    for crop in crops:
+        crop.flags.writeable = False
+    shipped.search(crops[1], shipped.template(crops[0]))
+    assert all((crop == old).all() for crop, old in zip(crops, before, strict=True))
+
+
+def test_crops_belong_to_the_caller_after_the_call(shipped: Engine, crops: Crops) -> None:
+    expected = shipped.search(crops[1], shipped.template(crops[0]))
+    features = shipped.template(crops[0])
+    crops[0][:] = 0
+    found = shipped.search(crops[1], features)
+    assert (found.scores == expected.scores).all()
+    assert (found.boxes == expected.boxes).all()
+
+
+def test_results_belong_to_the_caller(shipped: Engine, crops: Crops) -> None:
+    features = shipped.template(crops[0])
+    first = shipped.search(crops[1], features)
+    kept = first.scores.copy(), first.boxes.copy()
+    second = shipped.search(255 - crops[1], features)
+    assert (second.scores != first.scores).any()
+    assert (first.scores == kept[0]).all()
+    assert (first.boxes == kept[1]).all()
+    second.scores[:] = 7
+    assert (shipped.search(crops[1], features).scores == kept[0]).all()
+
+
+def test_templates_can_take_turns(shipped: Engine, crops: Crops) -> None:
+    one, other = shipped.template(crops[0]), shipped.template(255 - crops[0])
+    of_one, of_other = shipped.search(crops[1], one), shipped.search(crops[1], other)
+    assert (of_one.scores != of_other.scores).any()
+    for _ in range(2):
+        assert (shipped.search(crops[1], one).scores == of_one.scores).all()
+        assert (shipped.search(crops[1], other).boxes == of_other.boxes).all()
+
+
+def test_the_order_of_colours_matters(shipped: Engine, crops: Crops) -> None:
+    features = shipped.template(crops[0])
+    swapped = np.ascontiguousarray(crops[1][:, :, ::-1])
+    assert (
+        shipped.search(swapped, features).scores != shipped.search(crops[1], features).scores
+    ).any()
+
+
+@pytest.mark.parametrize(
+    'shape', [(128, 128, 3), (256, 256), (256, 256, 1), (1, 1, 3), (256, 256, 4), (0, 0, 3)]
+)
+def test_a_search_crop_of_another_shape_is_refused(
+    shipped: Engine, crops: Crops, shape: tuple[int, ...]
+) -> None:
+    features = shipped.template(crops[0])
+    expected = shipped.search(crops[1], features)
+    with pytest.raises(EngineError):
+        shipped.search(np.zeros(shape, np.uint8), features)
+    assert (shipped.search(crops[1], features).scores == expected.scores).all()
+
+
+@pytest.mark.parametrize('shape', [(256, 256, 3), (128, 128), (128, 128, 1), (0, 0, 3)])
+def test_a_template_crop_of_another_shape_is_refused(
+    shipped: Engine, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(EngineError, match='template'):
+        shipped.template(np.zeros(shape, np.uint8))
+
+
+def test_threads_do_not_change_the_answer(name: str, shipped: Engine, crops: Crops) -> None:
+    other = loaded(load_model('hcat_lite0'), name, threads=1)
+    expected = shipped.search(crops[1], shipped.template(crops[0]))
+    found = other.search(crops[1], other.template(crops[0]))
+    assert_allclose(found.scores, expected.scores, atol=1e-4)
+    assert_allclose(found.boxes, expected.boxes, atol=1e-4)
+
+
+def test_two_engines_of_one_model_do_not_share_state(
+    name: str, shipped: Engine, crops: Crops
+) -> None:
+    other = loaded(load_model('hcat_lite0'), name)
+    mine, theirs = shipped.template(crops[0]), other.template(255 - crops[0])
+    expected = shipped.search(crops[1], mine)
+    other.search(255 - crops[1], theirs)
+    assert (shipped.search(crops[1], mine).scores == expected.scores).all()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'reason'),
+    [({'precision': 'fp1'}, "no precision 'fp1'"), ({'threads': -1}, 'threads -1: expected 0')],
+)
+def test_settings_that_it_has_not_are_refused(
+    name: str, shipped: Engine, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(EngineError) as error:
+        load_engine(load_model('hcat_lite0'), name, **settings)
+    assert reason in str(error.value)
+    assert str(error.value).startswith(f'{name}: ')
+
+
+@pytest.mark.parametrize('file', [TEMPLATE_FILE, SEARCH_FILE])
+def test_a_damaged_file_is_not_loaded(name: str, shipped: Engine, copy: Path, file: str) -> None:
+    content = bytearray((copy / file).read_bytes())
+    content[1000] ^= 1
+    (copy / file).write_bytes(content)
+    with pytest.raises(ModelError, match=f'{file} is damaged'):
+        load_engine(copy, name)
+
+
+@pytest.mark.parametrize('content', [b'', b'no graph', None])
+def test_a_file_that_is_no_graph_is_named(
+    name: str, shipped: Engine, copy: Path, content: bytes | None
+) -> None:
+    """Also with a fitting hash; None stands for half of a graph."""
+    path = copy / SEARCH_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(EngineError) as error:
+        load_engine(rehashed(copy), name)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'sizes', [{'grid': 8}, {'search_size': 128}, {'template_size': 256}], ids=str
+)
+def test_a_card_of_another_network_is_noticed_when_loading(
+    name: str, shipped: Engine, copy: Path, sizes: dict[str, int]
+) -> None:
+    model = load_model(copy)
+    card = dataclasses.replace(model.card, **sizes)
+    with pytest.raises(EngineError) as error:
+        load_engine(Model(copy, card), name)
+    assert str(copy) in str(error.value)
+
+
+def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, copy: Path) -> None:
+    template, search = (copy / file for file in (TEMPLATE_FILE, SEARCH_FILE))
+    other = search.read_bytes()
+    search.write_bytes(template.read_bytes())
+    template.write_bytes(other)
+    with pytest.raises(EngineError) as error:
+        load_engine(rehashed(copy), name)
+    assert str(copy) in str(error.value)
+
+
+def rehashed(folder: Path) -> Model:
+    """The model with hashes that fit the files as they are now."""
+    model = load_model(folder)
+    hashes = {
+        file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in model.card.sha256
+    }
+    return Model(folder, dataclasses.replace(model.card, sha256=hashes))
+
+
+def test_a_tracker_follows_a_pasted_target(shipped: Engine, picture: Any) -> None:
+    """A textured patch that slides over a grey wall is followed to its end."""
+    patch = picture(48, 64, 1)
+    config = TrackerConfig(**load_model('hcat_lite0').card.tracking)
+    tracker = Tracker(shipped, config)
+
+    def frame(x: int) -> np.ndarray:
+        scene = np.full((240, 320, 3), 120, np.uint8)
+        scene[90:138, x : x + 64] = patch
+        return scene
+
+    tracker.init(frame(60), (60, 90, 64, 48))
+    for x in range(66, 150, 6):
+        track = tracker.update(frame(x))
+    assert abs(track.box.cx - (x + 32)) < 16
+    assert abs(track.box.cy - 114) < 16
+    assert track.score > 0.3

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcat_ros import engines
+from hcat_ros.engines import ENGINES, EngineError, load_engine
+from hcat_ros.models import ModelError, load_model
+
+
+class Absent:
+    """A runtime that is not there."""
+
+    def __init__(self, model: Any, **settings: Any) -> None:
+        raise EngineError('no such runtime here; pip install it')
+
+
+class Present:
+    """A runtime that loads anything."""
+
+    def __init__(self, model: Any, **settings: Any) -> None:
+        self.model, self.settings = model, settings
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
+    """Replace the runtimes by classes of this file."""
+    found = {name: (__name__, class_name) for name, class_name in classes.items()}
+    monkeypatch.setattr(engines, 'ENGINES', found)
+
+
+def test_an_unknown_engine_is_refused_and_the_known_ones_are_listed() -> None:
+    with pytest.raises(EngineError) as error:
+        load_engine(engine='abacus')
+    assert f"no engine 'abacus'; there are auto, {', '.join(ENGINES)}" in str(error.value)
+
+
+def test_an_unknown_model_is_an_error_of_the_model() -> None:
+    with pytest.raises(ModelError, match="no model 'hcat_huge'"):
+        load_engine('hcat_huge')
+
+
+@pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
+def test_the_default_model_loads(engine: str) -> None:
+    pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+    card = load_engine(engine=engine).card
+    assert card.model == 'hcat_lite0'
+    assert card.runtime in ENGINES
+
+
+def test_auto_takes_the_first_that_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, fastest='Absent', fast='Present', slow='Absent')
+    found = load_engine('hcat_lite0', precision='int8', threads=3)
+    assert isinstance(found, Present)
+    assert found.model == load_model('hcat_lite0')
+    assert found.settings == {'precision': 'int8', 'threads': 3}
+
+
+def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, fastest='Absent', fast='Present')
+    with pytest.raises(EngineError) as error:
+        load_engine(engine='fastest')
+    assert str(error.value) == 'fastest: no such runtime here; pip install it'
+
+
+def test_when_none_loads_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, fastest='Absent', fast='Absent')
+    with pytest.raises(EngineError) as error:
+        load_engine()
+    assert 'fastest: no such runtime' in str(error.value)
+    assert '; fast: no such runtime' in str(error.value)
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(EngineError) as error:
+        load_engine(engine='onnxruntime')
+    assert 'ONNX Runtime cannot be imported' in str(error.value)
+    assert 'pip install onnxruntime' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'module', ['hcat_ros.engines', 'hcat_ros.tracking', 'hcat_ros.commands.main']
+)
+def test_a_heavy_module_is_imported_when_it_is_needed(checkout: Path, module: str) -> None:
+    code = (
+        f'import sys, {module}; '
+        "print(*[m for m in ('torch', 'onnx', 'onnxruntime', 'rclpy') if sys.modules.get(m)])"
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', code], cwd=checkout, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == ''

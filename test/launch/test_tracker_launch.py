@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files under the real `ros2 launch`, with the nodes it starts watched over DDS."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
+# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+pytest.importorskip('launch_ros', reason=NEEDS)
+pytest.importorskip('ros2launch', reason=NEEDS)
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_path
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import iou
+from hcat_ros.nodes.detections import box_of
+
+try:
+    get_package_share_path('hcat_ros')
+except PackageNotFoundError:
+    pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
+
+PATIENCE = 60.0
+"""Seconds for anything to happen; a busy machine is slow."""
+BOX = (60, 90, 40, 40)
+
+
+class Launch:
+    """A running `ros2 launch` in a process group of its own, and its output."""
+
+    def __init__(self, log: Path, *words: str) -> None:
+        self.log_file = log
+        with log.open('w') as output:
+            self.process = subprocess.Popen(
+                ['ros2', 'launch', 'hcat_ros', *words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it and its nodes have printed so far."""
+        return self.log_file.read_text()
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C in a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait for its end and return the exit code."""
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it and its nodes, whatever they do."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+Start = Callable[..., Launch]
+
+
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A domain that nobody else on this machine or network sees."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Start]:
+    """A function that runs `ros2 launch hcat_ros` with these words."""
+    started: list[Launch] = []
+
+    def start(*words: str) -> Launch:
+        started.append(Launch(tmp_path / f'launch{len(started)}.log', *words))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.fixture
+def viewer(own_domain: None) -> Iterator[Node]:
+    """A node to look from."""
+    rclpy.init()
+    node = rclpy.create_node('viewer')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A video of a square at `BOX` that hardly moves, 3 s."""
+    path = tmp_path / 'square.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (320, 240))
+    for number in range(30):
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        x = BOX[0] + number // 3
+        frame[90:130, x : x + 40] = (40, 200, 240)
+        frame[100:120, x + 10 : x + 30] = (200, 30, 60)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def call(node: Node, service: Any, name: str, request: Any) -> Any:
+    """Call a service, None if it does not answer within a second."""
+    client = node.create_client(service, name)
+    try:
+        if not client.wait_for_service(timeout_sec=1.0):
+            return None
+        future = client.call_async(request)
+        rclpy.spin_until_future_complete(node, future, timeout_sec=1.0)
+        return future.result()
+    finally:
+        node.destroy_client(client)
+
+
+def wait_for_state(node: Node, tracker: str, state: str, running: Launch) -> None:
+    """Wait until the tracker is in that lifecycle state."""
+    label = 'no answer'
+    deadline = time.monotonic() + PATIENCE
+    while label != state and time.monotonic() < deadline and running.process.poll() is None:
+        answer = call(node, GetState, f'{tracker}/get_state', GetState.Request())
+        label = answer.current_state.label if answer else 'no answer'
+    assert label == state, running.log
+
+
+def parameters(node: Node, tracker: str, *names: str) -> list[Any]:
+    """Return parameters as rcl_interfaces/ParameterValue."""
+    answer = None
+    deadline = time.monotonic() + PATIENCE
+    while answer is None and time.monotonic() < deadline:
+        request = GetParameters.Request(names=names)
+        answer = call(node, GetParameters, f'{tracker}/get_parameters', request)
+    return list(answer.values) if answer else []
+
+
+def test_the_arguments_are_listed(launch: Start) -> None:
+    for file in ('tracker.launch.py', 'demo.launch.py'):
+        listing = launch(file, '--show-args')
+        assert listing.end() == 0
+        for name in ('engine', 'model', 'window_penalty', 'init_box', 'image', 'namespace'):
+            assert f"'{name}':" in listing.log
+
+
+def test_arguments_reach_the_node_and_win_over_the_file(
+    launch: Start, viewer: Node, tmp_path: Path
+) -> None:
+    mine = tmp_path / 'mine.yaml'
+    mine.write_text('/**:\n  ros__parameters: {window_penalty: 0.2, class_id: walker}\n')
+    running = launch(
+        'tracker.launch.py',
+        f'params_file:={mine}',
+        'window_penalty:=1',
+        'init_box:=[1, 2, 30, 40]',
+        'engine:=onnxruntime',
+        'precision:=fp32',
+        'image:=/camera/image_raw',
+        'namespace:=drone1',
+    )
+    wait_for_state(viewer, '/drone1/hcat_tracker', 'active', running)
+    penalty, box, class_id = parameters(
+        viewer, '/drone1/hcat_tracker', 'window_penalty', 'init_box', 'class_id'
+    )
+    assert penalty.double_value == 1.0
+    assert list(box.double_array_value) == [1, 2, 30, 40]
+    assert class_id.string_value == 'walker'
+    assert viewer.count_subscribers('/camera/image_raw') == 1
+
+    running.interrupt()
+    time.sleep(0.1)
+    running.interrupt()
+    assert running.end() == 0
+    assert 'process has finished cleanly' in running.log
+    assert 'Traceback' not in running.log
+
+
+def test_without_autostart_the_node_waits(launch: Start, viewer: Node) -> None:
+    running = launch('tracker.launch.py', 'autostart:=false')
+    wait_for_state(viewer, '/hcat_tracker', 'unconfigured', running)
+    running.interrupt()
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_the_demo_tracks_and_ends_with_its_video(
+    launch: Start, viewer: Node, video: Path, transport: str
+) -> None:
+    tracks: list[Detection2D] = []
+    viewer.create_subscription(Detection2D, '/drone1/track', tracks.append, 50)
+    x, y, w, h = BOX
+    running = launch(
+        'demo.launch.py',
+        f'video:={video}',
+        f'init_box:={x},{y},{w},{h}',
+        f'image_transport:={transport}',
+        'window_penalty:=1',
+        'namespace:=drone1',
+    )
+    deadline = time.monotonic() + PATIENCE
+    while running.process.poll() is None and time.monotonic() < deadline:
+        rclpy.spin_once(viewer, timeout_sec=0.1)
+    assert running.end() == 0
+    assert 'window_penalty 1' in running.log
+    assert running.log.count('process has finished cleanly') == 2
+    assert 'Traceback' not in running.log
+    assert tracks, running.log
+    for track in tracks:
+        assert track.id == '1'
+        assert track.header.frame_id == 'camera'
+        assert iou(box_of(track), BOX) > 0.3
+
+
+@pytest.mark.parametrize(
+    ('argument', 'reason'),
+    [
+        ('window_penalty:=abc', "window_penalty:='abc': expected a number"),
+        ('init_box:=1,2,x,4', "init_box:='1,2,x,4': expected '[x, y, w, h]'"),
+        ('autostart:=maybe', "autostart:='maybe': expected true or false"),
+        ('log_level:=loud', "log_level:='loud': expected one of debug"),
+        ('params_file:=/no/such.yaml', 'no file /no/such.yaml'),
+    ],
+)
+def test_a_wrong_argument_is_told(launch: Start, argument: str, reason: str) -> None:
+    refused = launch('tracker.launch.py', argument)
+    assert refused.end() == 1
+    assert reason in refused.log
+    assert 'process started' not in refused.log
+
+
+@pytest.mark.parametrize(
+    ('argument', 'reason', 'state'),
+    [
+        ('window_penalty:=7', 'window_penalty out of range', 'unconfigured'),
+        ('engine:=abacus', "engine 'abacus': expected auto", 'unconfigured'),
+        ('model:=no_such_model', "no model 'no_such_model'", 'unconfigured'),
+        ('init_box:=1,2', 'expected x, y, w, h in pixels', 'inactive'),
+    ],
+)
+def test_the_node_outlives_a_value_it_refuses(
+    launch: Start, viewer: Node, argument: str, reason: str, state: str
+) -> None:
+    running = launch('tracker.launch.py', argument)
+    deadline = time.monotonic() + PATIENCE
+    while reason not in running.log and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert reason in running.log
+    wait_for_state(viewer, '/hcat_tracker', state, running)
+    running.interrupt()
+    assert running.end() == 0
+    assert 'Traceback' not in running.log
+
+
+@pytest.mark.parametrize('own', [None, 'fastdds_large_images.xml'])
+def test_fast_dds_is_given_room_for_images_unless_the_user_decides(
+    launch: Start, viewer: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    profile = config = get_package_share_path('hcat_ros') / 'config' / 'fastdds_large_images.xml'
+    monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
+    monkeypatch.delenv('RMW_IMPLEMENTATION', raising=False)
+    if own:
+        profile = tmp_path / own
+        profile.write_bytes(config.read_bytes())
+        monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
+    running = launch('tracker.launch.py', 'autostart:=false')
+    wait_for_state(viewer, '/hcat_tracker', 'unconfigured', running)
+    pid = running.log.split('process started with pid [')[1].split(']')[0]
+    environment = Path(f'/proc/{pid}/environ').read_bytes().decode().split('\0')
+    assert f'FASTRTPS_DEFAULT_PROFILES_FILE={profile}' in environment
+    running.interrupt()
+    assert running.end() == 0

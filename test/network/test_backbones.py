@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch', reason='needs PyTorch')
+
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from hcat_ros.network import HCATConfig
+from hcat_ros.network.backbones import (
+    EfficientNetLite0,
+    InvertedResidual,
+    ResNet18,
+    SameConv2d,
+    build_backbone,
+    normalise,
+)
+
+
+@pytest.mark.parametrize(
+    ('name', 'stride', 'channels'),
+    [
+        ('resnet18', 16, 256),
+        ('resnet18', 8, 128),
+        ('efficientnet_lite0', 16, 112),
+        ('efficientnet_lite0', 8, 40),
+    ],
+)
+@pytest.mark.parametrize('size', [32, 128])
+def test_strides_and_channels(name: str, stride: int, channels: int, size: int) -> None:
+    backbone = build_backbone(HCATConfig(backbone=name, stride=stride)).eval()
+    with torch.inference_mode():
+        features = backbone(torch.zeros(2, 3, size, size))
+    assert features.shape == (2, channels, size // stride, size // stride)
+    assert backbone.channels == channels
+
+
+def test_stride_8_is_stride_16_without_its_last_stages() -> None:
+    x = torch.randn(1, 3, 64, 64)
+    for kind in (ResNet18, EfficientNetLite0):
+        deep, shallow = kind(16).eval(), kind(8).eval()
+        shallow.load_state_dict({k: deep.state_dict()[k] for k in shallow.state_dict()})
+        features = []
+        last = deep.layer2 if kind is ResNet18 else deep.blocks[4]
+        last.register_forward_hook(lambda module, args, output, to=features: to.append(output))
+        with torch.inference_mode():
+            deep(x)
+            assert_close(shallow(x), features[0])
+
+
+def test_lite0_has_the_size_that_the_specification_states() -> None:
+    named = dict(EfficientNetLite0(16).named_parameters())
+    biases = sum(value.numel() for name, value in named.items() if name.endswith('bias'))
+    total = sum(value.numel() for value in named.values())
+    # The specification counts both parameters of a BatchNorm, folded into one bias here.
+    assert total + biases == pytest.approx(0.70e6, rel=0.002)
+    assert len(EfficientNetLite0(16).blocks) == 11
+
+
+def same_convolution(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int
+) -> np.ndarray:
+    """TensorFlow's SAME convolution of (C, H, W), pixel by pixel, from its definition."""
+    channels, height, width = x.shape
+    kernel = weight.shape[-1]
+    rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+    pad_y = max((rows - 1) * stride + kernel - height, 0)
+    pad_x = max((columns - 1) * stride + kernel - width, 0)
+    top, left = pad_y // 2, pad_x // 2  # the odd pixel on the far side
+    padded = np.zeros((channels, height + pad_y, width + pad_x))
+    padded[:, top : top + height, left : left + width] = x
+    result = np.empty((len(weight), rows, columns))
+    for row in range(rows):
+        for column in range(columns):
+            y, x0 = row * stride, column * stride
+            window = padded[:, y : y + kernel, x0 : x0 + kernel]
+            if weight.shape[1] == 1:  # depthwise
+                result[:, row, column] = (window * weight[:, 0]).sum((1, 2)) + bias
+            else:
+                result[:, row, column] = (window[None] * weight).sum((1, 2, 3)) + bias
+    return result
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'stride', 'depthwise'),
+    [
+        (1, 1, False),
+        (3, 1, False),
+        (3, 2, False),
+        (3, 1, True),
+        (3, 2, True),
+        (5, 1, True),
+        (5, 2, True),
+    ],
+)
+@pytest.mark.parametrize('size', [(8, 8), (6, 10)])
+def test_same_padding(kernel: int, stride: int, depthwise: bool, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    convolution = SameConv2d(4, 4 if depthwise else 5, kernel, stride, groups=4 if depthwise else 1)
+    x = torch.randn(1, 4, *size)
+    with torch.inference_mode():
+        found = convolution(x)[0].numpy()
+    weight, bias = convolution.weight.detach().numpy(), convolution.bias.detach().numpy()
+    np.testing.assert_allclose(
+        found, same_convolution(x[0].numpy(), weight, bias, stride), atol=1e-5
+    )
+
+
+def test_every_stride_2_layer_of_lite0_pads_the_far_side() -> None:
+    layers = [m for m in EfficientNetLite0(16).modules() if isinstance(m, SameConv2d)]
+    padded = {(m.kernel_size[0], m.same) for m in layers if m.stride[0] == 2}
+    assert padded == {(3, (0, 1)), (5, (1, 2))}
+    assert sum(m.stride[0] == 2 for m in layers) == 4
+
+
+@pytest.mark.parametrize(
+    ('channels_in', 'channels', 'stride', 'residual'),
+    [(8, 8, 1, True), (8, 16, 1, False), (8, 8, 2, False)],
+)
+def test_a_block_adds_its_input_where_shapes_agree(
+    channels_in: int, channels: int, stride: int, residual: bool
+) -> None:
+    block = InvertedResidual(channels_in, channels, 3, stride, 6)
+    nn.init.zeros_(block.project.weight)
+    nn.init.zeros_(block.project.bias)
+    x = torch.randn(1, channels_in, 8, 8)
+    expected = x if residual else torch.zeros(1, channels, 8 // stride, 8 // stride)
+    assert_close(block(x), expected)
+
+
+def test_activations_end_at_6() -> None:
+    block = InvertedResidual(1, 1, 1, 1, 1)
+    for layer in (block.depthwise, block.project):
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    block.residual = False
+    x = torch.tensor([-5.0, 3.0, 60.0]).reshape(1, 1, 1, 3)
+    assert block(x).flatten().tolist() == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ('name', 'mean', 'std'),
+    [
+        ('resnet18', (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ('efficientnet_lite0', (127 / 255,) * 3, (128 / 255,) * 3),
+    ],
+)
+def test_crops_are_normalised(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
+    found = normalise(torch.from_numpy(crop), build_backbone(HCATConfig(backbone=name)))
+    expected = ((crop / 255 - mean) / std).transpose(0, 3, 1, 2)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)

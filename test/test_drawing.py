@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hcat_ros.boxes import Box
+from hcat_ros.drawing import draw_track
+from hcat_ros.tracking import TargetState, Track
+
+
+def drawn(track: Track, shape: tuple[int, int] = (360, 640), text: str = '') -> np.ndarray:
+    image = np.zeros((*shape, 3), np.uint8)
+    draw_track(image, track, text)
+    return image
+
+
+BOX = Box(100, 120, 80, 60)
+
+
+def track(box: Box = BOX, score: float = 0.5, lost: bool = False) -> Track:
+    return Track(box, score, TargetState.LOST if lost else TargetState.TRACKING)
+
+
+def test_the_border_is_drawn_where_the_box_is_and_the_middle_is_left_free() -> None:
+    image = drawn(track())
+    for x, y in ((100, 150), (180, 150), (140, 120), (140, 180)):
+        assert image[y, x].any(), (x, y)
+    assert not image[130:170, 110:170].any()
+    assert not image[190:, :].any()
+    assert not image[:, 200:].any()
+
+
+def test_a_lost_target_is_red_and_a_tracked_one_green() -> None:
+    _, green, red = drawn(track())[150, 100].astype(int)
+    assert green > red
+    _, green, red = drawn(track(lost=True))[150, 100].astype(int)
+    assert red > green
+
+
+def test_the_score_is_written_while_tracking_only() -> None:
+    assert (drawn(track(score=0.5)) != drawn(track(score=0.9))).any()
+    assert (drawn(track(score=0.5, lost=True)) == drawn(track(score=0.9, lost=True))).all()
+
+
+def test_the_text_stands_in_the_lower_left_corner() -> None:
+    plain, written = drawn(track()), drawn(track(), text='frame 7')
+    rows, columns = np.nonzero((plain != written).any(axis=2))
+    assert rows.min() > 320
+    assert 20 < columns.max() < 120
+
+
+@pytest.mark.parametrize('box', [Box(0, 0, 80, 60), Box(620, 330, 20, 30), Box(-30, -30, 50, 50)])
+def test_the_score_stays_in_the_image(box: Box) -> None:
+    one, other = drawn(track(box, score=0.11)), drawn(track(box, score=0.88))
+    rows, columns = np.nonzero((one != other).any(axis=2))
+    assert rows.size > 20
+    assert np.ptp(rows) >= 5
+    assert np.ptp(columns) >= 5
+
+
+@pytest.mark.parametrize(
+    'box',
+    [Box(-50, -20, 100, 60), Box(600, 340, 200, 200), Box(-10, -10, 900, 900), Box(5e4, 0, 9, 9)],
+)
+@pytest.mark.parametrize('shape', [(360, 640), (1, 1), (2160, 30)])
+def test_a_box_out_of_the_frame_is_no_error(box: Box, shape: tuple[int, int]) -> None:
+    image = drawn(track(box), shape)
+    assert image.shape == (*shape, 3)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hcat_ros.frames import DEFAULT_FPS, FrameSource
+
+COUNT = 12
+
+
+def grey_level(index: int) -> int:
+    """The brightness of frame `index` of the files made here."""
+    return 20 + 18 * index
+
+
+def image(index: int) -> np.ndarray:
+    return np.full((48, 64, 3), grey_level(index), np.uint8)
+
+
+def written(path: Path, fourcc: str) -> str:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 25.0, (64, 48))
+    assert writer.isOpened()
+    for index in range(COUNT):
+        writer.write(image(index))
+    writer.release()
+    return str(path)
+
+
+def indices(source: FrameSource) -> list[int]:
+    """Which frames of the file came, told by their brightness."""
+    return [round((frame.image.mean() - 20) / 18) for frame in source]
+
+
+@pytest.fixture
+def avi(tmp_path: Path) -> str:
+    return written(tmp_path / 'video.avi', 'MJPG')
+
+
+@pytest.fixture
+def mp4(tmp_path: Path) -> str:
+    return written(tmp_path / 'video.mp4', 'mp4v')
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """Images whose names sort otherwise by letters, and files that are no images."""
+    tmp_path = tmp_path / 'images'
+    tmp_path.mkdir()
+    for index in range(COUNT):
+        cv2.imwrite(str(tmp_path / f'{index}{(".png", ".PNG", ".bmp")[index % 3]}'), image(index))
+    (tmp_path / 'groundtruth.txt').write_text('0,0,10,10\n')
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['avi', 'mp4'])
+def test_a_video_gives_all_frames_in_order_at_its_own_rate(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    source = FrameSource(request.getfixturevalue(kind))
+    assert (source.fps, source.count, source.is_camera) == (25.0, COUNT, False)
+    frames = list(source)
+    assert [frame.index for frame in frames] == list(range(COUNT))
+    assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(COUNT)])
+    assert all(f.image.shape == (48, 64, 3) and f.image.dtype == np.uint8 for f in frames)
+    assert indices(source) == list(range(COUNT))
+
+
+def test_a_folder_gives_its_images_in_natural_order(folder: str) -> None:
+    source = FrameSource(folder)
+    assert (source.fps, source.count) == (DEFAULT_FPS, COUNT)
+    assert indices(source) == list(range(COUNT))
+
+
+def test_names_with_several_numbers_sort_part_by_part(tmp_path: Path) -> None:
+    names = ['a_2.png', 'a_10.png', 'b_1_3.png', 'b_1_20.png', 'b_2_1.png']
+    for index, name in reversed(list(enumerate(names))):
+        cv2.imwrite(str(tmp_path / name), image(index))
+    assert indices(FrameSource(str(tmp_path))) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ('start', 'count', 'expected'),
+    [
+        (0, 0, range(COUNT)),
+        (0, 3, range(3)),
+        (5, 0, range(5, COUNT)),
+        (5, 3, range(5, 8)),
+        (COUNT - 1, 0, [COUNT - 1]),
+        (9, 100, range(9, COUNT)),
+    ],
+)
+@pytest.mark.parametrize('kind', ['avi', 'mp4', 'folder'])
+def test_start_and_count_cut_out_a_piece(
+    request: pytest.FixtureRequest, kind: str, start: int, count: int, expected: range
+) -> None:
+    source = FrameSource(request.getfixturevalue(kind), start=start, count=count)
+    assert source.count == len(expected)
+    assert indices(source) == list(expected)
+    assert indices(source) == list(expected)  # and once more, from the start
+    assert next(iter(source)).index == 0
+    assert next(iter(source)).time == 0
+
+
+def test_a_given_rate_overrides_that_of_the_file(avi: str) -> None:
+    assert FrameSource(avi, fps=10.0).fps == 10.0
+    times = [frame.time for frame in FrameSource(avi, fps=10.0, count=3)]
+    assert times == pytest.approx([0, 0.1, 0.2])
+
+
+def test_a_closed_video_gives_no_more_frames(avi: str) -> None:
+    source = FrameSource(avi)
+    source.close()
+    assert list(source) == []
+
+
+@pytest.mark.parametrize('name', ['missing.mp4', 'no/such/folder', 'camera'])
+def test_a_path_where_nothing_is(tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / name)
+    with pytest.raises(FileNotFoundError) as error:
+        FrameSource(path)
+    assert f'no video, image folder or camera {path}' in str(error.value)
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('no image')
+    with pytest.raises(ValueError) as error:
+        FrameSource(str(tmp_path))
+    assert f'{tmp_path} holds no images' in str(error.value)
+    assert '.png' in str(error.value)
+
+
+@pytest.mark.parametrize('content', [b'', b'not a video at all\n' * 50])
+@pytest.mark.parametrize('name', ['video', 'video.mp4', 'video.avi'])
+def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        FrameSource(str(path))
+    assert f'OpenCV cannot open {path} as a video or camera' in str(error.value)
+
+
+def test_an_image_that_cannot_be_read_is_named_after_those_before_it(folder: str) -> None:
+    broken = Path(folder) / '3.png'
+    broken.write_bytes(b'no image')
+    frames = iter(FrameSource(folder))
+    assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError) as error:
+        next(frames)
+    assert str(error.value) == f'{broken} is not a readable image'
+
+
+@pytest.mark.parametrize('wrong', [{'fps': -1.0}, {'start': -1}, {'count': -2}])
+def test_negative_numbers_are_refused(folder: str, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r'-[12].*: expected 0 or more'):
+        FrameSource(folder, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_start_behind_the_end_is_refused(avi: str, folder: str) -> None:
+    for path in (avi, folder):
+        with pytest.raises(ValueError, match=r'has [0-9]+ frames, none at 40'):
+            FrameSource(path, start=40)
+
+
+def test_grey_images_and_images_with_alpha_come_as_bgr(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 70, np.uint8))
+    cv2.imwrite(str(tmp_path / '2.png'), np.full((8, 9, 4), 70, np.uint8))
+    assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(8, 9, 3)] * 2
