@@ -36,7 +36,7 @@ def test_centre_and_corner_are_two_sides_of_one_box(box: Box) -> None:
         np.array([10, 20, 30, 40], np.float32),
         np.array([1, 2, 3, 4], np.uint8),
         (639, 479, 1, 1),
-        (-29, 470, 30, 40),  # a pixel of it is in the frame
+        (-27, 474, 30, 40),  # a tenth of it is in the frame
         (-100, -100, 1280, 960),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_box_that_names_a_target_comes_back_as_floats(box: Any) -> None:
         ((10, 20, 0.99, 40), 'w=0.99 h=40 is smaller than one pixel'),
         ((640, 20, 30, 40), 'lies outside of the 640x480 frame'),
         ((10, -40, 30, 40), 'lies outside of the 640x480 frame'),
-        ((-29.5, 20, 30, 40), 'lies outside of the 640x480 frame'),  # half a pixel inside
+        ((-27.5, 20, 30, 40), 'lies outside of the 640x480 frame'),  # less than a tenth inside
         ((1e300, 1e300, 30, 40), 'lies outside of the 640x480 frame'),
         ((-1000, 0, 2000, 40), 'w=2000 h=40 is more than twice as large as the 640x480 frame'),
     ],
