@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'hcat_ros'
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent  # also where colcon --symlink-install links to it
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / NAME / '__init__.py').read_text())[1]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
+        self.failure = ''
+        """Why the node could not be configured or activated, empty if it could."""
         service = self._service_change_state
         change_state = service.callback
 
@@ -64,20 +67,25 @@ class GuardedLifecycleNode(LifecycleNode):
     def cleanup(self) -> None:
         """Free what is loaded; must not raise."""
 
+    def _failed(self, reason: str) -> None:
+        self.failure = reason
+        self.get_logger().error(reason)
+
     def _guarded(self, name: str, action: Callable[[], None]) -> bool:
         try:
             action()
         except (ValueError, RuntimeError, OSError) as error:
-            self.get_logger().error(f'cannot {name}: {error}')
+            self._failed(f'cannot {name}: {error}')
             return False
         except Exception:
-            self.get_logger().error(f'cannot {name}:\n{traceback.format_exc()}')
+            self._failed(f'cannot {name}:\n{traceback.format_exc()}')
             return False
         return True
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
         if self._guarded('configure', self.configure):
+            self.failure = ''
             return super().on_configure(state)
         self._guarded('clean up', self.cleanup)
         return FAILURE
@@ -85,6 +93,7 @@ class GuardedLifecycleNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Activate; a failure leaves the node inactive."""
         if self._guarded('activate', self.activate):
+            self.failure = ''
             return super().on_activate(state)
         self._guarded('deactivate', self.deactivate)
         return FAILURE
@@ -116,7 +125,11 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
     One thread: DDS keeps the newest frame while a callback runs, and nothing needs a lock. An
     exception out of a callback is logged and the node goes on.
     """
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # arguments that ROS cannot read
+        print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
+        return 1
     node = None
     try:
         node = make()

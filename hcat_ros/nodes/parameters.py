@@ -33,7 +33,7 @@ class Setting:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     live: bool = False
-    """Takes effect while the node runs; the others at the next configure."""
+    """Takes effect while the node runs."""
 
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
@@ -81,7 +81,7 @@ class Setting:
             name=self.name, description=self.description, dynamic_typing=True
         )
         descriptor.additional_constraints = f'expects {self.expected}' + (
-            '' if self.live else '; takes effect at the next configure'
+            '' if self.live else '; does not take effect at once'
         )
         if math.isfinite(self.low) and math.isfinite(self.high):
             if self.kind is float:

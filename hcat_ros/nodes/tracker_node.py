@@ -10,8 +10,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
@@ -27,15 +25,13 @@ from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.images import decoded_image, image_message, image_view
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 from hcat_ros.nodes.parameters import Settings
+from hcat_ros.nodes.qos import DRAWN_QOS, IMAGE_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.session import TrackedFrame, TrackingSession
 from hcat_ros.nodes.target_requests import TargetRequest
 from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS
 from hcat_ros.tracking import Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.encodings import to_bgr
 
-# A slow machine always works on the newest frame.
-IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-RELIABLE_QOS = QoSProfile(depth=10)
 LOG_EVERY = 5.0
 """Seconds between log lines about the same recurring trouble."""
 
@@ -57,6 +53,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._outputs: list[Any] = []
         self._statistics = Statistics()
         self._image_time = self._report_time = time.monotonic()
+        self._refusal_time = -LOG_EVERY
         self._settings = Settings(self, SETTINGS, self._on_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._report_timer = self.create_timer(1.0, self._report)
@@ -90,7 +87,7 @@ class TrackerNode(GuardedLifecycleNode):
             Detection2D, 'track', RELIABLE_QOS, qos_overriding_options=overridable()
         )
         track_image = self.create_lifecycle_publisher(
-            Image, 'track_image', QoSProfile(depth=1), qos_overriding_options=overridable()
+            Image, 'track_image', DRAWN_QOS, qos_overriding_options=overridable()
         )
         self._outputs = [track, track_image]
         card = engine.card
@@ -205,6 +202,11 @@ class TrackerNode(GuardedLifecycleNode):
         return response
 
     def _on_parameters(self, changes: Mapping[str, Any]) -> None:
+        later = [
+            setting.name for setting in SETTINGS if setting.name in changes and not setting.live
+        ]
+        if later and self._engine is not None:
+            self.get_logger().info(f'{", ".join(later)}: takes effect at the next configure')
         if self._session is None:
             return
         tracking = {name: changes[name] for name in FROM_CARD if name in changes}
@@ -242,14 +244,20 @@ class TrackerNode(GuardedLifecycleNode):
             self._statistics.sample(name, age)
 
     def _refuse(self, kind: str, reason: str) -> None:
+        is_new = reason != self._statistics.last_problem
         self._statistics.problem(kind, reason)
-        self.get_logger().warning(reason, throttle_duration_sec=LOG_EVERY)
+        # The same again rarely, another one soon: the log tells all kinds and does not flood.
+        wait = LOG_EVERY / 10 if is_new else LOG_EVERY
+        if time.monotonic() - self._refusal_time >= wait:
+            self._refusal_time = time.monotonic()
+            self.get_logger().warning(reason)
 
     def _state(self) -> tuple[bytes, str]:
         """Return the diagnostic level and what it is about."""
         session = self._session
         if session is None:
-            return DiagnosticStatus.OK, self.state_label
+            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
+            return level, self.failure or self.state_label
         silent = time.monotonic() - self._image_time
         if silent > 2:
             return DiagnosticStatus.WARN, f'no image for {silent:.0f} s'
@@ -262,6 +270,8 @@ class TrackerNode(GuardedLifecycleNode):
     def _report(self) -> None:
         level, summary = self._state()
         values = {'lifecycle': self.state_label}
+        if self.failure:
+            values['failed transition'] = self.failure
         hardware = ''
         if self._engine is not None:
             card = self._engine.card
@@ -277,11 +287,6 @@ class TrackerNode(GuardedLifecycleNode):
         name = f'{self.get_fully_qualified_name().lstrip("/")}: tracking'
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(stamp, name, hardware, level, summary, values))
-
-
-def overridable() -> QoSOverridingOptions:
-    """Let parameters `qos_overrides./topic.subscription.depth` and the like change QoS."""
-    return QoSOverridingOptions.with_default_policies()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -74,18 +74,22 @@ def test_video_source_and_tracker(ros: None, video: Path) -> None:
     assert source.returncode == 0, source.communicate()[0]
     assert tracker.returncode == 0, log
     assert 'Traceback' not in log
-    assert len(images) == FRAMES
+    assert len(images) > FRAMES / 2, 'a busy machine may lose a few'
     assert image_view(images[0])[0].shape == (240, 320, 3)
-    stamps = [Time.from_msg(image.header.stamp).nanoseconds / 1e9 for image in images]
-    span = stamps[-1] - stamps[0]
-    assert span > 0.9 * (FRAMES - 1) / FPS, 'not faster than the video'
-    assert [box.header.stamp for box in boxes] == [images[0].header.stamp]
+    # On a busy machine frames may be lost, never mixed up or early.
+    assert len(boxes) == 1
+
+    def number(message: Image | Detection2D) -> float:
+        """Return which frame it is, by its stamp: the init box has the first one's."""
+        stamps = [Time.from_msg(m.header.stamp).nanoseconds for m in (message, boxes[0])]
+        return (stamps[0] - stamps[1]) / 1e9 * FPS
+
+    assert number(images[-1]) > 0.9 * (FRAMES - 1), 'not faster than the video'
     assert tracks, log
-    # On a busy machine frames may be dropped, never mixed up.
-    numbers = {str(image.header.stamp): number for number, image in enumerate(images)}
+    sent = {str(image.header.stamp) for image in images}
     for track in tracks:
-        number = numbers[str(track.header.stamp)]
-        assert iou(box_of(track), (60 + 4 * number, 90, 40, 40)) > 0.3
+        assert str(track.header.stamp) in sent
+        assert iou(box_of(track), (60 + 4 * number(track), 90, 40, 40)) > 0.3
 
 
 @pytest.mark.parametrize(

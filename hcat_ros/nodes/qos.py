@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of service of the tracker node's topics."""
+
+from __future__ import annotations
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""A slow machine always works on the newest frame."""
+RELIABLE_QOS = QoSProfile(depth=10)
+DRAWN_QOS = QoSProfile(depth=1)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let parameters `qos_overrides./topic.subscription.depth` and the like change QoS."""
+    return QoSOverridingOptions.with_default_policies()
