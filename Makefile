@@ -18,7 +18,8 @@ ifeq ($(SYSTEM_ROS),)
 CONSTRAINTS := -c tools/ros_from_pip/requirements.txt
 ACTIVATE := . $(VENV)/ros.sh
 else
-CONSTRAINTS :=
+# ROS's messages are compiled against the system's numpy 1.x.
+CONSTRAINTS := 'numpy<2'
 ACTIVATE := . $(VENV)/bin/activate
 endif
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check

@@ -112,6 +112,7 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
             f'start:={scene.start}',
             f'count:={scene.count}',
             f'init_box:=[{box}]',
+            'subscribers:=2',  # the tracker and we
         )
         spin(90, lambda: source.poll() is not None)
         spin(0.5)

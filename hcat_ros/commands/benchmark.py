@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     box = (width * 0.45, height * 0.4, width * 0.1, height * 0.2)
     times: dict[str, list[tuple[float, ...]]] = {label: [] for label in trackers}
     warm = min(20, arguments.frames)
-    for number in tqdm(range(warm + arguments.frames), unit='round'):
+    for number in tqdm(range(warm + arguments.frames), unit='round', disable=None):
         # In turn, so that a machine whose speed drifts is as unfair to one as to another.
         for label, tracker in trackers.items():
             tracker.init(frame, box)  # every update from the same state, so the same work

@@ -35,11 +35,12 @@ SETTINGS = (
     Setting('jpeg_quality', int, 90, 'Of compressed images.', 1, 100),
     Setting('frame_id', str, 'camera', 'Frame id in the headers.'),
     Setting('init_box', list, None, 'x, y, w, h in pixels: sent to init_box with the first frame.'),
+    Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
     Setting(
         'wait',
         float,
         30.0,
-        'Seconds to wait for a subscriber before the first frame; 0: do not wait.',
+        'Seconds to wait for subscribers before the first frame; 0: do not wait.',
         0,
         3600,
     ),
@@ -88,7 +89,7 @@ class VideoSource(Node):
         """Wait until somebody listens, then start the clock."""
         now = time.monotonic()
         limit = self._values['wait']
-        listening = self._images.get_subscription_count() > 0 and (
+        listening = self._images.get_subscription_count() >= self._values['subscribers'] and (
             self._box is None or self._init_boxes.get_subscription_count() > 0
         )
         if not listening:
@@ -99,7 +100,8 @@ class VideoSource(Node):
             return
         if not listening and limit > 0:
             self.get_logger().warning(
-                f'nobody subscribed within {limit:g} s; publishing all the same'
+                f'only {self._images.get_subscription_count()} subscribers of images within '
+                f'{limit:g} s; publishing all the same'
             )
         self._timer.cancel()
         self.destroy_timer(self._timer)
