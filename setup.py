@@ -44,6 +44,7 @@ setup(
         'opencv': ['opencv-python-headless>=4.5'],
         **RUNTIMES,
         'export': EXPORT,
+        'train': ['torch>=2.6', 'safetensors>=0.4', 'tensorboard'],
         'test': ['pytest', 'hypothesis'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },

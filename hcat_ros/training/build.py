@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a run's file to its data and network."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from hcat_ros.network import HCAT, load_checkpoint
+from hcat_ros.tracking.encodings import Image
+from hcat_ros.training.backbone_weights import load_imagenet
+from hcat_ros.training.clips import Clip, DataSetError, read_clips
+from hcat_ros.training.config import DataConfig, TrainConfig
+from hcat_ros.training.groups import GroupDataset
+from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths
+
+DISTRACTOR_SIDE = 128
+"""Longest side, pixels, at which distractors are kept in memory."""
+
+
+def build_network(config: TrainConfig) -> HCAT:
+    """Return the network to train, with the weights that the run starts from."""
+    if config.start:
+        model = load_checkpoint(config.start)
+        if model.config != config.network:
+            raise ValueError(f'{config.start} has {model.config}, the run asks {config.network}')
+        return model
+    torch.manual_seed(config.schedule.seed)
+    model = HCAT(config.network)
+    if config.backbone:
+        load_imagenet(model, Path(config.backbone))
+    return model
+
+
+def build_data(config: TrainConfig) -> GroupDataset:
+    """Return the data set of a run. Raises DataSetError for an empty or missing one."""
+    network, schedule = config.network, config.schedule
+    return GroupDataset(
+        [_source(row) for row in config.data],
+        [row.share for row in config.data],
+        schedule.views,
+        schedule.seed,
+        template_size=network.template_size,
+        search_size=network.search_size,
+        chances=config.chances,
+        geometry=config.geometry,
+        cache_bytes=int(schedule.cache_gib * 2**30),
+        cutouts=_distractors(Path(config.distractors)) if config.distractors else [],
+    )
+
+
+def _source(row: DataConfig) -> Source:
+    if row.kind == 'clips':
+        clips = read_clips(row.layout, Path(row.root))
+        if row.names or row.names_file:
+            listed = Path(row.names_file).read_text().split() if row.names_file else []
+            clips = _named(clips, [*row.names, *listed])
+            if not clips:
+                wanted = row.names_file or ' or '.join(row.names)
+                raise DataSetError(f'{row.root}: no clip is named as in {wanted}')
+        return ClipSource(clips, row.max_gap)
+    if row.kind == 'photos':
+        return PhotoSource(image_paths(Path(row.root)))
+    if row.kind == 'paste':
+        return PasteSource(image_paths(Path(row.cutouts)), image_paths(Path(row.backgrounds)))
+    raise DataSetError(f"data kind '{row.kind}': expected clips, photos or paste")
+
+
+def _named(clips: list[Clip], patterns: list[str]) -> list[Clip]:
+    """Return the clips whose names are among the patterns."""
+    names = {pattern for pattern in patterns if not any(sign in pattern for sign in '*?[')}
+    rest = [pattern for pattern in patterns if pattern not in names]
+    return [c for c in clips if c.name in names or any(fnmatch(c.name, p) for p in rest)]
+
+
+def _distractors(folder: Path) -> list[Image]:
+    found = []
+    for path in image_paths(folder):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None or image.ndim != 3 or image.shape[2] != 4:
+            continue
+        scale = min(1.0, DISTRACTOR_SIDE / max(image.shape[:2]))
+        size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))
+        found.append(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8))
+    if not found:
+        raise DataSetError(f'{folder}: no images with alpha to use as distractors')
+    return found

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data set that training reads: groups of views of one object, made anew for each index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hcat_ros.boxes import Box
+from hcat_ros.tracking.encodings import Image
+from hcat_ros.training import augment
+from hcat_ros.training.images import ImageCache
+from hcat_ros.training.sources import Sighting, Source
+from hcat_ros.training.views import Geometry, relative_box, search_view, template_view
+
+
+class Group(NamedTuple):
+    """V views of one object, each as a template and as a search region."""
+
+    templates: Tensor
+    """uint8 RGB (V, 128, 128, 3)."""
+    searches: Tensor
+    """uint8 RGB (V, 256, 256, 3)."""
+    boxes: Tensor
+    """float32 (V, 4), the object in the search regions as cx cy w h in 0..1."""
+    shown: Tensor
+    """bool (V,), whether the search region shows the object."""
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How often a view is changed in each way, 0 to 1."""
+
+    grey: float = 0.06
+    low_resolution: float = 0.4
+    motion_blur: float = 0.2
+    noise: float = 0.25
+    occlusion: float = 0.15
+    distractor: float = 0.3
+    twin: float = 0.5
+    """Share of the distractors that are recoloured copies of the object itself."""
+    strength: float = 1.0
+    """Factor on the changes of colour."""
+    brightness: float = 0.0
+    """The paper's change of light: all colours times 1 - brightness to 1 + brightness."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (0 <= value <= 1 or (name == 'strength' and value > 1)):
+                raise ValueError(f'{name} {value}: expected 0 to 1')
+
+
+@dataclass
+class GroupDataset(Dataset[Group]):
+    """Item i is a function of (seed, i) alone, so a run can go on exactly where it stopped."""
+
+    sources: list[Source]
+    shares: list[float]
+    """How often each source is drawn from, relative to the others."""
+    views: int = 6
+    """Of a group; 1: a template of one sighting and a search region of another."""
+    seed: int = 0
+    length: int = 1 << 40
+    template_size: int = 128
+    search_size: int = 256
+    chances: Chances = field(default_factory=Chances)
+    geometry: Geometry = field(default_factory=Geometry)
+    cutouts: list[Image] = field(default_factory=list)
+    """BGRA, to paste as distractors."""
+    cache_bytes: int = 3 << 30
+
+    def __post_init__(self) -> None:
+        if len(self.sources) != len(self.shares) or not sum(self.shares) > 0:
+            raise ValueError(f'{len(self.sources)} sources need as many shares, got {self.shares}')
+        self._cache = ImageCache(self.cache_bytes)
+
+    @property
+    def unreadable(self) -> int:
+        """How many times an image could not be read so far."""
+        return self._cache.unreadable
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Group:
+        rng = np.random.default_rng([self.seed, index])
+        shares = np.asarray(self.shares) / sum(self.shares)
+        for _ in range(100):
+            source = self.sources[int(rng.choice(len(shares), p=shares))]
+            sightings = source.draw(rng, max(2, self.views), self._cache)
+            if sightings is not None:
+                return self._group(sightings, rng)
+        raise RuntimeError('100 sightings in a row could not be read; see the warnings above')
+
+    def _group(self, sightings: list[Sighting], rng: np.random.Generator) -> Group:
+        geometry, sizes = self.geometry, (self.template_size, self.search_size)
+        mirror = bool(rng.random() < geometry.mirror)
+        grey = bool(rng.random() < self.chances.grey)
+        templates, searches, boxes, shown = [], [], [], []
+        for number in range(self.views):
+            image, target, warp = sightings[number]
+            how = (warp.times(geometry.warp), mirror, geometry.template)
+            crop, inside = template_view(image, target, rng, sizes[0], *how)
+            templates.append(self._changed(crop, inside, rng, grey, is_search=False))
+            if self.views == 1:
+                image, target, warp = sightings[1]
+            how = (warp.times(geometry.warp), mirror, geometry.search)
+            crop, inside = search_view(image, target, rng, sizes[1], *how)
+            searches.append(self._changed(crop, inside, rng, grey, is_search=True))
+            box, is_shown = relative_box(inside, self.search_size)
+            boxes.append(box)
+            shown.append(is_shown)
+        return Group(
+            torch.from_numpy(np.stack(templates)),
+            torch.from_numpy(np.stack(searches)),
+            torch.from_numpy(np.stack(boxes)),
+            torch.tensor(shown),
+        )
+
+    def _changed(
+        self, crop: Image, box: Box, rng: np.random.Generator, grey: bool, is_search: bool
+    ) -> Image:
+        """Return the crop as another camera in other light would see it, RGB."""
+        chances = self.chances
+        if is_search and rng.random() < chances.distractor:
+            crop = augment.add_distractor(crop, box, self._distractor(crop, box, rng), rng)
+        if is_search and rng.random() < chances.occlusion:
+            crop = augment.occlude(crop, box, rng)
+        crop = augment.recolour(crop, rng, chances.strength)
+        if chances.brightness:
+            crop = augment.brighten(crop, rng, chances.brightness)
+        if grey:
+            crop = augment.grey(crop)
+        if rng.random() < chances.low_resolution * (1.0 if is_search else 0.5):
+            crop = augment.low_resolution(crop, rng)
+        if is_search and rng.random() < chances.motion_blur:
+            crop = augment.motion_blur(crop, rng)
+        if rng.random() < chances.noise:
+            crop = augment.noise(crop, rng)
+        return np.ascontiguousarray(crop[:, :, ::-1])
+
+    def _distractor(self, crop: Image, box: Box, rng: np.random.Generator) -> Image:
+        """Return another object, or a recoloured copy of this one, BGRA."""
+        size = crop.shape[0]
+        x0, y0 = max(0, round(box.x)), max(0, round(box.y))
+        x1, y1 = min(size, round(box.x + box.w)), min(size, round(box.y + box.h))
+        visible = x1 - x0 > 8 and y1 - y0 > 8
+        if not self.cutouts or (visible and rng.random() < self.chances.twin):
+            if not visible:
+                x0, y0, x1, y1 = 0, 0, size // 4, size // 4
+            twin = augment.recolour(crop[y0:y1, x0:x1], rng, 2.0)
+            # An ellipse hides the ground that came along in the box's corners.
+            h, w = twin.shape[:2]
+            y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
+            alpha = np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)
+            return np.dstack((twin, alpha))
+        return self.cutouts[int(rng.integers(len(self.cutouts)))]
+
+
+def collate(groups: list[Group]) -> Group:
+    """Stack groups: each tensor gets a first axis, (G, V, ...)."""
+    return Group(*(torch.stack(parts) for parts in zip(*groups)))

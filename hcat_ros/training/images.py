@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading training images: a cache of decoded ones, and a count of those that cannot be read."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hcat_ros.tracking.encodings import Image
+
+
+class ImageCache:
+    """Reads images as BGR, or BGRA with `alpha`, and keeps the latest within a limit of bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._unreadable = multiprocessing.Value('q', 0)  # also counts in a loader's processes
+        self._images: OrderedDict[tuple[Path, bool], Image] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def unreadable(self) -> int:
+        """How many times an image could not be read, in this process and those it started."""
+        return int(self._unreadable.value)
+
+    def read(self, path: Path, alpha: bool = False) -> Image | None:
+        """Return the image (H, W, 3 or 4), None with a counted warning if it is unreadable."""
+        key = (path, alpha)
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
+        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR)
+        if found is None or (alpha and (found.dtype != np.uint8 or found.shape[2:] != (4,))):
+            with self._unreadable.get_lock():
+                self._unreadable.value += 1
+            kind = 'image with alpha' if alpha else 'image'
+            warnings.warn(f'skipped: {path} is no readable {kind}', stacklevel=2)
+            return None
+        image = np.asarray(found, np.uint8)
+        self._images[key] = image
+        self._bytes += image.nbytes
+        while self._bytes > self.max_bytes:
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image

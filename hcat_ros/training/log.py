@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves to read: lines of JSON and, where TensorBoard is installed, its events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcat_ros.tracking.encodings import Image
+from hcat_ros.training.losses import Losses
+
+LOG_FILE = 'log.jsonl'
+VALIDATION_FILE = 'validation.jsonl'
+
+
+class TrainingLog:
+    """Writes means of the losses every so many steps, and what validation finds.
+
+    step: the one that the run starts from; what an interrupted run wrote of later steps goes.
+    """
+
+    def __init__(self, folder: Path, every: int, step: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.every = folder, every
+        self._rows: list[list[float]] = []
+        for name in (LOG_FILE, VALIDATION_FILE):
+            path = folder / name
+            if path.is_file():
+                kept = [row for row in read_rows(path) if row['step'] <= step]
+                path.write_text(''.join(json.dumps(row) + '\n' for row in kept), encoding='utf-8')
+        self._board = _board(folder, step)
+
+    def add(self, step: int, losses: Losses, pairs: float) -> None:
+        """Take a step's losses and pairs a second."""
+        self._rows.append([*(float(value.detach()) for value in losses), pairs])
+        if step % self.every == 0:
+            means = np.mean(self._rows, axis=0).round(4).tolist()
+            self._rows.clear()
+            self._write(LOG_FILE, step, dict(zip((*Losses._fields, 'pairs_per_second'), means)))
+
+    def validated(self, step: int, overlaps: dict[str, float]) -> None:
+        """Take the overlaps that a validation found."""
+        self._write(VALIDATION_FILE, step, {k: round(v, 4) for k, v in overlaps.items()})
+
+    def best(self) -> float:
+        """Return the best mean overlap so far, -1 before the first."""
+        path = self.folder / VALIDATION_FILE
+        return max((row['mean'] for row in read_rows(path)), default=-1.0)
+
+    def picture(self, name: str, make: Callable[[], Image]) -> None:
+        """Show a BGR picture in TensorBoard; it is made only where that is installed."""
+        if self._board is not None:
+            self._board.add_image(name, make()[:, :, ::-1].copy(), dataformats='HWC')
+
+    def close(self) -> None:
+        """Write what TensorBoard still holds back."""
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self, name: str, step: int, values: dict[str, float]) -> None:
+        with (self.folder / name).open('a', encoding='utf-8') as file:
+            file.write(json.dumps({'step': step, **values}) + '\n')
+        if self._board is not None:
+            for key, value in values.items():
+                self._board.add_scalar(f'{Path(name).stem}/{key}', value, step)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log; a line that an interrupted process left unfinished is left out."""
+    rows = []
+    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def _board(folder: Path, step: int) -> Any:
+    """Return TensorBoard's writer, None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: resumable to the exact step, alone or in several processes (DDP)."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.utils.data import DataLoader, Sampler
+
+from hcat_ros.network import HCAT, save_checkpoint
+from hcat_ros.training.backbone_weights import freeze_backbone
+from hcat_ros.training.config import ScheduleConfig
+from hcat_ros.training.groups import Group, GroupDataset, collate
+from hcat_ros.training.losses import Losses, hcat_losses
+from hcat_ros.training.pairs import pairs_of_groups
+
+STATE_FILE = 'state.pt'
+WEIGHTS_FILE = 'weights.safetensors'
+
+
+class _Indices(Sampler[int]):
+    """Group numbers of the steps: each process of each step has its own."""
+
+    def __init__(self, steps: range, groups: int, rank: int, world: int) -> None:
+        self.steps, self.groups, self.rank, self.world = steps, groups, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self.steps:
+            start = (step * self.world + self.rank) * self.groups
+            yield from range(start, start + self.groups)
+
+
+class PairModel(nn.Module):
+    """The network on a batch of groups; each image passes the backbone once."""
+
+    def __init__(self, model: HCAT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor) -> Any:
+        """Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8; first, second: (P,)."""
+        model = self.model
+        features = model.template(model.normalise(templates))
+        fx = model.search_features(model.normalise(searches))
+        return model.match(fx[second], {name: value[first] for name, value in features.items()})
+
+
+class Trainer:
+    """Trains a network on groups; `folder` holds its state, weights and log."""
+
+    def __init__(
+        self,
+        model: HCAT,
+        data: GroupDataset,
+        schedule: ScheduleConfig,
+        folder: Path,
+        device: str = 'cpu',
+    ) -> None:
+        self.schedule, self.data, self.folder = schedule, data, folder
+        self.rank = int(os.environ.get('RANK', 0))
+        self.world = int(os.environ.get('WORLD_SIZE', 1))
+        self.device = torch.device(device)
+        self.step = 0
+        torch.manual_seed(schedule.seed)
+        trained = freeze_backbone(model, schedule.trained_blocks)
+        ids = {id(parameter) for parameter in model.backbone.parameters()}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pairs: nn.Module = PairModel(model)
+        if self.world > 1:  # gives all processes the weights of the first
+            self.pairs = nn.parallel.DistributedDataParallel(self.pairs)
+        self.average = copy.deepcopy(model) if schedule.ema else model
+        self.optimiser = torch.optim.AdamW(
+            [{'params': rest, 'scale': 1.0}]
+            + ([{'params': trained, 'scale': schedule.backbone_rate}] if trained else []),
+            lr=schedule.learning_rate,
+            weight_decay=schedule.weight_decay,
+        )
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=schedule.precision == 'fp16' and self.device.type == 'cuda'
+        )
+
+    def rate(self, step: int) -> float:
+        """Return the factor on the learning rates at a step."""
+        schedule = self.schedule
+        if step < schedule.warm_up:
+            return (step + 1) / schedule.warm_up
+        if schedule.decay == 'step':
+            return 0.1 if step >= schedule.decay_at * schedule.steps else 1.0
+        done = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)
+        share = (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return schedule.final + (1 - schedule.final) * share
+
+    def run(
+        self,
+        on_step: Callable[[int, Losses, float], None] = lambda step, losses, rate: None,
+        save_every: int = 500,
+        validate_every: int = 0,
+        validate: Callable[[HCAT, int], None] = lambda model, step: None,
+    ) -> None:
+        """Train from the current step to the last one.
+
+        on_step(step, losses, pairs a second); validate(averaged weights, step).
+        """
+        schedule = self.schedule
+        torch.set_num_threads(schedule.threads)
+        # The processes that make views inherit it; a forked one that sets it itself hangs.
+        cv2.setNumThreads(1)
+        steps = range(self.step, schedule.steps)
+        loader = DataLoader(
+            self.data,
+            batch_size=schedule.groups,
+            sampler=_Indices(steps, schedule.groups, self.rank, self.world),
+            num_workers=schedule.workers,
+            collate_fn=collate,
+            prefetch_factor=4 if schedule.workers else None,
+        )
+        started = time.perf_counter()
+        for group in loader:
+            losses, pairs = self._train_step(group)
+            self.step += 1
+            # From the end of one step to that of the next: waiting for views counts.
+            ended = time.perf_counter()
+            on_step(self.step, losses, pairs * self.world / (ended - started))
+            started = ended
+            last = self.step == schedule.steps
+            if self.rank == 0 and (last or self.step % save_every == 0):
+                self.save()
+            if self.rank == 0 and validate_every and (last or self.step % validate_every == 0):
+                validate(self.average.eval(), self.step)
+
+    def _train_step(self, group: Group) -> tuple[Losses, int]:
+        schedule, step = self.schedule, self.step
+        # Not from a running generator: the step alone tells what it does, also after a resume.
+        seed = [schedule.seed, step, self.rank, 1]
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        groups, views = group.boxes.shape[:2]
+        draw = np.random.default_rng(seed)
+        pairs = pairs_of_groups(groups, views, schedule.batch, schedule.negatives, draw)
+        self.model.train()
+        self.model.backbone.eval()  # BatchNorms keep their ImageNet statistics
+        for settings in self.optimiser.param_groups:
+            settings['lr'] = schedule.learning_rate * settings['scale'] * self.rate(step)
+        kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+        dtype = kind[schedule.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            prediction = self.pairs(
+                group.templates.flatten(0, 1).to(self.device),
+                group.searches.flatten(0, 1).to(self.device),
+                pairs.template.to(self.device),
+                pairs.search.to(self.device),
+            )
+        losses = hcat_losses(
+            prediction,
+            group.boxes.flatten(0, 1)[pairs.search].to(self.device),
+            (pairs.present & group.shown.flatten()[pairs.search]).to(self.device),
+            schedule.iou_aware,
+        )
+        if not torch.isfinite(losses.total):
+            raise FloatingPointError(f'the loss is {losses.total.item()} at step {step}')
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = nn.utils.clip_grad_norm_(trained, schedule.clip or math.inf)
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise FloatingPointError(f'the gradient is {norm.item()} at step {step}')
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self._average()
+        return losses, len(pairs.present)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the kept weights towards the trained ones; faster while there are few steps."""
+        if not self.schedule.ema:
+            return
+        decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
+        for kept, new in zip(self.average.parameters(), self.model.parameters()):
+            if new.requires_grad:
+                kept.lerp_(new, 1 - decay)
+
+    def save(self) -> None:
+        """Write state and averaged weights; whoever reads them sees whole files alone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            'step': self.step,
+            'model': self.model.state_dict(),
+            'average': self.average.state_dict(),
+            'optimiser': self.optimiser.state_dict(),
+            'scaler': self.scaler.state_dict(),
+        }
+        partial = self.folder / f'{STATE_FILE}.partial'
+        torch.save(state, partial)
+        os.replace(partial, self.folder / STATE_FILE)
+        save_checkpoint(self.average, self.folder / WEIGHTS_FILE)
+
+    def resume(self) -> bool:
+        """Go on from the state in the folder, if there is one; return whether there was.
+
+        Raises ValueError for a state that is damaged or of another run.
+        """
+        path = self.folder / STATE_FILE
+        if path.is_file():
+            try:
+                state = torch.load(path, map_location=self.device, weights_only=True)
+                self.model.load_state_dict(state['model'])
+                self.average.load_state_dict(state['average'])
+                self.optimiser.load_state_dict(state['optimiser'])
+                self.scaler.load_state_dict(state['scaler'])
+                self.step = int(state['step'])
+            except (
+                RuntimeError,
+                KeyError,
+                TypeError,
+                ValueError,
+                EOFError,
+                pickle.UnpicklingError,
+            ) as error:
+                raise ValueError(f'{path} is damaged or of another run: {error}') from error
+        if self.world > 1:
+            steps = [0] * self.world
+            distributed.all_gather_object(steps, self.step)
+            if len(set(steps)) > 1:
+                raise RuntimeError(f'not every process sees {path}: they are at steps {steps}')
+        return self.step > 0

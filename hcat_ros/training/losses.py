@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels and losses (paper 3.4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hcat_ros.network.hcat import Prediction
+
+CE_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 8.334, 5.0, 2.0
+BACKGROUND_WEIGHT = 1 / 16
+
+
+class Losses(NamedTuple):
+    """The weighted sum and its parts before weighting, means over the batch."""
+
+    total: Tensor
+    classification: Tensor
+    l1: Tensor
+    giou: Tensor
+    iou: Tensor
+    """Mean IoU of the positives' boxes, for the log."""
+
+
+def positive_cells(boxes: Tensor, grid: int) -> Tensor:
+    """Return which cells are positive, (B, grid * grid) bool, for boxes (B, 4) cx cy w h in 0..1.
+
+    The cells that the box touches: columns ceil(grid xmin) to ceil(grid xmax), rows likewise,
+    at least one.
+    """
+    low = ((boxes[:, :2] - boxes[:, 2:] / 2) * grid).ceil().clamp(0, grid - 1)
+    high = ((boxes[:, :2] + boxes[:, 2:] / 2) * grid).ceil().clamp(max=grid)
+    high = torch.maximum(high, low + 1)
+    cells = torch.arange(grid, device=boxes.device)
+    inside = (cells >= low[..., None]) & (cells < high[..., None])  # (B, 2, grid), x then y
+    return (inside[:, 1, :, None] & inside[:, 0, None, :]).flatten(1)
+
+
+def box_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return IoU and generalised IoU (Rezatofighi et al., 2019) of boxes (..., 4) cx cy w h."""
+    a_low, a_high = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
+    b_low, b_high = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
+    overlap = (torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)).clamp(0).prod(-1)
+    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - overlap
+    hull = (torch.maximum(a_high, b_high) - torch.minimum(a_low, b_low)).prod(-1)
+    iou = overlap / union.clamp(min=1e-7)
+    return iou, iou - (hull - union) / hull.clamp(min=1e-7)
+
+
+def hcat_losses(
+    prediction: Prediction, boxes: Tensor, present: Tensor, iou_aware: bool = False
+) -> Losses:
+    """Return the losses of a batch.
+
+    prediction: logits (B, n, 2), boxes (B, n, 4); boxes: the truth (B, 4) as cx cy w h in 0..1;
+    present: (B,) bool, False where the search region does not hold the template's object: all
+    its cells are background, and its boxes do not count. iou_aware: positives are asked for the
+    IoU of their own box as their score, in place of 1.
+    """
+    logits = prediction.logits.float()
+    predicted = prediction.boxes.float()
+    grid = round(logits.shape[1] ** 0.5)
+    positive = positive_cells(boxes, grid) & present[:, None]
+    iou, giou = box_giou(predicted, boxes[:, None])
+    goal = positive.float()
+    if iou_aware:
+        goal = goal * iou.detach().clamp(0, 1)
+    logs = F.log_softmax(logits, dim=2)
+    entropy = -(goal * logs[..., 0] + (1 - goal) * logs[..., 1])
+    weights = torch.where(positive, 1.0, BACKGROUND_WEIGHT)
+    classification = (entropy * weights).sum() / weights.sum()
+    # A mean within each sample first, so that small targets count as much as large ones.
+    counts = positive.sum(1)
+    used = counts > 0
+    share = positive[used] / counts[used, None]
+    samples = used.sum().clamp(min=1)
+    distance = (predicted - boxes[:, None]).abs().sum(-1)
+    l1 = (distance[used] * share).sum() / samples
+    giou_loss = ((1 - giou[used]) * share).sum() / samples
+    mean_iou = (iou[used].detach() * share).sum() / samples
+    total = CE_WEIGHT * classification + L1_WEIGHT * l1 + GIOU_WEIGHT * giou_loss
+    return Losses(total, classification.detach(), l1.detach(), giou_loss.detach(), mean_iou)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sources of sightings: one object, seen several times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box
+from hcat_ros.frames import IMAGE_SUFFIXES
+from hcat_ros.tracking.encodings import Image
+from hcat_ros.training.augment import paste
+from hcat_ros.training.clips import Clip, DataSetError
+from hcat_ros.training.images import ImageCache
+from hcat_ros.training.views import PHOTO_WARP, VIDEO_WARP, Warp
+
+
+class Sighting(NamedTuple):
+    """An image that shows the object."""
+
+    image: Image
+    """BGR, (H, W, 3)."""
+    box: Box
+    warp: Warp
+    """How far its views may be warped: little where the video itself changes."""
+
+
+class Source(Protocol):
+    """Something that objects can be drawn from."""
+
+    def draw(
+        self, rng: np.random.Generator, count: int, cache: ImageCache
+    ) -> list[Sighting] | None:
+        """Return `count` sightings of one object, None if its images cannot be read."""
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Frames of one clip at most `max_gap` apart; a clip of one image is seen several times."""
+
+    clips: Sequence[Clip]
+    max_gap: int = 100
+
+    def draw(
+        self, rng: np.random.Generator, count: int, cache: ImageCache
+    ) -> list[Sighting] | None:
+        """Return frames drawn from a window of `max_gap` frames of a random clip."""
+        clip = self.clips[int(rng.integers(len(self.clips)))]
+        visible = clip.visible
+        first = int(rng.choice(visible))
+        near = visible[(visible >= first) & (visible <= first + self.max_gap)]
+        numbers = rng.choice(near, count, replace=len(near) < count)
+        warp = VIDEO_WARP if len(near) > 1 else PHOTO_WARP
+        sightings = []
+        for number in numbers:
+            image = cache.read(clip.images[int(number)])
+            if image is None:
+                return None
+            box = Box(*(float(value) for value in clip.boxes[int(number)]))
+            sightings.append(Sighting(image, box, warp))
+        return sightings
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Random regions of photographs: the best of 8 by its contrast to what surrounds it."""
+
+    photos: Sequence[Path]
+
+    def draw(
+        self, rng: np.random.Generator, count: int, cache: ImageCache
+    ) -> list[Sighting] | None:
+        """Return one region, seen `count` times."""
+        image = cache.read(self.photos[int(rng.integers(len(self.photos)))])
+        if image is None:
+            return None
+        height, width = image.shape[:2]
+        small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+        best, best_contrast = None, -1.0
+        for _ in range(8):
+            extent = rng.uniform(0.08, 0.3)
+            ratio = math.exp(rng.normal(0, 0.3))
+            w, h = min(0.5, extent * ratio), min(0.5, extent / ratio)
+            x, y = rng.uniform(0.1, 0.9 - w), rng.uniform(0.1, 0.9 - h)
+            contrast = _contrast(small, x, y, w, h)
+            if contrast > best_contrast:
+                best, best_contrast = Box(x * width, y * height, w * width, h * height), contrast
+        assert best is not None
+        return [Sighting(image, best, PHOTO_WARP)] * count
+
+
+def _contrast(small: NDArray[np.float32], x: float, y: float, w: float, h: float) -> float:
+    """Distance of the mean colours of a box and of the ring of its own size around it."""
+    x0, y0, x1, y1 = (round(64 * v) for v in (x, y, x + w, y + h))
+    mx, my = max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2)
+    inner = small[y0 : y1 + 1, x0 : x1 + 1]
+    outer = small[max(0, y0 - my) : y1 + my + 1, max(0, x0 - mx) : x1 + mx + 1]
+    ring = (outer.sum((0, 1)) - inner.sum((0, 1))) / max(1, outer.size // 3 - inner.size // 3)
+    return float(np.abs(inner.mean((0, 1)) - ring).sum())
+
+
+@dataclass(frozen=True)
+class PasteSource:
+    """Cut-out objects (images with alpha) pasted on photographs, each sighting on another."""
+
+    cutouts: Sequence[Path]
+    backgrounds: Sequence[Path]
+    scene: int = 448
+    """Side of a made scene, pixels."""
+
+    def draw(
+        self, rng: np.random.Generator, count: int, cache: ImageCache
+    ) -> list[Sighting] | None:
+        """Return one object on `count` grounds, about half of them the same one."""
+        cutout = cache.read(self.cutouts[int(rng.integers(len(self.cutouts)))], alpha=True)
+        if cutout is None:
+            return None
+        ratio = math.sqrt(cutout.shape[1] / cutout.shape[0])
+        sightings: list[Sighting] = []
+        ground: Image | None = None
+        for _ in range(count):
+            if ground is None or rng.random() < 0.5:
+                photo = cache.read(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
+                if photo is None:
+                    return None
+                ground = self._ground(photo, rng)
+            extent = math.exp(rng.uniform(math.log(45), math.log(120)))
+            w, h = min(extent * ratio, 0.6 * self.scene), min(extent / ratio, 0.6 * self.scene)
+            middle = rng.uniform(0.35, 0.65, 2) * self.scene
+            box = Box.from_center(float(middle[0]), float(middle[1]), w, h)
+            image = ground.copy()
+            paste(image, cutout, box)
+            sightings.append(Sighting(image, box, PHOTO_WARP))
+        return sightings
+
+    def _ground(self, photo: Image, rng: np.random.Generator) -> Image:
+        """Return a random square piece of a photograph as the scene's ground."""
+        side = int(min(photo.shape[:2]) * rng.uniform(0.4, 1.0))
+        x = int(rng.integers(0, photo.shape[1] - side + 1))
+        y = int(rng.integers(0, photo.shape[0] - side + 1))
+        piece = photo[y : y + side, x : x + side]
+        return np.asarray(cv2.resize(piece, (self.scene, self.scene)), np.uint8)
+
+
+def image_paths(root: Path) -> list[Path]:
+    """Return the images below a folder. Raises DataSetError if there are none."""
+    paths = sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise DataSetError(f'no images in {root}')
+    return paths

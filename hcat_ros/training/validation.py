@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Average overlap of a network on whole sequences, the measure that weights are chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.engines import EngineCard, EngineError, Prediction
+from hcat_ros.network import HCAT
+from hcat_ros.network.hcat import TemplateFeatures
+from hcat_ros.tracking import Tracker, TrackerConfig
+from hcat_ros.training.clips import Clip
+from hcat_ros.training.images import ImageCache
+
+
+class NetworkEngine:
+    """A network in memory as an engine, for measuring while it is trained."""
+
+    def __init__(self, model: HCAT) -> None:
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+        config = model.config
+        self.card = EngineCard(
+            'in memory',
+            'torch',
+            torch.__version__,
+            'fp32',
+            config.template_size,
+            config.search_size,
+            config.search_grid,
+        )
+
+    @torch.inference_mode()
+    def template(self, crop: NDArray[np.uint8]) -> TemplateFeatures:
+        """Return the features of a template crop."""
+        return self.model.template(self._input(crop, self.card.template_size))
+
+    @torch.inference_mode()
+    def search(self, crop: NDArray[np.uint8], features: TemplateFeatures) -> Prediction:
+        """Find the template in a search crop."""
+        found = self.model.search(self._input(crop, self.card.search_size), features)
+        grid = self.card.grid
+        scores = found.logits[0].softmax(dim=1)[:, 0].reshape(grid, grid)
+        return Prediction(scores.cpu().numpy(), found.boxes[0].cpu().numpy())
+
+    def _input(self, crop: NDArray[np.uint8], size: int) -> torch.Tensor:
+        if crop.shape != (size, size, 3):
+            raise EngineError(f'a crop has shape {crop.shape}, expected {(size, size, 3)}')
+        return self.model.normalise(torch.from_numpy(crop[None]).to(self.device))
+
+
+def average_overlaps(
+    model: HCAT, clips: Sequence[Clip], config: TrackerConfig, frames: int = 0
+) -> dict[str, float]:
+    """Return AO by sequence: one pass from the first box, no resets, mean IoU.
+
+    The first box's frame and frames without the target do not count; a sequence without any
+    other is left out. frames: of each sequence, 0 for all. Raises ValueError for an image that
+    cannot be read and if nothing is left to measure.
+    """
+    tracker = Tracker(NetworkEngine(model), config)
+    cache = ImageCache(0)
+    result = {}
+    for clip in clips:
+        overlaps: list[float] = []
+        first = int(clip.visible[0])
+        for number, path in list(enumerate(clip.images[: frames or None]))[first:]:
+            image = cache.read(path)
+            if image is None:
+                raise ValueError(f'{path} is not a readable image')
+            truth = clip.boxes[number]
+            if number == first:
+                tracker.init(image, Box(*truth.tolist()))
+                continue
+            box = tracker.update(image).box
+            if np.isfinite(truth).all():
+                overlaps.append(float(iou(box, truth)))
+        if overlaps:
+            result[clip.name] = float(np.mean(overlaps))
+    if not result:
+        raise ValueError('nothing to measure: no sequence has a second box')
+    return result

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hcat_ros.commands.main import main
+from hcat_ros.models import load_model
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    """One sequence: a square that moves, hidden in one frame."""
+    folder = tmp_path / 'sequences' / 'square'
+    folder.mkdir(parents=True)
+    rows = []
+    for number in range(6):
+        frame = np.full((160, 200, 3), 90, np.uint8)
+        x = 40 + 3 * number
+        frame[50:90, x : x + 40] = (40, 200, 240)
+        frame[60:80, x + 10 : x + 30] = (200, 30, 60)
+        cv2.imwrite(str(folder / f'{number:04d}.png'), frame)
+        rows.append(f'{x},50,40,40' if number != 3 else 'nan,nan,nan,nan')
+    (folder / 'groundtruth.txt').write_text('\n'.join(rows))
+    return folder.parent
+
+
+def test_a_sweep_writes_table_plot_and_card(
+    sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / 'model'
+    shutil.copytree(load_model('hcat_lite0').folder, model)
+    arguments = ['tune', str(sequences), '--model', str(model), '--jobs', '2', '--write']
+    arguments += ['--penalties', '0.2', '1.0', '--smoothings', '0.5']
+    assert main([*arguments, '--plot', str(tmp_path / 'plot.png')]) == 0
+    printed = capsys.readouterr().out
+    assert '| 0.2 | 0.5 | 0.' in printed
+    assert 'best: window_penalty 0.2, size_smoothing 0.5' in printed, 'at 1 it never moves'
+    assert cv2.imread(str(tmp_path / 'plot.png')).shape == (420, 720, 3)
+    card = load_model(model).card
+    assert (card.window_penalty, card.size_smoothing) == (0.2, 0.5)
+    assert card.scores['AO']['square'] > 0.6
+
+
+@pytest.mark.parametrize(
+    ('extra', 'reason'),
+    [
+        (['--penalties', '2'], 'window_penalty 2.0: expected 0 to 1'),
+        (['--jobs', '0'], '--jobs 0'),
+        (['--model', 'nope'], "no model 'nope'"),
+    ],
+)
+def test_errors_are_told(
+    sequences: Path, extra: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['tune', str(sequences), *extra]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['tune', str(tmp_path)]) == 1
+    assert 'no usable sequence' in capsys.readouterr().err

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny runs: the trainer of a configuration, and what is asked of its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hcat_ros.network import HCAT
+from hcat_ros.training.build import build_data, build_network
+from hcat_ros.training.config import TrainConfig
+from hcat_ros.training.loop import Trainer
+from hcat_ros.training.losses import Losses
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a process in the midst of a run."""
+
+
+def scheduled(config: TrainConfig, **fields: Any) -> TrainConfig:
+    return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, **fields))
+
+
+def trainer(config: TrainConfig, folder: Path) -> Trainer:
+    return Trainer(build_network(config), build_data(config), config.schedule, folder)
+
+
+def stop_at(last: int) -> Callable[..., None]:
+    def on_step(step: int, losses: Losses, pairs: float) -> None:
+        if step == last:
+            raise Stopped
+
+    return on_step
+
+
+def assert_same(one: HCAT, other: HCAT) -> None:
+    found = other.state_dict()
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, found[name]), name
+
+
+def differ(one: HCAT, other: HCAT) -> bool:
+    found = other.state_dict()
+    return any(not torch.equal(value, found[name]) for name, value in one.state_dict().items())

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets in their true layouts; what is broken stands in test_clips_skipped.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_sets import Write, coco, got10k, indexed_png, lasot, text, trackingnet
+
+from hcat_ros.training.clips import LAYOUTS, Clip, DataSetError, read_clips
+
+
+def names(clip: Clip) -> list[str]:
+    return [path.name for path in clip.images]
+
+
+def by_name(layout: str, root: Path) -> dict[str, Clip]:
+    clips = read_clips(layout, root)
+    found = {clip.name: clip for clip in clips}
+    assert len(found) == len(clips)
+    for clip in clips:
+        assert clip.boxes.shape == (len(clip.images), 4)
+        assert all(path.is_file() for path in clip.images)
+    return found
+
+
+def test_lasot(tmp_path: Path, write_image: Write) -> None:
+    folder = lasot(tmp_path, write_image)
+    text(folder / 'full_occlusion.txt', '0,1,0,0')
+    text(folder / 'out_of_view.txt', '0,0,0,1')
+    lasot(tmp_path, write_image, 'basketball-12', 2)
+    clips = by_name('lasot', tmp_path)
+    assert sorted(clips) == ['airplane-1', 'basketball-12']
+    clip = clips['airplane-1']
+    assert names(clip) == [f'{n:08d}.jpg' for n in (1, 2, 3, 4)]
+    assert clip.visible.tolist() == [0, 2]
+    assert clip.boxes[0].tolist() == [367, 101, 41, 16]
+    assert np.isnan(clip.boxes[[1, 3]]).all()
+
+
+def test_got10k(tmp_path: Path, write_image: Write) -> None:
+    folder = got10k(tmp_path, write_image)
+    text(folder / 'absence.label', '0\n1\n0\n')
+    text(folder / 'cover.label', '8\n8\n0\n')
+    got10k(tmp_path, write_image, 'GOT-10k_Train_000002')
+    (folder.parent / 'GOT-10k_Train_000002' / 'cover.label').unlink()
+    for root in (tmp_path, tmp_path / 'train'):
+        clips = by_name('got10k', root)
+        assert clips['GOT-10k_Train_000001'].visible.tolist() == [0]
+        assert clips['GOT-10k_Train_000002'].visible.tolist() == [0, 1, 2]
+        assert clips['GOT-10k_Train_000001'].boxes[0].tolist() == [347, 443, 429, 272]
+
+
+def test_trackingnet_frames_are_in_the_order_of_their_numbers(
+    tmp_path: Path, write_image: Write
+) -> None:
+    trackingnet(tmp_path, write_image)
+    clip = by_name('trackingnet', tmp_path)['rg_1u0']
+    assert names(clip) == [f'{number}.jpg' for number in range(12)]
+    assert clip.boxes[10].tolist() == pytest.approx([10, 77.59, 76, 168])
+
+
+def test_coco(tmp_path: Path, write_image: Write) -> None:
+    coco(tmp_path, write_image)
+    clips = by_name('coco', tmp_path)
+    # Crowds, objects under two pixels and objects of unknown images are no clips.
+    assert sorted(clips) == ['coco-10', 'coco-12']
+    assert names(clips['coco-12']) == ['000000000002.jpg']
+    assert clips['coco-10'].boxes.tolist() == [[1.5, 2, 10, 12]]
+
+
+def test_masks_of_one_object(tmp_path: Path, write_image: Write) -> None:
+    """DAVIS 2016: black and white, some files with one channel and some with three."""
+    for number, shape in enumerate([(24, 32), (24, 32, 3), (24, 32)]):
+        write_image(tmp_path / f'JPEGImages/480p/bear/{number:05d}.jpg')
+        mask = np.zeros(shape, np.uint8)
+        if number < 2:
+            mask[5:15, 4 + number : 24] = 255
+        write_image(tmp_path / f'Annotations/480p/bear/{number:05d}.png', mask)
+    clips = by_name('masks', tmp_path)
+    assert list(clips) == ['bear-1']
+    assert clips['bear-1'].boxes[:2].tolist() == [[4, 5, 20, 10], [5, 5, 19, 10]]
+    assert clips['bear-1'].visible.tolist() == [0, 1]
+    assert names(clips['bear-1']) == ['00000.jpg', '00001.jpg', '00002.jpg']
+
+
+@pytest.mark.parametrize('palette', [True, False])
+def test_masks_of_several_objects(tmp_path: Path, write_image: Write, palette: bool) -> None:
+    """DAVIS 2017: OpenCV reads the colours of its palette, of which several have the same sum."""
+    for number in range(2):
+        write_image(tmp_path / f'JPEGImages/480p/dogs/{number:05d}.jpg')
+        mask = np.zeros((24, 32), np.uint8)
+        mask[2:8, 3:9] = 1
+        mask[10:20, 10 + number : 20] = 2
+        if number:
+            mask[21:24, 0:30] = 3
+        path = tmp_path / f'Annotations/480p/dogs/{number:05d}.png'
+        if palette:
+            indexed_png(path, mask)
+        else:
+            write_image(path, mask)
+    clips = by_name('masks', tmp_path)
+    assert sorted(clips) == ['dogs-1', 'dogs-2', 'dogs-3']
+    found = {tuple(clip.boxes[1].tolist()): clip for clip in clips.values()}
+    assert set(found) == {(3, 2, 6, 6), (11, 10, 9, 10), (0, 21, 30, 3)}
+    assert found[11, 10, 9, 10].boxes[0].tolist() == [10, 10, 10, 10]
+    assert found[0, 21, 30, 3].visible.tolist() == [1]
+
+
+def test_boxed(tmp_path: Path, write_image: Write) -> None:
+    write_image(tmp_path / 'set/a.png')
+    write_image(tmp_path / 'set/b.png')
+    content = {'a.png': [[1, 2, 8, 9], [3, 4, 5, 6]], 'b.png': [[1, 1, 9, 9]], 'c.png': []}
+    text(tmp_path / 'set/boxes.json', json.dumps(content))
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        clips = by_name('boxed', tmp_path)
+    assert str(warned[0].message) == f'skipped {tmp_path / "set/c.png"}: no such image'
+    assert sorted(clips) == ['a.png-0', 'a.png-1', 'b.png-0']
+    assert clips['a.png-1'].boxes.tolist() == [[3, 4, 5, 6]]
+
+
+@pytest.mark.parametrize('separator', [',', '\t', ' ', ', '])
+def test_plain(tmp_path: Path, write_image: Write, separator: str) -> None:
+    rows = [['10', '20', '30', '40'], ['nan'] * 4, ['11.5', '20', '30', '1']]
+    for number in (2, 10, 1):
+        write_image(tmp_path / f'car/{number}.png')
+    text(tmp_path / 'car/groundtruth.txt', '\n'.join(separator.join(r) for r in rows) + '\n\n')
+    clip = by_name('plain', tmp_path)['car']
+    assert names(clip) == ['1.png', '2.png', '10.png']
+    assert clip.boxes[[0, 2]].tolist() == [[10, 20, 30, 40], [11.5, 20, 30, 1]]
+    assert clip.visible.tolist() == [0]
+
+
+def test_boxes_that_are_not_finite_are_of_no_use() -> None:
+    boxes = [[1, 1, 5, 5], [np.nan, 1, 5, 5], [1, 1, np.inf, 5], [1, 1, 5, 1.9], [1, 1, -5, 5]]
+    clip = Clip('x', (Path('x'),) * 5, np.array(boxes, np.float32))
+    assert clip.visible.tolist() == [0]
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path: Path, layout: str) -> None:
+    with pytest.raises(DataSetError, match=f'{layout}: no usable sequence or image in {tmp_path}'):
+        read_clips(layout, tmp_path)
+    for missing in (tmp_path / 'nowhere', text(tmp_path / 'file', '')):
+        with pytest.raises(DataSetError, match=f'{layout}: no folder {missing}'):
+            read_clips(layout, missing)
+
+
+def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match=r"no layout 'vot'; there are plain, lasot"):
+        read_clips('vot', tmp_path)
+
+
+def test_data_needs_no_torch() -> None:
+    modules = ', '.join(
+        f'hcat_ros.training.{name}' for name in ('augment', 'clips', 'images', 'sources', 'views')
+    )
+    code = f"import sys; sys.modules['torch'] = None; import {modules}"
+    subprocess.run([sys.executable, '-c', code], check=True)

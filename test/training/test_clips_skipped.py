@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is broken in a data set is skipped, counted and named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_sets import Write, coco, got10k, lasot, text, trackingnet
+
+from hcat_ros.training.clips import DataSetError, read_clips
+
+BROKEN: list[tuple[str, str, str | None, str]] = [
+    # layout, file of the second sequence, its new content (None: it is gone), the reason
+    ('lasot', 'car-2/groundtruth.txt', None, 'No such file'),
+    ('lasot', 'car-2/out_of_view.txt', None, 'No such file'),
+    ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n', '4 numbers for 1 boxes'),
+    ('lasot', 'car-2/full_occlusion.txt', '0,0', '2 numbers for 4 boxes'),
+    ('lasot', 'car-2/groundtruth.txt', '1,2,3\n' * 4, 'expected x y w h'),
+    ('lasot', 'car-2/groundtruth.txt', 'one,two,3,4\n' * 4, 'not a table of numbers'),
+    ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n1,2,3\n', 'not a table of numbers'),
+    ('lasot', 'car-2/groundtruth.txt', '', 'expected x y w h'),
+    ('lasot', 'car-2/img/00000002.jpg', None, '3 images but 4 boxes'),
+    ('got10k', 'GOT-10k_Train_000002/absence.label', None, 'No such file'),
+    ('got10k', 'GOT-10k_Train_000002/cover.label', '8\n', '1 numbers for 3 boxes'),
+    ('got10k', 'GOT-10k_Train_000002/00000003.jpg', None, '2 images but 3 boxes'),
+    ('trackingnet', 'TRAIN_3/anno/zz.txt', '1,2,3,4\n', '12 images but 1 boxes'),
+    ('plain', 'b/groundtruth.txt', '1,2,3,4,5,6,7,8\n' * 5, 'expected x y w h'),
+]
+
+
+@pytest.mark.parametrize(('layout', 'file', 'content', 'reason'), BROKEN)
+def test_a_broken_sequence_is_skipped_counted_and_named(
+    tmp_path: Path,
+    write_image: Write,
+    sequence: Write,
+    layout: str,
+    file: str,
+    content: str | None,
+    reason: str,
+) -> None:
+    for number in (1, 2):
+        if layout == 'lasot':
+            lasot(tmp_path, write_image, f'car-{number}')
+        elif layout == 'got10k':
+            got10k(tmp_path, write_image, f'GOT-10k_Train_00000{number}')
+        elif layout == 'trackingnet':
+            trackingnet(tmp_path, write_image, ('az', 'zz')[number - 1])
+        else:
+            sequence(tmp_path / 'ab'[number - 1])
+    whole = len(read_clips(layout, tmp_path))
+    path = next(p for p in tmp_path.rglob('*') if str(p).endswith(file))
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        assert len(read_clips(layout, tmp_path)) == whole - 1
+    texts = [str(warning.message) for warning in warned]
+    assert reason in texts[0]
+    named = path.parent if path.parent.name != 'img' else path.parent.parent
+    assert str(named) in texts[0]
+    assert texts[-1] == f'{layout}: skipped 1 in {tmp_path}, {whole - 1} clips are used'
+
+
+@pytest.mark.parametrize(
+    ('layout', 'damage', 'reason'),
+    [
+        ('coco', '{', 'JSONDecodeError'),
+        ('coco', '{"images": []}', 'annotations'),
+        ('coco', '{"images": [], "annotations": 3}', 'TypeError'),
+        ('boxed', '[]', 'AttributeError'),
+        ('boxed', '{"a.png": [[1, 2]]}', 'ValueError'),
+    ],
+)
+def test_a_damaged_list_is_named(
+    tmp_path: Path, write_image: Write, layout: str, damage: str, reason: str
+) -> None:
+    write_image(tmp_path / 'a.png')
+    coco(tmp_path, write_image)
+    file = 'boxes.json' if layout == 'boxed' else 'annotations/instances_train2017.json'
+    text(tmp_path / file, damage)
+    with (
+        pytest.warns(UserWarning, match='skipped') as warned,
+        pytest.raises(DataSetError, match='no usable'),
+    ):
+        read_clips(layout, tmp_path)
+    assert str(tmp_path / file) in str(warned[0].message)
+    assert reason in str(warned[0].message)
+
+
+def test_a_split_of_coco_without_its_images_is_skipped(tmp_path: Path, write_image: Write) -> None:
+    listing = coco(tmp_path, write_image)
+    text(listing.with_name('instances_val2017.json'), listing.read_text())
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        assert len(read_clips('coco', tmp_path)) == 2
+    assert f'no folder {tmp_path / "val2017"}' in str(warned[0].message)
+
+
+def test_masks_without_their_images_and_unreadable_masks_are_skipped(
+    tmp_path: Path, write_image: Write
+) -> None:
+    for name in ('bear', 'cat'):
+        for number in range(2):
+            write_image(tmp_path / f'JPEGImages/480p/{name}/{number:05d}.jpg')
+            mask = np.zeros((24, 32), np.uint8)
+            mask[4:9, 4:9] = 255
+            write_image(tmp_path / f'Annotations/480p/{name}/{number:05d}.png', mask)
+    (tmp_path / 'JPEGImages/480p/bear/00001.jpg').unlink()
+    text(tmp_path / 'Annotations/480p/cat/00000.png', 'no image')
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        clips = read_clips('masks', tmp_path)
+    texts = ' '.join(str(warning.message) for warning in warned)
+    assert str(tmp_path / 'JPEGImages/480p/bear/00001.jpg') in texts
+    assert 'Annotations/480p/cat/00000.png: not a readable mask' in texts
+    assert [clip.visible.tolist() for clip in clips] == [[1]]

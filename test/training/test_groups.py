@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='needs PyTorch')
+
+from torch.utils.data import DataLoader
+
+from hcat_ros.boxes import Box
+from hcat_ros.training import augment
+from hcat_ros.training.clips import read_clips
+from hcat_ros.training.groups import Chances, Group, GroupDataset, collate
+from hcat_ros.training.images import ImageCache
+from hcat_ros.training.sources import ClipSource, PhotoSource, Sighting
+from hcat_ros.training.views import Geometry, Jitter, Warp
+
+STILL = Chances(0, 0, 0, 0, 0, 0, 0, strength=0)
+FLAT = Geometry(Jitter(), Jitter(), warp=0, mirror=0)
+
+
+class Flat:
+    """A source whose sightings are of one colour, B G R, and its n-th is of width 20 + n."""
+
+    def __init__(self, *colour: int, readable: bool = True) -> None:
+        self.image = np.full((100, 100, 3), colour, np.uint8)
+        self.readable = readable
+        self.drawn = 0
+
+    def draw(
+        self, rng: np.random.Generator, count: int, cache: ImageCache
+    ) -> list[Sighting] | None:
+        self.drawn += 1
+        if not self.readable:
+            return None
+        return [Sighting(self.image, Box(40, 40, 20 + n, 20), Warp(5)) for n in range(count)]
+
+
+def assert_same(one: Group, other: Group) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture
+def clips(tmp_path: Path, sequence: Callable[..., Path]) -> ClipSource:
+    for number in range(2):
+        sequence(tmp_path / 'video' / str(number), 6, number)
+    return ClipSource(read_clips('plain', tmp_path / 'video'))
+
+
+@pytest.mark.parametrize(('views', 'sizes'), [(1, (128, 256)), (3, (64, 128))])
+def test_an_item_has_the_documented_form(
+    clips: ClipSource, views: int, sizes: tuple[int, int]
+) -> None:
+    data = GroupDataset([clips], [1.0], views, template_size=sizes[0], search_size=sizes[1])
+    group = data[0]
+    assert group.templates.shape == (views, sizes[0], sizes[0], 3)
+    assert group.searches.shape == (views, sizes[1], sizes[1], 3)
+    assert group.boxes.shape == (views, 4)
+    assert group.shown.shape == (views,)
+    types = (torch.uint8, torch.uint8, torch.float32, torch.bool)
+    assert tuple(part.dtype for part in group) == types
+    assert len(data) > 1 << 39
+
+
+def test_an_item_is_a_function_of_seed_and_index_alone(clips: ClipSource) -> None:
+    """Whatever was asked before, by whichever process, with whichever cache."""
+    cutouts = [np.full((20, 30, 4), 200, np.uint8)]
+
+    def data(seed: int, cache: int = 0) -> GroupDataset:
+        return GroupDataset([clips], [1.0], 3, seed, cutouts=cutouts, cache_bytes=cache)
+
+    one, other = data(5), data(5, 1 << 24)
+    forwards = [one[index] for index in range(6)]
+    for index in reversed(range(6)):
+        assert_same(other[index], forwards[index])
+    assert not torch.equal(forwards[0].searches, forwards[1].searches)
+    assert not torch.equal(forwards[0].searches, data(6)[0].searches)
+    loader = DataLoader(other, 2, sampler=range(6), num_workers=1, collate_fn=collate)
+    for number, batch in enumerate(loader):
+        assert_same(batch, collate(forwards[2 * number : 2 * number + 2]))
+
+
+def test_sources_are_drawn_by_their_shares() -> None:
+    colours = {(10, 0, 0): 1.0, (0, 10, 0): 3.0, (0, 0, 10): 0.0}
+    data = GroupDataset(
+        [Flat(*colour) for colour in colours], list(colours.values()), 1, chances=STILL
+    )
+    counts = Counter(tuple(data[n].templates[0, 5, 5].tolist()) for n in range(120))
+    # Items are RGB, what sources give BGR.
+    assert set(counts) == {(0, 0, 10), (0, 10, 0)}
+    assert counts[0, 10, 0] / 120 == pytest.approx(0.75, abs=0.12)
+
+
+@pytest.mark.parametrize('shares', [[], [1.0], [0.0, 0.0]])
+def test_shares_that_do_not_fit_are_refused(shares: list[float]) -> None:
+    with pytest.raises(ValueError, match='2 sources need as many shares'):
+        GroupDataset([Flat(0, 0, 0), Flat(0, 0, 0)], shares)
+
+
+def test_what_cannot_be_read_is_drawn_anew() -> None:
+    broken, whole = Flat(0, 0, 0, readable=False), Flat(7, 7, 7)
+    data = GroupDataset([broken, whole], [9.0, 1.0], 1, chances=STILL)
+    assert all(data[n].templates.max() == 7 for n in range(10))
+    assert broken.drawn > 20
+
+
+def test_nothing_but_unreadable_images_is_an_error() -> None:
+    broken = Flat(0, 0, 0, readable=False)
+    with pytest.raises(RuntimeError, match='100 sightings in a row could not be read'):
+        GroupDataset([broken], [1.0])[0]
+    assert broken.drawn == 100
+
+
+@pytest.mark.filterwarnings('ignore:skipped')
+def test_unreadable_images_are_counted_in_all_processes(tmp_path: Path, clips: ClipSource) -> None:
+    data = GroupDataset([PhotoSource([tmp_path / 'missing.png']), clips], [1.0, 1.0], 1)
+    list(DataLoader(data, 1, sampler=range(12), num_workers=2, collate_fn=collate))
+    assert data.unreadable > 0
+
+
+def test_one_view_is_a_template_of_one_sighting_and_a_search_region_of_another() -> None:
+    data = GroupDataset([Flat(0, 0, 0)], [1.0], 1, chances=STILL, geometry=FLAT)
+    # The search region is around the second sighting, 21 wide.
+    width, height = data[0].boxes[0, 2:].tolist()
+    assert width / height == pytest.approx(21 / 20)
+    data.views = 2
+    widths, heights = data[0].boxes[:, 2], data[0].boxes[:, 3]
+    assert (widths / heights).tolist() == pytest.approx([1, 21 / 20])
+
+
+def test_geometry_and_chances_of_nothing_change_nothing(
+    picture: Callable[..., np.ndarray],
+) -> None:
+    source = Flat(0, 0, 0)
+    source.image = picture(100, 100, 2)
+    data = GroupDataset([source], [1.0], 2, chances=STILL, geometry=FLAT)
+    first = data[0]
+    assert_same(first, data[1])
+    assert first.boxes[:, :2].flatten().tolist() == pytest.approx([0.5] * 4)
+    assert first.shown.all()
+
+
+def test_chances_of_1_change_everything(clips: ClipSource, monkeypatch: Any) -> None:
+    called: Counter[str] = Counter()
+    names = ('add_distractor', 'occlude', 'brighten', 'low_resolution', 'motion_blur', 'noise')
+    for name in names:
+        original = getattr(augment, name)
+
+        def counted(*args: Any, name: str = name, original: Any = original) -> Any:
+            called[name] += 1
+            return original(*args)
+
+        monkeypatch.setattr(augment, name, counted)
+    chances = Chances(1, 1, 1, 1, 1, 1, 0, brightness=0.5)
+    data = GroupDataset([clips], [1.0], 2, chances=chances)
+    group = data[0]
+    # Search regions alone are blurred, occluded and given distractors; templates are made
+    # coarse half as often.
+    assert {name: called[name] for name in names if name != 'low_resolution'} == {
+        'add_distractor': 2,
+        'occlude': 2,
+        'brighten': 4,
+        'motion_blur': 2,
+        'noise': 4,
+    }
+    assert called['low_resolution'] >= 2
+    grey = GroupDataset([clips], [1.0], 2, chances=Chances(1, 0, 0, 0, 0, 0))[0]
+    assert (grey.searches[..., 0] == grey.searches[..., 2]).all()
+    assert group.searches.shape == grey.searches.shape
+
+
+@pytest.mark.parametrize('box', [Box(60, 60, 50, 40), Box(-200, 10, 40, 40), Box(5, 5, 4, 4)])
+@pytest.mark.parametrize('cutouts', [[], [np.full((20, 30, 4), 255, np.uint8)]])
+def test_distractors_are_cut_outs_or_copies_of_the_object(
+    picture: Callable[..., np.ndarray], box: Box, cutouts: list[np.ndarray]
+) -> None:
+    crop = picture(256, 256, 1)
+    data = GroupDataset([Flat(0, 0, 0)], [1.0], chances=Chances(twin=0.5), cutouts=cutouts)
+    shapes = set()
+    for seed in range(20):
+        other = data._distractor(crop, box, np.random.default_rng(seed))
+        assert other.dtype == np.uint8
+        assert set(np.unique(other[:, :, 3])) <= {0, 255}
+        shapes.add(other.shape)
+    visible = box == Box(60, 60, 50, 40)
+    twin, other = (40, 50, 4) if visible else (64, 64, 4), (20, 30, 4)
+    assert shapes == ({twin} if not cutouts else {twin, other} if visible else {other})
+
+
+@pytest.mark.parametrize('fields', [{'grey': 1.5}, {'noise': -0.1}, {'strength': -1}])
+def test_chances_out_of_their_range_are_named(fields: dict[str, float]) -> None:
+    name, value = next(iter(fields.items()))
+    with pytest.raises(ValueError, match=f'{name} {value}: expected 0 to 1'):
+        Chances(**fields)
+    assert Chances(strength=2.5).strength == 2.5
+
+
+def test_collating_adds_an_axis(clips: ClipSource) -> None:
+    data = GroupDataset([clips], [1.0], 2)
+    groups = [data[0], data[1], data[2]]
+    batch = collate(groups)
+    assert isinstance(batch, Group)
+    assert batch.searches.shape == (3, 2, 256, 256, 3)
+    for number, group in enumerate(groups):
+        assert_same(Group(*(part[number] for part in batch)), group)

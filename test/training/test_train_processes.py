@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcat train` as processes: killed and started again, and two at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='needs PyTorch')
+pytest.importorskip('safetensors', reason='needs safetensors')
+
+from hcat_ros.commands.main import main
+from hcat_ros.training.log import read_rows
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The states of two runs are the same to the bit."""
+    states = [torch.load(path / 'state.pt') for path in (one, other)]
+    assert states[0]['step'] == states[1]['step']
+    for part in ('model', 'average'):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+    assert (one / 'weights.safetensors').read_bytes() == (
+        other / 'weights.safetensors'
+    ).read_bytes()
+
+
+START = 'import sys; from hcat_ros.commands.main import main; sys.exit(main())'
+HANG = """
+import sys, time
+from hcat_ros.commands.main import main
+from hcat_ros.training.loop import Trainer
+step = Trainer._train_step
+def hanging(self, group):
+    if self.step == 5:
+        print('in the sixth step', flush=True)
+        time.sleep(600)
+    return step(self, group)
+Trainer._train_step = hanging
+sys.exit(main())
+"""
+
+
+def test_a_run_killed_in_mid_step_goes_on_and_ends_the_same(
+    config_file: Path, tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('PYTHONPATH', str(checkout))
+    text = config_file.read_text().replace('steps: 6', 'steps: 8').replace('fp32', 'bf16')
+    config_file.write_text(text.replace('workers: 0', 'workers: 1'))
+    options = ['--save-every', '2', '--log-every', '2']
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+
+    def command(code: str, out: Path) -> list[str]:
+        return [sys.executable, '-c', code, 'train', str(config_file), '--out', str(out), *options]
+
+    subprocess.run(command(START, whole), check=True, capture_output=True)
+    with subprocess.Popen(command(HANG, killed), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert 'in the sixth step' in process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert torch.load(killed / 'state.pt')['step'] == 4
+    # Also what it was writing just then does not matter.
+    (killed / 'state.pt.partial').write_bytes(b'half')
+    with (killed / 'log.jsonl').open('a') as file:
+        file.write('{"step": 6, ')
+    done = subprocess.run(command(START, killed), check=True, capture_output=True, text=True)
+    assert 'going on from step 4' in done.stdout
+    assert_same(whole, killed)
+    assert [row['step'] for row in read_rows(killed / 'log.jsonl')] == [2, 4, 6, 8]
+
+
+SHOW_RANKS = """
+import os, sys, torch
+from pathlib import Path
+from hcat_ros.commands.main import main
+from hcat_ros.training.loop import Trainer
+run, save = Trainer.run, Trainer.save
+def shown(self, *args):
+    run(self, *args)
+    states = {'model': self.model.state_dict(), 'average': self.average.state_dict()}
+    torch.save(states, Path(os.environ['SHOWN']) / f'rank{self.rank}.pt')
+def saved(self):
+    (Path(os.environ['SHOWN']) / f'saved{self.rank}').touch()
+    save(self)
+Trainer.run, Trainer.save = shown, saved
+sys.exit(main())
+"""
+
+
+def test_two_processes_train_one_network(config_file: Path, tmp_path: Path, checkout: Path) -> None:
+    out, shown = tmp_path / 'out', tmp_path / 'shown'
+    shown.mkdir()
+    (tmp_path / 'run.py').write_text(SHOW_RANKS)
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    options = ['train', str(config_file), '--out', str(out), '--steps', '3', '--log-every', '1']
+    environment = {'SHOWN': str(shown), 'PYTHONPATH': str(checkout), 'OMP_NUM_THREADS': '1'}
+    subprocess.run(
+        [*torchrun, str(tmp_path / 'run.py'), *options],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+    ranks = [torch.load(shown / f'rank{rank}.pt') for rank in range(2)]
+    alone = tmp_path / 'alone'
+    assert main(['train', str(config_file), '--out', str(alone), '--steps', '3']) == 0
+    single = torch.load(alone / 'state.pt')
+    for part in ('model', 'average'):
+        values = [torch.cat([v.float().flatten() for v in rank[part].values()]) for rank in ranks]
+        assert torch.equal(*values)
+        # And they did learn from other views than one process does.
+        other = torch.cat([v.float().flatten() for v in single[part].values()])
+        assert not torch.equal(values[0], other)
+    assert [path.name for path in shown.glob('saved*')] == ['saved0']
+    assert torch.load(out / 'state.pt')['step'] == 3
+    assert [row['step'] for row in read_rows(out / 'log.jsonl')] == [1, 2, 3]

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcat_ros.training.images import ImageCache
+
+Write = Callable[..., Path]
+SIZE = 24 * 32 * 3
+
+
+@pytest.fixture
+def paths(tmp_path: Path, write_image: Write) -> list[Path]:
+    return [write_image(tmp_path / f'{number}.png', number) for number in range(5)]
+
+
+def test_an_image_is_read_as_bgr(tmp_path: Path, write_image: Write) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
+    image = ImageCache(0).read(write_image(tmp_path / 'x.png', pixels))
+    assert image is not None
+    assert (image == pixels).all()
+    grey = ImageCache(0).read(write_image(tmp_path / 'grey.png', pixels[:, :, 0].copy()))
+    assert grey is not None
+    assert (grey == pixels[:, :, :1]).all()
+
+
+def test_the_latest_stay_within_the_limit(paths: list[Path]) -> None:
+    cache = ImageCache(2 * SIZE)
+    first, second, third = paths[:3]
+    kept = [cache.read(path) for path in (first, second)]
+    assert cache.read(first) is kept[0]
+    cache.read(third)  # the second one goes, which was used longest ago
+    for path in paths:
+        path.unlink()
+    assert cache.read(first) is kept[0]
+    with pytest.warns(UserWarning, match='skipped'):
+        assert cache.read(second) is None
+
+
+def test_a_limit_of_nothing_keeps_nothing(paths: list[Path]) -> None:
+    cache = ImageCache(0)
+    one, other = cache.read(paths[3]), cache.read(paths[3])
+    assert one is not other
+    assert one is not None
+    assert one.max() == 3
+
+
+def test_with_and_without_alpha_are_two_images(tmp_path: Path, write_image: Write) -> None:
+    path = write_image(tmp_path / 'x.png', np.full((8, 9, 4), 50, np.uint8))
+    cache = ImageCache(1 << 20)
+    shapes = [
+        image.shape for alpha in (True, False) if (image := cache.read(path, alpha)) is not None
+    ]
+    assert shapes == [(8, 9, 4), (8, 9, 3)]
+    assert cache.unreadable == 0
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no image'])
+def test_an_unreadable_image_is_counted_and_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / 'x.png'
+    if content is not None:
+        path.write_bytes(content)
+    cache = ImageCache(1 << 20)
+    for count in (1, 2):
+        with pytest.warns(UserWarning, match='skipped') as warned:
+            assert cache.read(path) is None
+        assert str(warned[0].message) == f'skipped: {path} is no readable image'
+        assert cache.unreadable == count
+
+
+@pytest.mark.parametrize('shape', [(8, 9), (8, 9, 3)])
+def test_an_image_without_alpha_is_no_cut_out(
+    tmp_path: Path, write_image: Write, shape: tuple[int, ...]
+) -> None:
+    path = write_image(tmp_path / 'x.png', np.zeros(shape, np.uint8))
+    cache = ImageCache(0)
+    with pytest.warns(UserWarning, match='no readable image with alpha'):
+        assert cache.read(path, alpha=True) is None
+    assert cache.unreadable == 1
+
+
+@pytest.mark.filterwarnings('ignore:skipped')
+def test_what_other_processes_could_not_read_is_counted_too(tmp_path: Path) -> None:
+    cache = ImageCache(0)
+    worker = multiprocessing.Process(target=cache.read, args=(tmp_path / 'missing.png',))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert cache.unreadable == 1
