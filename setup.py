@@ -20,8 +20,10 @@ def data_files():
     }
     for top in ('launch', 'config', 'models'):
         for path in sorted(Path(top).rglob('*')):
-            if path.is_file() and '__pycache__' not in path.parts:
-                folders.setdefault(share / path.parent, []).append(path)
+            # Weights are for training on; the node needs the ONNX files alone.
+            if path.suffix in ('.pyc', '.safetensors') or not path.is_file():
+                continue
+            folders.setdefault(share / path.parent, []).append(path)
     return [(str(folder), [str(path) for path in paths]) for folder, paths in folders.items()]
 
 
