@@ -51,8 +51,7 @@ class FrameSource:
             raise FileNotFoundError(f'no video, image folder or camera {source}')
         stated, total = DEFAULT_FPS, 0
         if path.is_dir():
-            images = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            self._images = sorted(images, key=lambda p: _natural(p.name))
+            self._images = image_files(path)
             total = len(self._images)
             if total == 0:
                 raise ValueError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)})')
@@ -103,6 +102,10 @@ class FrameSource:
             self._capture.release()
 
 
-def _natural(name: str) -> list[tuple[str, int]]:
-    """Sort key that puts 2.png before 10.png."""
-    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', name)]
+def image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order: 2.png before 10.png."""
+
+    def key(path: Path) -> list[tuple[str, int]]:
+        return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=key)

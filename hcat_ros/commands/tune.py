@@ -119,9 +119,10 @@ def _measured(task: Task) -> tuple[float, float, float, np.ndarray, np.ndarray]:
         _engines[key] = load_engine(task.model, task.engine, threads=1)
     config = TrackerConfig(window_penalty=task.penalty, size_smoothing=task.smoothing)
     tracker = Tracker(_engines[key], config)
-    frames = (_frame(path) for path in task.clip.images)
-    answers = one_pass(tracker, frames, task.clip.boxes[0])
-    result = measures(answers, task.clip.boxes)
+    first = int(task.clip.visible[0])
+    frames = (_frame(path) for path in task.clip.images[first:])
+    answers = one_pass(tracker, frames, task.clip.boxes[first])
+    result = measures(answers, task.clip.boxes[first:])
     return result.ao, result.success_auc, result.precision, result.overlaps, answers.scores
 
 

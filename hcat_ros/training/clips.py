@@ -8,7 +8,6 @@ sequence is skipped with a warning; a data set without any is an error.
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.frames import IMAGE_SUFFIXES
+from hcat_ros.frames import image_files
 
 
 @dataclass(frozen=True)
@@ -101,20 +100,10 @@ def _flags(path: Path, count: int) -> NDArray[np.float32]:
     return flags
 
 
-def _frames(folder: Path) -> tuple[Path, ...]:
-    """Return the images of a folder in natural order: 2.jpg before 10.jpg."""
-
-    def key(path: Path) -> list[tuple[str, int]]:
-        return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
-
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return tuple(sorted(found, key=key))
-
-
-def _clip(name: str, images: tuple[Path, ...], boxes: NDArray[np.float32]) -> Clip:
+def _clip(name: str, images: list[Path], boxes: NDArray[np.float32]) -> Clip:
     if len(images) != len(boxes):
         raise ValueError(f'{len(images)} images but {len(boxes)} boxes')
-    return Clip(name, images, boxes)
+    return Clip(name, tuple(images), boxes)
 
 
 def _sequences(paths: Iterable[Path], read: Callable[[Path], Clip]) -> Iterator[Clip | Skipped]:
@@ -129,7 +118,7 @@ def _plain(root: Path) -> Iterator[Clip | Skipped]:
     """<sequence>/<images> and groundtruth.txt (x y w h a line, nan where absent)."""
 
     def read(folder: Path) -> Clip:
-        return _clip(folder.name, _frames(folder), _boxes(folder / 'groundtruth.txt'))
+        return _clip(folder.name, image_files(folder), _boxes(folder / 'groundtruth.txt'))
 
     return _sequences((path for path in root.iterdir() if path.is_dir()), read)
 
@@ -141,7 +130,7 @@ def _lasot(root: Path) -> Iterator[Clip | Skipped]:
         boxes = _boxes(folder / 'groundtruth.txt')
         for name in ('full_occlusion.txt', 'out_of_view.txt'):
             boxes[_flags(folder / name, len(boxes)) != 0] = np.nan
-        return _clip(folder.name, _frames(folder / 'img'), boxes)
+        return _clip(folder.name, image_files(folder / 'img'), boxes)
 
     return _sequences(root.glob('*/*-*'), read)
 
@@ -155,7 +144,7 @@ def _got10k(root: Path) -> Iterator[Clip | Skipped]:
         cover = folder / 'cover.label'
         if cover.is_file():
             boxes[_flags(cover, len(boxes)) == 0] = np.nan
-        return _clip(folder.name, _frames(folder), boxes)
+        return _clip(folder.name, image_files(folder), boxes)
 
     return _sequences((path.parent for path in root.rglob('groundtruth.txt')), read)
 
@@ -165,7 +154,7 @@ def _trackingnet(root: Path) -> Iterator[Clip | Skipped]:
 
     def read(annotation: Path) -> Clip:
         folder = annotation.parents[1] / 'frames' / annotation.stem
-        return _clip(annotation.stem, _frames(folder), _boxes(annotation))
+        return _clip(annotation.stem, image_files(folder), _boxes(annotation))
 
     return _sequences(root.glob('TRAIN_*/anno/*.txt'), read)
 
@@ -212,7 +201,7 @@ def _masks(root: Path) -> Iterator[Clip | Skipped]:
     white alone shows one (DAVIS 2016).
     """
     for folder in sorted(root.glob('Annotations/*/*')):
-        masks = _frames(folder) if folder.is_dir() else ()
+        masks = image_files(folder) if folder.is_dir() else []
         scene = root / 'JPEGImages' / folder.parent.name / folder.name
         images = tuple(scene / f'{path.stem}.jpg' for path in masks)
         missing = next((path for path in images if not path.is_file()), None)

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hcat_ros.boxes import Box, iou
 from hcat_ros.engines import EngineCard, EngineError, Prediction
+from hcat_ros.evaluation.metrics import average_overlap, overlaps
+from hcat_ros.evaluation.one_pass import one_pass
 from hcat_ros.network import HCAT
 from hcat_ros.network.hcat import TemplateFeatures
 from hcat_ros.tracking import Tracker, TrackerConfig
+from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.clips import Clip
 from hcat_ros.training.images import ImageCache
 
@@ -64,24 +67,22 @@ def average_overlaps(
     cannot be read and if nothing is left to measure.
     """
     tracker = Tracker(NetworkEngine(model), config)
-    cache = ImageCache(0)
     result = {}
     for clip in clips:
-        overlaps: list[float] = []
-        first = int(clip.visible[0])
-        for number, path in list(enumerate(clip.images[: frames or None]))[first:]:
-            image = cache.read(path)
-            if image is None:
-                raise ValueError(f'{path} is not a readable image')
-            truth = clip.boxes[number]
-            if number == first:
-                tracker.init(image, Box(*truth.tolist()))
-                continue
-            box = tracker.update(image).box
-            if np.isfinite(truth).all():
-                overlaps.append(float(iou(box, truth)))
-        if overlaps:
-            result[clip.name] = float(np.mean(overlaps))
+        first, last = int(clip.visible[0]), frames or len(clip.images)
+        answers = one_pass(tracker, _read(clip.images[first:last]), clip.boxes[first])
+        found = overlaps(answers.boxes, clip.boxes[first + 1 : last])
+        if np.isfinite(found).any():
+            result[clip.name] = average_overlap(found)
     if not result:
         raise ValueError('nothing to measure: no sequence has a second box')
     return result
+
+
+def _read(paths: Sequence[Path]) -> Iterator[Image]:
+    cache = ImageCache(0)
+    for path in paths:
+        image = cache.read(path)
+        if image is None:
+            raise ValueError(f'{path} is not a readable image')
+        yield image
