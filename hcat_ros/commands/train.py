@@ -89,7 +89,9 @@ def _train(
     from hcat_ros.training.log import TrainingLog
     from hcat_ros.training.loop import Trainer
 
-    trainer = Trainer(build_network(config), data, config.schedule, arguments.out, device)
+    trainer = Trainer(
+        build_network(config), data, config.schedule, arguments.out, device, config.distillation
+    )
     first = trainer.rank == 0
     if trainer.resume() and first:
         print(f'going on from step {trainer.step} in {arguments.out}')

@@ -29,6 +29,14 @@ def brighten(image: Image, rng: np.random.Generator, share: float) -> Image:
     return np.asarray(cv2.convertScaleAbs(image, alpha=factor), np.uint8)
 
 
+def random_square(photo: Image, size: int, rng: np.random.Generator) -> Image:
+    """Return a random square piece of a photograph, its side 0.4 to 1 of the shorter one."""
+    side = max(1, int(min(photo.shape[:2]) * rng.uniform(0.4, 1.0)))
+    x = int(rng.integers(0, photo.shape[1] - side + 1))
+    y = int(rng.integers(0, photo.shape[0] - side + 1))
+    return np.asarray(cv2.resize(photo[y : y + side, x : x + side], (size, size)), np.uint8)
+
+
 def grey(image: Image) -> Image:
     """Return the image without colour, still three channels."""
     return np.asarray(

@@ -73,27 +73,42 @@ def _fold(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str) -> No
 
 
 class _DepthwiseFunction(torch.autograd.Function):
-    """A depthwise convolution of stride 1 with constant weights.
+    """A depthwise convolution with constant weights.
 
     PyTorch's gradient of a 5 x 5 depthwise convolution takes 60 times its forward pass on a
-    CPU; with constant weights it is the forward convolution with the flipped kernel.
+    CPU; with constant weights it is the forward convolution with the flipped kernel, of the
+    gradient with stride - 1 zeros between its values.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int
+    ) -> Tensor:
         ctx.save_for_backward(weight)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+        ctx.shape, ctx.stride, ctx.padding = x.shape, stride, padding
+        return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (weight,) = ctx.saved_tensors
+        b, c, *size = gradient.shape
+        spread = gradient
+        if ctx.stride > 1:
+            wide = [(n - 1) * ctx.stride + 1 for n in size]
+            spread = gradient.new_zeros(b, c, *wide).to(memory_format=torch.channels_last)
+            spread[:, :, :: ctx.stride, :: ctx.stride] = gradient
         flipped = weight.flip(2, 3).to(gradient.dtype)
-        padding = weight.shape[-1] // 2
-        return F.conv2d(gradient, flipped, padding=padding, groups=len(weight)), None, None
+        padding = weight.shape[-1] - 1 - ctx.padding
+        found = F.conv2d(spread, flipped, padding=padding, groups=len(weight))
+        # Rows and columns that the stride leaves over.
+        rest = [n - m for n, m in zip(ctx.shape[2:], found.shape[2:])]
+        if any(rest):
+            found = F.pad(found, (0, rest[1], 0, rest[0]))
+        return found, None, None, None, None
 
 
 class FrozenDepthwiseConv2d(SameConv2d):
-    """`SameConv2d`, depthwise and of stride 1, whose weights are not trained."""
+    """`SameConv2d`, depthwise, whose weights are not trained."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, C, H, W)."""
@@ -101,7 +116,10 @@ class FrozenDepthwiseConv2d(SameConv2d):
         weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled(x.device.type):
             weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        result: Tensor = _DepthwiseFunction.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        stride, padding = self.stride[0], int(self.padding[0])
+        if stride > 1:
+            x = F.pad(x, self.same * 2)
+        result: Tensor = _DepthwiseFunction.apply(x, weight, bias, stride, padding)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -130,7 +148,6 @@ def freeze_backbone(model: HCAT, trained_blocks: int) -> list[nn.Parameter]:
                 module.requires_grad_(False)
             if isinstance(module, InvertedResidual):
                 module.depthwise.requires_grad_(False)
-                if module.depthwise.stride == (1, 1):
-                    # The same parameters under the same names, another gradient.
-                    module.depthwise.__class__ = FrozenDepthwiseConv2d
+                # The same parameters under the same names, another gradient.
+                module.depthwise.__class__ = FrozenDepthwiseConv2d
     return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

@@ -17,6 +17,7 @@ from hcat_ros.training.clips import Clip, DataSetError, read_clips
 from hcat_ros.training.config import DataConfig, TrainConfig
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths
+from hcat_ros.training.teachers import GRID, SEARCH_SIZE, TEMPLATE_SIZE, NanoTrack
 
 DISTRACTOR_SIDE = 128
 """Longest side, pixels, at which distractors are kept in memory."""
@@ -39,6 +40,13 @@ def build_network(config: TrainConfig) -> HCAT:
 def build_data(config: TrainConfig) -> GroupDataset:
     """Return the data set of a run. Raises DataSetError for an empty or missing one."""
     network, schedule = config.network, config.schedule
+    needed = (TEMPLATE_SIZE + 1, SEARCH_SIZE + 1, (SEARCH_SIZE + 1) // GRID)
+    found = (network.template_size, network.search_size, network.stride)
+    if config.teachers and found != needed:
+        raise ValueError(
+            'teachers: expected a network of template_size, search_size and stride '
+            f'{needed}, got {found}'
+        )
     return GroupDataset(
         [_source(row) for row in config.data],
         [row.share for row in config.data],
@@ -49,6 +57,8 @@ def build_data(config: TrainConfig) -> GroupDataset:
         chances=config.chances,
         geometry=config.geometry,
         cache_bytes=int(schedule.cache_gib * 2**30),
+        surroundings=image_paths(Path(config.surroundings)) if config.surroundings else [],
+        teachers=[NanoTrack(row) for row in config.teachers],
         cutouts=_distractors(Path(config.distractors)) if config.distractors else [],
     )
 

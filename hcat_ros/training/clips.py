@@ -8,11 +8,12 @@ sequence is skipped with a warning; a data set without any is an error.
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -21,12 +22,32 @@ from numpy.typing import NDArray
 from hcat_ros.frames import image_files
 
 
+class ImagesOf(Sequence[Path]):
+    """The images of a folder. TrackingNet has 14 million: as paths they would take gigabytes."""
+
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        self._folder = str(folder)
+        self._names = np.array([os.fsencode(name) for name in names], np.bytes_)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return Path(self._folder, os.fsdecode(self._names[index]))
+
+
 @dataclass(frozen=True)
 class Clip:
     """Images of one object in the order of time; a photograph is a clip of one."""
 
     name: str
-    images: tuple[Path, ...]
+    images: Sequence[Path]
     boxes: NDArray[np.float32]
     """(images, 4) as x y w h, NaN where the object is absent or hidden."""
 
@@ -103,7 +124,8 @@ def _flags(path: Path, count: int) -> NDArray[np.float32]:
 def _clip(name: str, images: list[Path], boxes: NDArray[np.float32]) -> Clip:
     if len(images) != len(boxes):
         raise ValueError(f'{len(images)} images but {len(boxes)} boxes')
-    return Clip(name, tuple(images), boxes)
+    folder = images[0].parent if images else Path()
+    return Clip(name, ImagesOf(folder, (path.name for path in images)), boxes)
 
 
 def _sequences(paths: Iterable[Path], read: Callable[[Path], Clip]) -> Iterator[Clip | Skipped]:
@@ -203,7 +225,7 @@ def _masks(root: Path) -> Iterator[Clip | Skipped]:
     for folder in sorted(root.glob('Annotations/*/*')):
         masks = image_files(folder) if folder.is_dir() else []
         scene = root / 'JPEGImages' / folder.parent.name / folder.name
-        images = tuple(scene / f'{path.stem}.jpg' for path in masks)
+        images = ImagesOf(scene, (f'{path.stem}.jpg' for path in masks))
         missing = next((path for path in images if not path.is_file()), None)
         if missing is not None:
             yield Skipped(folder, f'no image {missing}')

@@ -12,6 +12,7 @@ import yaml
 
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.training.groups import Chances
+from hcat_ros.training.teachers import TeacherConfig
 from hcat_ros.training.views import Geometry, Jitter
 
 KINDS = {'clips': ('root',), 'photos': ('root',), 'paste': ('cutouts', 'backgrounds')}
@@ -108,6 +109,19 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    """How much is learned from the teachers."""
+
+    scores: float = 0.5
+    """Share of their scores in what is asked of the score head, where their best cell is right."""
+    features: float = 4.0
+    """Weight of the loss that asks for their features."""
+
+    def __post_init__(self) -> None:
+        _check(self, scores=(0, 1), features=(0, None))
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run."""
 
@@ -120,6 +134,11 @@ class TrainConfig:
     """Weights to start from: a checkpoint of this package."""
     backbone: str = ''
     """ImageNet weights of the backbone to start from."""
+    teachers: tuple[TeacherConfig, ...] = ()
+    """Trackers to learn from beside the truth."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    surroundings: str = ''
+    """Folder of photographs to see around the image in search regions."""
     distractors: str = ''
     """Folder of cut-outs to paste beside the target."""
 
@@ -162,10 +181,18 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         }
         return dataclasses.replace(config, **there)  # type: ignore[type-var]
 
-    rows = content.get('data')
-    if not isinstance(rows, list) or not rows:
+    def each(kind: type[T], name: str, *names: str) -> tuple[T, ...]:
+        """Return the configurations of a list, their paths taken from the file's folder."""
+        rows = content.get(name)
+        rows = [] if rows is None else rows
+        if not isinstance(rows, list):
+            raise ValueError(f'{path}: {name}: expected a list')
+        return tuple(
+            placed(made(kind, row, name, str(number)), *names) for number, row in enumerate(rows, 1)
+        )
+
+    if not content.get('data'):
         raise ValueError(f'{path}: data: expected a list of one source or more')
-    data = [made(DataConfig, row, 'data', str(number)) for number, row in enumerate(rows, 1)]
     schedule = content.get('schedule') or {}
     geometry = content.get('geometry')
     if isinstance(geometry, dict):
@@ -175,7 +202,9 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     run = {
         **content,
         'network': made(HCATConfig, content.get('network'), 'network'),
-        'data': tuple(placed(row, 'root', 'names_file', 'cutouts', 'backgrounds') for row in data),
+        'data': each(DataConfig, 'data', 'root', 'names_file', 'cutouts', 'backgrounds'),
+        'teachers': each(TeacherConfig, 'teachers', 'backbone', 'head'),
+        'distillation': made(DistillationConfig, content.get('distillation'), 'distillation'),
         'schedule': made(
             ScheduleConfig,
             {**schedule, **overrides} if isinstance(schedule, dict) else schedule,
@@ -184,7 +213,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         'chances': made(Chances, content.get('chances'), 'chances'),
         'geometry': made(Geometry, geometry, 'geometry'),
     }
-    return placed(made(TrainConfig, run), 'start', 'backbone', 'distractors')
+    return placed(made(TrainConfig, run), 'start', 'backbone', 'surroundings', 'distractors')
 
 
 def _fields(kind: type[Any], values: Any) -> dict[str, Any]:

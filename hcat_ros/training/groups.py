@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from hcat_ros.tracking.encodings import Image
 from hcat_ros.training import augment
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.sources import Sighting, Source
+from hcat_ros.training.teachers import Lesson, NanoTrack, lesson
 from hcat_ros.training.views import Geometry, relative_box, search_view, template_view
 
 
@@ -30,6 +32,8 @@ class Group(NamedTuple):
     """float32 (V, 4), the object in the search regions as cx cy w h in 0..1."""
     shown: Tensor
     """bool (V,), whether the search region shows the object."""
+    lesson: Lesson | None = None
+    """What the teachers say, if there are any."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Chances:
     """Factor on the changes of colour."""
     brightness: float = 0.0
     """The paper's change of light: all colours times 1 - brightness to 1 + brightness."""
+    surroundings: float = 0.5
+    """Of a photograph around what the image shows, where the data set has some."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -72,7 +78,10 @@ class GroupDataset(Dataset[Group]):
     geometry: Geometry = field(default_factory=Geometry)
     cutouts: list[Image] = field(default_factory=list)
     """BGRA, to paste as distractors."""
+    surroundings: list[Path] = field(default_factory=list)
+    """Photographs, seen outside of the image in search regions; its mean colour without."""
     cache_bytes: int = 3 << 30
+    teachers: list[NanoTrack] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.shares) or not sum(self.shares) > 0:
@@ -110,16 +119,18 @@ class GroupDataset(Dataset[Group]):
             if self.views == 1:
                 image, target, warp = sightings[1]
             how = (warp.times(geometry.warp), mirror, geometry.search)
-            crop, inside = search_view(image, target, rng, sizes[1], *how)
+            crop, inside = search_view(image, target, rng, sizes[1], *how, self._ground(rng))
             searches.append(self._changed(crop, inside, rng, grey, is_search=True))
             box, is_shown = relative_box(inside, self.search_size)
             boxes.append(box)
             shown.append(is_shown)
+        z, x = np.stack(templates), np.stack(searches)
         return Group(
-            torch.from_numpy(np.stack(templates)),
-            torch.from_numpy(np.stack(searches)),
+            torch.from_numpy(z),
+            torch.from_numpy(x),
             torch.from_numpy(np.stack(boxes)),
             torch.tensor(shown),
+            lesson(self.teachers, z, x) if self.teachers else None,
         )
 
     def _changed(
@@ -144,6 +155,13 @@ class GroupDataset(Dataset[Group]):
             crop = augment.noise(crop, rng)
         return np.ascontiguousarray(crop[:, :, ::-1])
 
+    def _ground(self, rng: np.random.Generator) -> Image | None:
+        """Return what is seen around the image of a search region; None: its mean colour."""
+        if not self.surroundings or rng.random() >= self.chances.surroundings:
+            return None
+        photo = self._cache.read(self.surroundings[int(rng.integers(len(self.surroundings)))])
+        return None if photo is None else augment.random_square(photo, self.search_size, rng)
+
     def _distractor(self, crop: Image, box: Box, rng: np.random.Generator) -> Image:
         """Return another object, or a recoloured copy of this one, BGRA."""
         size = crop.shape[0]
@@ -164,4 +182,9 @@ class GroupDataset(Dataset[Group]):
 
 def collate(groups: list[Group]) -> Group:
     """Stack groups: each tensor gets a first axis, (G, V, ...)."""
-    return Group(*(torch.stack(parts) for parts in zip(*groups)))
+    templates, searches, boxes, shown = (
+        torch.stack(parts) for parts in zip(*(group[:4] for group in groups))
+    )
+    lessons = [group.lesson for group in groups if group.lesson is not None]
+    together = Lesson(*(torch.stack(parts) for parts in zip(*lessons))) if lessons else None
+    return Group(templates, searches, boxes, shown, together)

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.network import HCAT, save_checkpoint
 from hcat_ros.training.backbone_weights import freeze_backbone
-from hcat_ros.training.config import ScheduleConfig
+from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
-from hcat_ros.training.losses import Losses, hcat_losses
+from hcat_ros.training.losses import Losses, feature_loss, hcat_losses
 from hcat_ros.training.pairs import pairs_of_groups
 
 STATE_FILE = 'state.pt'
@@ -42,18 +42,29 @@ class _Indices(Sampler[int]):
 
 
 class PairModel(nn.Module):
-    """The network on a batch of groups; each image passes the backbone once."""
+    """The network on a batch of groups; each image passes the backbone once.
 
-    def __init__(self, model: HCAT) -> None:
+    taught: channels of the teachers' features, which `adaptor` reads off the network's own.
+    """
+
+    def __init__(self, model: HCAT, taught: int = 0) -> None:
         super().__init__()
         self.model = model
+        size = model.config.channels
+        norm = nn.LayerNorm(size, elementwise_affine=False)
+        self.adaptor = nn.Sequential(norm, nn.Linear(size, taught)) if taught else None
 
     def forward(self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor) -> Any:
-        """Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8; first, second: (P,)."""
+        """Return the prediction of the pairs and the adapted features (S, n, K), if any.
+
+        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8; first, second: (P,).
+        """
         model = self.model
         features = model.template(model.normalise(templates))
         fx = model.search_features(model.normalise(searches))
-        return model.match(fx[second], {name: value[first] for name, value in features.items()})
+        chosen = {name: value[first] for name, value in features.items()}
+        adapted = None if self.adaptor is None else self.adaptor(fx)
+        return model.match(fx[second], chosen), adapted
 
 
 class Trainer:
@@ -66,8 +77,10 @@ class Trainer:
         schedule: ScheduleConfig,
         folder: Path,
         device: str = 'cpu',
+        distillation: DistillationConfig | None = None,
     ) -> None:
         self.schedule, self.data, self.folder = schedule, data, folder
+        self.distillation = distillation or DistillationConfig()
         self.rank = int(os.environ.get('RANK', 0))
         self.world = int(os.environ.get('WORLD_SIZE', 1))
         self.device = torch.device(device)
@@ -77,12 +90,14 @@ class Trainer:
         ids = {id(parameter) for parameter in model.backbone.parameters()}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.pairs: nn.Module = PairModel(model)
+        learner = PairModel(model, sum(teacher.channels for teacher in data.teachers))
+        self.pairs: nn.Module = learner.to(self.device)
+        self.adaptor = learner.adaptor or nn.Identity()
         if self.world > 1:  # gives all processes the weights of the first
             self.pairs = nn.parallel.DistributedDataParallel(self.pairs)
         self.average = copy.deepcopy(model) if schedule.ema else model
         self.optimiser = torch.optim.AdamW(
-            [{'params': rest, 'scale': 1.0}]
+            [{'params': [*rest, *self.adaptor.parameters()], 'scale': 1.0}]
             + ([{'params': trained, 'scale': schedule.backbone_rate}] if trained else []),
             lr=schedule.learning_rate,
             weight_decay=schedule.weight_decay,
@@ -155,24 +170,37 @@ class Trainer:
         kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
         dtype = kind[schedule.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            prediction = self.pairs(
+            prediction, adapted = self.pairs(
                 group.templates.flatten(0, 1).to(self.device),
                 group.searches.flatten(0, 1).to(self.device),
                 pairs.template.to(self.device),
                 pairs.search.to(self.device),
             )
+        lesson, taught = group.lesson, None
+        if lesson is not None:
+            own = pairs.template // views == pairs.search // views
+            of_group = lesson.scores.flatten(0, 1)[pairs.template, pairs.search % views]
+            taught = torch.where(own[:, None], of_group, torch.nan).to(self.device)
         losses = hcat_losses(
             prediction,
             group.boxes.flatten(0, 1)[pairs.search].to(self.device),
             (pairs.present & group.shown.flatten()[pairs.search]).to(self.device),
             schedule.iou_aware,
+            taught,
+            self.distillation.scores,
         )
+        if lesson is not None:
+            features = lesson.features.flatten(0, 1).flatten(2).transpose(1, 2).to(self.device)
+            missed = feature_loss(adapted, features)
+            losses = losses._replace(
+                total=losses.total + self.distillation.features * missed, features=missed.detach()
+            )
         if not torch.isfinite(losses.total):
             raise FloatingPointError(f'the loss is {losses.total.item()} at step {step}')
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+        trained = [p for p in self.pairs.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, schedule.clip or math.inf)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             raise FloatingPointError(f'the gradient is {norm.item()} at step {step}')
@@ -198,6 +226,7 @@ class Trainer:
             'step': self.step,
             'model': self.model.state_dict(),
             'average': self.average.state_dict(),
+            'adaptor': self.adaptor.state_dict(),
             'optimiser': self.optimiser.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
@@ -217,6 +246,7 @@ class Trainer:
                 state = torch.load(path, map_location=self.device, weights_only=True)
                 self.model.load_state_dict(state['model'])
                 self.average.load_state_dict(state['average'])
+                self.adaptor.load_state_dict(state['adaptor'])
                 self.optimiser.load_state_dict(state['optimiser'])
                 self.scaler.load_state_dict(state['scaler'])
                 self.step = int(state['step'])

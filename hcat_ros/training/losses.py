@@ -24,6 +24,8 @@ class Losses(NamedTuple):
     giou: Tensor
     iou: Tensor
     """Mean IoU of the positives' boxes, for the log."""
+    features: Tensor
+    """Share of the variance of the teachers' features that is not explained; 0 without any."""
 
 
 def positive_cells(boxes: Tensor, grid: int) -> Tensor:
@@ -51,15 +53,43 @@ def box_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp(min=1e-7)
 
 
+def feature_loss(features: Tensor, taught: Tensor) -> Tensor:
+    """Return the share of the variance of `taught` that `features` do not explain.
+
+    Both (B, n, K). Each channel of what is taught counts the same, whatever its size.
+    """
+    flat = taught.float().flatten(0, 1)
+    goal = (flat - flat.mean(0)) / (flat.var(0, correction=0) + 1e-6).sqrt()
+    return F.mse_loss(features.float().flatten(0, 1), goal)
+
+
+def taught_goal(goal: Tensor, positive: Tensor, taught: Tensor, share: float) -> Tensor:
+    """Return what the score head is asked for (B, n), with a share from the teachers' scores.
+
+    goal: (B, n); positive: (B, n) bool; taught: (B, n), NaN where unknown. A sample whose best
+    cell of the teachers is not a positive one is left as it is: there they are wrong.
+    """
+    known = torch.isfinite(taught)
+    best = taught.nan_to_num(-1.0).argmax(1, keepdim=True)
+    trusted = known & positive.gather(1, best)
+    return torch.where(trusted, goal.lerp(taught.nan_to_num(), share), goal)
+
+
 def hcat_losses(
-    prediction: Prediction, boxes: Tensor, present: Tensor, iou_aware: bool = False
+    prediction: Prediction,
+    boxes: Tensor,
+    present: Tensor,
+    iou_aware: bool = False,
+    taught: Tensor | None = None,
+    taught_share: float = 0.0,
 ) -> Losses:
     """Return the losses of a batch.
 
     prediction: logits (B, n, 2), boxes (B, n, 4); boxes: the truth (B, 4) as cx cy w h in 0..1;
     present: (B,) bool, False where the search region does not hold the template's object: all
     its cells are background, and its boxes do not count. iou_aware: positives are asked for the
-    IoU of their own box as their score, in place of 1.
+    IoU of their own box as their score, in place of 1. taught, taught_share: see
+    `taught_goal`.
     """
     logits = prediction.logits.float()
     predicted = prediction.boxes.float()
@@ -69,6 +99,8 @@ def hcat_losses(
     goal = positive.float()
     if iou_aware:
         goal = goal * iou.detach().clamp(0, 1)
+    if taught is not None:
+        goal = taught_goal(goal, positive, taught, taught_share)
     logs = F.log_softmax(logits, dim=2)
     entropy = -(goal * logs[..., 0] + (1 - goal) * logs[..., 1])
     weights = torch.where(positive, 1.0, BACKGROUND_WEIGHT)
@@ -83,4 +115,5 @@ def hcat_losses(
     giou_loss = ((1 - giou[used]) * share).sum() / samples
     mean_iou = (iou[used].detach() * share).sum() / samples
     total = CE_WEIGHT * classification + L1_WEIGHT * l1 + GIOU_WEIGHT * giou_loss
-    return Losses(total, classification.detach(), l1.detach(), giou_loss.detach(), mean_iou)
+    parts = (classification.detach(), l1.detach(), giou_loss.detach(), mean_iou)
+    return Losses(total, *parts, torch.zeros_like(mean_iou))

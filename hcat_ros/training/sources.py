@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcat_ros.boxes import Box
 from hcat_ros.frames import IMAGE_SUFFIXES
 from hcat_ros.tracking.encodings import Image
-from hcat_ros.training.augment import paste
+from hcat_ros.training.augment import paste, random_square
 from hcat_ros.training.clips import Clip, DataSetError
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.views import PHOTO_WARP, VIDEO_WARP, Warp
@@ -130,7 +130,7 @@ class PasteSource:
                 photo = cache.read(self.backgrounds[int(rng.integers(len(self.backgrounds)))])
                 if photo is None:
                     return None
-                ground = self._ground(photo, rng)
+                ground = random_square(photo, self.scene, rng)
             extent = math.exp(rng.uniform(math.log(45), math.log(120)))
             w, h = min(extent * ratio, 0.6 * self.scene), min(extent / ratio, 0.6 * self.scene)
             middle = rng.uniform(0.35, 0.65, 2) * self.scene
@@ -139,14 +139,6 @@ class PasteSource:
             paste(image, cutout, box)
             sightings.append(Sighting(image, box, PHOTO_WARP))
         return sightings
-
-    def _ground(self, photo: Image, rng: np.random.Generator) -> Image:
-        """Return a random square piece of a photograph as the scene's ground."""
-        side = int(min(photo.shape[:2]) * rng.uniform(0.4, 1.0))
-        x = int(rng.integers(0, photo.shape[1] - side + 1))
-        y = int(rng.integers(0, photo.shape[0] - side + 1))
-        piece = photo[y : y + side, x : x + side]
-        return np.asarray(cv2.resize(piece, (self.scene, self.scene)), np.uint8)
 
 
 def image_paths(root: Path) -> list[Path]:

@@ -104,9 +104,13 @@ def search_view(
     warp: Warp,
     mirror: bool,
     jitter: Jitter = SEARCH_JITTER,
+    ground: Image | None = None,
 ) -> tuple[Image, Box]:
-    """Return a search crop (size, size, 3) and the box in it, (x, y, w, h) in crop pixels."""
-    return _view(image, box, rng, size, SEARCH_FACTOR, jitter, warp, mirror)
+    """Return a search crop (size, size, 3) and the box in it, (x, y, w, h) in crop pixels.
+
+    ground: what is seen outside of the image (size, size, 3); None: its mean colour.
+    """
+    return _view(image, box, rng, size, SEARCH_FACTOR, jitter, warp, mirror, ground)
 
 
 def _view(
@@ -118,6 +122,7 @@ def _view(
     jitter: Jitter,
     warp: Warp,
     mirror: bool,
+    ground: Image | None = None,
 ) -> tuple[Image, Box]:
     dx, dy, scale = jitter.draw(rng)
     extent = math.sqrt(box.w * box.h)
@@ -129,8 +134,12 @@ def _view(
     if mirror:
         linear = np.diag([-1.0, 1.0]) @ linear
     matrix = np.column_stack((linear, size / 2 - 0.5 - linear @ (centre - 0.5)))
-    fill = cv2.mean(image)[:3]
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
+    if ground is None:
+        fill = cv2.mean(image)[:3]
+        crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
+    else:
+        border = cv2.BORDER_TRANSPARENT
+        crop = cv2.warpAffine(image, matrix, (size, size), ground.copy(), borderMode=border)
     middle = linear @ (np.array([box.cx, box.cy]) - centre) + size / 2
     # The box that holds the ellipse of the target: corners would grow it with each turn.
     half = np.sqrt((linear**2) @ np.array([box.w**2, box.h**2])) / 2

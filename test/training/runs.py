@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from hcat_ros.network import HCAT
 from hcat_ros.training.build import build_data, build_network
 from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.loop import Trainer
@@ -26,7 +26,13 @@ def scheduled(config: TrainConfig, **fields: Any) -> TrainConfig:
 
 
 def trainer(config: TrainConfig, folder: Path) -> Trainer:
-    return Trainer(build_network(config), build_data(config), config.schedule, folder)
+    return Trainer(
+        build_network(config),
+        build_data(config),
+        config.schedule,
+        folder,
+        distillation=config.distillation,
+    )
 
 
 def stop_at(last: int) -> Callable[..., None]:
@@ -37,12 +43,12 @@ def stop_at(last: int) -> Callable[..., None]:
     return on_step
 
 
-def assert_same(one: HCAT, other: HCAT) -> None:
+def assert_same(one: nn.Module, other: nn.Module) -> None:
     found = other.state_dict()
     for name, value in one.state_dict().items():
         assert torch.equal(value, found[name]), name
 
 
-def differ(one: HCAT, other: HCAT) -> bool:
+def differ(one: nn.Module, other: nn.Module) -> bool:
     found = other.state_dict()
     return any(not torch.equal(value, found[name]) for name, value in one.state_dict().items())

@@ -28,6 +28,23 @@ CHANGES: dict[str, Callable[[np.ndarray, Rng], np.ndarray]] = {
 }
 
 
+def test_a_random_square_is_a_piece_of_the_photograph() -> None:
+    photo = np.zeros((60, 100, 3), np.uint8)
+    photo[..., 0], photo[..., 1] = np.arange(100), np.arange(60)[:, None]  # each pixel's x, y
+    found = set()
+    for seed in range(40):
+        piece = augment.random_square(photo, 32, np.random.default_rng(seed)).astype(int)
+        assert piece.shape == (32, 32, 3)
+        x, y = piece[0, :, 0], piece[:, 0, 1]
+        assert piece[..., 0] == pytest.approx(np.broadcast_to(x, (32, 32)), abs=1)
+        assert piece[..., 1] == pytest.approx(np.broadcast_to(y[:, None], (32, 32)), abs=1)
+        # As wide as high, between 0.4 and 1 of the shorter side.
+        assert np.ptp(x) == pytest.approx(np.ptp(y), abs=1)
+        assert 0.4 * 60 - 2 <= np.ptp(x) <= 60
+        found.add((x[0], y[0], np.ptp(x)))
+    assert len(found) > 20
+
+
 @pytest.fixture
 def image(picture: Callable[..., np.ndarray]) -> np.ndarray:
     """One that no function may write to."""

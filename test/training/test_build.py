@@ -17,6 +17,7 @@ from hcat_ros.training.build import DISTRACTOR_SIDE, build_data, build_network
 from hcat_ros.training.clips import DataSetError
 from hcat_ros.training.config import DataConfig, TrainConfig
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource
+from hcat_ros.training.teachers import TeacherConfig
 
 Write = Callable[..., Path]
 
@@ -122,3 +123,34 @@ def test_a_run_starts_from_weights_of_its_own_network(tmp_path: Path, config: Tr
     other = dataclasses.replace(config.network, box_anchor=True)
     with pytest.raises(ValueError, match=r'start\.safetensors has HCATConfig'):
         build_network(dataclasses.replace(started, network=other))
+
+
+def with_teachers(config: TrainConfig, folder: Path, **fields: int) -> TrainConfig:
+    files = [str(folder / f'{name}.onnx') for name in 'abcd']
+    for file in files:
+        Path(file).touch()
+    teachers = (TeacherConfig(*files[:2]), TeacherConfig(*files[2:]))
+    network = dataclasses.replace(config.network, **fields)
+    return dataclasses.replace(config, network=network, teachers=teachers)
+
+
+def test_teachers_are_those_of_the_run(tmp_path: Path, config: TrainConfig) -> None:
+    taught = with_teachers(config, tmp_path, template_size=128, search_size=256)
+    assert tuple(teacher.config for teacher in build_data(taught).teachers) == taught.teachers
+    Path(taught.teachers[1].head).unlink()
+    with pytest.raises(ValueError, match=rf'teacher: no file {tmp_path}/d\.onnx'):
+        build_data(taught)
+
+
+@pytest.mark.parametrize('sizes', [(128, 256, 8), (64, 128, 8), (64, 256, 16), (128, 320, 16)])
+def test_teachers_refuse_networks_that_see_other_crops_and_cells(
+    tmp_path: Path, config: TrainConfig, sizes: tuple[int, int, int]
+) -> None:
+    template, search, stride = sizes
+    fields = {'template_size': template, 'search_size': search, 'stride': stride}
+    taught = with_teachers(config, tmp_path, **fields)
+    with pytest.raises(
+        ValueError, match=rf'\(128, 256, 16\), got \({template}, {search}, {stride}'
+    ):
+        build_data(taught)
+    assert build_data(dataclasses.replace(taught, teachers=())).teachers == []

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, indexed_png, lasot, text, trackingnet
 
-from hcat_ros.training.clips import LAYOUTS, Clip, DataSetError, read_clips
+from hcat_ros.training.clips import LAYOUTS, Clip, DataSetError, ImagesOf, read_clips
 
 
 def names(clip: Clip) -> list[str]:
@@ -140,6 +143,48 @@ def test_boxes_that_are_not_finite_are_of_no_use() -> None:
     boxes = [[1, 1, 5, 5], [np.nan, 1, 5, 5], [1, 1, np.inf, 5], [1, 1, 5, 1.9], [1, 1, -5, 5]]
     clip = Clip('x', (Path('x'),) * 5, np.array(boxes, np.float32))
     assert clip.visible.tolist() == [0]
+
+
+@pytest.mark.parametrize('folder', [Path('/data/set/car'), Path('car'), Path()])
+def test_images_of_a_folder_are_its_paths(folder: Path) -> None:
+    names = ['2.png', '10.png', 'a much longer name.jpeg', 'å b.jpg', os.fsdecode(b'not utf-\xff8')]
+    images, paths = ImagesOf(folder, iter(names)), [folder / name for name in names]
+    assert isinstance(images, Sequence)
+    assert len(images) == 5
+    assert list(images) == paths
+    assert list(reversed(images)) == paths[::-1]
+    assert [images[n] for n in range(-5, 5)] == paths * 2
+    assert images[np.int64(1)] == paths[1]
+    for part in (slice(2), slice(3, None), slice(None, None, -2), slice(9, 12)):
+        assert images[part] == paths[part]
+    for outside in (5, -6):
+        with pytest.raises(IndexError):
+            images[outside]
+    assert list(ImagesOf(folder, [])) == []
+
+
+def test_images_of_a_folder_take_less_memory_than_paths(tmp_path: Path) -> None:
+    def taken(make: Callable[[list[str]], object]) -> int:
+        names = [f'{number}.jpg' for number in range(2000)]
+        tracemalloc.start()
+        kept = make(names)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        del kept
+        return size
+
+    few = taken(lambda names: ImagesOf(tmp_path, names))
+    assert few < 16 * 2000
+    assert 10 * few < taken(lambda names: [tmp_path / name for name in names])
+
+
+@pytest.mark.parametrize('layout', ['lasot', 'got10k', 'trackingnet'])
+def test_clips_of_many_images_hold_no_paths(
+    tmp_path: Path, write_image: Write, layout: str
+) -> None:
+    {'lasot': lasot, 'got10k': got10k, 'trackingnet': trackingnet}[layout](tmp_path, write_image)
+    (clip,) = read_clips(layout, tmp_path)
+    assert isinstance(clip.images, ImagesOf)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)

@@ -9,12 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip('torch', reason='needs PyTorch')
 pytest.importorskip('safetensors', reason='needs safetensors')
 
+from runs import trainer
+
 from hcat_ros.commands.main import main
+from hcat_ros.training.config import load_config
 from hcat_ros.training.log import read_rows
 
 
@@ -93,20 +98,26 @@ sys.exit(main())
 """
 
 
+def torchrun(script: str, checkout: Path, *options: str, **environment: str) -> None:
+    """Run the script in two processes."""
+    paths = os.pathsep.join([str(checkout), str(checkout / 'test' / 'training')])
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    done = subprocess.run(
+        [*command, script, *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1', **environment},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_processes_train_one_network(config_file: Path, tmp_path: Path, checkout: Path) -> None:
     out, shown = tmp_path / 'out', tmp_path / 'shown'
     shown.mkdir()
     (tmp_path / 'run.py').write_text(SHOW_RANKS)
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     options = ['train', str(config_file), '--out', str(out), '--steps', '3', '--log-every', '1']
-    environment = {'SHOWN': str(shown), 'PYTHONPATH': str(checkout), 'OMP_NUM_THREADS': '1'}
-    subprocess.run(
-        [*torchrun, str(tmp_path / 'run.py'), *options],
-        check=True,
-        capture_output=True,
-        env={**os.environ, **environment},
-        timeout=300,
-    )
+    torchrun(str(tmp_path / 'run.py'), checkout, *options, SHOWN=str(shown))
     ranks = [torch.load(shown / f'rank{rank}.pt') for rank in range(2)]
     alone = tmp_path / 'alone'
     assert main(['train', str(config_file), '--out', str(alone), '--steps', '3']) == 0
@@ -120,3 +131,63 @@ def test_two_processes_train_one_network(config_file: Path, tmp_path: Path, chec
     assert [path.name for path in shown.glob('saved*')] == ['saved0']
     assert torch.load(out / 'state.pt')['step'] == 3
     assert [row['step'] for row in read_rows(out / 'log.jsonl')] == [1, 2, 3]
+
+
+STOP_AND_GO_ON = """
+import sys, torch
+from pathlib import Path
+from torch import distributed
+from runs import Stopped, stop_at, trainer
+from hcat_ros.training.config import load_config
+
+def shown(made, path):
+    made.run()
+    states = made.model, made.average, made.adaptor
+    torch.save([part.state_dict() for part in states], f'{path}{made.rank}.pt')
+
+distributed.init_process_group('gloo')
+for path in map(Path, sys.argv[1:]):
+    config = load_config(path)
+    path.with_suffix('').mkdir(exist_ok=True)
+    folders = [path.with_suffix('') / name for name in ('whole', 'parts')]
+    shown(trainer(config, folders[0]), folders[0])
+    try:
+        trainer(config, folders[1]).run(stop_at(2), save_every=1)
+    except Stopped:
+        distributed.barrier()  # the first has written what all are to read
+    resumed = trainer(config, folders[1])
+    torch.manual_seed(12345)
+    assert resumed.resume() and resumed.step == 1
+    shown(resumed, folders[1])
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_go_on_where_they_stopped(
+    config_file: Path, tmp_path: Path, checkout: Path
+) -> None:
+    """With teachers and without; all end with the weights of a run that did not stop."""
+    pytest.importorskip('onnx', reason='needs ONNX')
+    pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+    from nanotracks import nanotrack
+
+    config_file.write_text(config_file.read_text().replace('steps: 6', 'steps: 3'))
+    teacher = nanotrack(tmp_path / 'teacher', np.eye(3))
+    content = {**yaml.safe_load(config_file.read_text()), 'teachers': [vars(teacher)]}
+    content['network'] |= {'template_size': 128, 'search_size': 256}
+    taught = tmp_path / 'taught.yaml'
+    taught.write_text(yaml.safe_dump(content))
+    (tmp_path / 'run.py').write_text(STOP_AND_GO_ON)
+    torchrun(str(tmp_path / 'run.py'), checkout, str(config_file), str(taught))
+
+    for path, adaptor in ((config_file, set()), (taught, {'1.weight', '1.bias'})):
+        folder = path.with_suffix('')
+        names = [f'{part}{rank}.pt' for part in ('whole', 'parts') for rank in range(2)]
+        expected, *others = (torch.load(folder / name) for name in names)
+        assert set(expected[2]) == adaptor
+        for other in others:
+            torch.testing.assert_close(other, expected, rtol=0, atol=0)
+        assert_same(folder / 'whole', folder / 'parts')
+    config = load_config(taught)
+    start = trainer(config, tmp_path).adaptor.state_dict()
+    assert not any(torch.equal(expected[2][name], value) for name, value in start.items())

@@ -11,8 +11,15 @@ import yaml
 pytest.importorskip('torch', reason='needs PyTorch')
 
 from hcat_ros.network import HCATConfig
-from hcat_ros.training.config import DataConfig, ScheduleConfig, TrainConfig, load_config
+from hcat_ros.training.config import (
+    DataConfig,
+    DistillationConfig,
+    ScheduleConfig,
+    TrainConfig,
+    load_config,
+)
 from hcat_ros.training.groups import Chances
+from hcat_ros.training.teachers import TeacherConfig
 from hcat_ros.training.views import Geometry, Jitter
 
 DATA = [{'share': 1, 'root': 'x'}]
@@ -31,7 +38,7 @@ def load(folder: Path, content: Any, **overrides: Any) -> TrainConfig:
 @pytest.mark.parametrize('name', ['lite0_cpu', 'resnet18_smoke', 'paper'])
 def test_the_runs_of_the_package_load(checkout: Path, name: str) -> None:
     config = load_config(checkout / 'config' / 'train' / f'{name}.yaml')
-    data = checkout / 'data'
+    data = (checkout / 'data').resolve()  # may be a link
     for row in config.data:
         places = [row.root, row.names_file, row.cutouts, row.backgrounds]
         assert all(Path(place).is_relative_to(data) for place in places if place)
@@ -66,8 +73,9 @@ def test_the_least_has_the_defaults(tmp_path: Path) -> None:
     assert config.schedule == ScheduleConfig(5)
     assert (config.chances, config.geometry) == (Chances(), Geometry())
     assert config.data == (DataConfig(1, root=str(tmp_path / 'x')),)
-    empty = {'network': None, 'chances': None, 'geometry': None, **LEAST}
-    assert load(tmp_path, empty) == config
+    assert (config.teachers, config.distillation) == ((), DistillationConfig(0.5, 4.0))
+    names = ('network', 'chances', 'geometry', 'teachers', 'distillation')
+    assert load(tmp_path, {**dict.fromkeys(names), **LEAST}) == config
 
 
 def test_paths_are_taken_from_the_files_folder(
@@ -84,6 +92,11 @@ def test_paths_are_taken_from_the_files_folder(
         ],
         'start': 's.safetensors',
         'distractors': 'f',
+        'teachers': [
+            {'backbone': '../v2/body.onnx', 'head': 'head.onnx'},
+            {'backbone': '/b.onnx', 'head': '~/h.onnx'},
+        ],
+        'distillation': {'scores': 1, 'features': 1e-1},
     }
     (tmp_path / 'sub').mkdir()
     config = load(tmp_path / 'sub', content)
@@ -96,6 +109,11 @@ def test_paths_are_taken_from_the_files_folder(
     assert config.start == str(here / 's.safetensors')
     assert config.distractors == str(here / 'f')
     assert config.backbone == ''
+    assert config.teachers == (
+        TeacherConfig(str(tmp_path / 'v2' / 'body.onnx'), str(here / 'head.onnx')),
+        TeacherConfig('/b.onnx', '/home/someone/h.onnx'),
+    )
+    assert config.distillation == DistillationConfig(scores=1.0, features=0.1)
 
 
 def test_numbers_may_be_written_as_yaml_does_not_know_them(tmp_path: Path) -> None:
@@ -128,6 +146,13 @@ BAD: list[tuple[Any, str]] = [
     ({**LEAST, 'geometry': {'warp': -1}}, 'geometry: warp -1'),
     ({**LEAST, 'geometry': {'search': {'wide': 1}}}, "geometry: search: unknown field 'wide'"),
     ({**LEAST, 'geometry': 3}, 'geometry: expected fields'),
+    ({**LEAST, 'teachers': {'backbone': 'x', 'head': 'y'}}, 'teachers: expected a list'),
+    ({**LEAST, 'teachers': ['x']}, 'teachers: 1: expected fields'),
+    ({**LEAST, 'teachers': [{'backbone': 'x'}]}, "teachers: 1: .*'head'"),
+    ({**LEAST, 'teachers': [{'backbone': 'x', 'head': 3}]}, 'teachers: 1: head 3: expected a text'),
+    ({**LEAST, 'distillation': {'score': 1}}, "distillation: unknown field 'score'"),
+    ({**LEAST, 'distillation': {'scores': 1.5}}, r'distillation: scores 1\.5: expected 0 to 1'),
+    ({**LEAST, 'distillation': {'features': -1}}, r'features -1\.0: expected 0 or more'),
     ({'data': DATA}, "schedule: .*'steps'"),
     ({'data': DATA, 'schedule': 3}, 'schedule: expected fields'),
     *(

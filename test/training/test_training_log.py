@@ -21,7 +21,9 @@ from hcat_ros.training.pictures import draw_group
 
 
 def losses(value: float) -> Losses:
-    return Losses(*(torch.tensor(float(value + n), requires_grad=True) for n in range(5)))
+    return Losses(
+        *(torch.tensor(float(value + n), requires_grad=True) for n in range(len(Losses._fields)))
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +38,9 @@ def test_means_are_written_every_so_many_steps(tmp_path: Path) -> None:
     log.close()
     rows = [json.loads(line) for line in (tmp_path / 'new/run' / LOG_FILE).read_text().splitlines()]
     assert [row['step'] for row in rows] == [2, 4]
-    names = ['step', 'total', 'classification', 'l1', 'giou', 'iou', 'pairs_per_second']
+    names = ['step', 'total', 'classification', 'l1', 'giou', 'iou', 'features', 'pairs_per_second']
     assert list(rows[1]) == names
-    assert list(rows[1].values()) == [4, 3.5, 4.5, 5.5, 6.5, 7.5, 35]
+    assert list(rows[1].values()) == [4, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 35]
 
 
 def test_what_was_written_after_the_saved_step_goes(tmp_path: Path) -> None:

@@ -235,3 +235,20 @@ def test_relative_boxes_are_within_0_and_1(x: float, y: float, w: float, h: floa
     assert rw * rh * 256**2 <= w * h + 1e-2
     if shown:
         assert min(rw, rh) > 0
+
+
+def test_the_ground_is_seen_outside_of_the_image_alone() -> None:
+    box = Box(20, 20, 40, 40)
+    image = np.full((80, 80, 3), 200, np.uint8)
+    ground = np.full((256, 256, 3), 30, np.uint8)
+    how = (np.random.default_rng(0), 256, FLAT, False, STILL)
+    filled, inside = search_view(image, box, *how, ground)
+    plain, same = search_view(image, box, *how)
+    assert inside == same
+    assert (ground == 30).all()
+    # The search region is twice as wide as the image: 128 of its 256 px, in the middle.
+    assert (filled[66:190, 66:190] == 200).all()
+    outside = np.ones((256, 256), bool)
+    outside[62:194, 62:194] = False
+    assert (filled[outside] == 30).all()
+    assert (plain == 200).all()
