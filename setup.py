@@ -29,8 +29,13 @@ def data_files():
 
 RUNTIMES = {
     'onnxruntime': ['onnxruntime>=1.16'],
+    'openvino': ['openvino>=2023.3'],
+    # TensorRT itself comes with JetPack.
+    'tensorrt': ['polygraphy>=0.49.13'],
 }
 EXPORT = ['torch>=2.6', 'safetensors>=0.4', 'onnx>=1.15', 'onnxslim>=0.1.50', 'onnxruntime>=1.16']
+# onnx and onnxruntime run the teachers.
+TRAIN = ['torch>=2.6', 'safetensors>=0.4', 'tensorboard', 'onnx>=1.15', 'onnxruntime>=1.16']
 
 setup(
     name=NAME,
@@ -46,7 +51,13 @@ setup(
         'opencv': ['opencv-python-headless>=4.5'],
         **RUNTIMES,
         'export': EXPORT,
-        'train': ['torch>=2.6', 'safetensors>=0.4', 'tensorboard'],
+        'train': [
+            'torch>=2.6',
+            'safetensors>=0.4',
+            'tensorboard',
+            'onnx>=1.15',
+            'onnxruntime>=1.16',
+        ],
         'test': ['pytest', 'hypothesis'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a model by name or path and reads its card.
 
-A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card.
+A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card; `reference.npz`
+for the self-test and `weights.safetensors` for PyTorch and further training may be there too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ DEFAULT_MODEL = 'hcat_lite0'
 CARD_FILE = 'model.yaml'
 TEMPLATE_FILE = 'template.onnx'
 SEARCH_FILE = 'search.onnx'
+REFERENCE_FILE = 'reference.npz'
+"""Crops `template` and `search`, and what the network says of them: `scores`, `boxes`."""
+WEIGHTS_FILE = 'weights.safetensors'
 
 
 class ModelError(ValueError):

@@ -16,7 +16,7 @@ LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 # Parameters of the node that are launch arguments too. Empty: as params_file says.
 NODE_ARGUMENTS = {
-    'engine': (str, 'inference runtime: auto, onnxruntime'),
+    'engine': (str, 'inference runtime: auto or one that hcat doctor lists'),
     'model': (str, 'name or folder of the model'),
     'precision': (str, 'auto, fp32, fp16, bf16 or int8, as far as the engine has it'),
     'window_penalty': (float, "0 to 1: how much large jumps are held back; the model's own"),

@@ -4,17 +4,40 @@
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import os
 import platform
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
-from tqdm import tqdm
 
-from hcat_ros.engines import load_engine
-from hcat_ros.models import DEFAULT_MODEL, load_model
-from hcat_ros.tracking import Tracker, warm_up
+from hcat_ros import __version__
+from hcat_ros.engines import ENGINES, EngineError
+from hcat_ros.evaluation import speed
+from hcat_ros.evaluation.reference_engine import ReferenceGraphs
+from hcat_ros.evaluation.speed_group import Task, measured
+from hcat_ros.evaluation.speed_report import Group, chart, document, table
+from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
-STAGES = ('crop', 'engine', 'decode')
+PAPER = 'HCAT of the paper'
+PEAK_SIDE = 2048
+"""Of the square matrices whose product measures the machine."""
+PEAK_SECONDS = 1.0
+
+
+class Costs(NamedTuple):
+    """What was made of the networks before anything is measured."""
+
+    references: list[ReferenceGraphs]
+    multiply_adds: dict[str, int]
+    missing: dict[str, str]
+    """Why there is none, by what it is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,67 +45,180 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model', nargs='+', default=[DEFAULT_MODEL], help='names or folders of models'
     )
-    parser.add_argument('--engine', nargs='+', default=['onnxruntime'], help='engines')
-    parser.add_argument('--precision', default='auto')
     parser.add_argument(
-        '--threads', nargs='+', type=int, default=[1, 2], help='CPU threads, 0: one a core'
+        '--engine', nargs='+', default=['onnxruntime'], help=f'all, auto, {", ".join(ENGINES)}'
+    )
+    parser.add_argument('--precision', nargs='+', default=['auto'], help='auto, fp32, bf16, ...')
+    parser.add_argument(
+        '--threads', nargs='+', type=int, default=[1, 2], help="CPU threads, 0: the engine's choice"
+    )
+    parser.add_argument(
+        '--reference',
+        action='store_true',
+        help="add each model's graph in the authors' form, in ONNX Runtime, as the baseline",
+    )
+    parser.add_argument('--weights', type=Path, help="the model's, if its folder has none")
+    parser.add_argument(
+        '--paper',
+        action='store_true',
+        help="add the paper's network (random weights) in the authors' form as the first baseline",
     )
     parser.add_argument('--frames', type=int, default=200, help='measured frames of each')
     parser.add_argument(
         '--size', nargs=2, type=int, default=[1920, 1080], metavar=('W', 'H'), help='of a frame'
     )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
+    parser.add_argument('--plot', type=Path, metavar='PNG', help='draw the search stage')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure and print a table. Raises ValueError, EngineError, ModelError."""
+    """Measure, print tables, write what was asked for.
+
+    Raises ValueError, ModelError; EngineError if no engine could be loaded.
+    """
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
-    rng = np.random.default_rng(0)
-    # Coarse noise: as costly to resize as any image, and its features are not degenerate.
-    coarse = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
-    frame = coarse.repeat(16, 0).repeat(16, 1)[:height, :width].copy()
-    trackers = {}
-    for model_name in arguments.model:
-        model = load_model(model_name)
-        for engine_name in arguments.engine:
-            for threads in arguments.threads:
-                engine = load_engine(model, engine_name, arguments.precision, threads)
-                warm_up(engine)
-                card = engine.card
-                label = f'{model_name}, {card.runtime} {card.precision}, {threads or "all"} threads'
-                trackers[label] = Tracker(engine)
-    box = (width * 0.45, height * 0.4, width * 0.1, height * 0.2)
-    times: dict[str, list[tuple[float, ...]]] = {label: [] for label in trackers}
-    warm = min(20, arguments.frames)
-    for number in tqdm(range(warm + arguments.frames), unit='round', disable=None):
-        # In turn, so that a machine whose speed drifts is as unfair to one as to another.
-        for label, tracker in trackers.items():
-            tracker.init(frame, box)  # every update from the same state, so the same work
-            tracker.update(frame)
-            if number >= warm:
-                times[label].append(tuple(tracker.stage_times))
-    print(table(times))
+    for threads in arguments.threads:
+        if threads < 0:
+            raise ValueError(f'--threads {threads}: expected 0 or more')
+    if arguments.weights and len(arguments.model) != 1:
+        raise ValueError('--weights goes with one --model')
+    engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine
+    models = [load_model(name) for name in arguments.model]
+    folders = [str(model.folder) for model in models]
+    groups = []
+    with tempfile.TemporaryDirectory(prefix='hcat-') as folder:
+        costs = prepare(models, arguments, Path(folder))
+        missing = dict(costs.missing)
+        for threads in arguments.threads:
+            task = Task(
+                threads,
+                folders,
+                engines,
+                arguments.precision,
+                costs.references,
+                costs.multiply_adds,
+                arguments.frames,
+                (width, height),
+            )
+            group, reasons = in_own_process(task)
+            missing.update(reasons)
+            groups += [group] if group else []
+    if not groups:
+        raise EngineError('; '.join(f'{what}: {why}' for what, why in missing.items()))
+    print(f'{processor()}, {os.cpu_count()} CPUs; {platform.platform()}; hcat_ros {__version__}\n')
+    for group in groups:
+        print(f'### {group.title}, peak {group.peak_gflops:.0f} GFLOP/s\n\n{table(group)}\n')
     print(
-        f'\n{arguments.frames} frames of {width}x{height}, interleaved; {processor()}, '
-        f'{os.cpu_count()} CPUs; ratio: median update of the first row to this one'
+        f'{arguments.frames} frames of {width}x{height} a row, in turn; ms, median (95 %, 99 %); '
+        'ratios of medians to the first row of the group, above 1 is faster.'
     )
+    if not all(group.rested for group in groups):
+        print('Some threads never came to rest: rows disturbed each other.')
+    if missing:
+        print('\nNot measured:\n')
+        print('\n'.join(f'- {what}: {why}' for what, why in missing.items()))
+    if arguments.json:
+        content = {
+            'hcat_ros': __version__,
+            'processor': processor(),
+            'cpus': os.cpu_count(),
+            'platform': platform.platform(),
+            'frames': arguments.frames,
+            'size': [width, height],
+            'groups': [document(group) for group in groups],
+            'not_measured': missing,
+        }
+        arguments.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    if arguments.plot and not cv2.imwrite(str(arguments.plot), chart(groups)):
+        raise ValueError(f'cannot write {arguments.plot}')
 
 
-def table(times: dict[str, list[tuple[float, ...]]]) -> str:
-    """Return a Markdown table of medians in ms. times: label to seconds of `STAGES` a frame."""
-    lines = [
-        '| model, engine | ' + ' | '.join(STAGES) + ' | update | p95 | p99 | ratio |',
-        '|---|' + '---:|' * (len(STAGES) + 4),
-    ]
-    baseline = 0.0
-    for label, rows in times.items():
-        stages = np.asarray(rows) * 1e3
-        p50, p95, p99 = np.percentile(stages.sum(axis=1), (50, 95, 99))
-        baseline = baseline or p50
-        cells = [*np.median(stages, axis=0), p50, p95, p99, baseline / p50]
-        lines.append(f'| {label} | ' + ' | '.join(f'{cell:.2f}' for cell in cells) + ' |')
-    return '\n'.join(lines)
+def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) -> Costs:
+    """Count multiply-adds and write the reference graphs that were asked for into `folder`."""
+    costs = Costs([], {}, {})
+    wanted = 'reference graph' if arguments.reference else 'multiply-adds'
+    try:
+        from hcat_ros.network import HCAT, CheckpointError, load_checkpoint
+        from hcat_ros.network.cost import reference_multiply_adds, search_multiply_adds
+        from hcat_ros.network.reference_graph import SEARCH_FILE, TEMPLATE_FILE, export_reference
+    except ImportError as error:
+        costs.missing[wanted] = f"needs PyTorch ({error}); pip install 'hcat_ros[export]'"
+        return costs
+
+    def add_reference(network: HCAT, name: str) -> None:
+        made = folder / str(len(costs.references))
+        made.mkdir()
+        export_reference(network, made)
+        config, backbone = network.config, network.backbone
+        costs.references.append(
+            ReferenceGraphs(
+                name,
+                made / TEMPLATE_FILE,
+                made / SEARCH_FILE,
+                config.template_size,
+                config.search_size,
+                config.search_grid,
+                backbone.mean,
+                backbone.std,
+                reference_multiply_adds(network),
+            )
+        )
+
+    if arguments.paper:
+        add_reference(HCAT(), PAPER)
+    for model in models:
+        name = model.card.name
+        if not arguments.weights and not (model.folder / WEIGHTS_FILE).is_file():
+            costs.missing[f'{name}, {wanted}'] = f'no {model.folder / WEIGHTS_FILE}'
+            continue
+        try:
+            network = load_checkpoint(arguments.weights or model.file(WEIGHTS_FILE))
+        except (CheckpointError, ModelError) as error:
+            costs.missing[f'{name}, {wanted}'] = str(error)
+            continue
+        costs.multiply_adds[name] = search_multiply_adds(network)
+        if arguments.reference:
+            add_reference(network, name)
+    return costs
+
+
+def in_own_process(task: Task) -> tuple[Group | None, dict[str, str]]:
+    """Run `measured` in a process of its own, pinned from its start on.
+
+    Thread pools (OpenVINO's, OpenMP's, OpenBLAS's) take their size and their processors from
+    what they find when they are first used, and keep them: a group in the process of another
+    one would run on its threads.
+    """
+    with speed.pinned(task.threads) as processors:
+        spawn = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            return pool.submit(measured, task, processors, peak_gflops).result()
+
+
+def peak_gflops(threads: int) -> float:
+    """Return the float32 operations a second of a large matrix product, the best of about 1 s."""
+    rng = np.random.default_rng(0)
+    a: Any
+    b: Any
+    a, b = (rng.random((PEAK_SIDE, PEAK_SIDE), np.float32) for _ in range(2))
+    try:
+        import torch
+
+        a, b = torch.from_numpy(a), torch.from_numpy(b)
+        if threads:
+            torch.set_num_threads(threads)
+    except ImportError:
+        pass  # numpy's own library takes as many threads as the process has processors
+    speed.rest()
+    times: list[float] = []
+    end = time.perf_counter() + PEAK_SECONDS
+    while len(times) < 3 or time.perf_counter() < end:
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return float(2 * PEAK_SIDE**3 / min(times) / 1e9)
 
 
 def processor() -> str:

@@ -8,9 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from hcat_ros import __version__
-from hcat_ros.commands import benchmark, export, track, train, tune
+from hcat_ros.commands import benchmark, build_engine, doctor, export, track, train, tune
 
-VERBS = {'track': track, 'export': export, 'benchmark': benchmark, 'train': train, 'tune': tune}
+VERBS = {
+    'track': track,
+    'doctor': doctor,
+    'benchmark': benchmark,
+    'tune': tune,
+    'export': export,
+    'build-engine': build_engine,
+    'train': train,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

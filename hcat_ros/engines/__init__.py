@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 
 from hcat_ros.engines.base import Engine, EngineCard, EngineError, Features, Prediction
+from hcat_ros.engines.self_test import self_test
 from hcat_ros.models import DEFAULT_MODEL, Model, load_model
 
 __all__ = [
@@ -19,8 +21,16 @@ __all__ = [
     'load_engine',
 ]
 
-# Name to module and class, in the order in which 'auto' tries them.
-ENGINES = {'onnxruntime': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeEngine')}
+# Name to module and class, in the order in which 'auto' tries them: the fastest first, as
+# measured with `hcat benchmark` (README, Speed).
+ENGINES = {
+    'tensorrt': ('hcat_ros.engines.tensorrt_engine', 'TensorRtEngine'),
+    'onnxruntime-tensorrt': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeTensorRtEngine'),
+    'onnxruntime-cuda': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeCudaEngine'),
+    'openvino': ('hcat_ros.engines.openvino_engine', 'OpenVinoEngine'),
+    'onnxruntime': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeEngine'),
+    'torch': ('hcat_ros.engines.torch_engine', 'TorchEngine'),
+}
 
 
 def load_engine(
@@ -28,11 +38,16 @@ def load_engine(
     engine: str = 'auto',
     precision: str = 'auto',
     threads: int = 0,
+    log: Callable[[str], None] = lambda line: None,
+    build_if_missing: bool = True,
 ) -> Engine:
     """Load a model, given by name or folder, into a runtime.
 
-    engine: a key of `ENGINES`, or 'auto' for the first of them that loads. precision: 'auto'
-    or one that the runtime has. threads: CPU threads, 0 for one a physical core.
+    engine: a key of `ENGINES`, or 'auto' for the first of them that loads and passes the
+    self-test. precision: 'auto' or one that the runtime has. threads: CPU threads, 0 for one a
+    physical core. log: told, with 'auto', of each runtime that was passed over and why, and of the
+    progress of a build. build_if_missing: whether TensorRT may build what its cache lacks, which
+    takes minutes.
 
     Raises EngineError, saying why each runtime that was tried did not load; ModelError.
     """
@@ -44,10 +59,16 @@ def load_engine(
     for name in ENGINES if engine == 'auto' else (engine,):
         module, class_name = ENGINES[name]
         try:
-            loaded: Engine = getattr(importlib.import_module(module), class_name)(
-                model, precision=precision, threads=threads
-            )
-            return loaded
+            options = {'precision': precision, 'threads': threads}
+            if name == 'tensorrt':
+                options.update(build_if_missing=build_if_missing, progress=log)
+            loaded: Engine = getattr(importlib.import_module(module), class_name)(model, **options)
+            if engine == 'auto':
+                self_test(loaded, model)
         except EngineError as error:
             reasons.append(f'{name}: {error}')
+            continue
+        for reason in reasons:
+            log(f'passed over {reason}')
+        return loaded
     raise EngineError('; '.join(reasons))

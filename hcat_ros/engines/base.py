@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +14,9 @@ from numpy.typing import NDArray
 
 Features = Any
 """A template's features: opaque, valid for the engine that made them."""
+
+
+Shape = Sequence[int] | None
 
 
 class EngineError(RuntimeError):
@@ -54,3 +60,40 @@ class Engine(Protocol):
 
     def search(self, crop: NDArray[np.uint8], features: Features) -> Prediction:
         """Find the template in a search crop (search_size, search_size, 3)."""
+
+
+def cache_folder() -> Path:
+    """Return where engines keep what they have built for this machine."""
+    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(base) / 'hcat_ros'
+
+
+def checked_settings(runtime: str, has: Sequence[str], precision: str, threads: int = 0) -> str:
+    """Return the precision to run in; 'auto' is the first that the runtime has.
+
+    Raises EngineError for a precision that it has not and for threads below 0.
+    """
+    if precision not in ('auto', *has):
+        raise EngineError(f"{runtime} has no precision '{precision}'; it has {', '.join(has)}")
+    if threads < 0:
+        raise EngineError(f'threads {threads}: expected 0 (one a core) or more')
+    return has[0] if precision == 'auto' else precision
+
+
+def checked_shapes(
+    path: Path, crop: Shape, crop_size: int, scores: Shape | None = None, grid: int = 0
+) -> None:
+    """Raise EngineError for a graph that is not the one its model's card speaks of.
+
+    crop: the shape of its input of this name, None if it has none; scores: that of its output,
+    of a search graph with a score map of `grid` cells a side.
+    """
+    expected = [1, crop_size, crop_size, 3]
+    if crop is None or list(crop) != expected:
+        found = 'has no input crop' if crop is None else f'takes a crop {list(crop)}'
+        raise EngineError(f'{path} {found}, but its card says {expected}; run hcat export again')
+    if grid and (scores is None or list(scores) != [1, grid, grid]):
+        found = 'has no output scores' if scores is None else f'gives scores {list(scores)}'
+        raise EngineError(
+            f'{path} {found}, but its card says a grid of {grid}; run hcat export again'
+        )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU: the engine that works everywhere."""
+"""ONNX Runtime: on the CPU the engine that works everywhere, on NVIDIA by its providers.
+
+The CUDA and TensorRT providers were not run on hardware here.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.engines.base import EngineCard, EngineError, Prediction
+from hcat_ros.engines.base import (
+    EngineCard,
+    EngineError,
+    Prediction,
+    cache_folder,
+    checked_settings,
+    checked_shapes,
+)
 from hcat_ros.models import SEARCH_FILE, TEMPLATE_FILE, Model
 
 if TYPE_CHECKING:
     import onnxruntime
-
-PRECISIONS = ('fp32',)
 
 
 class OnnxRuntimeFeatures:
@@ -27,10 +35,19 @@ class OnnxRuntimeFeatures:
 class OnnxRuntimeEngine:
     """Runs a model's two graphs in ONNX Runtime, inputs and outputs in buffers made once."""
 
+    name = 'onnxruntime'
+    provider = 'CPUExecutionProvider'
+    precisions: tuple[str, ...] = ('fp32',)
+    """The first is that of 'auto'."""
+
+    def provider_options(self, precision: str) -> dict[str, str]:
+        """Return the options of the provider."""
+        return {}
+
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
         """Load both graphs. threads: intra-op threads, 0 for one a physical core.
 
-        Raises EngineError if ONNX Runtime is missing, the precision is not among `PRECISIONS`
+        Raises EngineError if ONNX Runtime is missing, the precision is not one of its own
         or a graph does not load; ModelError for a missing or changed file.
         """
         try:
@@ -39,31 +56,30 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 f'ONNX Runtime cannot be imported ({error}); pip install onnxruntime'
             ) from error
-        if precision not in ('auto', *PRECISIONS):
+        precision = checked_settings(self.name, self.precisions, precision, threads)
+        available = onnxruntime.get_available_providers()
+        if self.provider not in available:
             raise EngineError(
-                f"onnxruntime has no precision '{precision}'; it has {', '.join(PRECISIONS)}"
+                f'this ONNX Runtime has no {self.provider}, it has {", ".join(available)}; '
+                'pip install onnxruntime-gpu'
             )
-        if threads < 0:
-            raise EngineError(f'threads {threads}: expected 0 (one a core) or more')
+        # What a GPU's provider cannot take runs on the CPU.
+        fallback = [] if self.provider == 'CPUExecutionProvider' else ['CPUExecutionProvider']
+        self._providers = [(self.provider, self.provider_options(precision)), *fallback]
         self._ort = onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors reach us as exceptions
+        options.enable_cpu_mem_arena = False  # 8 MB less, as fast: the shapes never change
         card = model.card
         self._template = self._session(model, TEMPLATE_FILE, card.template_size, options)
-        self._search = self._session(model, SEARCH_FILE, card.search_size, options)
-        scores = self._search.get_outputs()[0]
-        if (scores.name, scores.shape) != ('scores', [1, card.grid, card.grid]):
-            raise EngineError(
-                f'{model.folder / SEARCH_FILE} gives {scores.name} {scores.shape}, but its card '
-                f'says a grid of {card.grid}; run hcat export again'
-            )
+        self._search = self._session(model, SEARCH_FILE, card.search_size, options, card.grid)
         self._card = EngineCard(
             model=card.name,
-            runtime='onnxruntime',
+            runtime=self.name,
             runtime_version=onnxruntime.__version__,
-            precision='fp32',
+            precision=precision,
             template_size=card.template_size,
             search_size=card.search_size,
             grid=card.grid,
@@ -82,22 +98,19 @@ class OnnxRuntimeEngine:
             raise EngineError(f'{model.folder / SEARCH_FILE}: {error}') from error
 
     def _session(
-        self, model: Model, name: str, size: int, options: Any
+        self, model: Model, name: str, size: int, options: Any, grid: int = 0
     ) -> onnxruntime.InferenceSession:
-        """Load a graph and check that its crop is as large as the card says."""
+        """Load a graph and check that its sizes are those of the card."""
         path = model.file(name)
         try:
-            session = self._ort.InferenceSession(
-                str(path), options, providers=['CPUExecutionProvider']
-            )
+            session = self._ort.InferenceSession(str(path), options, providers=self._providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise EngineError(f'ONNX Runtime cannot load {path}: {error}') from error
-        crop = session.get_inputs()[0]
-        if (crop.name, crop.shape) != ('crop', [1, size, size, 3]):
-            raise EngineError(
-                f'{path} takes {crop.name} {crop.shape}, but its card says a crop of {size} px; '
-                'run hcat export again'
-            )
+        if session.get_providers()[0] != self.provider:  # it falls back without an error
+            raise EngineError(f'ONNX Runtime cannot use {self.provider} on this machine')
+        takes = {value.name: value.shape for value in session.get_inputs()}
+        gives = {value.name: value.shape for value in session.get_outputs()}
+        checked_shapes(path, takes.get('crop'), size, gives.get('scores'), grid)
         return session
 
     @property
@@ -133,3 +146,31 @@ class OnnxRuntimeEngine:
             self._bound = None
             raise EngineError(f'ONNX Runtime failed on the search region: {error}') from error
         return Prediction(self._scores[0].copy(), self._boxes[0].copy())
+
+
+class OnnxRuntimeCudaEngine(OnnxRuntimeEngine):
+    """ONNX Runtime on CUDA; crops and answers are copied at each call."""
+
+    name = 'onnxruntime-cuda'
+    provider = 'CUDAExecutionProvider'
+
+    def provider_options(self, precision: str) -> dict[str, str]:
+        """Return the options of the provider: no TensorFloat-32, which has 10 bits."""
+        return {'use_tf32': '0'}
+
+
+class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
+    """ONNX Runtime through TensorRT; the first start builds for minutes, later ones load."""
+
+    name = 'onnxruntime-tensorrt'
+    provider = 'TensorrtExecutionProvider'
+    precisions = ('fp16', 'fp32')
+
+    def provider_options(self, precision: str) -> dict[str, str]:
+        """Return the options of the provider."""
+        return {
+            'trt_fp16_enable': str(precision == 'fp16'),
+            'trt_layer_norm_fp32_fallback': 'True',
+            'trt_engine_cache_enable': 'True',
+            'trt_engine_cache_path': str(cache_folder() / self.name),
+        }

@@ -76,7 +76,8 @@ def save_checkpoint(model: HCAT, path: str | os.PathLike[str]) -> None:
     metadata = {_METADATA_KEY: json.dumps(dataclasses.asdict(model.config))}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     partial = path.with_name(path.name + '.partial')
-    safetensors.torch.save_file(state, partial, metadata)
+    # Not save_file, whose files none but their owner can read.
+    partial.write_bytes(safetensors.torch.save(state, metadata))
     os.replace(partial, path)
 
 

@@ -21,7 +21,15 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hcat_ros.models import CARD_FILE, SEARCH_FILE, TEMPLATE_FILE, ModelCard
+from hcat_ros.models import (
+    CARD_FILE,
+    REFERENCE_FILE,
+    SEARCH_FILE,
+    TEMPLATE_FILE,
+    WEIGHTS_FILE,
+    ModelCard,
+)
+from hcat_ros.network.checkpoint import save_checkpoint
 from hcat_ros.network.hcat import HCAT
 
 OPSET = 16
@@ -67,7 +75,7 @@ def export_model(
     card: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float]:
-    """Write `template.onnx`, `search.onnx` and `model.yaml` to `folder`.
+    """Write `template.onnx`, `search.onnx`, `reference.npz`, the weights and `model.yaml`.
 
     card: further fields of `ModelCard`. The graphs (opset 16, static shapes, batch 1, uint8
     NHWC inputs, normalisation and softmax inside) are compared with the network in PyTorch
@@ -94,7 +102,11 @@ def export_model(
             progress('comparing ONNX Runtime with PyTorch')
             expected = [value.numpy() for value in search_graph(*inputs)]
         differences = _compare(made, crops, dict(zip(outputs, expected)))
-        files = (TEMPLATE_FILE, SEARCH_FILE)
+        z, x = (crop[0].numpy() for crop in crops)
+        answers = {name: value[0] for name, value in zip(outputs, expected)}
+        np.savez_compressed(made / REFERENCE_FILE, template=z, search=x, **answers)
+        save_checkpoint(model, made / WEIGHTS_FILE)
+        files = (TEMPLATE_FILE, SEARCH_FILE, REFERENCE_FILE, WEIGHTS_FILE)
         written = ModelCard(
             name=name or folder.name,
             template_size=config.template_size,
@@ -133,15 +145,21 @@ def _export(
 
 
 def _crops(template_size: int, search_size: int) -> tuple[Tensor, Tensor]:
-    """Return a template and a search crop of coarse noise, which excites the network as images."""
+    """Return a search crop of coarse noise and, as the template, the middle of it.
+
+    Coarse noise excites the network as images do, and the target is there to be found.
+    """
     rng = np.random.default_rng(0)
-
-    def crop(size: int) -> Tensor:
-        image = rng.uniform(0, 255, (size // 16, size // 16, 3)).repeat(16, 0).repeat(16, 1)
-        image += rng.normal(0, 20, image.shape)
-        return torch.from_numpy(image.clip(0, 255).astype(np.uint8)[None])
-
-    return crop(template_size), crop(search_size)
+    image = np.zeros((search_size, search_size, 3))
+    for side, contrast in ((16, 90), (4, 30)):  # blocks, so that they compress well
+        cells = -(-search_size // side)
+        blocks = rng.uniform(-contrast, contrast, (cells, cells, 3)).repeat(side, 0).repeat(side, 1)
+        image += blocks[:search_size, :search_size]
+    search = (127 + image).clip(0, 255).astype(np.uint8)
+    first = (search_size - template_size) // 2
+    inside = slice(first, first + template_size)
+    template = np.ascontiguousarray(search[inside, inside])
+    return torch.from_numpy(template[None]), torch.from_numpy(search[None])
 
 
 def _compare(

@@ -71,7 +71,9 @@ class TrackerNode(GuardedLifecycleNode):
         """Load the model into the engine and warm it up. Raises for what cannot be used."""
         values = self._settings.values()
         model = load_model(values['model'])
-        engine = load_engine(model, values['engine'], values['precision'], values['threads'])
+        names = ('engine', 'precision', 'threads', 'build_if_missing')
+        how = {name: values[name] for name in names}
+        engine = load_engine(model, **how, log=self.get_logger().info)
         started = time.perf_counter()
         warm_up(engine)
         self._engine = engine

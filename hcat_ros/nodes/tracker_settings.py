@@ -17,7 +17,7 @@ SETTINGS = (
         'engine',
         str,
         'auto',
-        'Inference runtime; auto takes the first that works.',
+        'Inference runtime; auto takes the fastest that works and passes its self-test.',
         choices=('auto', *ENGINES),
     ),
     Setting(
@@ -26,6 +26,12 @@ SETTINGS = (
         'auto',
         'Arithmetic of the engine.',
         choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
+    ),
+    Setting(
+        'build_if_missing',
+        bool,
+        True,
+        'Build TensorRT engines that the cache lacks while configuring, which takes minutes.',
     ),
     Setting('threads', int, 0, 'CPU threads of the engine, 0 for one a core.', 0, 64),
     Setting(

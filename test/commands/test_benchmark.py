@@ -1,37 +1,114 @@
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
 import pytest
 
-from hcat_ros.commands.benchmark import table
+from hcat_ros.commands import benchmark
 from hcat_ros.commands.main import main
 
-
-def test_table_has_medians_percentiles_and_ratios() -> None:
-    rows = {'slow': [(0.001, 0.018, 0.001)] * 3, 'fast': [(0.001, 0.008, 0.001)] * 3}
-    lines = table(rows).splitlines()
-    assert lines[2] == '| slow | 1.00 | 18.00 | 1.00 | 20.00 | 20.00 | 20.00 | 1.00 |'
-    assert lines[3] == '| fast | 1.00 | 8.00 | 1.00 | 10.00 | 10.00 | 10.00 | 2.00 |'
+SHORT = ['benchmark', '--frames', '3', '--size', '320', '240']
 
 
-def test_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ['benchmark', '--frames', '3', '--size', '320', '240', '--threads', '1', '2']
-    assert main(arguments) == 0
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_a_real_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files = ['--json', str(tmp_path / 'b.json'), '--plot', str(tmp_path / 'b.png')]
+    engines = ['--engine', 'onnxruntime', 'onnxruntime-cuda']
+    assert main([*SHORT, *engines, '--threads', '1', '2', *files]) == 0
     printed = capsys.readouterr().out
-    assert printed.count('| hcat_lite0, onnxruntime fp32') == 2
+    assert printed.count('| hcat_lite0 | onnxruntime ') == 2
     assert '3 frames of 320x240' in printed
+    assert '- hcat_lite0, onnxruntime-cuda auto: this ONNX Runtime has no CUDA' in printed
+
+    content = read(tmp_path / 'b.json')
+    assert (content['frames'], content['size']) == (3, [320, 240])
+    assert 'hcat_lite0, onnxruntime-cuda auto' in content['not_measured']
+    assert [group['threads'] for group in content['groups']] == [1, 2]
+    lines = [cells(line) for line in printed.splitlines() if line.startswith('| hcat_lite0')]
+    for group, line in zip(content['groups'], lines):
+        (row,) = group['rows']
+        assert f'peak {group["peak_gflops"]:.0f} GFLOP/s' in printed
+        for name, cell in zip(('search', 'crop', 'decode', 'update'), line[2:6]):
+            times = row['stages'][name]
+            assert 0 < times['median'] <= times['p95'] <= times['p99']
+            assert cell == '{median:.2f} ({p95:.2f}, {p99:.2f})'.format(**times)
+        assert row['ratio']['search'] == 1
+        assert line[6:8] == ['1.00', '1.00']
+        if hasattr(os, 'sched_setaffinity'):
+            assert len(group['processors']) == min(group['threads'], len(os.sched_getaffinity(0)))
+    assert cv2.imread(str(tmp_path / 'b.png')) is not None
+
+
+def test_the_reference_graph_is_the_baseline(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for module in ('torch', 'onnx', 'safetensors'):
+        pytest.importorskip(module, reason=f'needs {module}')
+    path = tmp_path / 'b.json'
+    assert main([*SHORT, '--threads', '1', '--reference', '--json', str(path)]) == 0
+    printed = capsys.readouterr().out
+    (group,) = read(path)['groups']
+    assert [row['reference'] for row in group['rows']] == [True, False], printed
+    reference, ours = group['rows']
+    assert ours['ratio']['search'] == pytest.approx(
+        reference['stages']['search']['median'] / ours['stages']['search']['median']
+    )
+    assert ours['same_weights_ratio'] == ours['ratio']['search']
+    # The template's part is computed again in every frame.
+    assert reference['multiply_adds'] > ours['multiply_adds'] > 0
+    giga = ours['multiply_adds'] / 1e9
+    speed = 2 * giga / ours['stages']['search']['median'] * 1e3
+    assert ours['share_of_peak'] == pytest.approx(speed / group['peak_gflops'])
+    assert '| hcat_lite0 | reference graph, onnxruntime' in printed
+
+
+def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, checkout: Path
+) -> None:
+    pytest.importorskip('torch', reason='needs PyTorch')
+    folder = tmp_path / 'bare'
+    folder.mkdir()
+    for path in (checkout / 'models' / 'hcat_lite0').iterdir():
+        if path.suffix != '.safetensors':
+            (folder / path.name).symlink_to(path)
+    assert main([*SHORT, '--model', str(folder), '--threads', '1', '--reference']) == 0
+    printed = capsys.readouterr().out
+    assert f'- hcat_lite0, reference graph: no {folder}/weights.safetensors' in printed
+    assert printed.count('| hcat_lite0 |') == 1
+
+
+def test_the_peak_is_measured() -> None:
+    assert 0.1 < benchmark.peak_gflops(1) < 100_000
 
 
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
         (['--frames', '0'], '--frames of 1 or more'),
-        (['--engine', 'abacus'], "no engine 'abacus'"),
+        (['--threads', '-1'], '--threads -1'),
+        (['--weights', 'w', '--model', 'hcat_lite0', 'hcat_lite0'], '--weights goes with one'),
         (['--model', 'nope'], "no model 'nope'"),
-        (['--precision', 'fp8'], "no precision 'fp8'; it has fp32"),
-        (['--threads', '-1'], 'threads -1'),
+        (['--engine', 'abacus', '--threads', '1'], "no engine 'abacus'"),
+        (['--precision', 'fp8', '--threads', '1'], "no precision 'fp8'"),
     ],
 )
 def test_errors_are_told(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(['benchmark', *arguments]) == 1
+    affinity = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else None
+    assert main([*SHORT, *arguments]) == 1
     assert reason in capsys.readouterr().err
+    if affinity:
+        assert os.sched_getaffinity(0) == affinity

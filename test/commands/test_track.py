@@ -91,7 +91,7 @@ def test_a_folder_is_tracked_and_both_files_are_written(
 
     text = capsys.readouterr().out
     assert f'{COUNT} frames, ' in text
-    assert 'with hcat_lite0 in onnxruntime' in text
+    assert 'with hcat_lite0 in ' in text
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
@@ -150,7 +150,7 @@ def test_errors_name_the_value_and_what_to_do(
     text = failure([video, '--box', *BOX, '--window-penalty', '2'], capfd)
     assert 'window_penalty 2.0: expected 0 to 1' in text
     text = failure([video, '--box', *BOX, '--precision', 'fp1'], capfd)
-    assert "no precision 'fp1'; it has fp32" in text
+    assert "no precision 'fp1'; it has " in text
     text = failure([video, '--box', *BOX, '--threads', '-3'], capfd)
     assert 'threads -3: expected 0' in text
     text = failure([video, '--box', *BOX, '--model', 'hcat_huge'], capfd)

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hcat_ros import engines
-from hcat_ros.engines import ENGINES, EngineError, load_engine
-from hcat_ros.models import ModelError, load_model
+from hcat_ros.engines import ENGINES, EngineCard, EngineError, Prediction, load_engine
+from hcat_ros.models import REFERENCE_FILE, ModelError, load_model
 
 
 class Absent:
@@ -21,10 +22,26 @@ class Absent:
 
 
 class Present:
-    """A runtime that loads anything."""
+    """A runtime that loads anything and knows the answer of the self-test by heart."""
 
     def __init__(self, model: Any, **settings: Any) -> None:
         self.model, self.settings = model, settings
+        self.card = EngineCard('hcat_lite0', 'present', '1', 'fp32', 128, 256, 16)
+        with np.load(model.file(REFERENCE_FILE)) as stored:
+            self.answer = Prediction(stored['scores'], stored['boxes'])
+
+    def template(self, crop: np.ndarray) -> None:
+        pass
+
+    def search(self, crop: np.ndarray, features: None) -> Prediction:
+        return self.answer
+
+
+class Wrong(Present):
+    """A runtime that computes something else."""
+
+    def search(self, crop: np.ndarray, features: None) -> Prediction:
+        return Prediction(self.answer.scores * 0.9, self.answer.boxes)
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
@@ -52,12 +69,26 @@ def test_the_default_model_loads(engine: str) -> None:
     assert card.runtime in ENGINES
 
 
-def test_auto_takes_the_first_that_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered(monkeypatch, fastest='Absent', fast='Present', slow='Absent')
-    found = load_engine('hcat_lite0', precision='int8', threads=3)
-    assert isinstance(found, Present)
+def test_auto_takes_the_first_that_loads_and_passes_the_self_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offered(monkeypatch, fastest='Absent', faster='Wrong', fast='Present', slow='Absent')
+    log: list[str] = []
+    found = load_engine('hcat_lite0', precision='int8', threads=3, log=log.append)
+    assert type(found) is Present
     assert found.model == load_model('hcat_lite0')
     assert found.settings == {'precision': 'int8', 'threads': 3}
+    assert log[0] == 'passed over fastest: no such runtime here; pip install it'
+    assert log[1].startswith('passed over faster: present 1 in fp32 differs from the network by')
+    assert len(log) == 2
+
+
+def test_a_named_engine_is_taken_without_a_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names it may want just to see what it does."""
+    offered(monkeypatch, faster='Wrong')
+    log: list[str] = []
+    assert isinstance(load_engine(engine='faster', log=log.append), Wrong)
+    assert log == []
 
 
 def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,17 @@ import onnx
 import torch
 
 from hcat_ros.engines import load_engine
-from hcat_ros.models import CARD_FILE, SEARCH_FILE, TEMPLATE_FILE, Model, load_model
-from hcat_ros.network import HCAT, HCATConfig, export
+from hcat_ros.engines.self_test import self_test
+from hcat_ros.models import (
+    CARD_FILE,
+    REFERENCE_FILE,
+    SEARCH_FILE,
+    TEMPLATE_FILE,
+    WEIGHTS_FILE,
+    Model,
+    load_model,
+)
+from hcat_ros.network import HCAT, HCATConfig, export, load_checkpoint
 from hcat_ros.network.export import ExportError, export_model
 from hcat_ros.tracking import Tracker
 
@@ -152,13 +161,30 @@ def test_the_search_graph_takes_the_template_graphs_outputs_by_name(
 
 def test_the_card_describes_the_export(small: tuple[HCAT, Path]) -> None:
     model, folder = small
-    assert set(contents(folder)) == {TEMPLATE_FILE, SEARCH_FILE, CARD_FILE}
+    files = {TEMPLATE_FILE, SEARCH_FILE, REFERENCE_FILE, WEIGHTS_FILE}
+    assert set(contents(folder)) == {*files, CARD_FILE}
     card = load_model(folder).card
     assert (card.name, card.template_size, card.search_size, card.grid) == ('small', 64, 128, 8)
     assert (card.window_penalty, card.size_smoothing, card.licence) == (0.3, 1.0, 'CC0')
     assert HCATConfig(**card.network) == model.config
-    for file in (TEMPLATE_FILE, SEARCH_FILE):
+    assert set(card.sha256) == files
+    for file in files:
         assert card.sha256[file] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+
+
+def test_what_is_exported_passes_its_self_test(small: tuple[HCAT, Path]) -> None:
+    """In each runtime that reads the folder on this machine."""
+    model = load_model(small[1])
+    for name in ('onnxruntime', 'torch'):
+        self_test(load_engine(model, name), model)
+
+
+def test_the_weights_are_those_of_the_network(small: tuple[HCAT, Path]) -> None:
+    model, folder = small
+    found = load_checkpoint(folder / WEIGHTS_FILE)
+    assert found.config == model.config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
 
 
 def test_an_exported_model_tracks(small: tuple[HCAT, Path], picture: Any) -> None:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plans of a model's two graphs for this machine: found in the cache, or built."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from hcat_ros import __version__
+from hcat_ros.engines.base import EngineError, checked_settings
+from hcat_ros.engines.tensorrt_builder import BuildOptions, build_plan
+from hcat_ros.engines.tensorrt_cache import EngineCache, PlanKey, TimingKey
+from hcat_ros.engines.tensorrt_device import find_gpu
+from hcat_ros.models import CARD_FILE, SEARCH_FILE, TEMPLATE_FILE, Model
+
+INT8_SEARCH_FILE = 'search.int8.onnx'
+"""The search graph with QuantizeLinear and DequantizeLinear in it."""
+GRAPHS = (TEMPLATE_FILE, SEARCH_FILE)
+
+LOG = logging.getLogger(__name__)
+
+
+class TensorRtPlans:
+    """What is known of the machine and of the model decides which plans are the right ones."""
+
+    def __init__(
+        self,
+        model: Model,
+        precision: str = 'auto',
+        workspace: int | None = None,
+        dla: int | None = None,
+        progress: Callable[[str], None] = LOG.info,
+    ) -> None:
+        """Find out what there is here; nothing is built yet.
+
+        workspace: MiB that a kernel may take while it runs; dla: core of the deep learning
+        accelerator. Raises EngineError if TensorRT, Polygraphy or a GPU is missing, for a
+        precision that these or the model have not, and for a workspace or core below its range.
+        """
+        self.version = tensorrt_version()
+        self.gpu = find_gpu()
+        self.precision = checked_settings('tensorrt', self._precisions(precision, dla), precision)
+        if workspace is not None and workspace < 1:
+            raise EngineError(f'workspace {workspace} MiB: expected 1 or more')
+        if dla is not None and dla < 0:
+            raise EngineError(f'DLA core {dla}: expected 0 or more')
+        if self.precision == 'int8' and INT8_SEARCH_FILE not in model.card.sha256:
+            raise EngineError(
+                f'{model.folder / CARD_FILE} lists no {INT8_SEARCH_FILE}: make it with hcat '
+                'quantize, or take another precision'
+            )
+        self.model, self.workspace, self.dla = model, workspace, dla
+        self.progress = progress
+        self.cache = EngineCache()
+
+    def _precisions(self, wanted: str, dla: int | None) -> tuple[str, ...]:
+        """Return what there is here, the first for 'auto'."""
+        has = self.gpu.precisions
+        if _release(self.version) >= (11,):
+            if wanted in has and wanted != 'fp32':
+                raise EngineError(
+                    f"TensorRT {self.version} has no precision '{wanted}' for this model: from 11 "
+                    'on the ONNX file alone says it, and this one says fp32; take fp32, or '
+                    'TensorRT 8.5 to 10.x'
+                )
+            has = ('fp32',)
+        if dla is not None:
+            has = tuple(name for name in has if name != 'fp32')
+            if not has:
+                raise EngineError(
+                    f'DLA core {dla}: the accelerator computes in fp16 and int8, which TensorRT '
+                    f'{self.version} does not build on {self.gpu.name}; leave it out'
+                )
+        return has
+
+    def file(self, graph: str) -> str:
+        """Return the name of the ONNX file; graph: one of `GRAPHS`."""
+        return INT8_SEARCH_FILE if (graph, self.precision) == (SEARCH_FILE, 'int8') else graph
+
+    @property
+    def timing_key(self) -> TimingKey:
+        """What the timing cache must have been measured with."""
+        return TimingKey(self.version, self.gpu.name, '{}.{}'.format(*self.gpu.capability))
+
+    def key(self, graph: str) -> PlanKey:
+        """Return what the graph's plan must have been built from and for."""
+        # The template is computed once a target, and all searches rest on it: no int8 there.
+        halved = self.precision == 'int8' and graph == TEMPLATE_FILE
+        return PlanKey(
+            **asdict(self.timing_key),
+            onnx_sha256=self.model.card.sha256.get(self.file(graph), ''),
+            precision='fp16' if halved else self.precision,
+            dla=self.dla,
+            workspace=self.workspace,
+        )
+
+    def cached(self, graph: str) -> bytes | None:
+        """Return the graph's plan if the cache has it. Raises ModelError."""
+        self.model.file(self.file(graph))  # it is still the one that the card, and the key, name
+        return self.cache.read(self.key(graph))
+
+    def build(self, graph: str) -> bytes:
+        """Build the graph's plan, which takes minutes. Raises EngineError, ModelError."""
+        onnx, key = self.model.file(self.file(graph)), self.key(graph)
+        self.progress(
+            f'building {onnx} in {key.precision} with TensorRT {self.version} for '
+            f'{self.gpu.name}, which takes minutes'
+        )
+        started = time.monotonic()
+        options = BuildOptions(key.precision, self.workspace, self.dla)
+        timing = self.cache.read(self.timing_key)
+        plan, timing = build_plan(onnx, options, timing, self.progress)
+        self.progress(f'built {onnx.name} in {time.monotonic() - started:.0f} s')
+        if timing is not None:
+            try:
+                self.cache.write(self.timing_key, timing, {'what': 'TensorRT timing cache'})
+            except EngineError as error:
+                LOG.warning('later builds take as long as this one: %s', error)
+        return plan
+
+    def store(self, graph: str, plan: bytes) -> Path:
+        """Put a plan into the cache; returns its path. Raises EngineError where that fails."""
+        about = {
+            'what': f'TensorRT plan of {self.file(graph)}',
+            'model': self.model.card.name,
+            'built': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'hcat_ros': __version__,
+        }
+        return self.cache.write(self.key(graph), plan, about)
+
+
+def tensorrt_version() -> str:
+    """Return TensorRT's version. Raises EngineError if it or Polygraphy is missing or too old."""
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise EngineError(
+            f'TensorRT cannot be imported ({error}); on a Jetson apt install python3-libnvinfer, '
+            'which a venv sees with --system-site-packages; elsewhere pip install tensorrt'
+        ) from error
+    try:
+        import polygraphy
+        import polygraphy.backend.trt
+    except ImportError as error:
+        raise EngineError(
+            f'Polygraphy cannot be imported ({error}); pip install polygraphy'
+        ) from error
+    if _release(polygraphy.__version__) < (0, 49):
+        raise EngineError(
+            f'Polygraphy {polygraphy.__version__} is too old: pip install --upgrade polygraphy'
+        )
+    version = str(tensorrt.__version__)
+    if _release(version) < (8, 5):
+        raise EngineError(
+            f'TensorRT {version} is too old: 8.5 is the first with uint8 images; on a Jetson '
+            'install JetPack 6'
+        )
+    return version
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in version.split('.')[:2])

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times trackers side by side so that their ratios hold on a machine that is not quiet.
+
+Rows take turns in *blocks* of several frames. Runtimes keep their worker threads spinning for a
+while after a call, in case another one follows (ONNX Runtime for about 20 ms of processor time),
+and those threads take the processor from the next row, the more the more threads there are. Each
+runtime is left with its own settings, which is how it is used, so before a block the process
+*rests*: until none of its other threads runs. The first frames of a block, on cold caches, do
+not count. Turning spinning off in one row alone would be unfair to it, in all rows alike would
+measure what nobody runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcat_ros.evaluation.reference_engine import ReferenceEngine
+from hcat_ros.tracking import Tracker
+from hcat_ros.tracking.encodings import Image
+
+BLOCK = 10
+"""Measured frames of a row before the next one's turn."""
+LEAD = 3
+"""Frames before them that do not count."""
+REST_LIMIT = 1.0
+"""Seconds after which a process whose threads never rest is measured all the same."""
+STAGES = ('crop', 'search', 'decode')
+
+
+class Quantiles(NamedTuple):
+    """Of one stage, in ms."""
+
+    median: float
+    p95: float
+    p99: float
+
+
+class Times(NamedTuple):
+    """What `measure` found."""
+
+    stages: list[NDArray[np.float64]]
+    """A row's seconds of `STAGES`, (frames, 3), in the order of the trackers."""
+    rested: bool
+    """Whether the process came to rest before each block."""
+
+
+@contextlib.contextmanager
+def pinned(threads: int) -> Iterator[list[int]]:
+    """Keep the calling thread, and all that it starts, on the first `threads` processors.
+
+    Yields them: of those that the thread may use, one of each core before the second of any.
+    With 0, or where the system cannot, nothing is changed and the list is empty. What was
+    allowed before is so again at the end.
+    """
+    if threads < 1 or not hasattr(os, 'sched_setaffinity'):
+        yield []
+        return
+    before = os.sched_getaffinity(0)
+    chosen = _one_a_core_first(before)[:threads]
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield chosen
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _one_a_core_first(processors: Iterable[int]) -> list[int]:
+    """Return the processors so that those which share a core with an earlier one come last."""
+    taken: Counter[str] = Counter()
+    order = []
+    for number in sorted(processors):
+        file = Path(f'/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list')
+        try:
+            core = file.read_text()
+        except OSError:
+            core = str(number)
+        order.append((taken[core], number))
+        taken[core] += 1
+    return [number for _, number in sorted(order)]
+
+
+def rest(limit: float = REST_LIMIT) -> bool:
+    """Wait until no other thread of this process runs; return whether that came to be."""
+    if not Path('/proc/self/task').is_dir():
+        time.sleep(0.05)  # longer than any runtime known spins
+        return True
+    own = str(threading.get_native_id())
+    deadline = time.monotonic() + limit
+    quiet = 0
+    while quiet < 3:  # a thread between two turns may look asleep
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+        quiet = 0 if _running(own) else quiet + 1
+    return True
+
+
+def _running(own: str) -> bool:
+    """Whether a thread but `own` runs or waits for a processor to run on."""
+    for task in os.listdir('/proc/self/task'):
+        if task != own:
+            with contextlib.suppress(OSError):  # it has ended
+                text = Path(f'/proc/self/task/{task}/stat').read_text()
+                if text.rpartition(')')[2].split()[0] == 'R':  # the name may hold blanks
+                    return True
+    return False
+
+
+def measure(
+    trackers: Sequence[Tracker],
+    frame: Image,
+    box: ArrayLike,
+    frames: int,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda rounds: rounds,
+) -> Times:
+    """Time `frames` updates of each tracker, in turn, after a round that does not count.
+
+    frame: BGR; box: x, y, w, h of the target in it, from which every block starts anew.
+    progress: wraps the rounds, as `tqdm` does. The reference's normalisation counts as part
+    of the crop, so that its search stage is its graph alone.
+    """
+    sizes = [BLOCK] * (frames // BLOCK) + [frames % BLOCK] * (frames % BLOCK > 0)
+    found: list[list[tuple[float, ...]]] = [[] for _ in trackers]
+    rested = True
+    for number in progress(range(len(sizes) + 1)):
+        for turn in range(len(trackers)):
+            # Each round begins with another row, so that none always follows the same one.
+            row = (turn + number) % len(trackers)
+            tracker = trackers[row]
+            # Before the rest: the template's graph has threads of its own.
+            tracker.init(frame, box)
+            rested &= rest()
+            for _ in range(LEAD):
+                tracker.update(frame)
+            for _ in range(sizes[number - 1]):
+                tracker.update(frame)
+                if number > 0:
+                    found[row].append(_stages(tracker))
+    return Times([np.array(times) for times in found], rested)
+
+
+def _stages(tracker: Tracker) -> tuple[float, ...]:
+    crop, search, decode = tracker.stage_times
+    preparing = tracker.engine.preparing if isinstance(tracker.engine, ReferenceEngine) else 0.0
+    return crop + preparing, search - preparing, decode
+
+
+def quantiles(times: NDArray[np.float64]) -> dict[str, Quantiles]:
+    """Return the quantiles of each stage and of 'update', their sum. times: as in `Times`."""
+    columns = {**dict(zip(STAGES, times.T)), 'update': times.sum(axis=1)}
+    return {
+        name: Quantiles(*(float(value) for value in 1e3 * np.percentile(column, (50, 95, 99))))
+        for name, column in columns.items()
+    }

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcat build-engine` over the doubles of TensorRT, Polygraphy and CUDA."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('onnx', reason='needs onnx')
+pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / 'engines'))
+
+from tensorrt_double import Machine, installed
+
+from hcat_ros.commands import build_engine
+from hcat_ros.engines import EngineError
+from hcat_ros.models import ModelError
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
+    """A Jetson Orin with an empty cache."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    with installed(Machine(dla_cores=2), real_polygraphy=False) as found:
+        yield found
+
+
+def run(*arguments: str) -> None:
+    """The verb, as the command line calls it."""
+    parser = argparse.ArgumentParser()
+    build_engine.add_arguments(parser)
+    build_engine.run(parser.parse_args(arguments))
+
+
+def test_both_graphs_are_built_stored_and_tested(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('hcat_lite0')
+    lines = capsys.readouterr().out.splitlines()
+    stored = [Path(line.removeprefix('stored ')) for line in lines if line.startswith('stored ')]
+    assert len(stored) == len(machine.builds) == 2
+    assert all(path.is_file() and tmp_path in path.parents for path in stored)
+    assert [line for line in lines if line.startswith('building ')]
+    assert 'Building Engine: 50 %' in lines
+    assert lines[-1] == 'hcat_lite0 is ready: TensorRT 10.3.0, fp16'
+
+
+def test_what_is_there_is_built_again_only_by_force(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run('hcat_lite0')
+    capsys.readouterr()
+    run('hcat_lite0')
+    assert capsys.readouterr().out.count('is there already') == 2
+    assert len(machine.builds) == 2
+    run('hcat_lite0', '--force')
+    assert len(machine.builds) == 4
+
+
+def test_the_options_reach_the_build(machine: Machine) -> None:
+    run('hcat_lite0', '--precision', 'fp16', '--workspace', '256', '--dla', '1')
+    for build in machine.builds:
+        assert build['workspace'] == 256 << 20
+        assert build['DLA_core'] == 1
+    run('hcat_lite0', '--precision', 'fp32')
+    assert machine.builds[-1]['flags'] == set()
+
+
+def test_an_engine_that_computes_something_else_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(engine: object, model: object) -> None:
+        raise EngineError('differs from the network')
+
+    monkeypatch.setattr(build_engine, 'self_test', refuse)
+    with pytest.raises(EngineError, match='differs from the network'):
+        run('hcat_lite0')
+
+
+def test_a_cache_that_cannot_be_written_to_ends_it_before_the_build(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', '/proc/self')
+    with pytest.raises(EngineError, match='cannot write to /proc/self/hcat_ros'):
+        run('hcat_lite0')
+    assert not machine.builds
+
+
+def test_a_disk_that_fills_up_is_an_error(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('os.replace', full)
+    with pytest.raises(EngineError, match='No space left on device; free space there'):
+        run('hcat_lite0')
+
+
+@pytest.mark.parametrize('arguments', [['--precision', 'int8'], ['--workspace', '0']])
+def test_what_cannot_be_built_is_an_error(machine: Machine, arguments: list[str]) -> None:
+    with pytest.raises(EngineError):
+        run('hcat_lite0', *arguments)
+    with pytest.raises(ModelError, match="no model 'nope'"):
+        run('nope', *arguments)
+
+
+def test_an_unknown_precision_is_refused_by_the_command_line(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run('hcat_lite0', '--precision', 'fp8')
+    assert "invalid choice: 'fp8'" in capsys.readouterr().err
+
+
+def test_without_tensorrt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'tensorrt', None)
+    with pytest.raises(EngineError, match='TensorRT cannot be imported'):
+        run('hcat_lite0')

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+
+import onnxruntime
+
+from hcat_ros import __version__
+from hcat_ros.commands import doctor
+from hcat_ros.commands.main import main
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import REFERENCE_FILE, load_model
+
+QUICK = ['--seconds', '0.01', '--threads', '1']
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table's rows by engine."""
+    cells = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| ')]
+    return {row[0].split()[0]: [cell.strip() for cell in row] for row in cells}
+
+
+def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['doctor', *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f'hcat_ros {__version__}, Python {sys.version.split()[0]}')
+    assert f'{onnxruntime.__version__} (' in text
+    assert 'CPUExecutionProvider' in text
+    found = rows(text)
+    assert list(found) == ['engine', *ENGINES]
+    name, precision, median, p95, state = found['onnxruntime']
+    assert (name, precision, state) == (f'onnxruntime {onnxruntime.__version__}', 'fp32', 'works')
+    assert all(re.fullmatch(r'\d+\.\d ms', value) for value in (median, p95))
+    # Each of the others works or says what it lacks.
+    assert all(row[-1] for row in found.values() if row[0] != 'engine')
+
+
+def test_what_is_missing_is_named_with_its_remedy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ('openvino', 'torch', 'rclpy'):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(['doctor', *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r'openvino +- \(ModuleNotFoundError.*pip install openvino\)', text)
+    assert re.search(r'rclpy +- \(ModuleNotFoundError.*source its setup.bash\)', text)
+    found = rows(text)
+    assert 'pip install openvino' in found['openvino'][-1]
+    assert 'PyTorch cannot be imported' in found['torch'][-1]
+    assert found['onnxruntime'][-1] == 'works'
+
+
+def test_an_engine_that_computes_something_else_does_not_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A model whose stored answer is another's."""
+    import hashlib
+
+    import numpy as np
+    import yaml
+
+    folder = shutil.copytree(load_model().folder, tmp_path / 'model')
+    with np.load(folder / REFERENCE_FILE) as stored:
+        content = {name: stored[name] for name in stored}
+    content['scores'] = 1 - content['scores']
+    np.savez(folder / REFERENCE_FILE, **content)
+    card = yaml.safe_load((folder / 'model.yaml').read_text())
+    digest = hashlib.sha256((folder / REFERENCE_FILE).read_bytes()).hexdigest()
+    card['sha256'][REFERENCE_FILE] = digest
+    (folder / 'model.yaml').write_text(yaml.safe_dump(card))
+    assert main(['doctor', *QUICK, '--model', str(folder)]) == 0
+    assert 'differs from the network by' in rows(capsys.readouterr().out)['onnxruntime'][-1]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [(['--seconds', '0'], '--seconds 0.0: expected above 0'), (['--model', 'no'], "no model 'no'")],
+)
+def test_errors_are_told(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['doctor', *arguments]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_the_processors_features_have_the_names_that_people_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = tmp_path / 'cpuinfo'
+    info.write_text('model name : X\nflags\t: fpu avx2 avx512f avx512_vnni avx_vnni\nflags : sve\n')
+    real = open
+
+    def opened(path: str, **how: str) -> object:
+        return real(info if path == '/proc/cpuinfo' else path, **how)
+
+    monkeypatch.setattr('builtins.open', opened)
+    assert doctor.cpu_features() == ['AVX2', 'AVX-512', 'VNNI']

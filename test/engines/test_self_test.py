@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+
+from hcat_ros.engines import Engine, EngineCard, EngineError, Features, Prediction, load_engine
+from hcat_ros.engines.self_test import TOLERANCES, self_test
+from hcat_ros.models import REFERENCE_FILE, Model, ModelError, load_model
+
+
+@pytest.fixture(scope='module')
+def engine() -> Engine:
+    return load_engine(engine='onnxruntime', threads=1)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Model:
+    """A copy of the shipped model to change."""
+    return load_model(shutil.copytree(load_model().folder, tmp_path / 'copy'))
+
+
+class Off:
+    """An engine whose answers are off by so much, in what it says is such a precision."""
+
+    def __init__(self, engine: Engine, precision: str, scores: float, boxes: float) -> None:
+        self.engine, self.scores, self.boxes = engine, scores, boxes
+        self.precision = precision
+
+    @property
+    def card(self) -> EngineCard:
+        return dataclasses.replace(self.engine.card, precision=self.precision)
+
+    def template(self, crop: np.ndarray) -> Features:
+        return self.engine.template(crop)
+
+    def search(self, crop: np.ndarray, features: Features) -> Prediction:
+        scores, boxes = self.engine.search(crop, features)
+        return Prediction(scores + self.scores, boxes + self.boxes)
+
+
+def test_the_shipped_model_passes_and_its_target_is_in_the_middle(engine: Engine) -> None:
+    model = load_model()
+    self_test(engine, model)
+    with np.load(model.file(REFERENCE_FILE)) as stored:
+        scores, boxes = stored['scores'], stored['boxes']
+        assert (stored['template'] == stored['search'][64:192, 64:192]).all()
+    assert scores.max() > 0.3
+    assert boxes[scores.argmax()] == pytest.approx([0.5, 0.5, 0.25, 0.25], abs=0.06)
+    # Nowhere else: an engine that found nothing would differ.
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    away = np.abs(np.arange(16) - row)[:, None] + np.abs(np.arange(16) - column) > 6
+    assert scores[away].max() < 0.5 * scores.max()
+
+
+@pytest.mark.parametrize('precision', TOLERANCES)
+@pytest.mark.parametrize('part', ['scores', 'box'])
+def test_a_precision_explains_so_much_and_no_more(
+    engine: Engine, precision: str, part: str
+) -> None:
+    limit = TOLERANCES[precision]
+
+    def off(by: float) -> Engine:
+        return Off(engine, precision, *((by, 0.0) if part == 'scores' else (0.0, by)))
+
+    self_test(off(limit * 0.9), load_model())
+    with pytest.raises(EngineError, match=f'in {precision} differs .* in its {part}, more than'):
+        self_test(off(limit * 1.1 + 1e-5), load_model())
+
+
+def test_values_that_are_no_numbers_fail(engine: Engine) -> None:
+    with pytest.raises(EngineError, match='by nan in its scores'):
+        self_test(Off(engine, 'int8', np.nan, 0.0), load_model())
+
+
+def test_other_weights_fail(engine: Engine, copy: Model) -> None:
+    """The stored answer of another network."""
+    path = copy.folder / REFERENCE_FILE
+    with np.load(path) as stored:
+        content = {name: stored[name] for name in stored}
+    content['scores'] = content['scores'].T[::-1].copy()
+    np.savez(path, **content)
+    hashes = {REFERENCE_FILE: hashlib.sha256(path.read_bytes()).hexdigest()}
+    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, **hashes})
+    with pytest.raises(EngineError, match='computes something else'):
+        self_test(engine, Model(copy.folder, card))
+
+
+def test_a_damaged_file_is_an_error_of_the_model(engine: Engine, copy: Model) -> None:
+    (copy.folder / REFERENCE_FILE).write_bytes(b'damaged')
+    with pytest.raises(ModelError, match=r'reference\.npz is damaged'):
+        self_test(engine, copy)
+
+
+def test_a_model_without_the_file_passes(engine: Engine, copy: Model) -> None:
+    hashes = {k: v for k, v in copy.card.sha256.items() if k != REFERENCE_FILE}
+    (copy.folder / REFERENCE_FILE).unlink()
+    card = dataclasses.replace(copy.card, sha256=hashes)
+    self_test(Off(engine, 'fp32', 1.0, 1.0), Model(copy.folder, card))

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys, files that do not fit, and processes that are killed while they write."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcat_ros.engines import EngineError
+from hcat_ros.engines.tensorrt_cache import LEFTOVER_AGE, EngineCache, PlanKey, TimingKey
+
+KEY = PlanKey(
+    tensorrt='10.3.0', gpu='Orin', compute_capability='8.7', onnx_sha256='ab' * 32, precision='fp16'
+)
+PLAN = bytes(range(256)) * 40
+OTHERS = [
+    {'tensorrt': '10.3.1'},
+    {'gpu': 'Xavier'},
+    {'compute_capability': '7.2'},
+    {'onnx_sha256': 'cd' * 32},
+    {'precision': 'int8'},
+    {'dla': 0},
+    {'recipe': 0},
+]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / 'cache')
+
+
+def test_what_was_stored_is_read_and_told(cache: EngineCache) -> None:
+    path = cache.write(KEY, PLAN, {'what': 'a plan'})
+    assert cache.read(KEY) == PLAN
+    assert path == cache.path(KEY)
+    sidecar = json.loads(path.with_suffix('.json').read_text())
+    assert sidecar['what'] == 'a plan'
+    assert sidecar['key'] == dataclasses.asdict(KEY)
+    assert sidecar['size'] == len(PLAN)
+    assert sorted(file.name for file in cache.folder.iterdir()) == sorted(
+        [path.name, path.with_suffix('.json').name]
+    )
+
+
+def test_the_folder_is_where_the_user_keeps_caches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert EngineCache().folder == tmp_path / 'hcat_ros' / 'tensorrt'
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert EngineCache().folder == tmp_path / '.cache' / 'hcat_ros' / 'tensorrt'
+
+
+def test_others_cannot_put_plans_there(cache: EngineCache) -> None:
+    """A plan is code that TensorRT runs."""
+    path = cache.write(KEY, PLAN, {})
+    assert cache.folder.stat().st_mode & 0o077 == 0
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_an_empty_cache_has_nothing_and_checking_leaves_nothing(cache: EngineCache) -> None:
+    assert cache.read(KEY) is None
+    assert not cache.folder.exists()
+    cache.check_writable()
+    assert not list(cache.folder.iterdir())
+
+
+@pytest.mark.parametrize('change', OTHERS, ids=str)
+def test_each_part_of_the_key_counts(cache: EngineCache, change: dict[str, Any]) -> None:
+    other = dataclasses.replace(KEY, **change)
+    cache.write(KEY, PLAN, {})
+    assert cache.path(other) != cache.path(KEY)
+    assert cache.read(other) is None
+    cache.write(other, PLAN[::-1], {})
+    assert cache.read(KEY) == PLAN
+
+
+@pytest.mark.parametrize('change', OTHERS, ids=str)
+def test_a_file_under_anothers_name_is_not_taken(
+    cache: EngineCache, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    other = dataclasses.replace(KEY, **change)
+    written = cache.write(other, PLAN, {})
+    for suffix in ('.bin', '.json'):
+        written.with_suffix(suffix).rename(cache.path(KEY).with_suffix(suffix))
+    assert cache.read(KEY) is None
+    assert 'it was made for' in caplog.text
+
+
+def test_a_workspace_counts_only_if_asked_for(cache: EngineCache) -> None:
+    small, large = (dataclasses.replace(KEY, workspace=mib) for mib in (64, 1024))
+    cache.write(small, PLAN, {})
+    assert cache.read(KEY) == PLAN
+    assert cache.read(small) == PLAN
+    assert cache.read(large) is None
+    cache.write(large, PLAN[::-1], {})
+    assert cache.read(small) is None
+    assert cache.read(KEY) == PLAN[::-1]
+
+
+def test_timing_caches_are_kept_apart_from_plans(cache: EngineCache) -> None:
+    key = TimingKey('10.3.0', 'Orin', '8.7')
+    cache.write(key, b'timing', {})
+    cache.write(KEY, PLAN, {})
+    assert cache.read(key) == b'timing'
+    assert cache.read(dataclasses.replace(key, gpu='Xavier')) is None
+
+
+DAMAGES = {
+    'cut': lambda content: content[:-1],
+    'empty': lambda content: b'',
+    'longer': lambda content: content + b'\0',
+    'one bit': lambda content: bytes([content[0] ^ 1]) + content[1:],
+    'zeros': lambda content: bytes(len(content)),  # as after a power cut
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('suffix', ['.bin', '.json'])
+def test_a_damaged_file_is_not_read(
+    cache: EngineCache, damage: str, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = cache.write(KEY, PLAN, {}).with_suffix(suffix)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    if (suffix, damage) == ('.json', 'longer'):
+        path.write_text(path.read_text().rstrip('\0') + '}')
+    assert cache.read(KEY) is None
+    assert 'is not used' in caplog.text
+    cache.write(KEY, PLAN, {})
+    assert cache.read(KEY) == PLAN
+
+
+@pytest.mark.parametrize(
+    'sidecar', ['[]', 'null', '{}', '{"key": 3}', '{"key": {}}', '{"key": {"gpu": "Orin"}}']
+)
+def test_a_sidecar_of_another_kind_is_not_believed(cache: EngineCache, sidecar: str) -> None:
+    cache.write(KEY, PLAN, {}).with_suffix('.json').write_text(sidecar)
+    assert cache.read(KEY) is None
+
+
+@pytest.mark.parametrize('suffix', ['.bin', '.json'])
+def test_half_a_pair_is_not_read(
+    cache: EngineCache, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = cache.write(KEY, PLAN, {}).with_suffix(suffix)
+    path.unlink()
+    assert cache.read(KEY) is None
+    path.mkdir()
+    assert cache.read(KEY) is None
+    assert 'unreadable' in caplog.text
+    with pytest.raises(EngineError, match='cannot write'):
+        cache.write(KEY, PLAN, {})
+
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+from hcat_ros.engines.tensorrt_cache import EngineCache
+from test_tensorrt_cache import KEY
+
+folder, point = sys.argv[1], int(sys.argv[2])
+step = 0
+
+
+def stopping(function):
+    # The process stands still before its call number `point`, with the work before that done.
+    def call(*arguments):
+        global step
+        step += 1
+        if step == point:
+            print('here', flush=True)
+            time.sleep(60)
+        return function(*arguments)
+    return call
+
+
+os.fsync, os.replace = stopping(os.fsync), stopping(os.replace)
+EngineCache(Path(folder)).write(KEY, b'new' * 4000, {})
+print('done', flush=True)
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own, which finds what this one finds."""
+    here = Path(__file__).resolve()
+    path = os.pathsep.join([str(here.parents[2]), str(here.parent), *sys.path])
+    return subprocess.Popen(
+        [sys.executable, '-c', code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': path},
+    )
+
+
+# fsync and rename of the plan, fsync and rename of its sidecar, fsync of the folder.
+@pytest.mark.parametrize('point', range(1, 6))
+@pytest.mark.parametrize('before', [None, PLAN], ids=['first', 'rebuilt'])
+def test_a_killed_writer_leaves_all_or_nothing(
+    cache: EngineCache, point: int, before: bytes | None
+) -> None:
+    if before is not None:
+        cache.write(KEY, before, {})
+    with python(CHILD, str(cache.folder), str(point)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'here\n'
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    # Until the plan is in place the old pair; until its sidecar is, none; then the new pair.
+    assert cache.read(KEY) == (before if point <= 2 else None if point <= 4 else b'new' * 4000)
+    cache.write(KEY, PLAN, {})
+    assert cache.read(KEY) == PLAN
+
+
+def test_a_writer_that_nobody_kills_gets_through(cache: EngineCache) -> None:
+    with python(CHILD, str(cache.folder), '6') as process:
+        assert process.communicate()[0] == 'done\n'
+    assert cache.read(KEY) == b'new' * 4000
+
+
+BIG = 1 << 28
+
+
+def test_a_writer_killed_in_the_middle_of_its_bytes(cache: EngineCache) -> None:
+    """A real half file: the kill comes while the kernel writes."""
+    cache.write(KEY, PLAN, {})
+    code = (
+        'import pathlib, sys\nfrom hcat_ros.engines.tensorrt_cache import EngineCache\n'
+        'from test_tensorrt_cache import BIG, KEY\n'
+        'EngineCache(pathlib.Path(sys.argv[1])).write(KEY, bytes(BIG), {})'
+    )
+    process = python(code, str(cache.folder))
+    try:
+        deadline = time.monotonic() + 60
+        while not any(file.stat().st_size for file in cache.folder.glob('.*.tmp')):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        process.kill()
+    finally:
+        process.kill()
+        process.communicate()
+    (leftover,) = cache.folder.glob('.*.tmp')
+    assert leftover.stat().st_size <= BIG
+    assert cache.read(KEY) == PLAN
+
+
+def test_leftovers_of_killed_writers_are_removed_in_the_end(cache: EngineCache) -> None:
+    cache.write(KEY, PLAN, {})
+    old, new = cache.folder / '.old.bin-x.tmp', cache.folder / '.new.bin-y.tmp'
+    for file in (old, new):
+        file.write_bytes(b'half')
+    past = time.time() - LEFTOVER_AGE - 1
+    os.utime(old, (past, past))
+    cache.write(KEY, PLAN, {})
+    assert not old.exists()
+    assert new.exists()  # of a process that may still be at it
+
+
+def test_a_full_disk_is_an_error_and_leaves_what_was_there(cache: EngineCache) -> None:
+    """Files are limited to 64 KiB in a process of its own, as on a disk with no more room."""
+    cache.write(KEY, PLAN, {})
+    code = (
+        'import pathlib, resource, sys\nfrom hcat_ros.engines.tensorrt_cache import EngineCache\n'
+        'from test_tensorrt_cache import KEY\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n'
+        'EngineCache(pathlib.Path(sys.argv[1])).write(KEY, bytes(1 << 20), {})'
+    )
+    last = python(code, str(cache.folder)).communicate()[1].strip().splitlines()[-1]
+    assert 'EngineError: cannot write' in last
+    assert 'free space there, or set XDG_CACHE_HOME' in last
+    assert cache.read(KEY) == PLAN
+    assert not list(cache.folder.glob('.*.tmp'))
+
+
+@pytest.mark.parametrize('call', ['write', 'check_writable'])
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path, call: str) -> None:
+    (tmp_path / 'file').write_text('')
+    cache = EngineCache(tmp_path / 'file' / 'cache')
+    with pytest.raises(EngineError, match=f'{cache.folder}.*set XDG_CACHE_HOME'):
+        cache.write(KEY, PLAN, {}) if call == 'write' else cache.check_writable()
+
+
+def test_two_writers_at_once_leave_one_whole_entry_or_none(cache: EngineCache) -> None:
+    """The pairs may be mixed, which the hash tells; bytes are never."""
+    with python(CHILD, str(cache.folder), '3') as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'here\n'
+        cache.write(KEY, PLAN, {})
+        process.kill()
+    assert cache.read(KEY) == PLAN

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+
+from hcat_ros.evaluation.speed import Quantiles
+from hcat_ros.evaluation.speed_report import Group, Row, chart, document, table
+
+
+def row(model: str, search: float, reference: bool = False, giga: float | None = None) -> Row:
+    stages = {
+        'crop': Quantiles(1.0, 1.5, 2.0),
+        'search': Quantiles(search, 1.1 * search, 1.2 * search),
+        'decode': Quantiles(1.0, 1.0, 1.0),
+        'update': Quantiles(search + 2, search + 3, search + 4),
+    }
+    adds = None if giga is None else round(giga * 1e9)
+    return Row(model, 'onnxruntime 1.0', 'fp32', reference, stages, adds)
+
+
+ONE = Group(
+    1, [0], 100.0, True, [row('paper', 60, True, 3.0), row('own', 20, True, 0.8), row('own', 10)]
+)
+TWO = Group(2, [0, 1], 200.0, True, [row('own', 18.0, giga=0.8), row('own', 9.0, giga=0.8)])
+
+
+def test_ratios_are_to_the_first_row_of_the_own_group() -> None:
+    assert [ONE.ratio(row, 'search') for row in ONE.rows] == pytest.approx([1, 3, 6])
+    assert [ONE.ratio(row, 'update') for row in ONE.rows] == pytest.approx([1, 62 / 22, 62 / 12])
+    assert [TWO.ratio(row, 'search') for row in TWO.rows] == pytest.approx([1, 2])
+
+
+def test_the_same_weights_ratio_is_to_the_models_own_reference() -> None:
+    assert [ONE.same_weights_ratio(row) for row in ONE.rows] == pytest.approx([1, 1, 2])
+    assert [TWO.same_weights_ratio(row) for row in TWO.rows] == [None, None]
+
+
+def test_the_share_of_the_peak_counts_two_operations_a_multiply_add() -> None:
+    # 3 G multiply-adds in 60 ms are 100 GFLOP/s.
+    assert [ONE.share_of_peak(row) for row in ONE.rows] == pytest.approx([1, 0.8, None])
+
+
+def test_the_table_has_medians_percentiles_and_ratios() -> None:
+    lines = table(ONE).splitlines()
+    assert 'search, ratio, same weights' in lines[0]
+    assert lines[4] == (
+        '| own | onnxruntime 1.0 fp32 | 10.00 (11.00, 12.00) | 1.00 (1.50, 2.00) | '
+        '1.00 (1.00, 1.00) | 12.00 (13.00, 14.00) | 6.00 | 5.17 | 2.00 | - | - |'
+    )
+    assert '| paper | reference graph, onnxruntime 1.0 fp32 |' in lines[2]
+    assert lines[2].endswith('| 1.00 | 1.00 | 1.00 | 3.00 | 100% |')
+    assert {line.count('|') for line in lines} == {lines[0].count('|')}
+
+
+def test_the_table_leaves_out_a_ratio_that_says_nothing_new() -> None:
+    with_own = Group(1, [0], 100.0, True, [row('own', 20, True), row('own', 10)])
+    assert 'same weights' not in table(TWO)
+    assert 'same weights' not in table(with_own)
+
+
+def test_titles_name_threads_and_processors() -> None:
+    assert ONE.title == '1 thread on CPU 0'
+    assert TWO.title == '2 threads on CPU 0, 1'
+    assert Group(2, [], 1.0, True, []).title == '2 threads'
+    assert Group(0, [], 1.0, True, []).title == "each runtime's own number of threads"
+
+
+def test_the_document_is_json_with_all_that_is_computed() -> None:
+    content = json.loads(json.dumps(document(ONE)))
+    assert content['threads'] == 1
+    assert content['processors'] == [0]
+    assert content['peak_gflops'] == 100.0
+    first, _, last = content['rows']
+    assert first['stages']['search'] == {'median': 60, 'p95': 66, 'p99': 72}
+    assert first['reference'] is True
+    assert last['ratio'] == pytest.approx({'crop': 1, 'search': 6, 'decode': 1, 'update': 62 / 12})
+    assert last['same_weights_ratio'] == 2
+    assert last['multiply_adds'] is None
+    assert last['share_of_peak'] is None
+
+
+def test_the_chart_has_a_bar_a_row_as_long_as_its_time() -> None:
+    picture = chart([ONE, TWO])
+    assert chart([ONE]).shape[0] < picture.shape[0]
+    left = (picture[:, :, 0] < 250).argmax(axis=1).max()  # bars begin furthest to the right
+    lengths = []
+    inside = False
+    for line in picture[:, left:]:
+        same = (line == line[0]).all(axis=1).cumprod()
+        bar = bool(line[0].min() < 200 and same[:40].all())  # no letter is that wide
+        if bar and not inside:
+            lengths.append(int(same.sum()))
+        inside = bar
+    assert [length / lengths[0] for length in lengths] == pytest.approx(
+        [1, 20 / 60, 10 / 60, 18 / 60, 9 / 60], abs=0.01
+    )

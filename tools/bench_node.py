@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole node, measured from outside: start, latency and memory over real DDS.
+
+Starts the tracker node as a process of its own while a camera, in this process, publishes, and
+prints a Markdown table. Exits with 1 if no detection arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.nodes.images import image_message
+
+ROOT = Path(__file__).resolve().parents[1]
+GOALS = {'start': 1.5, 'memory': 200.0}
+"""Seconds from the start to the first detection; MB of resident memory."""
+MEMORY = {'resident': 'VmRSS', 'own': 'RssAnon', 'files': 'RssFile', 'shared': 'RssShmem'}
+"""Our names for the lines of /proc/PID/status."""
+
+
+class Start(NamedTuple):
+    """Seconds from the start of the process until ..."""
+
+    seen: float
+    """... DDS has told us of the node: Python, its imports and rclpy are there."""
+    active: float
+    """... it has subscribed to images: the engine is loaded and warm."""
+    detection: float
+    """... the first detection is here: the first image names the target, the next has it."""
+    processor: float
+    """Processor time of the node until then: what a busy machine does not change."""
+
+
+class Camera(Node):
+    """Publishes one picture at a steady rate and keeps when detections of it came."""
+
+    def __init__(self, size: tuple[int, int], fps: float, limit: float) -> None:
+        super().__init__('bench_camera')
+        self.limit = limit
+        """Seconds within which the node has to do what it is waited for."""
+        self.latencies: list[float] = []
+        """Seconds from an image's stamp to its detection."""
+        # Coarse noise, as in hcat benchmark.
+        rng = np.random.default_rng(0)
+        width, height = size
+        coarse = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
+        picture = coarse.repeat(16, 0).repeat(16, 1)[:height, :width]
+        self._message = image_message(np.ascontiguousarray(picture), 'bgr8')
+        self._images = self.create_publisher(Image, 'image', QoSProfile(depth=2))
+        self.create_subscription(Detection2D, 'track', self._on_track, QoSProfile(depth=10))
+        self.create_timer(1 / fps, self._publish)
+
+    def _publish(self) -> None:
+        self._message.header.stamp = self.get_clock().now().to_msg()
+        self._images.publish(self._message)
+
+    def _on_track(self, message: Detection2D) -> None:
+        now = self.get_clock().now().nanoseconds
+        self.latencies.append((now - Time.from_msg(message.header.stamp).nanoseconds) / 1e9)
+
+    def spin(self, until: Callable[[], bool], node: subprocess.Popen[bytes], what: str) -> None:
+        """Serve until something is so. Raises RuntimeError if it does not become so."""
+        deadline = time.monotonic() + self.limit
+        while not until():
+            if node.poll() is not None:
+                raise RuntimeError(f'the node ended with {node.returncode}; its log says why')
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'{what}: not within {self.limit:g} s')
+            rclpy.spin_once(self, timeout_sec=0.01)
+
+
+def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
+    """Start the tracker on a target in the middle of the picture."""
+    width, height = arguments.size
+    box = [width * 0.45, height * 0.4, width * 0.1, height * 0.2]
+    parameters = {
+        'autostart': 'true',
+        'init_box': f'[{", ".join(map(str, box))}]',
+        'model': arguments.model,
+        'engine': arguments.engine,
+        'threads': str(arguments.threads),
+    }
+    words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
+    command = [sys.executable, '-m', 'hcat_ros.nodes.tracker_node', '--ros-args', *words]
+    return subprocess.Popen([*command, '--log-level', 'warn'])
+
+
+def stop(node: subprocess.Popen[bytes]) -> None:
+    """End the node and wait for it."""
+    if node.poll() is None:
+        node.send_signal(signal.SIGINT)
+    try:
+        node.wait(10)
+    except subprocess.TimeoutExpired:
+        node.kill()
+        node.wait()
+
+
+def memory(process: int) -> dict[str, float]:
+    """Return the process's memory in MB (1e6 bytes), empty where the system does not tell."""
+    try:
+        lines = Path(f'/proc/{process}/status').read_text().splitlines()
+    except OSError:
+        return {}
+    kilobytes = {line.split(':')[0]: line.split()[1] for line in lines if line.endswith(' kB')}
+    return {name: int(kilobytes[field]) * 1024 / 1e6 for name, field in MEMORY.items()}
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time that a process has taken, NaN where the system does not tell."""
+    try:
+        text = Path(f'/proc/{process}/stat').read_text()
+    except OSError:
+        return float('nan')
+    user, system = text.rpartition(')')[2].split()[11:13]  # the name may hold blanks
+    return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Start the node several times, stay with the last one. Returns all that was measured."""
+    camera = Camera(arguments.size, arguments.fps, arguments.limit)
+    starts = []
+    try:
+        for number in range(arguments.starts):
+            camera.latencies.clear()
+            began = time.monotonic()
+            node = start_node(arguments)
+
+            def until(is_so: Callable[[], bool], what: str) -> float:
+                camera.spin(is_so, node, what)  # noqa: B023 called within this round alone
+                return time.monotonic() - began  # noqa: B023
+
+            try:
+                seen = until(lambda: 'hcat_tracker' in camera.get_node_names(), 'node')
+                active = until(lambda: camera.count_subscribers('image') > 0, 'subscription')
+                detection = until(lambda: len(camera.latencies) > 0, 'first detection')
+                starts.append(Start(seen, active, detection, processor_seconds(node.pid)))
+                if number == arguments.starts - 1:
+                    first = memory(node.pid)
+                    # What came while the node was still starting is no latency of a tracker.
+                    camera.latencies.clear()
+                    until(lambda: len(camera.latencies) >= arguments.frames, 'detections')
+                    last = memory(node.pid)
+            finally:
+                stop(node)
+    finally:
+        latencies = np.array(camera.latencies[: arguments.frames]) * 1e3
+        camera.destroy_node()
+    return {
+        'model': arguments.model,
+        'engine': arguments.engine,
+        'threads': arguments.threads,
+        'size': list(arguments.size),
+        'fps': arguments.fps,
+        'frames': arguments.frames,
+        'starts': [start._asdict() for start in starts],
+        'latency_ms': dict(
+            zip(('median', 'p95', 'p99'), np.percentile(latencies, (50, 95, 99)).tolist())
+        ),
+        'memory_mb': {'first detection': first, f'{arguments.frames} images later': last},
+        'goals': GOALS,
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return what was measured as Markdown."""
+    width, height = found['size']
+    threads = found['threads'] or "the engine's own number of"
+    lines = [
+        f'### Whole node over DDS: {found["model"]}, {found["engine"]}, {threads} threads, '
+        f'{width}x{height} at {found["fps"]:g} images a second\n',
+        '| | | goal |',
+        '|---|---:|---:|',
+    ]
+    moments = {
+        'seen': 'node seen',
+        'active': 'engine loaded, subscribed',
+        'detection': 'first detection',
+        'processor': 'first detection, processor time',
+    }
+    for name, words in moments.items():
+        seconds = [start[name] for start in found['starts']]
+        goal = f'{GOALS["start"]:g} s' if name == 'detection' else ''
+        lines.append(
+            f'| start to {words}, median of {len(seconds)} (worst) | {np.median(seconds):.2f} s '
+            f'({max(seconds):.2f} s) | {goal} |'
+        )
+    lines.append(
+        '| image to detection, median (95 %, 99 %) | {median:.1f} ms ({p95:.1f} ms, {p99:.1f} ms) '
+        '| |'.format(**found['latency_ms'])
+    )
+    for moment, parts in found['memory_mb'].items():
+        if parts:
+            text = '{resident:.0f} MB ({own:.0f} own, {files:.0f} files, {shared:.0f} shared)'
+            goal = f'{GOALS["memory"]:g} MB'
+            lines.append(f'| resident memory, {moment} | {text.format(**parts)} | {goal} |')
+    return '\n'.join(lines)
+
+
+def main() -> int:
+    """Parse the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
+    parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
+    parser.add_argument('--threads', type=int, default=0)
+    parser.add_argument('--starts', type=int, default=5, help='how often the node is started')
+    parser.add_argument('--frames', type=int, default=200, help='detections with the last one')
+    parser.add_argument('--fps', type=float, default=30.0)
+    parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
+    parser.add_argument('--limit', type=float, default=60.0, help='seconds to wait for the node')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
+    arguments = parser.parse_args()
+    if arguments.starts < 1 or arguments.frames < 1:
+        parser.error('--starts and --frames: expected 1 or more')
+    # Alone on this machine, whatever else runs ROS here; the node inherits it.
+    os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    profile = ROOT / 'config' / 'fastdds_large_images.xml'
+    os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
+    rclpy.init()
+    try:
+        found = measure(arguments)
+    except RuntimeError as error:
+        print(f'bench_node: {error}', file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    print(table(found))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
