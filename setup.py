@@ -58,7 +58,7 @@ setup(
             'onnx>=1.15',
             'onnxruntime>=1.16',
         ],
-        'test': ['pytest', 'hypothesis'],
+        'test': ['pytest', 'hypothesis', 'polygraphy>=0.49.13'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },
     zip_safe=False,
