@@ -33,6 +33,7 @@ demo: setup
 test: setup-test
 	@$(ACTIVATE)
 	python -m pytest
+	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines/test_engine_contract.py
 	tools/test_other_pythons.sh
 
 lint: setup-lint

@@ -30,6 +30,7 @@ class Task(NamedTuple):
 
     model: str
     engine: str
+    precision: str
     penalty: float
     smoothing: float
     clip: Clip
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('sequences', type=Path, help='folder of sequences with groundtruth.txt')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime')
+    parser.add_argument('--precision', default='auto')
     parser.add_argument('--penalties', nargs='+', type=float, default=list(PENALTIES))
     parser.add_argument('--smoothings', nargs='+', type=float, default=[1.0, 0.3])
     parser.add_argument('--jobs', type=int, default=1, help='processes')
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f'--jobs {arguments.jobs}: expected 1 or more')
     folder = load_model(arguments.model).folder
     tasks = [
-        Task(str(folder), arguments.engine, penalty, smoothing, clip)
+        Task(str(folder), arguments.engine, arguments.precision, penalty, smoothing, clip)
         for penalty, smoothing in settings
         for clip in clips
     ]
@@ -109,14 +111,14 @@ def run(arguments: argparse.Namespace) -> None:
         print(f'wrote {folder / CARD_FILE}')
 
 
-_engines: dict[tuple[str, str], Engine] = {}
+_engines: dict[tuple[str, str, str], Engine] = {}
 
 
 def _measured(task: Task) -> tuple[float, float, float, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     """Return AO, success AUC, precision, overlaps and scores of one task; runs in a worker."""
-    key = (task.model, task.engine)
+    key = (task.model, task.engine, task.precision)
     if key not in _engines:
-        _engines[key] = load_engine(task.model, task.engine, threads=1)
+        _engines[key] = load_engine(*key, threads=1)
     config = TrackerConfig(window_penalty=task.penalty, size_smoothing=task.smoothing)
     tracker = Tracker(_engines[key], config)
     first = int(task.clip.visible[0])

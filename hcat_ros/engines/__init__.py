@@ -21,14 +21,15 @@ __all__ = [
     'load_engine',
 ]
 
-# Name to module and class, in the order in which 'auto' tries them: the fastest first, as
-# measured with `hcat benchmark` (README, Speed).
+# Name to module and class, in the order in which 'auto' tries them: the fastest first. OpenVINO is
+# faster than ONNX Runtime, but in one process with PyTorch it has ended with SIGSEGV (2026.4 on
+# Linux 6.18, cause unknown), so it is for whoever names it.
 ENGINES = {
     'tensorrt': ('hcat_ros.engines.tensorrt_engine', 'TensorRtEngine'),
     'onnxruntime-tensorrt': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeTensorRtEngine'),
     'onnxruntime-cuda': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeCudaEngine'),
-    'openvino': ('hcat_ros.engines.openvino_engine', 'OpenVinoEngine'),
     'onnxruntime': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeEngine'),
+    'openvino': ('hcat_ros.engines.openvino_engine', 'OpenVinoEngine'),
     'torch': ('hcat_ros.engines.torch_engine', 'TorchEngine'),
 }
 

@@ -12,13 +12,13 @@ from hcat_ros.models import load_model
 
 @pytest.fixture
 def sequences(tmp_path: Path) -> Path:
-    """One sequence: a square that moves, hidden in one frame."""
+    """One sequence: a square that moves nearly its width a frame, its box missing in one."""
     folder = tmp_path / 'sequences' / 'square'
     folder.mkdir(parents=True)
     rows = []
     for number in range(6):
-        frame = np.full((160, 200, 3), 90, np.uint8)
-        x = 40 + 3 * number
+        frame = np.full((160, 300, 3), 90, np.uint8)
+        x = 40 + 34 * number
         frame[50:90, x : x + 40] = (40, 200, 240)
         frame[60:80, x + 10 : x + 30] = (200, 30, 60)
         cv2.imwrite(str(folder / f'{number:04d}.png'), frame)
@@ -37,11 +37,11 @@ def test_a_sweep_writes_table_plot_and_card(
     assert main([*arguments, '--plot', str(tmp_path / 'plot.png')]) == 0
     printed = capsys.readouterr().out
     assert '| 0.2 | 0.5 | 0.' in printed
-    assert 'best: window_penalty 0.2, size_smoothing 0.5' in printed, 'at 1 it never moves'
+    assert 'best: window_penalty 0.2, size_smoothing 0.5' in printed, '1 holds it back'
     assert cv2.imread(str(tmp_path / 'plot.png')).shape == (420, 720, 3)
     card = load_model(model).card
     assert (card.window_penalty, card.size_smoothing) == (0.2, 0.5)
-    assert card.scores['AO']['square'] > 0.6
+    assert card.scores['AO']['square'] > 0.5
 
 
 @pytest.mark.parametrize(
