@@ -51,7 +51,6 @@ class ReferenceEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
         try:
             self._template, self._search = (
                 onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
