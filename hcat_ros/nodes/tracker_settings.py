@@ -17,7 +17,7 @@ SETTINGS = (
         'engine',
         str,
         'auto',
-        'Inference runtime; auto takes the fastest that works and passes its self-test.',
+        'Inference runtime; auto takes the first of hcat doctor that works.',
         choices=('auto', *ENGINES),
     ),
     Setting(
