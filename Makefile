@@ -33,7 +33,7 @@ demo: setup
 test: setup-test
 	@$(ACTIVATE)
 	python -m pytest
-	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines/test_engine_contract.py
+	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines
 	tools/test_other_pythons.sh
 
 lint: setup-lint
@@ -77,7 +77,7 @@ $(call STAMP,run): setup.py | ros
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
 	$(PIP) $(CONSTRAINTS) torch==2.13.0
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export,test]'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,test]'
 	touch $@
 
 $(call STAMP,lint): setup.py | $(call STAMP,test)

@@ -27,9 +27,11 @@ def data_files():
     return [(str(folder), [str(path) for path in paths]) for folder, paths in folders.items()]
 
 
+NCNN = 'ncnn>=1.0.20260526'
 RUNTIMES = {
     'onnxruntime': ['onnxruntime>=1.16'],
     'openvino': ['openvino>=2023.3'],
+    'ncnn': [NCNN],
     # TensorRT itself comes with JetPack.
     'tensorrt': ['polygraphy>=0.49.13'],
 }
@@ -51,13 +53,10 @@ setup(
         'opencv': ['opencv-python-headless>=4.5'],
         **RUNTIMES,
         'export': EXPORT,
-        'train': [
-            'torch>=2.6',
-            'safetensors>=0.4',
-            'tensorboard',
-            'onnx>=1.15',
-            'onnxruntime>=1.16',
-        ],
+        'export-ncnn': [*EXPORT, NCNN, 'pnnx>=20260526'],
+        'train': TRAIN,
+        # The first that keeps the ranges of a calibration.
+        'quantize': ['onnx>=1.15', 'onnxruntime>=1.27'],
         'test': ['pytest', 'hypothesis', 'polygraphy>=0.49.13'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },

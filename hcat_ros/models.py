@@ -2,15 +2,18 @@
 """Finds a model by name or path and reads its card.
 
 A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card; `reference.npz`
-for the self-test and `weights.safetensors` for PyTorch and further training may be there too.
+for the self-test, `weights.safetensors` for PyTorch and further training, search graphs in INT8 and
+ncnn's graphs may be there too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import site
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,12 @@ SEARCH_FILE = 'search.onnx'
 REFERENCE_FILE = 'reference.npz'
 """Crops `template` and `search`, and what the network says of them: `scores`, `boxes`."""
 WEIGHTS_FILE = 'weights.safetensors'
+INT8_SEARCH_FILE = 'search.int8.onnx'
+INT8_TENSORRT_FILE = 'search.int8.tensorrt.onnx'
+"""The search graph in INT8, with QuantizeLinear and DequantizeLinear: for CPUs, for TensorRT."""
+TEMPLATE_NCNN = 'template.ncnn'
+SEARCH_NCNN = 'search.ncnn'
+"""ncnn's graphs: files of these names with .param, the layers, and .bin, the weights."""
 
 
 class ModelError(ValueError):
@@ -153,3 +162,26 @@ def _read_card(path: Path) -> ModelCard:
     except (TypeError, ValueError) as error:
         reason = str(error).replace('ModelCard.__init__() ', '')
         raise ModelError(f'{path}: {reason}') from error
+
+
+def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Model:
+    """Copy files into a model's folder under these names and change its card; return it read anew.
+
+    changes: fields of `ModelCard`. Killed half-way, the model stays usable or is refused, never
+    half new: a file that the card lists takes its place in one step, the card last.
+    Raises OSError, and ModelError for a card that would not be usable.
+    """
+    path = model.folder / CARD_FILE
+    content = yaml.safe_load(path.read_text(encoding='utf-8')) | changes
+    content['sha256'] = dict(content['sha256'])
+    for name, source in files.items():
+        partial = model.folder / f'.{name}.partial'
+        shutil.copyfile(source, partial)
+        content['sha256'][name] = hashlib.sha256(partial.read_bytes()).hexdigest()
+        partial.replace(model.folder / name)
+    partial = model.folder / f'.{CARD_FILE}.partial'
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    partial.write_text(text, encoding='utf-8')
+    card = _read_card(partial)
+    partial.replace(path)
+    return Model(model.folder, card)

@@ -20,7 +20,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.launch.py'
+from hcat_ros.nodes.fast_dds import profile_variables
+
+SHARE = Path(get_package_share_directory('hcat_ros'))
+TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -41,6 +44,7 @@ def generate_launch_description() -> LaunchDescription:
             }
         ],
         remappings=[('image', LaunchConfiguration('image'))],
+        additional_env=profile_variables(SHARE / 'config' / 'fastdds_large_images.xml'),
         output='screen',
     )
     return LaunchDescription(

@@ -17,6 +17,7 @@ from hcat_ros.models import (
     SEARCH_FILE,
     TEMPLATE_FILE,
     ModelError,
+    add_to_model,
     available_models,
     load_model,
     model_folders,
@@ -219,3 +220,32 @@ def test_where_models_are_looked_for_is_that_of_the_module(no_models: Path) -> N
     assert models.available_models() == {}
     with pytest.raises(ModelError, match=f"no model '{DEFAULT_MODEL}'"):
         load_model()
+
+
+def test_files_and_fields_are_added(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / 'm', description='kept', unheard_of=None)
+    (tmp_path / 'made').write_bytes(b'new')
+    found = add_to_model(load_model(folder), {'extra.onnx': tmp_path / 'made'}, window_penalty=0.7)
+    assert found == load_model(folder)
+    assert found.card.window_penalty == 0.7
+    assert found.card.description == 'kept'
+    assert found.file('extra.onnx').read_bytes() == b'new'
+    assert found.file(SEARCH_FILE).read_bytes() == GRAPHS[SEARCH_FILE]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*GRAPHS, 'extra.onnx', CARD_FILE]
+    )
+    (tmp_path / 'made').write_bytes(b'newer')
+    again = add_to_model(found, {'extra.onnx': tmp_path / 'made'})
+    assert again.file('extra.onnx').read_bytes() == b'newer'
+
+
+def test_a_card_that_would_be_of_no_use_is_not_written(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / 'm')
+    before = (folder / CARD_FILE).read_bytes()
+    for changes in ({'grid': 0}, {'no_such_field': 1}):
+        with pytest.raises(ModelError):
+            add_to_model(load_model(folder), {}, **changes)
+    with pytest.raises(FileNotFoundError):
+        add_to_model(load_model(folder), {SEARCH_FILE: tmp_path / 'nowhere'})
+    assert (folder / CARD_FILE).read_bytes() == before
+    assert load_model(folder).file(SEARCH_FILE).read_bytes() == GRAPHS[SEARCH_FILE]

@@ -16,7 +16,16 @@ ROSDEP_KEYS = {
     'tqdm': 'python3-tqdm',
     'yaml': 'python3-yaml',
 }
-EXTRAS = {'onnx', 'onnxruntime', 'onnxslim', 'openvino', 'polygraphy', 'safetensors', 'torch'}
+EXTRAS = {
+    'ncnn',
+    'onnx',
+    'onnxruntime',
+    'onnxslim',
+    'openvino',
+    'polygraphy',
+    'safetensors',
+    'torch',
+}
 FROM_JETPACK = {'tensorrt'}
 
 

@@ -36,6 +36,7 @@ GOALS = {'start': 1.5, 'memory': 200.0}
 """Seconds from the start to the first detection; MB of resident memory."""
 MEMORY = {'resident': 'VmRSS', 'own': 'RssAnon', 'files': 'RssFile', 'shared': 'RssShmem'}
 """Our names for the lines of /proc/PID/status."""
+PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
 class Start(NamedTuple):
@@ -102,7 +103,9 @@ def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
     }
     words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
     command = [sys.executable, '-m', 'hcat_ros.nodes.tracker_node', '--ros-args', *words]
-    return subprocess.Popen([*command, '--log-level', 'warn'])
+    # As tracker.launch.py starts it.
+    environment = {**os.environ, PROFILE: str(ROOT / 'config' / 'fastdds_tracker.xml')}
+    return subprocess.Popen([*command, '--log-level', 'warn'], env=environment)
 
 
 def stop(node: subprocess.Popen[bytes]) -> None:
@@ -117,13 +120,20 @@ def stop(node: subprocess.Popen[bytes]) -> None:
 
 
 def memory(process: int) -> dict[str, float]:
-    """Return the process's memory in MB (1e6 bytes), empty where the system does not tell."""
+    """Return the process's memory in MB (1e6 bytes), empty where the system does not tell.
+
+    'resident' is the sum of 'own', 'files' and 'shared'; 'private' what no other process maps.
+    """
+    lines = []
     try:
-        lines = Path(f'/proc/{process}/status').read_text().splitlines()
+        for file in ('status', 'smaps_rollup'):
+            lines += Path(f'/proc/{process}/{file}').read_text().splitlines()
     except OSError:
         return {}
-    kilobytes = {line.split(':')[0]: line.split()[1] for line in lines if line.endswith(' kB')}
-    return {name: int(kilobytes[field]) * 1024 / 1e6 for name, field in MEMORY.items()}
+    kilobytes = {line.split(':')[0]: int(line.split()[1]) for line in lines if line[-3:] == ' kB'}
+    found = {name: kilobytes[field] for name, field in MEMORY.items()}
+    found['private'] = kilobytes['Private_Clean'] + kilobytes['Private_Dirty']
+    return {name: value * 1024 / 1e6 for name, value in found.items()}
 
 
 def processor_seconds(process: int) -> float:
@@ -211,7 +221,10 @@ def table(found: dict[str, Any]) -> str:
     )
     for moment, parts in found['memory_mb'].items():
         if parts:
-            text = '{resident:.0f} MB ({own:.0f} own, {files:.0f} files, {shared:.0f} shared)'
+            text = (
+                '{resident:.0f} MB ({own:.0f} own, {files:.0f} files, {shared:.0f} shared; '
+                '{private:.0f} private)'
+            )
             goal = f'{GOALS["memory"]:g} MB'
             lines.append(f'| resident memory, {moment} | {text.format(**parts)} | {goal} |')
     return '\n'.join(lines)
@@ -235,8 +248,7 @@ def main() -> int:
     # Alone on this machine, whatever else runs ROS here; the node inherits it.
     os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    profile = ROOT / 'config' / 'fastdds_large_images.xml'
-    os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
     rclpy.init()
     try:
         found = measure(arguments)

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from hcat_ros import __version__
+from hcat_ros.commands.messages import show_messages
+from hcat_ros.commands.own_process import ProcessError, in_own_process
 from hcat_ros.engines import ENGINES, EngineError
 from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
@@ -102,7 +102,11 @@ def run(arguments: argparse.Namespace) -> None:
                 arguments.frames,
                 (width, height),
             )
-            group, reasons = in_own_process(task)
+            try:
+                group, reasons = measured_apart(task)
+            except ProcessError as error:
+                missing[f'all with --threads {threads}'] = str(error)
+                continue
             missing.update(reasons)
             groups += [group] if group else []
     if not groups:
@@ -184,33 +188,29 @@ def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) ->
     return costs
 
 
-def in_own_process(task: Task) -> tuple[Group | None, dict[str, str]]:
-    """Run `measured` in a process of its own, pinned from its start on.
+def measured_apart(task: Task) -> tuple[Group | None, dict[str, str]]:
+    """Return what `measured` returns in a process of its own, pinned from its start on.
 
     Thread pools (OpenVINO's, OpenMP's, OpenBLAS's) take their size and their processors from
     what they find when they are first used, and keep them: a group in the process of another
-    one would run on its threads.
+    one would run on its threads. Raises what `measured` raises, ProcessError.
     """
     with speed.pinned(task.threads) as processors:
-        spawn = multiprocessing.get_context('spawn')
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            return pool.submit(measured, task, processors, peak_gflops).result()
+        return in_own_process(_measured, task, processors)
 
 
-def peak_gflops(threads: int) -> float:
-    """Return the float32 operations a second of a large matrix product, the best of about 1 s."""
+def _measured(task: Task, processors: list[int]) -> tuple[Group | None, dict[str, str]]:
+    show_messages()
+    return measured(task, processors, peak_gflops)
+
+
+def peak_gflops() -> float:
+    """Return the float32 operations a second of a large matrix product, the best of about 1 s.
+
+    numpy's library takes as many threads as the process had processors when it was imported.
+    """
     rng = np.random.default_rng(0)
-    a: Any
-    b: Any
     a, b = (rng.random((PEAK_SIDE, PEAK_SIDE), np.float32) for _ in range(2))
-    try:
-        import torch
-
-        a, b = torch.from_numpy(a), torch.from_numpy(b)
-        if threads:
-            torch.set_num_threads(threads)
-    except ImportError:
-        pass  # numpy's own library takes as many threads as the process has processors
     speed.rest()
     times: list[float] = []
     end = time.perf_counter() + PEAK_SECONDS

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Build, store and test both engines. Raises EngineError, ModelError."""
     model = load_model(arguments.model)
     options = {'workspace': arguments.workspace, 'dla': arguments.dla}
-    plans = TensorRtPlans(model, arguments.precision, **options, progress=print)
+    plans = TensorRtPlans(model, arguments.precision, **options)
     plans.cache.check_writable()
     for graph in GRAPHS:
         if not arguments.force and plans.cached(graph) is not None:

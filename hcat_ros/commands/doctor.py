@@ -14,6 +14,7 @@ import numpy as np
 
 from hcat_ros import __version__
 from hcat_ros.commands.benchmark import processor
+from hcat_ros.commands.own_process import ProcessError, in_own_process
 from hcat_ros.engines import ENGINES, Engine, EngineError, load_engine
 from hcat_ros.engines.self_test import self_test
 from hcat_ros.models import DEFAULT_MODEL, Model, load_model
@@ -23,6 +24,7 @@ PACKAGES = {
     'cv2': 'opencv-python-headless',
     'onnxruntime': 'onnxruntime',
     'openvino': 'openvino',
+    'ncnn': 'ncnn',
     'torch': 'torch',
     'tensorrt': 'tensorrt',
     'polygraphy': 'polygraphy',
@@ -53,37 +55,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', default='auto')
     parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
     parser.add_argument('--seconds', type=float, default=2.0, help='of measuring each engine')
+    parser.add_argument(
+        '--limit', type=float, default=120.0, help='seconds in which a package or engine must load'
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the report. Raises ModelError, ValueError."""
-    if not arguments.seconds > 0:
-        raise ValueError(f'--seconds {arguments.seconds}: expected above 0')
+    """Print the report. Raises ModelError, ValueError.
+
+    Each package and each engine is loaded in a process of its own: some do not bear each other in
+    one, and one that crashes or hangs is to be a line of the report, not its end.
+    """
+    for name in ('seconds', 'limit'):
+        if not getattr(arguments, name) > 0:
+            raise ValueError(f'--{name} {getattr(arguments, name)}: expected above 0')
     model = load_model(arguments.model)
     print(f'hcat_ros {__version__}, Python {platform.python_version()}, {platform.platform()}')
     print(f'{processor()}, {os.cpu_count()} CPUs: {", ".join(cpu_features()) or "plain"}')
     print(f'ROS: {os.environ.get("ROS_DISTRO", "none is sourced")}')
     for module, package in PACKAGES.items():
-        print(f'  {module:12} {installed(module, package)}')
+        try:
+            state = in_own_process(installed, module, package, limit=arguments.limit)
+        except ProcessError as error:
+            state = f'- ({error})'
+        print(f'  {module:12} {state}', flush=True)
     print(f'model {model.card.name} in {model.folder}')
     print('\n| engine | precision | search, median | p95 | |\n|---|---|---:|---:|---|')
     for name in ENGINES:
-        print(engine_row(name, model, arguments))
+        how = (arguments.precision, arguments.threads, arguments.seconds)
+        limit = arguments.limit + arguments.seconds
+        try:
+            cells = in_own_process(engine_cells, name, model, *how, limit=limit)
+        except ProcessError as error:
+            cells = (name, '', '', '', str(error))
+        print(f'| {" | ".join(cells)} |', flush=True)
 
 
-def engine_row(name: str, model: Model, arguments: argparse.Namespace) -> str:
+def engine_cells(
+    name: str, model: Model, precision: str, threads: int, seconds: float
+) -> tuple[str, ...]:
     """Return a row of the table: how fast the engine is, or why it does not run."""
     try:
-        how = (arguments.precision, arguments.threads)
-        engine = load_engine(model, name, *how, build_if_missing=False)
+        engine = load_engine(model, name, precision, threads, build_if_missing=False)
         self_test(engine, model)
-        times = 1e3 * search_times(engine, arguments.seconds)
+        times = 1e3 * search_times(engine, seconds)
     except EngineError as error:
         reason = str(error).removeprefix(f'{name}: ').replace('\n', ' ')
-        return f'| {name} | | | | {reason} |'
-    median, p95 = np.percentile(times, (50, 95))
-    cells = (f'{name} {engine.card.runtime_version}', engine.card.precision)
-    return '| ' + ' | '.join((*cells, f'{median:.1f} ms', f'{p95:.1f} ms', 'works')) + ' |'
+        return (name, '', '', '', reason)
+    except Exception as error:  # a broken installation can raise anything
+        return (name, '', '', '', f'{type(error).__name__}: {error}'.replace('\n', ' '))
+    card = engine.card
+    median, p95 = (f'{value:.1f} ms' for value in np.percentile(times, (50, 95)))
+    return (f'{name} {card.runtime_version}', card.precision, median, p95, 'works')
 
 
 def search_times(engine: Engine, seconds: float) -> np.ndarray:  # type: ignore[type-arg]
@@ -121,7 +144,7 @@ def installed(module: str, package: str) -> str:
         found = importlib.import_module(module)
     except Exception as error:  # a broken installation can raise anything
         remedy = f'pip install {package}' if package else 'comes with ROS 2: source its setup.bash'
-        return f'- ({type(error).__name__}: {error}; {remedy})'
+        return f'- ({type(error).__name__}: {error}; {remedy})'.replace('\n', ' ')
     version = getattr(found, '__version__', None)
     if version is None:
         try:

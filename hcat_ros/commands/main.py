@@ -8,7 +8,18 @@ import sys
 from collections.abc import Sequence
 
 from hcat_ros import __version__
-from hcat_ros.commands import benchmark, build_engine, doctor, export, track, train, tune
+from hcat_ros.commands import (
+    add_ncnn,
+    benchmark,
+    build_engine,
+    doctor,
+    export,
+    quantize,
+    track,
+    train,
+    tune,
+)
+from hcat_ros.commands.messages import show_messages
 
 VERBS = {
     'track': track,
@@ -16,7 +27,9 @@ VERBS = {
     'benchmark': benchmark,
     'tune': tune,
     'export': export,
+    'quantize': quantize,
     'build-engine': build_engine,
+    'add-ncnn': add_ncnn,
     'train': train,
 }
 
@@ -37,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     arguments = parser.parse_args(argv)
+    show_messages()
     try:
         VERBS[arguments.verb].run(arguments)
     except (OSError, ValueError, RuntimeError) as error:

@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 if TYPE_CHECKING:
+    from hcat_ros.evaluation.clips import Clip
     from hcat_ros.network import HCAT
     from hcat_ros.tracking.encodings import Image
-    from hcat_ros.training.clips import Clip
     from hcat_ros.training.config import TrainConfig
     from hcat_ros.training.groups import GroupDataset
     from hcat_ros.training.log import TrainingLog
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train. Raises ValueError for an unusable run, DataSetError, CheckpointError."""
     try:
+        from hcat_ros.evaluation.clips import read_clips
         from hcat_ros.training.build import build_data
-        from hcat_ros.training.clips import read_clips
         from hcat_ros.training.config import load_config
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-from collections.abc import Callable
+from typing import Any
 
 from hcat_ros.engines.base import Engine, EngineCard, EngineError, Features, Prediction
 from hcat_ros.engines.self_test import self_test
@@ -21,6 +22,8 @@ __all__ = [
     'load_engine',
 ]
 
+LOG = logging.getLogger(__name__)
+
 # Name to module and class, in the order in which 'auto' tries them: the fastest first. OpenVINO is
 # faster than ONNX Runtime, but in one process with PyTorch it has ended with SIGSEGV (2026.4 on
 # Linux 6.18, cause unknown), so it is for whoever names it.
@@ -30,6 +33,7 @@ ENGINES = {
     'onnxruntime-cuda': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeCudaEngine'),
     'onnxruntime': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeEngine'),
     'openvino': ('hcat_ros.engines.openvino_engine', 'OpenVinoEngine'),
+    'ncnn': ('hcat_ros.engines.ncnn_engine', 'NcnnEngine'),
     'torch': ('hcat_ros.engines.torch_engine', 'TorchEngine'),
 }
 
@@ -39,30 +43,38 @@ def load_engine(
     engine: str = 'auto',
     precision: str = 'auto',
     threads: int = 0,
-    log: Callable[[str], None] = lambda line: None,
     build_if_missing: bool = True,
+    workspace: int | None = None,
+    dla: int | None = None,
 ) -> Engine:
     """Load a model, given by name or folder, into a runtime.
 
     engine: a key of `ENGINES`, or 'auto' for the first of them that loads and passes the
     self-test. precision: 'auto' or one that the runtime has. threads: CPU threads, 0 for one a
-    physical core. log: told, with 'auto', of each runtime that was passed over and why, and of the
-    progress of a build. build_if_missing: whether TensorRT may build what its cache lacks, which
-    takes minutes.
+    physical core. build_if_missing: whether TensorRT may build what its cache lacks, which takes
+    minutes. workspace: MiB that a kernel of TensorRT's may take, None for all there is. dla: core
+    of the deep learning accelerator, on which only TensorRT runs; None for the GPU.
 
-    Raises EngineError, saying why each runtime that was tried did not load; ModelError.
+    The logger `hcat_ros` is told, with 'auto', of each runtime that was passed over and why, and
+    of the progress of a build. Raises EngineError, saying why each runtime that was tried did not
+    load; ModelError.
     """
     if engine not in ('auto', *ENGINES):
         raise EngineError(f"no engine '{engine}'; there are auto, {', '.join(ENGINES)}")
     if not isinstance(model, Model):
         model = load_model(model)
+    names = tuple(ENGINES) if engine == 'auto' else (engine,)
+    if dla is not None:
+        if 'tensorrt' not in names:
+            raise EngineError(f'{engine}: has no DLA core {dla}; leave it out, or take tensorrt')
+        names = ('tensorrt',)
     reasons = []
-    for name in ENGINES if engine == 'auto' else (engine,):
+    for name in names:
         module, class_name = ENGINES[name]
         try:
-            options = {'precision': precision, 'threads': threads}
+            options: dict[str, Any] = {'precision': precision, 'threads': threads}
             if name == 'tensorrt':
-                options.update(build_if_missing=build_if_missing, progress=log)
+                options.update(build_if_missing=build_if_missing, workspace=workspace, dla=dla)
             loaded: Engine = getattr(importlib.import_module(module), class_name)(model, **options)
             if engine == 'auto':
                 self_test(loaded, model)
@@ -70,6 +82,6 @@ def load_engine(
             reasons.append(f'{name}: {error}')
             continue
         for reason in reasons:
-            log(f'passed over {reason}')
+            LOG.info('passed over %s', reason)
         return loaded
     raise EngineError('; '.join(reasons))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hcat_ros.models import CARD_FILE, INT8_SEARCH_FILE, SEARCH_FILE, Model, ModelCard
+
 Features = Any
 """A template's features: opaque, valid for the engine that made them."""
 
@@ -47,6 +49,12 @@ class EngineCard:
     grid: int
     """Cells along a side of the score map."""
 
+    @classmethod
+    def of(cls, model: ModelCard, runtime: str, version: str, precision: str) -> EngineCard:
+        """Return the card of a model's engine."""
+        sizes = (model.template_size, model.search_size, model.grid)
+        return cls(model.name, runtime, version, precision, *sizes)
+
 
 class Engine(Protocol):
     """A loaded model. Crops are uint8 RGB, C-contiguous; results are the caller's to keep."""
@@ -78,6 +86,28 @@ def checked_settings(runtime: str, has: Sequence[str], precision: str, threads: 
     if threads < 0:
         raise EngineError(f'threads {threads}: expected 0 (one a core) or more')
     return has[0] if precision == 'auto' else precision
+
+
+def search_file(model: Model, precision: str, int8_file: str = INT8_SEARCH_FILE) -> str:
+    """Return the name of the search graph for a precision. Raises EngineError without one."""
+    if precision != 'int8':
+        return SEARCH_FILE
+    if int8_file not in model.card.sha256:
+        raise EngineError(
+            f'{model.folder / CARD_FILE} lists no {int8_file}: make it with hcat quantize, or take '
+            'another precision'
+        )
+    return int8_file
+
+
+def checked_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
+    """Raise EngineError unless a crop is uint8 (size, size, 3); what: 'template' or 'search'.
+
+    Runtimes that copy it into a buffer of theirs would copy whatever is there.
+    """
+    shape = (size, size, 3)
+    if crop.shape != shape or crop.dtype != np.uint8:
+        raise EngineError(f'a {what} crop is {shape} uint8, got {crop.shape} {crop.dtype}')
 
 
 def checked_shapes(

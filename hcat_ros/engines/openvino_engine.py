@@ -12,17 +12,19 @@ from hcat_ros.engines.base import (
     EngineCard,
     EngineError,
     Prediction,
+    checked_crop,
     checked_settings,
     checked_shapes,
+    search_file,
 )
-from hcat_ros.models import SEARCH_FILE, TEMPLATE_FILE, Model
+from hcat_ros.models import TEMPLATE_FILE, Model
 
 if TYPE_CHECKING:
     import openvino
 
 DEVICE = 'CPU'
-PRECISIONS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
-"""Our names to OpenVINO's, the first for 'auto'."""
+PRECISIONS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
+"""Our names to what OpenVINO computes float layers in, the first for 'auto'."""
 
 
 class OpenVinoFeatures:
@@ -52,6 +54,7 @@ class OpenVinoEngine:
         able = self._core.get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
         has = [name for name in PRECISIONS if name.upper() in able]
         precision = checked_settings('openvino', has, precision, threads)
+        search = search_file(model, precision)
         options: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
             # Without it OpenVINO takes bf16 where the processor has it.
@@ -62,16 +65,9 @@ class OpenVinoEngine:
             options['INFERENCE_NUM_THREADS'] = threads
         card = model.card
         self._template = self._request(model, TEMPLATE_FILE, card.template_size, options)
-        self._search = self._request(model, SEARCH_FILE, card.search_size, options, card.grid)
-        self._card = EngineCard(
-            model=card.name,
-            runtime='openvino',
-            runtime_version=openvino.__version__.split('-')[0],
-            precision=precision,
-            template_size=card.template_size,
-            search_size=card.search_size,
-            grid=card.grid,
-        )
+        self._search = self._request(model, search, card.search_size, options, card.grid)
+        version = openvino.__version__.split('-')[0]
+        self._card = EngineCard.of(card, 'openvino', version, precision)
         inputs = [value.get_any_name() for value in self._search.model_inputs]
         self._names = [name for name in inputs if name != 'crop']
         self._bound: OpenVinoFeatures | None = None
@@ -107,10 +103,7 @@ class OpenVinoEngine:
 
     def template(self, crop: NDArray[np.uint8]) -> OpenVinoFeatures:
         """Return the features of a template crop."""
-        if crop.shape != self._template_crop.shape[1:]:
-            raise EngineError(
-                f'a template crop is {self._template_crop.shape[1:]}, got {crop.shape}'
-            )
+        checked_crop(crop, self._card.template_size, 'template')
         try:
             self._template_crop[0] = crop
             self._template.infer()
@@ -122,8 +115,7 @@ class OpenVinoEngine:
 
     def search(self, crop: NDArray[np.uint8], features: OpenVinoFeatures) -> Prediction:
         """Find the template in a search crop."""
-        if crop.shape != self._search_crop.shape[1:]:
-            raise EngineError(f'a search crop is {self._search_crop.shape[1:]}, got {crop.shape}')
+        checked_crop(crop, self._card.search_size, 'search')
         try:
             if features is not self._bound:
                 for name, value in features.values.items():

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import tensorrt
 
 LOG = logging.getLogger(__name__)
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,32 @@ class BuildOptions:
 
 
 def build_plan(
-    onnx: Path, options: BuildOptions, timing: bytes | None, report: Report
+    onnx: Path, options: BuildOptions, timing: bytes | None
 ) -> tuple[bytes, bytes | None]:
     """Build a graph's plan; takes minutes. Returns it and the timing cache.
 
-    timing: the timing cache of an earlier build, which makes this one faster. report: told of the
-    progress, which TensorRT tells from 10 on. Raises EngineError; KeyboardInterrupt.
+    timing: the timing cache of an earlier build, which makes this one faster. The log is told of
+    the progress, as far as TensorRT tells it: from 10 on. Raises EngineError; KeyboardInterrupt,
+    at the next step that TensorRT tells of.
     """
+    import tensorrt
+
+    monitor = progress_monitor() if hasattr(tensorrt, 'IProgressMonitor') else None
+    # Python raises KeyboardInterrupt in the main thread alone, there anywhere: also where a
+    # function that TensorRT calls begins, and an exception out of that ends the process.
+    with ThreadPoolExecutor(1) as thread:
+        building = thread.submit(_build, onnx, options, timing, monitor)
+        try:
+            return building.result()
+        except KeyboardInterrupt:
+            if monitor is not None:
+                monitor.interrupted = True
+            raise
+
+
+def _build(
+    onnx: Path, options: BuildOptions, timing: bytes | None, monitor: Any
+) -> tuple[bytes, bytes | None]:
     import tensorrt
     from polygraphy.backend.trt import (
         CreateConfig,
@@ -56,7 +74,7 @@ def build_plan(
     )
     from polygraphy.logger import G_LOGGER
 
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {} if monitor is None else {'progress_monitor': monitor}
     if options.precision != 'fp32':
         settings['fp16'] = True
         settings['int8'] = options.precision == 'int8'
@@ -67,9 +85,6 @@ def build_plan(
         settings['memory_pool_limits'] = {pool: options.workspace << 20}
     if options.dla is not None:
         settings.update(use_dla=True, allow_gpu_fallback=True)
-    monitor = progress_monitor(report) if hasattr(tensorrt, 'IProgressMonitor') else None
-    if monitor is not None:
-        settings['progress_monitor'] = monitor
     # Objects of TensorRT's live as long as those that they came from, builder and configuration
     # thus until the timing cache is taken from them.
     kept: list[Any] = []
@@ -79,7 +94,7 @@ def build_plan(
             if options.dla >= builder.num_DLA_cores:
                 raise EngineError(
                     f'DLA core {options.dla}: this machine has {builder.num_DLA_cores}; leave '
-                    '--dla out to run on the GPU'
+                    'it out to run on the GPU'
                 )
             config.DLA_core = options.dla
         kept.extend((builder, config))
@@ -99,8 +114,6 @@ def build_plan(
     except EngineError:
         raise
     except Exception as error:  # Polygraphy's own, TypeError where there is no GPU, OSError
-        if monitor is not None and monitor.interrupted:
-            raise KeyboardInterrupt from error
         raise EngineError(
             f'TensorRT {tensorrt.__version__} cannot build {onnx} in {options.precision}: {error}; '
             "TensorRT's own messages are above"
@@ -200,8 +213,8 @@ def _divisor(name: str, producers: dict[str, tensorrt.ILayer]) -> dict[str, tens
     return {}
 
 
-def progress_monitor(report: Report) -> Any:
-    """Return TensorRT's progress as lines, with `interrupted` set once Ctrl-C stopped it."""
+def progress_monitor() -> Any:
+    """Return what TensorRT tells its progress to; it stops once `interrupted` is true."""
     import tensorrt
 
     class Monitor(tensorrt.IProgressMonitor):
@@ -209,21 +222,19 @@ def progress_monitor(report: Report) -> Any:
             tensorrt.IProgressMonitor.__init__(self)
             self.interrupted = False
             self._steps: dict[str, int] = {}
-
-        def _tell(self, line: str) -> None:
-            try:
-                report(line)
-            except KeyboardInterrupt:  # raised here, as TensorRT's C++ runs in the main thread
-                self.interrupted = True
+            self._told: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             if parent_phase is None:  # inner phases come by the hundred
-                self._steps[phase_name] = num_steps
-                self._tell(phase_name)
+                self._steps[phase_name], self._told[phase_name] = num_steps, 0
+                LOG.info('%s', phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name in self._steps:
-                self._tell(f'{phase_name}: {100 * (step + 1) // self._steps[phase_name]} %')
+                percent = 100 * (step + 1) // self._steps[phase_name]
+                if percent >= self._told[phase_name] + 10:  # there may be thousands of steps
+                    self._told[phase_name] = percent
+                    LOG.info('%s: %d %%', phase_name, percent)
             return not self.interrupted
 
         def phase_finish(self, phase_name: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from hcat_ros.engines.base import (
     EngineCard,
     EngineError,
     Prediction,
+    checked_crop,
     checked_settings,
     checked_shapes,
 )
@@ -48,7 +48,6 @@ class TensorRtEngine:
         build_if_missing: bool = True,
         workspace: int | None = None,
         dla: int | None = None,
-        progress: Callable[[str], None] = LOG.info,
     ) -> None:
         """Load both plans from the cache; build those that it lacks, which takes minutes.
 
@@ -62,7 +61,7 @@ class TensorRtEngine:
         have not, and where a plan cannot be built or run; ModelError for a missing or changed
         file.
         """
-        plans = TensorRtPlans(model, precision, workspace, dla, progress)
+        plans = TensorRtPlans(model, precision, workspace, dla)
         checked_settings('tensorrt', (plans.precision,), plans.precision, threads)
         from polygraphy import cuda
 
@@ -89,15 +88,7 @@ class TensorRtEngine:
                 f'{path} does not take what {TEMPLATE_FILE} gives, {given}; run hcat export again'
             )
         self._bound: TensorRtFeatures | None = None
-        self._card = EngineCard(
-            model=card.name,
-            runtime='tensorrt',
-            runtime_version=plans.version,
-            precision=plans.precision,
-            template_size=card.template_size,
-            search_size=card.search_size,
-            grid=card.grid,
-        )
+        self._card = EngineCard.of(card, 'tensorrt', plans.version, plans.precision)
         try:
             # The accelerator's tasks cannot be captured.
             graph = dla is None and self._search.use_cuda_graph()
@@ -112,8 +103,10 @@ class TensorRtEngine:
 
     def _program(self, plans: TensorRtPlans, graph: str, build_if_missing: bool) -> Program:
         """Return a graph that is ready to run; a plan that does not load is built again."""
-        plan, command = plans.cached(graph), f'hcat build-engine {plans.model.folder} --precision '
-        command += plans.precision + ('' if plans.dla is None else f' --dla {plans.dla}')
+        plan = plans.cached(graph)
+        command = f'hcat build-engine {plans.model.folder} --precision {plans.precision}'
+        for name, value in (('workspace', plans.workspace), ('dla', plans.dla)):
+            command += '' if value is None else f' --{name} {value}'
         if plan is not None:
             try:
                 return Program(deserialized(plan, plans.dla), self._stream)
@@ -146,7 +139,8 @@ class TensorRtEngine:
         from polygraphy import cuda
 
         program = self._template
-        host = self._checked(crop, program, 'template')
+        checked_crop(crop, self._card.template_size, 'template')
+        host = np.ascontiguousarray(crop)  # lives until the stream was waited for
         try:
             features = TensorRtFeatures(
                 {
@@ -165,7 +159,8 @@ class TensorRtEngine:
     def search(self, crop: NDArray[np.uint8], features: TensorRtFeatures) -> Prediction:
         """Find the template in a search crop."""
         program = self._search
-        host = self._checked(crop, program, 'search')
+        checked_crop(crop, self._card.search_size, 'search')
+        host = np.ascontiguousarray(crop)  # lives until the stream was waited for
         try:
             if features is not self._bound:
                 # Into the graph's own inputs: a CUDA graph knows its buffers by address.
@@ -178,14 +173,6 @@ class TensorRtEngine:
             self._bound = None
             raise EngineError(f'TensorRT failed on the search region: {error}') from error
         return Prediction(scores[0], boxes[0])
-
-    @staticmethod
-    def _checked(crop: NDArray[np.uint8], program: Program, what: str) -> NDArray[np.uint8]:
-        """Return the crop as the device takes it; what is copied there is copied unchecked."""
-        shape = program.shapes['crop'][1:]
-        if crop.shape != shape or crop.dtype != np.uint8:
-            raise EngineError(f'a {what} crop is {shape} uint8, got {crop.shape} {crop.dtype}')
-        return np.ascontiguousarray(crop)
 
 
 def deserialized(plan: bytes, dla: int | None) -> Any:

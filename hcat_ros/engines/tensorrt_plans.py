@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 from hcat_ros import __version__
-from hcat_ros.engines.base import EngineError, checked_settings
+from hcat_ros.engines.base import EngineError, checked_settings, search_file
 from hcat_ros.engines.tensorrt_builder import BuildOptions, build_plan
 from hcat_ros.engines.tensorrt_cache import EngineCache, PlanKey, TimingKey
 from hcat_ros.engines.tensorrt_device import find_gpu
-from hcat_ros.models import CARD_FILE, SEARCH_FILE, TEMPLATE_FILE, Model
+from hcat_ros.models import INT8_TENSORRT_FILE, SEARCH_FILE, TEMPLATE_FILE, Model
 
-INT8_SEARCH_FILE = 'search.int8.onnx'
-"""The search graph with QuantizeLinear and DequantizeLinear in it."""
 GRAPHS = (TEMPLATE_FILE, SEARCH_FILE)
 
 LOG = logging.getLogger(__name__)
@@ -33,7 +30,6 @@ class TensorRtPlans:
         precision: str = 'auto',
         workspace: int | None = None,
         dla: int | None = None,
-        progress: Callable[[str], None] = LOG.info,
     ) -> None:
         """Find out what there is here; nothing is built yet.
 
@@ -48,13 +44,8 @@ class TensorRtPlans:
             raise EngineError(f'workspace {workspace} MiB: expected 1 or more')
         if dla is not None and dla < 0:
             raise EngineError(f'DLA core {dla}: expected 0 or more')
-        if self.precision == 'int8' and INT8_SEARCH_FILE not in model.card.sha256:
-            raise EngineError(
-                f'{model.folder / CARD_FILE} lists no {INT8_SEARCH_FILE}: make it with hcat '
-                'quantize, or take another precision'
-            )
+        self._search = search_file(model, self.precision, INT8_TENSORRT_FILE)
         self.model, self.workspace, self.dla = model, workspace, dla
-        self.progress = progress
         self.cache = EngineCache()
 
     def _precisions(self, wanted: str, dla: int | None) -> tuple[str, ...]:
@@ -79,7 +70,7 @@ class TensorRtPlans:
 
     def file(self, graph: str) -> str:
         """Return the name of the ONNX file; graph: one of `GRAPHS`."""
-        return INT8_SEARCH_FILE if (graph, self.precision) == (SEARCH_FILE, 'int8') else graph
+        return self._search if graph == SEARCH_FILE else graph
 
     @property
     def timing_key(self) -> TimingKey:
@@ -106,15 +97,15 @@ class TensorRtPlans:
     def build(self, graph: str) -> bytes:
         """Build the graph's plan, which takes minutes. Raises EngineError, ModelError."""
         onnx, key = self.model.file(self.file(graph)), self.key(graph)
-        self.progress(
-            f'building {onnx} in {key.precision} with TensorRT {self.version} for '
-            f'{self.gpu.name}, which takes minutes'
+        LOG.info(
+            'building %s in %s with TensorRT %s for %s, which takes minutes',
+            *(onnx, key.precision, self.version, self.gpu.name),
         )
         started = time.monotonic()
         options = BuildOptions(key.precision, self.workspace, self.dla)
         timing = self.cache.read(self.timing_key)
-        plan, timing = build_plan(onnx, options, timing, self.progress)
-        self.progress(f'built {onnx.name} in {time.monotonic() - started:.0f} s')
+        plan, timing = build_plan(onnx, options, timing)
+        LOG.info('built %s in %.0f s', onnx.name, time.monotonic() - started)
         if timing is not None:
             try:
                 self.cache.write(self.timing_key, timing, {'what': 'TensorRT timing cache'})

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.engines.base import EngineCard, EngineError, Prediction, checked_settings
+from hcat_ros.engines.base import (
+    EngineCard,
+    EngineError,
+    Prediction,
+    checked_crop,
+    checked_settings,
+)
 from hcat_ros.models import WEIGHTS_FILE, Model
 
 if TYPE_CHECKING:
@@ -66,15 +72,7 @@ class TorchEngine:
         self._network = network.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         kinds = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
         self._dtype = kinds[precision]
-        self._card = EngineCard(
-            model=card.name,
-            runtime='torch',
-            runtime_version=torch.__version__,
-            precision=precision,
-            template_size=card.template_size,
-            search_size=card.search_size,
-            grid=card.grid,
-        )
+        self._card = EngineCard.of(card, 'torch', torch.__version__, precision)
 
     @property
     def card(self) -> EngineCard:
@@ -83,9 +81,7 @@ class TorchEngine:
 
     def template(self, crop: NDArray[np.uint8]) -> TemplateFeatures:
         """Return the features of a template crop, tensors on the device."""
-        size = self._card.template_size
-        if crop.shape != (size, size, 3):
-            raise EngineError(f'a template crop is {(size, size, 3)}, got {crop.shape}')
+        checked_crop(crop, self._card.template_size, 'template')
         torch = self._torch
         try:
             with torch.inference_mode(), self._autocast():
@@ -97,10 +93,8 @@ class TorchEngine:
 
     def search(self, crop: NDArray[np.uint8], features: TemplateFeatures) -> Prediction:
         """Find the template in a search crop."""
-        size, grid = self._card.search_size, self._card.grid
-        if crop.shape != (size, size, 3):
-            raise EngineError(f'a search crop is {(size, size, 3)}, got {crop.shape}')
-        torch = self._torch
+        checked_crop(crop, self._card.search_size, 'search')
+        torch, grid = self._torch, self._card.grid
         try:
             with torch.inference_mode(), self._autocast():
                 image = torch.from_numpy(np.array(crop)[None]).to(self._device)

@@ -35,12 +35,12 @@ class Task(NamedTuple):
 
 
 def measured(
-    task: Task, processors: list[int], peak: Callable[[int], float]
+    task: Task, processors: list[int], peak: Callable[[], float]
 ) -> tuple[Group | None, dict[str, str]]:
     """Return a group's rows, None if no engine could be loaded, and why rows are missing.
 
-    processors: to which this process is pinned. peak: measures the machine's GFLOP/s with so
-    many threads; asked before and after, the greater counts.
+    processors: to which this process is pinned. peak: measures the machine's GFLOP/s on them;
+    asked before and after, the greater counts.
     """
     if task.threads:
         cv2.setNumThreads(task.threads)
@@ -56,7 +56,7 @@ def measured(
     box = (width * 0.45, height * 0.4, width * 0.1, height * 0.2)
     # The box keeps its size, so that every crop costs the same.
     trackers = [Tracker(engine, TrackerConfig(size_smoothing=1e-6)) for engine in engines]
-    before = peak(task.threads)
+    before = peak()
     times = measure(
         trackers, frame, box, task.frames, lambda rounds: tqdm(rounds, unit='round', disable=None)
     )
@@ -75,7 +75,7 @@ def measured(
                 multiply_adds,
             )
         )
-    gflops = max(before, peak(task.threads))
+    gflops = max(before, peak())
     return Group(task.threads, processors, gflops, times.rested, rows), missing
 
 

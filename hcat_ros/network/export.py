@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ from hcat_ros.models import (
 )
 from hcat_ros.network.checkpoint import save_checkpoint
 from hcat_ros.network.hcat import HCAT
+from hcat_ros.network.onnx_graph import write_graph
 
-OPSET = 16
 TOLERANCE = 1e-4
 """Largest difference allowed between ONNX Runtime and PyTorch, in scores and boxes."""
 
@@ -128,19 +127,8 @@ def export_model(
 def _export(
     graph: nn.Module, args: tuple[Tensor, ...], inputs: list[str], outputs: list[str], path: Path
 ) -> None:
-    with warnings.catch_warnings():
-        # The tracer warns of every Python number; shapes are static on purpose.
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            graph,
-            args,
-            str(path),
-            opset_version=OPSET,
-            input_names=inputs,
-            output_names=outputs,
-            dynamo=False,  # the newer exporter writes opset 18 and above, TensorRT 8.5 reads 17
-        )
-    # The tracing exporter leaves the arithmetic of shapes and paddings in the graph.
+    write_graph(graph, args, inputs, outputs, path)
+    # The arithmetic of shapes and paddings goes.
     onnx.save(onnxslim.slim(str(path)), str(path))
 
 

@@ -14,6 +14,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
+from hcat_ros.nodes.freed_memory import return_freed_memory
+
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -86,6 +88,7 @@ class GuardedLifecycleNode(LifecycleNode):
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
         if self._guarded('configure', self.configure):
             self.failure = ''
+            return_freed_memory()  # what loading took
             return super().on_configure(state)
         self._guarded('clean up', self.cleanup)
         return FAILURE
@@ -106,6 +109,7 @@ class GuardedLifecycleNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up."""
         self._guarded('clean up', self.cleanup)
+        return_freed_memory()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -141,6 +145,8 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
             except (KeyboardInterrupt, ExternalShutdownException):
                 break
             except Exception:
+                if not rclpy.ok():  # Ctrl-C cut the reading of a message short
+                    break
                 node.get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
     except KeyboardInterrupt:
         pass

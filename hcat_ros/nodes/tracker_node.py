@@ -21,6 +21,7 @@ from hcat_ros.engines import Engine, load_engine
 from hcat_ros.models import load_model
 from hcat_ros.nodes.detections import best_class, box_of, track_message
 from hcat_ros.nodes.diagnostics import Statistics, diagnostic_array
+from hcat_ros.nodes.engine_log import engine_log
 from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.images import decoded_image, image_message, image_view
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
@@ -28,7 +29,7 @@ from hcat_ros.nodes.parameters import Settings
 from hcat_ros.nodes.qos import DRAWN_QOS, IMAGE_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.session import TrackedFrame, TrackingSession
 from hcat_ros.nodes.target_requests import TargetRequest
-from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS
+from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS, engine_options
 from hcat_ros.tracking import Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.encodings import to_bgr
 
@@ -71,9 +72,8 @@ class TrackerNode(GuardedLifecycleNode):
         """Load the model into the engine and warm it up. Raises for what cannot be used."""
         values = self._settings.values()
         model = load_model(values['model'])
-        names = ('engine', 'precision', 'threads', 'build_if_missing')
-        how = {name: values[name] for name in names}
-        engine = load_engine(model, **how, log=self.get_logger().info)
+        with engine_log(self.get_logger()):
+            engine = load_engine(model, **engine_options(values))
         started = time.perf_counter()
         warm_up(engine)
         self._engine = engine

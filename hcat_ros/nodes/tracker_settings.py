@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hcat_ros.engines import ENGINES
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.parameters import Setting
@@ -32,6 +35,22 @@ SETTINGS = (
         bool,
         True,
         'Build TensorRT engines that the cache lacks while configuring, which takes minutes.',
+    ),
+    Setting(
+        'workspace_mb',
+        int,
+        0,
+        'Memory that a kernel of TensorRT may take in an engine that is built, 0 for all there is.',
+        0,
+        65536,
+    ),
+    Setting(
+        'dla_core',
+        int,
+        -1,
+        'Deep learning accelerator of a Jetson that TensorRT runs on, -1 for the GPU.',
+        -1,
+        7,
     ),
     Setting('threads', int, 0, 'CPU threads of the engine, 0 for one a core.', 0, 64),
     Setting(
@@ -84,8 +103,9 @@ SETTINGS = (
     Setting(
         'buffer_mb',
         int,
-        64,
-        'Memory for past frames, on which a stamped init_box can name its target.',
+        24,
+        'Memory for past frames, on which a stamped init_box can name its target: 24 holds 27 of '
+        '640x480, 4 of 1920x1080, as 8-bit colours.',
         0,
         4096,
     ),
@@ -100,3 +120,13 @@ SETTINGS = (
     ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
+
+
+def engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that choose the engine as `load_engine` takes them."""
+    names = ('engine', 'precision', 'threads', 'build_if_missing')
+    return {
+        **{name: values[name] for name in names},
+        'workspace': values['workspace_mb'] or None,
+        'dla': None if values['dla_core'] < 0 else values['dla_core'],
+    }

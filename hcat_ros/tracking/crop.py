@@ -55,7 +55,9 @@ def crop_resized(
     paste_h = max(1, round(inside.shape[0] / scale))
     resized = cv2.resize(inside, (paste_w, paste_h))
     crop = np.empty((size, size, *frame.shape[2:]), np.uint8)
-    crop[:] = np.asarray(fill[0] if frame.ndim == 2 else fill, np.uint8)
+    # One row, and the others from it: numpy takes 0.5 ms to fill all by pixels of three bytes.
+    crop[0] = np.asarray(fill[0] if frame.ndim == 2 else fill, np.uint8)
+    crop[1:] = crop[0]
     # The three rounded parts may add up to size +- 1; near the far border the last row or
     # column of the image is kept rather than a gap.
     x, y = min(round(left / scale), size - 1), min(round(top / scale), size - 1)

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import torch
 
+from hcat_ros.evaluation.clips import Clip, DataSetError, read_clips
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.backbone_weights import load_imagenet
-from hcat_ros.training.clips import Clip, DataSetError, read_clips
 from hcat_ros.training.config import DataConfig, TrainConfig
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths

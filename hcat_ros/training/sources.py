@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
+from hcat_ros.evaluation.clips import Clip, DataSetError
 from hcat_ros.frames import IMAGE_SUFFIXES
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.augment import paste, random_square
-from hcat_ros.training.clips import Clip, DataSetError
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.views import PHOTO_WARP, VIDEO_WARP, Warp
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from hcat_ros.engines import EngineCard, EngineError, Prediction
+from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.metrics import average_overlap, overlaps
 from hcat_ros.evaluation.one_pass import one_pass
 from hcat_ros.network import HCAT
 from hcat_ros.network.hcat import TemplateFeatures
 from hcat_ros.tracking import Tracker, TrackerConfig
 from hcat_ros.tracking.encodings import Image
-from hcat_ros.training.clips import Clip
 from hcat_ros.training.images import ImageCache
 
 

@@ -90,7 +90,7 @@ def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
 
 
 def test_the_peak_is_measured() -> None:
-    assert 0.1 < benchmark.peak_gflops(1) < 100_000
+    assert 0.1 < benchmark.peak_gflops() < 100_000
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,21 @@ def rows(text: str) -> dict[str, list[str]]:
     return {row[0].split()[0]: [cell.strip() for cell in row] for row in cells}
 
 
+def only(monkeypatch: pytest.MonkeyPatch, *engines: str, packages: tuple[str, ...] = ()) -> None:
+    """Have the report speak of these alone."""
+    for name, wanted in (('ENGINES', engines), ('PACKAGES', packages)):
+        every = getattr(doctor, name)
+        monkeypatch.setattr(doctor, name, {key: every[key] for key in wanted})
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, **modules: str) -> None:
+    """Put modules before those that are installed, also for processes that are started."""
+    folder.mkdir()
+    for name, code in modules.items():
+        (folder / f'{name}.py').write_text(code)
+    monkeypatch.syspath_prepend(folder)
+
+
 def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', *QUICK]) == 0
     text = capsys.readouterr().out
@@ -43,10 +58,12 @@ def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixt
 
 
 def test_what_is_missing_is_named_with_its_remedy(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for module in ('openvino', 'torch', 'rclpy'):
-        monkeypatch.setitem(sys.modules, module, None)
+    missing = ('openvino', 'torch', 'rclpy')
+    only(monkeypatch, 'openvino', 'torch', 'onnxruntime', packages=missing)
+    code = {name: f'raise ModuleNotFoundError("No module named {name}")' for name in missing}
+    install(monkeypatch, tmp_path / 'modules', **code)
     assert main(['doctor', *QUICK]) == 0
     text = capsys.readouterr().out
     assert re.search(r'openvino +- \(ModuleNotFoundError.*pip install openvino\)', text)
@@ -57,8 +74,45 @@ def test_what_is_missing_is_named_with_its_remedy(
     assert found['onnxruntime'][-1] == 'works'
 
 
+def test_an_engine_that_ends_its_process_is_a_line_of_the_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here while it is imported."""
+    only(monkeypatch, 'openvino', 'onnxruntime', packages=('openvino', 'numpy'))
+    code = 'import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n'
+    install(monkeypatch, tmp_path / 'modules', openvino=code)
+    assert main(['doctor', *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r'openvino +- \(its process ended by SIGSEGV\)', text)
+    assert re.search(r'numpy +\d', text)
+    found = rows(text)
+    assert found['openvino'] == ['openvino', '', '', '', 'its process ended by SIGSEGV']
+    assert found['onnxruntime'][-1] == 'works'
+
+
+def test_an_engine_that_hangs_is_a_line_of_the_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(monkeypatch, 'openvino')
+    install(monkeypatch, tmp_path / 'modules', openvino='import time\ntime.sleep(300)\n')
+    assert main(['doctor', *QUICK, '--limit', '1']) == 0
+    reason = rows(capsys.readouterr().out)['openvino'][-1]
+    assert reason == 'its process gave no answer within 1.01 s'
+
+
+def test_an_installation_that_is_broken_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(monkeypatch, 'openvino', packages=('openvino',))
+    install(monkeypatch, tmp_path / 'modules', openvino='raise AttributeError("no\\nsuch")\n')
+    assert main(['doctor', *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert '- (AttributeError: no such; pip install openvino)' in text
+    assert rows(text)['openvino'][-1] == 'AttributeError: no such'
+
+
 def test_an_engine_that_computes_something_else_does_not_work(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A model whose stored answer is another's."""
     import hashlib
@@ -66,6 +120,7 @@ def test_an_engine_that_computes_something_else_does_not_work(
     import numpy as np
     import yaml
 
+    only(monkeypatch, 'onnxruntime')
     folder = shutil.copytree(load_model().folder, tmp_path / 'model')
     with np.load(folder / REFERENCE_FILE) as stored:
         content = {name: stored[name] for name in stored}
@@ -81,7 +136,11 @@ def test_an_engine_that_computes_something_else_does_not_work(
 
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
-    [(['--seconds', '0'], '--seconds 0.0: expected above 0'), (['--model', 'no'], "no model 'no'")],
+    [
+        (['--seconds', '0'], '--seconds 0.0: expected above 0'),
+        (['--limit', '-1'], '--limit -1.0: expected above 0'),
+        (['--model', 'no'], "no model 'no'"),
+    ],
 )
 def test_errors_are_told(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]

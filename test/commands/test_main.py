@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -70,6 +71,22 @@ def test_an_error_of_a_verb_is_told_in_one_line(
     monkeypatch.setattr(track, 'run', fail)
     assert main(['track', 'x.mp4']) == 1
     assert capsys.readouterr().err == f'hcat track: {error}\n'
+
+
+def test_what_the_package_logs_is_shown_once_beside_the_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(arguments: Any) -> None:
+        print('a result')
+        logging.getLogger('hcat_ros.engines').info('passed over %s', 'x')
+        logging.getLogger('hcat_ros.engines').debug('a detail')
+        logging.getLogger('another package').info('of no concern')
+
+    monkeypatch.setattr(track, 'run', tell)
+    for _ in range(2):
+        assert main(['track', 'x.mp4']) == 0
+        found = capsys.readouterr()
+        assert (found.out, found.err) == ('a result\n', 'passed over x\n')
 
 
 def test_an_interrupted_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from tensorrt_double import rehashed
 
+from hcat_ros.commands import add_ncnn
 from hcat_ros.engines import ENGINES, Engine, EngineError, Prediction, load_engine
 from hcat_ros.engines.self_test import TOLERANCES
 from hcat_ros.models import (
     SEARCH_FILE,
+    SEARCH_NCNN,
     TEMPLATE_FILE,
+    TEMPLATE_NCNN,
     WEIGHTS_FILE,
     Model,
     ModelError,
@@ -44,16 +48,33 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def with_graphs(model: Model, name: str, folder: Path) -> Model:
+    """The model, copied to the folder where the runtime needs graphs that are not in it."""
+    if name != 'ncnn':
+        return model
+    for module in ('ncnn', 'pnnx', 'torch', 'onnxslim'):
+        pytest.importorskip(module, reason=f'needs {module} for the graphs of ncnn')
+    copied = shutil.copytree(model.folder, folder / 'with_graphs')
+    add_ncnn.run(argparse.Namespace(model=str(copied)))
+    return load_model(copied)
+
+
 @pytest.fixture(scope='module')
-def shipped(name: str) -> Engine:
+def shipped_model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The shipped model."""
+    return with_graphs(load_model('hcat_lite0'), name, tmp_path_factory.mktemp('shipped'))
+
+
+@pytest.fixture(scope='module')
+def shipped(name: str, shipped_model: Model) -> Engine:
     """The runtime with the shipped model."""
-    return loaded(load_model('hcat_lite0'), name)
+    return loaded(shipped_model, name)
 
 
 @pytest.fixture(scope='module')
-def reference(name: str, golden_model: Model) -> Engine:
+def reference(name: str, golden_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The runtime with the network of the golden outputs."""
-    return loaded(golden_model, name)
+    return loaded(with_graphs(golden_model, name, tmp_path_factory.mktemp('golden')), name)
 
 
 @pytest.fixture
@@ -65,9 +86,9 @@ def crops() -> Crops:
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
+def copy(shipped_model: Model, tmp_path: Path) -> Path:
     """A copy of the shipped model to damage."""
-    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+    return Path(shutil.copytree(shipped_model.folder, tmp_path / 'copy'))
 
 
 def test_the_answer_is_the_references(
@@ -168,8 +189,18 @@ def test_a_template_crop_of_another_shape_is_refused(
         shipped.template(np.zeros(shape, np.uint8))
 
 
-def test_threads_do_not_change_the_answer(name: str, shipped: Engine, crops: Crops) -> None:
-    other = loaded(load_model('hcat_lite0'), name, threads=1)
+def test_a_crop_of_another_type_is_refused(shipped: Engine, crops: Crops) -> None:
+    features = shipped.template(crops[0])
+    with pytest.raises(EngineError, match=r'a search crop is .* uint8, got .* float32'):
+        shipped.search(crops[1].astype(np.float32), features)
+    with pytest.raises(EngineError, match=r'a template crop is .* uint8, got .* float32'):
+        shipped.template(crops[0].astype(np.float32))
+
+
+def test_threads_do_not_change_the_answer(
+    name: str, shipped_model: Model, shipped: Engine, crops: Crops
+) -> None:
+    other = loaded(shipped_model, name, threads=1)
     expected = shipped.search(crops[1], shipped.template(crops[0]))
     found = other.search(crops[1], other.template(crops[0]))
     assert_allclose(found.scores, expected.scores, atol=1e-4)
@@ -177,9 +208,9 @@ def test_threads_do_not_change_the_answer(name: str, shipped: Engine, crops: Cro
 
 
 def test_two_engines_of_one_model_do_not_share_state(
-    name: str, shipped: Engine, crops: Crops
+    name: str, shipped_model: Model, shipped: Engine, crops: Crops
 ) -> None:
-    other = loaded(load_model('hcat_lite0'), name)
+    other = loaded(shipped_model, name)
     mine, theirs = shipped.template(crops[0]), other.template(255 - crops[0])
     expected = shipped.search(crops[1], mine)
     other.search(255 - crops[1], theirs)
@@ -191,16 +222,20 @@ def test_two_engines_of_one_model_do_not_share_state(
     [({'precision': 'fp1'}, "no precision 'fp1'"), ({'threads': -1}, 'threads -1: expected 0')],
 )
 def test_settings_that_it_has_not_are_refused(
-    name: str, shipped: Engine, settings: dict[str, Any], reason: str
+    name: str, shipped_model: Model, shipped: Engine, settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(EngineError) as error:
-        load_engine(load_model('hcat_lite0'), name, **settings)
+        load_engine(shipped_model, name, **settings)
     assert reason in str(error.value)
     assert str(error.value).startswith(f'{name}: ')
 
 
 def files(name: str) -> tuple[str, ...]:
-    """The files that a runtime reads."""
+    """The files that a runtime reads; the template graph's, then as many of the search graph."""
+    if name == 'ncnn':
+        return tuple(
+            f'{g}.{kind}' for g in (TEMPLATE_NCNN, SEARCH_NCNN) for kind in ('param', 'bin')
+        )
     return (WEIGHTS_FILE,) if name == 'torch' else (TEMPLATE_FILE, SEARCH_FILE)
 
 
@@ -220,12 +255,13 @@ def test_a_file_that_is_none_of_its_kind_is_named(
     name: str, shipped: Engine, copy: Path, content: bytes | None
 ) -> None:
     """Also with a fitting hash; None stands for half of the file."""
-    path = copy / files(name)[-1]
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(EngineError) as error:
-        load_engine(rehashed(copy), name)
-    assert str(path) in str(error.value)
+    for path in (copy / file for file in files(name)):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+        with pytest.raises(EngineError) as error:
+            load_engine(rehashed(copy), name)
+        assert str(path) in str(error.value)
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize(
@@ -244,22 +280,14 @@ def test_a_card_of_another_network_is_noticed_when_loading(
 def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, copy: Path) -> None:
     if name == 'torch':
         pytest.skip('torch reads no graphs')
-    template, search = (copy / file for file in (TEMPLATE_FILE, SEARCH_FILE))
-    other = search.read_bytes()
-    search.write_bytes(template.read_bytes())
-    template.write_bytes(other)
+    half = len(files(name)) // 2
+    for template, search in zip(files(name)[:half], files(name)[half:], strict=True):
+        other = (copy / search).read_bytes()
+        (copy / search).write_bytes((copy / template).read_bytes())
+        (copy / template).write_bytes(other)
     with pytest.raises(EngineError) as error:
         load_engine(rehashed(copy), name)
     assert str(copy) in str(error.value)
-
-
-def rehashed(folder: Path) -> Model:
-    """The model with hashes that fit the files as they are now."""
-    model = load_model(folder)
-    hashes = {
-        file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in model.card.sha256
-    }
-    return Model(folder, dataclasses.replace(model.card, sha256=hashes))
 
 
 def test_a_tracker_follows_a_pasted_target(shipped: Engine, picture: Any) -> None:

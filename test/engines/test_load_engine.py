@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -70,25 +71,28 @@ def test_the_default_model_loads(engine: str) -> None:
 
 
 def test_auto_takes_the_first_that_loads_and_passes_the_self_test(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     offered(monkeypatch, fastest='Absent', faster='Wrong', fast='Present', slow='Absent')
-    log: list[str] = []
-    found = load_engine('hcat_lite0', precision='int8', threads=3, log=log.append)
+    found = load_engine('hcat_lite0', precision='int8', threads=3)
     assert type(found) is Present
     assert found.model == load_model('hcat_lite0')
     assert found.settings == {'precision': 'int8', 'threads': 3}
+    log = caplog.messages
     assert log[0] == 'passed over fastest: no such runtime here; pip install it'
     assert log[1].startswith('passed over faster: present 1 in fp32 differs from the network by')
     assert len(log) == 2
 
 
-def test_a_named_engine_is_taken_without_a_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_engine_is_taken_without_a_self_test(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whoever names it may want just to see what it does."""
     offered(monkeypatch, faster='Wrong')
-    log: list[str] = []
-    assert isinstance(load_engine(engine='faster', log=log.append), Wrong)
-    assert log == []
+    caplog.set_level(logging.INFO)
+    assert isinstance(load_engine(engine='faster'), Wrong)
+    assert caplog.messages == []
 
 
 def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +100,27 @@ def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPat
     with pytest.raises(EngineError) as error:
         load_engine(engine='fastest')
     assert str(error.value) == 'fastest: no such runtime here; pip install it'
+
+
+def test_what_concerns_building_goes_to_tensorrt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered(monkeypatch, tensorrt='Present', other='Present')
+    common = {'precision': 'auto', 'threads': 0}
+    building = {'build_if_missing': False, 'workspace': 256}
+    assert load_engine(engine='other', **building).settings == common
+    found = load_engine(engine='tensorrt', **building, dla=1)
+    assert found.settings == {**common, **building, 'dla': 1}
+
+
+def test_an_engine_without_an_accelerator_does_not_take_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offered(monkeypatch, tensorrt='Absent', other='Present')
+    with pytest.raises(EngineError) as error:
+        load_engine(engine='other', dla=0)
+    assert str(error.value) == 'other: has no DLA core 0; leave it out, or take tensorrt'
+    with pytest.raises(EngineError) as error:
+        load_engine(dla=0)
+    assert str(error.value) == 'tensorrt: no such runtime here; pip install it'
 
 
 def test_when_none_loads_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

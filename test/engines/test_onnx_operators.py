@@ -19,7 +19,7 @@ onnx = pytest.importorskip('onnx', reason='needs onnx')
 
 from onnx import numpy_helper
 
-from hcat_ros.models import Model, available_models
+from hcat_ros.models import INT8_SEARCH_FILE, Model, available_models
 
 OPSETS = {'8.5': range(7, 18), '8.6': range(7, 18), '10.3': range(9, 21)}
 FLOATS_8 = 'FP32 FP16'
@@ -73,7 +73,13 @@ TABLE = {
 }
 NAMES = {'FLOAT': 'FP32', 'FLOAT16': 'FP16', 'BFLOAT16': 'BF16'}
 """ONNX's names of types to the table's, where they differ."""
-GRAPHS = [path for folder in available_models().values() for path in sorted(folder.glob('*.onnx'))]
+# The INT8 graph for CPUs is none of TensorRT's.
+GRAPHS = [
+    path
+    for folder in available_models().values()
+    for path in sorted(folder.glob('*.onnx'))
+    if path.name != INT8_SEARCH_FILE
+]
 
 
 class Graph:
@@ -85,6 +91,11 @@ class Graph:
         self.nodes = list(model.graph.node)
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.inputs = list(model.graph.input)
+        self.weights = {
+            node.output[0]: node.input[0]
+            for node in self.nodes
+            if node.op_type == 'DequantizeLinear' and set(node.input) <= set(self.constants)
+        }
         graph = model.graph
         values = [*graph.input, *graph.output, *graph.value_info]
         self._types = {value.name: value.type.tensor_type.elem_type for value in values}
@@ -128,6 +139,8 @@ def restricted(graph: Graph, node: Any, restriction: str) -> str:
     """Why a node does not keep to its row's restriction, '' if it does."""
     rest = [name for name in node.input[1:] if name]
     if restriction.startswith('constant'):
+        if restriction == 'constant weights':  # in INT8 they are dequantised constants
+            rest = [graph.weights.get(name, name) for name in rest]
         if not all(name in graph.constants for name in rest):
             return f'without {restriction}'
         whole = [numpy_helper.to_array(graph.constants[name]) for name in rest]

@@ -22,8 +22,7 @@ from tensorrt_double import POLYGRAPHY, Machine, Make, rehashed
 from hcat_ros.engines import EngineError, Prediction
 from hcat_ros.engines.tensorrt_device import find_gpu
 from hcat_ros.engines.tensorrt_engine import TensorRtEngine
-from hcat_ros.engines.tensorrt_plans import INT8_SEARCH_FILE
-from hcat_ros.models import TEMPLATE_FILE, Model, load_model
+from hcat_ros.models import INT8_TENSORRT_FILE, TEMPLATE_FILE, Model, load_model
 
 Crops = tuple[np.ndarray, np.ndarray]
 
@@ -167,21 +166,33 @@ def test_auto_is_fp16_where_the_chip_has_it(
     assert TensorRtEngine(model).card.precision == precision
 
 
+def test_int8_needs_a_quantised_graph(make: Make, model: Model) -> None:
+    make()
+    hashes = {k: v for k, v in model.card.sha256.items() if k != INT8_TENSORRT_FILE}
+    float_only = Model(model.folder, dataclasses.replace(model.card, sha256=hashes))
+    with pytest.raises(EngineError, match=f'lists no {INT8_TENSORRT_FILE}: .* hcat quantize'):
+        TensorRtEngine(float_only, 'int8')
+
+
 @pytest.mark.parametrize(
     ('machine_settings', 'settings', 'reasons'),
     [
         ({}, {'precision': 'bf16'}, ["no precision 'bf16'", 'fp16, fp32, int8']),
         ({'capability': (6, 1)}, {'precision': 'fp16'}, ["no precision 'fp16'", 'fp32, int8']),
-        ({}, {'precision': 'int8'}, [f'lists no {INT8_SEARCH_FILE}', 'hcat quantize']),
         ({'version': '11.1.0'}, {'precision': 'fp16'}, ['TensorRT 11.1.0', 'take fp32']),
         ({'version': '8.4.1'}, {}, ['TensorRT 8.4.1 is too old', 'JetPack 6']),
         ({}, {'threads': -1}, ['threads -1: expected 0']),
         ({}, {'workspace': 0}, ['workspace 0 MiB: expected 1']),
         ({}, {'dla': -1}, ['DLA core -1: expected 0']),
-        ({}, {'dla': 1}, ['DLA core 1: this machine has 0', 'leave --dla out']),
+        ({}, {'dla': 1}, ['DLA core 1: this machine has 0', 'leave it out to run on the GPU']),
         ({}, {'dla': 0, 'precision': 'fp32'}, ["no precision 'fp32'", 'it has fp16, int8']),
         ({'version': '11.1.0'}, {'dla': 0}, ['DLA core 0', 'leave it out']),
         ({}, {'build_if_missing': False}, ['has no plan of template.onnx', 'hcat build-engine']),
+        (
+            {},
+            {'build_if_missing': False, 'workspace': 256, 'dla': 1},
+            ['hcat_lite0 --precision fp16 --workspace 256 --dla 1'],
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else '',
 )

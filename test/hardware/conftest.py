@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """For machines with an NVIDIA GPU, TensorRT and Polygraphy: `python -m pytest test/hardware`.
 
-Elsewhere these tests skip and say what is missing. They build for minutes.
+Elsewhere these tests skip and say what is missing. They build for minutes;
+`--log-cli-level=info` shows how far they are.
 """
 
 from __future__ import annotations

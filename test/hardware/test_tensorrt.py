@@ -40,7 +40,7 @@ def crops(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def loaded(model: Model, precision: str, **settings: bool) -> TensorRtEngine:
     """The engine; skips what the chip, this TensorRT or the model has not."""
     try:
-        return TensorRtEngine(model, precision, progress=print, **settings)
+        return TensorRtEngine(model, precision, **settings)
     except EngineError as error:
         if 'has no precision' in str(error) or 'hcat quantize' in str(error):
             pytest.skip(str(error))

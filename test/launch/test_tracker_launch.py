@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,57 +19,21 @@ pytest.importorskip('ros2launch', reason=NEEDS)
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
-from lifecycle_msgs.srv import GetState
-from rcl_interfaces.srv import GetParameters
+from launching import PATIENCE, Launch, fast_dds_profile, parameters, wait_for_state
+from rcl_interfaces.msg import ParameterType
 from rclpy.node import Node
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
 from hcat_ros.nodes.detections import box_of
+from hcat_ros.nodes.tracker_settings import SETTINGS
 
 try:
     get_package_share_path('hcat_ros')
 except PackageNotFoundError:
     pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
 
-PATIENCE = 60.0
-"""Seconds for anything to happen; a busy machine is slow."""
 BOX = (60, 90, 40, 40)
-
-
-class Launch:
-    """A running `ros2 launch` in a process group of its own, and its output."""
-
-    def __init__(self, log: Path, *words: str) -> None:
-        self.log_file = log
-        with log.open('w') as output:
-            self.process = subprocess.Popen(
-                ['ros2', 'launch', 'hcat_ros', *words],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        """What it and its nodes have printed so far."""
-        return self.log_file.read_text()
-
-    def interrupt(self) -> None:
-        """Do what Ctrl-C in a terminal does."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def end(self) -> int:
-        """Wait for its end and return the exit code."""
-        return self.process.wait(PATIENCE)
-
-    def kill(self) -> None:
-        """End it and its nodes, whatever they do."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 Start = Callable[..., Launch]
 
 
@@ -126,44 +85,11 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def call(node: Node, service: Any, name: str, request: Any) -> Any:
-    """Call a service, None if it does not answer within a second."""
-    client = node.create_client(service, name)
-    try:
-        if not client.wait_for_service(timeout_sec=1.0):
-            return None
-        future = client.call_async(request)
-        rclpy.spin_until_future_complete(node, future, timeout_sec=1.0)
-        return future.result()
-    finally:
-        node.destroy_client(client)
-
-
-def wait_for_state(node: Node, tracker: str, state: str, running: Launch) -> None:
-    """Wait until the tracker is in that lifecycle state."""
-    label = 'no answer'
-    deadline = time.monotonic() + PATIENCE
-    while label != state and time.monotonic() < deadline and running.process.poll() is None:
-        answer = call(node, GetState, f'{tracker}/get_state', GetState.Request())
-        label = answer.current_state.label if answer else 'no answer'
-    assert label == state, running.log
-
-
-def parameters(node: Node, tracker: str, *names: str) -> list[Any]:
-    """Return parameters as rcl_interfaces/ParameterValue."""
-    answer = None
-    deadline = time.monotonic() + PATIENCE
-    while answer is None and time.monotonic() < deadline:
-        request = GetParameters.Request(names=names)
-        answer = call(node, GetParameters, f'{tracker}/get_parameters', request)
-    return list(answer.values) if answer else []
-
-
 def test_the_arguments_are_listed(launch: Start) -> None:
     for file in ('tracker.launch.py', 'demo.launch.py'):
         listing = launch(file, '--show-args')
         assert listing.end() == 0
-        for name in ('engine', 'model', 'window_penalty', 'init_box', 'image', 'namespace'):
+        for name in (*(setting.name for setting in SETTINGS), 'image', 'namespace'):
             assert f"'{name}':" in listing.log
 
 
@@ -179,13 +105,23 @@ def test_arguments_reach_the_node_and_win_over_the_file(
         'init_box:=[1, 2, 30, 40]',
         'engine:=onnxruntime',
         'precision:=fp32',
+        'threads:=1',
+        'build_if_missing:=false',
+        'lost_threshold:=0',
         'image:=/camera/image_raw',
         'namespace:=drone1',
     )
     wait_for_state(viewer, '/drone1/hcat_tracker', 'active', running)
-    penalty, box, class_id = parameters(
-        viewer, '/drone1/hcat_tracker', 'window_penalty', 'init_box', 'class_id'
+    tracker = '/drone1/hcat_tracker'
+    penalty, box, class_id = parameters(viewer, tracker, 'window_penalty', 'init_box', 'class_id')
+    threads, build, lost = parameters(
+        viewer, tracker, 'threads', 'build_if_missing', 'lost_threshold'
     )
+    assert threads.integer_value == 1
+    assert build.type == ParameterType.PARAMETER_BOOL
+    assert not build.bool_value
+    assert lost.double_value == 0.0
+    assert lost.type == ParameterType.PARAMETER_DOUBLE
     assert penalty.double_value == 1.0
     assert list(box.double_array_value) == [1, 2, 30, 40]
     assert class_id.string_value == 'walker'
@@ -239,6 +175,8 @@ def test_the_demo_tracks_and_ends_with_its_video(
     ('argument', 'reason'),
     [
         ('window_penalty:=abc', "window_penalty:='abc': expected a number"),
+        ('threads:=1.5', "threads:='1.5': expected a whole number"),
+        ('build_if_missing:=1', "build_if_missing:='1': expected true or false"),
         ('init_box:=1,2,x,4', "init_box:='1,2,x,4': expected '[x, y, w, h]'"),
         ('autostart:=maybe', "autostart:='maybe': expected true or false"),
         ('log_level:=loud', "log_level:='loud': expected one of debug"),
@@ -275,21 +213,30 @@ def test_the_node_outlives_a_value_it_refuses(
     assert 'Traceback' not in running.log
 
 
-@pytest.mark.parametrize('own', [None, 'fastdds_large_images.xml'])
+@pytest.mark.parametrize('own', [False, True])
 def test_fast_dds_is_given_room_for_images_unless_the_user_decides(
-    launch: Start, viewer: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
+    launch: Start,
+    viewer: Node,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own: bool,
 ) -> None:
-    profile = config = get_package_share_path('hcat_ros') / 'config' / 'fastdds_large_images.xml'
+    config = get_package_share_path('hcat_ros') / 'config'
+    expected = {
+        'tracker_node': config / 'fastdds_tracker.xml',
+        'video_source': config / 'fastdds_large_images.xml',
+    }
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('RMW_IMPLEMENTATION', raising=False)
     if own:
-        profile = tmp_path / own
-        profile.write_bytes(config.read_bytes())
-        monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
-    running = launch('tracker.launch.py', 'autostart:=false')
+        mine = tmp_path / 'mine.xml'
+        mine.write_bytes((config / 'fastdds_large_images.xml').read_bytes())
+        monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(mine))
+        expected = dict.fromkeys(expected, mine)
+    running = launch('demo.launch.py', f'video:={video}', 'loop:=true', 'autostart:=false')
     wait_for_state(viewer, '/hcat_tracker', 'unconfigured', running)
-    pid = running.log.split('process started with pid [')[1].split(']')[0]
-    environment = Path(f'/proc/{pid}/environ').read_bytes().decode().split('\0')
-    assert f'FASTRTPS_DEFAULT_PROFILES_FILE={profile}' in environment
+    for executable, profile in expected.items():
+        assert fast_dds_profile(running, executable) == str(profile)
     running.interrupt()
     assert running.end() == 0

@@ -33,6 +33,7 @@ def test_a_short_run_tells_start_latency_and_memory(checkout: Path, tmp_path: Pa
         assert parts['resident'] == pytest.approx(
             parts['own'] + parts['files'] + parts['shared'], abs=0.1
         )
+        assert 0 < parts['private'] < parts['resident']
     assert 'start to first detection, median of 2' in done.stdout
     assert f'{times["median"]:.1f} ms' in done.stdout
 

@@ -23,6 +23,26 @@ from hcat_ros.boxes import iou
 from hcat_ros.nodes.detections import box_of
 from hcat_ros.nodes.images import image_view
 
+CARELESS = """
+import rclpy
+from rclpy.node import Node
+from hcat_ros.nodes.lifecycle import run_node
+
+class Careless(Node):
+    calls = 0
+
+    def __init__(self):
+        super().__init__('careless')
+        self.create_timer(0.01, self.call)
+
+    def call(self):
+        self.calls += 1
+        if self.calls == 2:
+            rclpy.shutdown()  # as Ctrl-C does
+        raise RuntimeError(f'call {self.calls}')
+
+raise SystemExit(run_node(Careless))
+"""
 FRAMES = 24
 FPS = 12.0
 
@@ -106,3 +126,13 @@ def test_a_source_that_cannot_start_says_why(
     assert process.returncode == 1
     assert reason in output
     assert 'Traceback' not in output
+
+
+def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros: None) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', CARELESS], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert 'error in a callback' in done.stderr
+    assert 'RuntimeError: call 1' in done.stderr
+    assert 'call 2' not in done.stderr

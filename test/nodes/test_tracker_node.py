@@ -167,6 +167,13 @@ def test_reset_drops_the_target(talk: Callable[..., Talker]) -> None:
     assert talker.tracks[0].id == '2'
 
 
+def test_an_accelerator_that_the_engine_has_not_is_refused(talk: Callable[..., Talker]) -> None:
+    tracker = talk(engine='onnxruntime', dla_core=1).tracker
+    tracker.start()
+    assert tracker.state_label == 'unconfigured'
+    assert 'onnxruntime: has no DLA core 1; leave it out' in tracker.failure
+
+
 def test_results_are_empty_while_the_target_is_lost(talk: Callable[..., Talker]) -> None:
     talker = talk(lost_threshold=1.0)
     talker.start()

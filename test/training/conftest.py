@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 RUN = """
@@ -33,40 +32,6 @@ schedule:
   workers: 0
   precision: fp32
 """
-
-
-@pytest.fixture(scope='session')
-def write_image() -> Callable[..., Path]:
-    """Writes an image file, of a grey level or of these pixels, and the folders above it."""
-
-    def write(path: Path, content: int | np.ndarray = 90) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = np.full((24, 32, 3), content, np.uint8) if isinstance(content, int) else content
-        assert cv2.imwrite(str(path), image)
-        return path
-
-    return write
-
-
-@pytest.fixture(scope='session')
-def sequence(
-    write_image: Callable[..., Path], picture: Callable[..., np.ndarray]
-) -> Callable[..., Path]:
-    """Writes a plain sequence: a patch that moves over a blocky ground, hidden in `absent`."""
-
-    def write(folder: Path, frames: int = 5, seed: int = 0, absent: tuple[int, ...] = ()) -> Path:
-        ground, patch = picture(96, 128, seed) // 2, picture(24, 32, seed + 50)
-        rows = []
-        for number in range(frames):
-            image, x, y = ground.copy(), 20 + 8 * number, 30 + 2 * number
-            if number not in absent:
-                image[y : y + 24, x : x + 32] = patch
-            write_image(folder / f'{number:04d}.png', image)
-            rows.append('nan nan nan nan' if number in absent else f'{x},{y},32,24')
-        (folder / 'groundtruth.txt').write_text('\n'.join(rows))
-        return folder
-
-    return write
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip('torch', reason='needs PyTorch')
 pytest.importorskip('safetensors', reason='needs safetensors')
 
+from hcat_ros.evaluation.clips import DataSetError
 from hcat_ros.network import save_checkpoint
 from hcat_ros.training.build import DISTRACTOR_SIDE, build_data, build_network
-from hcat_ros.training.clips import DataSetError
 from hcat_ros.training.config import DataConfig, TrainConfig
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource
 from hcat_ros.training.teachers import TeacherConfig

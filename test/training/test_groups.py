@@ -14,8 +14,8 @@ torch = pytest.importorskip('torch', reason='needs PyTorch')
 from torch.utils.data import DataLoader
 
 from hcat_ros.boxes import Box
+from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.training import augment
-from hcat_ros.training.clips import read_clips
 from hcat_ros.training.groups import Chances, Group, GroupDataset, collate
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.sources import ClipSource, PhotoSource, Sighting

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcat_ros.boxes import Box
-from hcat_ros.training.clips import Clip, DataSetError
+from hcat_ros.evaluation.clips import Clip, DataSetError
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.sources import (
     ClipSource,
@@ -166,7 +166,7 @@ def test_about_half_of_the_sightings_share_their_ground(paste_source: PasteSourc
 def test_a_draw_is_a_function_of_the_generators_state(
     tmp_path: Path, write_image: Write, sequence: Write, paste_source: PasteSource
 ) -> None:
-    from hcat_ros.training.clips import read_clips
+    from hcat_ros.evaluation.clips import read_clips
 
     pixels = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
     sequence(tmp_path / 'video' / 'a')

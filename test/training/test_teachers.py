@@ -19,7 +19,7 @@ onnxruntime = pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 from nanotracks import features_of, nanotrack, probability
 from torch.utils.data import DataLoader, Dataset
 
-from hcat_ros.training.clips import read_clips
+from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.training.groups import GroupDataset, collate
 from hcat_ros.training.sources import ClipSource
 from hcat_ros.training.teachers import GRID, Lesson, NanoTrack, TeacherConfig, lesson

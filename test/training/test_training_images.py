@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +94,11 @@ def test_what_other_processes_could_not_read_is_counted_too(tmp_path: Path) -> N
     worker.join()
     assert worker.exitcode == 0
     assert cache.unreadable == 1
+
+
+def test_data_needs_no_torch() -> None:
+    modules = ', '.join(
+        f'hcat_ros.training.{name}' for name in ('augment', 'images', 'sources', 'views')
+    )
+    code = f"import sys; sys.modules['torch'] = None; import {modules}"
+    subprocess.run([sys.executable, '-c', code], check=True)

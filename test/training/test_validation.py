@@ -13,10 +13,10 @@ torch = pytest.importorskip('torch', reason='needs PyTorch')
 
 from hcat_ros.boxes import Box, iou
 from hcat_ros.engines import EngineError, Prediction
+from hcat_ros.evaluation.clips import Clip
 from hcat_ros.network import HCAT, HCATConfig
 from hcat_ros.tracking import Tracker, TrackerConfig
 from hcat_ros.training import validation
-from hcat_ros.training.clips import Clip
 from hcat_ros.training.validation import NetworkEngine, average_overlaps
 
 Write = Callable[..., Path]
@@ -154,7 +154,7 @@ def test_an_unreadable_image_is_named(tmp_path: Path, write_image: Write, static
 
 
 def test_a_real_network_is_measured(tmp_path: Path, sequence: Write, engine: NetworkEngine) -> None:
-    from hcat_ros.training.clips import read_clips
+    from hcat_ros.evaluation.clips import read_clips
 
     sequence(tmp_path / 'a', 4, absent=(2,))
     clips = read_clips('plain', tmp_path)

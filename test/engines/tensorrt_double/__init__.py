@@ -62,6 +62,7 @@ class Machine:
         self.noise = 0.0
         self.dla_cores = dla_cores
         self.refuses_plans = self.fails_building = False
+        self.on_step: Callable[[int, Any], None] = lambda step, monitor: None
         self.release = tuple(int(part) for part in version.split('.')[:2])
         self.tensorrt = self._tensorrt(version)
 

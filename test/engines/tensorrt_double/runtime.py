@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hcat_ros.engines.onnxruntime_engine import DISABLED_OPTIMIZERS
 from tensorrt_double.network import NetworkDouble
 
 
@@ -41,6 +42,7 @@ class BuilderDouble:
             for step in range(4):
                 monitor.phase_start('inner', 'Building Engine', 100)
                 monitor.phase_finish('inner')
+                machine.on_step(step, monitor)
                 if not monitor.step_complete('Building Engine', step):
                     return None
             monitor.phase_finish('Building Engine')
@@ -114,7 +116,13 @@ def session(onnx: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(onnx, options, providers=['CPUExecutionProvider'])
+    # As the engine that the tests compare with: equal to the last bit.
+    return onnxruntime.InferenceSession(
+        onnx,
+        options,
+        providers=['CPUExecutionProvider'],
+        disabled_optimizers=DISABLED_OPTIMIZERS,
+    )
 
 
 class EngineDouble:

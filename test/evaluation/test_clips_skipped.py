@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, lasot, text, trackingnet
 
-from hcat_ros.training.clips import DataSetError, read_clips
+from hcat_ros.evaluation.clips import DataSetError, read_clips
 
 BROKEN: list[tuple[str, str, str | None, str]] = [
     # layout, file of the second sequence, its new content (None: it is gone), the reason

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, indexed_png, lasot, text, trackingnet
 
-from hcat_ros.training.clips import LAYOUTS, Clip, DataSetError, ImagesOf, read_clips
+from hcat_ros.evaluation.clips import LAYOUTS, Clip, DataSetError, ImagesOf, read_clips
 
 
 def names(clip: Clip) -> list[str]:
@@ -199,11 +197,3 @@ def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path: Path, la
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match=r"no layout 'vot'; there are plain, lasot"):
         read_clips('vot', tmp_path)
-
-
-def test_data_needs_no_torch() -> None:
-    modules = ', '.join(
-        f'hcat_ros.training.{name}' for name in ('augment', 'clips', 'images', 'sources', 'views')
-    )
-    code = f"import sys; sys.modules['torch'] = None; import {modules}"
-    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Add INT8 search graphs to a model folder, if it tracks as well with them as in float.
+
+They are calibrated on crops along the true tracks of sequences (--data). The layers that INT8 harms
+most stay in float, as few as the average overlap (AO) on other sequences (--evaluate) allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from hcat_ros.commands.messages import show_messages
+from hcat_ros.evaluation.clips import read_clips
+from hcat_ros.models import INT8_SEARCH_FILE, INT8_TENSORRT_FILE, add_to_model, load_model
+
+CALIBRATION, TEST = 100, 50
+"""Crops on which ranges are measured, and on which layers are compared."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('model', help='name or folder')
+    for name, meaning in (
+        ('--data', 'to calibrate on'),
+        ('--evaluate', 'others, to measure AO on'),
+    ):
+        text = f'sequences with groundtruth.txt, {meaning}'
+        parser.add_argument(name, type=Path, required=True, metavar='DIR', help=text)
+    parser.add_argument('--max-drop', type=float, default=0.01, help='of AO that is accepted')
+    parser.add_argument('--starts', type=int, default=4, help='passes a sequence, see hcat tune')
+    parser.add_argument('--jobs', type=int, default=1, help='processes')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate, rank, choose, write. Raises ValueError, ModelError, RuntimeError, OSError.
+
+    The model is as it was unless a graph is accepted.
+    """
+    try:
+        from hcat_ros.quantization.choice import Judge, accepted, worst_first
+        from hcat_ros.quantization.examples import crops_along_tracks
+        from hcat_ros.quantization.graph import SearchQuantizer
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[quantize]'") from error
+    for name, low in (('starts', 1), ('jobs', 1), ('max_drop', 0)):
+        value = getattr(arguments, name)
+        if not value >= low:
+            raise ValueError(f'--{name.replace("_", "-")} {value}: expected {low} or more')
+    model = load_model(arguments.model)
+    if not os.access(model.folder, os.W_OK):
+        raise ValueError(f'{model.folder} cannot be written to; copy it and name the copy')
+    clips = read_clips('plain', arguments.data)
+    crops = crops_along_tracks(clips, model.card, CALIBRATION + TEST)
+    judged = read_clips('plain', arguments.evaluate)
+    with tempfile.TemporaryDirectory(prefix='hcat-quantize-') as temporary:
+        made = Path(temporary)
+        quantizer = SearchQuantizer(model, crops[:CALIBRATION], crops[CALIBRATION:], made)
+        layers = worst_first(quantizer)
+        judge = Judge(model, judged, made, arguments.starts, arguments.jobs, show_messages)
+        reference = judge.reference()
+        print(f'fp32: AO {reference}')
+        floor = reference.mean - arguments.max_drop
+        files: dict[str, Path] = {}
+        scores: dict[str, object] = {'AO in fp32, same starts': round(reference.mean, 3)}
+        for name in (INT8_SEARCH_FILE, INT8_TENSORRT_FILE):
+            found = accepted(
+                quantizer, judge, layers, made / name, floor, name == INT8_TENSORRT_FILE
+            )
+            if found is None:
+                print(f'{name}: AO stays below {floor:.3f}; not accepted')
+                continue
+            in_float, overlap = found
+            print(f'{name}: AO {overlap}; in float: {", ".join(in_float) or "no layer"}')
+            files[name] = made / name
+            scores[name] = {'AO': round(overlap.mean, 3), 'in float': list(in_float)}
+        if not files:
+            raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is as it was')
+        scores['starts'] = arguments.starts
+        add_to_model(model, files, scores={**model.card.scores, 'INT8': scores})
+    print(f'wrote {", ".join(files)} into {model.folder}')

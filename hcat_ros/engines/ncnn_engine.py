@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tencent's ncnn on the CPU: fastest with ResNet-18, and small on Arm boards.
+
+`hcat add-ncnn` makes its graphs. Its Python module holds the interpreter's lock while it
+computes: other threads of the process wait meanwhile. On Arm (fp32, fp16) it was run under
+emulation, not on hardware.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.engines.base import (
+    EngineCard,
+    EngineError,
+    Prediction,
+    checked_crop,
+    checked_settings,
+    checked_shapes,
+)
+from hcat_ros.engines.self_test import self_test
+from hcat_ros.models import SEARCH_NCNN, TEMPLATE_NCNN, Model
+
+if TYPE_CHECKING:
+    import ncnn
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class NcnnFeatures:
+    """A template's features, as the search graph's inputs by name."""
+
+    def __init__(self, values: dict[str, ncnn.Mat]) -> None:
+        self.values = values
+
+
+class NcnnEngine:
+    """Runs a model's two graphs in ncnn."""
+
+    def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
+        """Load both graphs and run them once. threads: 0 for one a physical (big) core.
+
+        Raises EngineError if ncnn or its graphs are missing, the processor has not the
+        precision, it fails the self-test or a graph does not load; ModelError for a missing or
+        changed file.
+        """
+        try:
+            import ncnn
+        except ImportError as error:
+            raise EngineError(f'ncnn cannot be imported ({error}); pip install ncnn') from error
+        self._ncnn = ncnn
+        precision = checked_settings('ncnn', _precisions(ncnn), precision, threads)
+        card = model.card
+        if f'{SEARCH_NCNN}.param' not in card.sha256:
+            raise EngineError(
+                f'ncnn needs graphs of its own, which {model.folder} has not; run hcat add-ncnn '
+                f'{model.folder}'
+            )
+        options = ncnn.Option()
+        # Not more than this process may use: threads that wait for a processor spin.
+        usable = min(options.num_threads, len(os.sched_getaffinity(0)))
+        options.num_threads = threads or usable
+        options.use_fp16_packed = options.use_fp16_storage = precision == 'fp16'
+        options.use_fp16_arithmetic = precision == 'fp16'
+        options.use_bf16_storage = precision == 'bf16'
+        self._options = options
+        self._card = EngineCard.of(card, 'ncnn', ncnn.__version__, precision)
+        self._template, _ = self._net(model, TEMPLATE_NCNN, card.template_size)
+        self._search, inputs = self._net(model, SEARCH_NCNN, card.search_size)
+        self._names = [name for name in inputs if name != 'crop']
+        self._check(model.folder / f'{SEARCH_NCNN}.param', inputs)
+        if precision != 'fp32':
+            # Before 1.0.20260526 bf16 gave NaN, without an error.
+            self_test(self, model)
+
+    def _net(self, model: Model, name: str, size: int) -> tuple[ncnn.Net, Shapes]:
+        """Load a graph; return it and the shapes of its inputs, of which ncnn checks none."""
+        param, weights = (model.file(f'{name}.{kind}') for kind in ('param', 'bin'))
+        net = self._ncnn.Net()
+        net.opt = self._options
+        for path, load in ((param, net.load_param), (weights, net.load_model)):
+            if code := load(str(path)):
+                raise EngineError(f'ncnn cannot load {path} (code {code}); its message is above')
+        inputs = _input_shapes(param)
+        checked_shapes(param, inputs.get('crop'), size)
+        return net, inputs
+
+    def _check(self, path: Path, inputs: Shapes) -> None:
+        """Raise EngineError unless the search graph fits the template graph and the card."""
+        template, search = (
+            np.zeros((size, size, 3), np.uint8)
+            for size in (self._card.template_size, self._card.search_size)
+        )
+        features = self._run(self._template, template, {}, self._template.output_names())
+        given = {name: (1, *np.array(value).shape) for name, value in features.items()}
+        expected = {name: inputs[name] for name in self._names}
+        if given != expected:
+            raise EngineError(
+                f'{path} takes {expected}, but {TEMPLATE_NCNN} gives {given}; run hcat add-ncnn '
+                f'{path.parent} again'
+            )
+        scores = self._run(self._search, search, features, ['scores'])['scores']
+        shape = (1, *np.array(scores).shape)
+        checked_shapes(path, inputs['crop'], self._card.search_size, shape, self._card.grid)
+
+    @property
+    def card(self) -> EngineCard:
+        """What this engine is."""
+        return self._card
+
+    def template(self, crop: NDArray[np.uint8]) -> NcnnFeatures:
+        """Return the features of a template crop."""
+        checked_crop(crop, self._card.template_size, 'template')
+        return NcnnFeatures(self._run(self._template, crop, {}, self._names))
+
+    def search(self, crop: NDArray[np.uint8], features: NcnnFeatures) -> Prediction:
+        """Find the template in a search crop."""
+        checked_crop(crop, self._card.search_size, 'search')
+        found = self._run(self._search, crop, features.values, ['scores', 'boxes'])
+        return Prediction(np.array(found['scores']), np.array(found['boxes']))
+
+    def _run(
+        self,
+        net: ncnn.Net,
+        crop: NDArray[np.uint8],
+        features: dict[str, ncnn.Mat],
+        outputs: Iterable[str],
+    ) -> dict[str, ncnn.Mat]:
+        """Return outputs of a graph; they own their memory."""
+        extractor = net.create_extractor()
+        height, width, colours = crop.shape
+        # Its own memory: a Mat of an array does not keep the array alive.
+        image = self._ncnn.Mat(colours, width, height)
+        np.asarray(image)[:] = crop
+        for name, value in {'crop': image, **features}.items():
+            if code := extractor.input(name, value):
+                raise EngineError(f'ncnn does not take the input {name} (code {code})')
+        found = {}
+        for name in outputs:
+            code, found[name] = extractor.extract(name)
+            if code or found[name].empty():
+                raise EngineError(f'ncnn failed to compute {name} (code {code})')
+        return found
+
+
+def _precisions(ncnn: ModuleType) -> list[str]:
+    """Return what the processor computes in, the first for 'auto'."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            flags = set(file.read().split())
+    except OSError:
+        flags = set()
+    has = ['fp32']
+    if ncnn.cpu_support_arm_asimdhp():
+        has.append('fp16')
+    if flags & {'avx512_bf16', 'bf16'}:
+        has.append('bf16')
+    return has
+
+
+def _input_shapes(param: Path) -> Shapes:
+    """Return the shapes of a graph's inputs by name, as `hcat add-ncnn` writes them there.
+
+    With the batch axis that ncnn leaves out, as the other engines' graphs have them.
+    """
+    shapes = {}
+    for line in param.read_text(encoding='utf-8').splitlines():
+        if line.startswith('Input '):
+            # Input, the layer's name, 0 inputs, 1 output, its name, sizes from the last axis on
+            cells = line.split()
+            sizes = [int(cell.split('=')[1]) for cell in cells[5:]]
+            shapes[cells[4]] = (1, *reversed(sizes))
+    return shapes

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the package's ROS-free parts tell Python's logging, in the log of a node."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+
+class _Handler(logging.Handler):
+    def __init__(self, ros: Any) -> None:
+        super().__init__()
+        self._ros = ros
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        # rclpy refuses a line of code that logs now at one level and now at another.
+        if record.levelno >= logging.WARNING:
+            self._ros.warning(text)
+        else:
+            self._ros.info(text)
+
+
+@contextlib.contextmanager
+def engine_log(ros: Any) -> Iterator[None]:
+    """Pass on what engines tell while they load, from INFO on; ros: the node's logger."""
+    python, handler = logging.getLogger('hcat_ros'), _Handler(ros)
+    python.setLevel(logging.INFO)
+    python.addHandler(handler)
+    try:
+        yield
+    finally:
+        python.removeHandler(handler)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layers stay in float: as few as the track allows."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.passes import Task, run_passes
+from hcat_ros.models import (
+    CARD_FILE,
+    INT8_SEARCH_FILE,
+    SEARCH_FILE,
+    TEMPLATE_FILE,
+    Model,
+    add_to_model,
+    load_model,
+)
+from hcat_ros.quantization.graph import SearchQuantizer
+from hcat_ros.tracking import TrackerConfig
+
+LOG = logging.getLogger(__name__)
+
+
+class Overlap(NamedTuple):
+    """Average overlap (AO) over sequences."""
+
+    starts: tuple[float, ...]
+    """Mean AO of the sequences for each start; the first is that from the true boxes."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of the starts."""
+        return float(np.mean(self.starts))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, 0 for a single start."""
+        n = len(self.starts)
+        return float(np.std(self.starts, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+
+    def __str__(self) -> str:
+        return f'{self.mean:.3f} ± {self.error:.3f} (from the true boxes {self.starts[0]:.3f})'
+
+
+class Judge:
+    """Measures the average overlap that a search graph reaches when it tracks."""
+
+    def __init__(
+        self,
+        model: Model,
+        clips: Sequence[Clip],
+        folder: Path,
+        starts: int = 1,
+        jobs: int = 1,
+        initialise: Callable[[], None] | None = None,
+    ) -> None:
+        """folder: for files of the work. starts, jobs, initialise: see `evaluation.passes`."""
+        self._model, self._clips, self._folder = model, clips, folder
+        self._starts, self._jobs, self._initialise = starts, jobs, initialise
+
+    def reference(self) -> Overlap:
+        """Measure the model's own graph, in float."""
+        return self._overlap(self._model.folder, 'fp32')
+
+    def overlap(self, graph: Path, for_tensorrt: bool = False) -> Overlap:
+        """Measure an INT8 graph in ONNX Runtime, which simulates one for TensorRT in float."""
+        folder = self._folder / f'judged-{graph.stem}'
+        folder.mkdir()
+        shutil.copy(self._model.folder / CARD_FILE, folder)
+        for name in (TEMPLATE_FILE, SEARCH_FILE):
+            shutil.copy(self._model.file(name), folder)
+        add_to_model(load_model(folder), {SEARCH_FILE if for_tensorrt else INT8_SEARCH_FILE: graph})
+        return self._overlap(folder, 'fp32' if for_tensorrt else 'int8')
+
+    def _overlap(self, folder: Path, precision: str) -> Overlap:
+        config = TrackerConfig(**self._model.card.tracking)
+        tasks = [
+            Task(str(folder), 'onnxruntime', precision, config, clip, start)
+            for start in range(self._starts)
+            for clip in self._clips
+        ]
+        found = [result.ao for result in run_passes(tasks, self._jobs, self._initialise)]
+        return Overlap(tuple(np.reshape(found, (self._starts, -1)).mean(axis=1).tolist()))
+
+
+def worst_first(quantizer: SearchQuantizer) -> list[str]:
+    """Return the layers, that whose quantisation alone changes the answers most first."""
+    errors = {}
+    for layer in quantizer.layers:
+        error = errors[layer] = quantizer.alone(layer)
+        LOG.info('%s alone in INT8: scores %.5f, box %.5f off', layer, *error)
+    return sorted(errors, key=lambda layer: -sum(errors[layer]))
+
+
+def choices(layers: Sequence[str]) -> Iterator[Collection[str]]:
+    """Yield beginnings of the list, from none to half of it, each twice as long as the last."""
+    count = 0
+    while count <= len(layers) // 2:
+        yield layers[:count]
+        count = max(1, 2 * count)
+
+
+def accepted(
+    quantizer: SearchQuantizer,
+    judge: Judge,
+    layers: Sequence[str],
+    path: Path,
+    floor: float,
+    for_tensorrt: bool = False,
+) -> tuple[Collection[str], Overlap] | None:
+    """Write the first graph to `path` whose mean overlap reaches `floor`.
+
+    layers: the one to be kept in float first, first. Returns the layers in float and the overlap,
+    or None if no graph is good enough.
+    """
+    for in_float in choices(layers):
+        tried = path.with_stem(f'{path.stem}-{len(in_float)}')
+        quantizer.write(tried, in_float, for_tensorrt)
+        overlap, error = judge.overlap(tried, for_tensorrt), quantizer.error(tried)
+        LOG.info(
+            '%s, %d of %d layers in float: AO %s; scores %.5f, box %.5f off',
+            *(path.name, len(in_float), len(layers), overlap, *error),
+        )
+        if overlap.mean >= floor:
+            tried.replace(path)
+            return in_float, overlap
+    return None

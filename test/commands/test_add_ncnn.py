@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcat add-ncnn` with the real pnnx and ncnn."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('torch', reason='needs PyTorch')
+pytest.importorskip('onnxslim', reason='needs the exporter')
+pytest.importorskip('pnnx', reason='needs pnnx')
+pytest.importorskip('ncnn', reason='needs ncnn')
+
+from hcat_ros.commands.add_ncnn import sha256
+from hcat_ros.commands.main import main
+from hcat_ros.engines import load_engine
+from hcat_ros.models import CARD_FILE, REFERENCE_FILE, WEIGHTS_FILE, load_model
+
+GRAPHS = ['template.ncnn.param', 'template.ncnn.bin', 'search.ncnn.param', 'search.ncnn.bin']
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped model."""
+    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says when it ends with 1; the folder is as it was."""
+    before = content(folder)
+    assert main(['add-ncnn', str(folder)]) == 1
+    assert content(folder) == before
+    return capsys.readouterr().err
+
+
+def edit(folder: Path, **hashes: str | None) -> None:
+    """Change hashes in the card; None takes one out."""
+    card = yaml.safe_load((folder / CARD_FILE).read_text())
+    for file, value in hashes.items():
+        card['sha256'][file] = value
+        if value is None:
+            del card['sha256'][file]
+    (folder / CARD_FILE).write_text(yaml.safe_dump(card))
+
+
+def test_the_graphs_are_added_and_all_else_stays(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(folder)
+    assert main(['add-ncnn', str(folder)]) == 0
+    assert capsys.readouterr().out.startswith('hcat_lite0 is ready for ncnn ')
+    after = content(folder)
+    assert set(after) == {*before, *GRAPHS}
+    assert all(after[name] == before[name] for name in before if name != CARD_FILE)
+    card, old = (yaml.safe_load(files[CARD_FILE]) for files in (after, before))
+    assert list(card['sha256']) == [*old['sha256'], *GRAPHS]
+    assert {**card, 'sha256': None} == {**old, 'sha256': None}
+    assert load_engine(folder, 'ncnn').card.model == 'hcat_lite0'
+    # Once more, over the files that are there, is the same again.
+    assert main(['add-ncnn', str(folder)]) == 0
+    assert content(folder) == after
+
+
+def test_graphs_that_fail_the_self_test_are_not_added(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights are not those of which the reference was made."""
+    import torch
+
+    from hcat_ros.network import load_checkpoint, save_checkpoint
+
+    network = load_checkpoint(folder / WEIGHTS_FILE)
+    with torch.no_grad():
+        network.projection.weight.mul_(0.5)
+    save_checkpoint(network, folder / WEIGHTS_FILE)
+    edit(folder, **{WEIGHTS_FILE: sha256(folder / WEIGHTS_FILE)})
+    assert 'differs from the network by' in failure(folder, capsys)
+
+
+@pytest.mark.parametrize('file', [REFERENCE_FILE, WEIGHTS_FILE])
+def test_a_model_without_weights_or_reference_is_refused(
+    folder: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(folder, **{file: None})
+    assert f'lists no sha256 for {file}' in failure(folder, capsys)
+
+
+def test_what_is_not_installed_is_named_with_the_remedy(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'hcat_ros.network.ncnn_graph', None)
+    assert "pip install 'hcat_ros[export-ncnn]'" in failure(folder, capsys)

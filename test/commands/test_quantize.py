@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+
+from hcat_ros.commands import quantize
+from hcat_ros.commands.main import main
+from hcat_ros.engines import load_engine
+from hcat_ros.engines.self_test import self_test
+from hcat_ros.models import INT8_SEARCH_FILE, INT8_TENSORRT_FILE, load_model
+from hcat_ros.quantization.choice import Judge, Overlap
+from hcat_ros.quantization.graph import SearchQuantizer
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'model'))
+
+
+@pytest.fixture
+def arguments(
+    model: Path,
+    tmp_path: Path,
+    sequence: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[str]:
+    """A run of seconds: few crops, every tenth layer."""
+    monkeypatch.setattr(quantize, 'CALIBRATION', 2)
+    monkeypatch.setattr(quantize, 'TEST', 1)
+    every = SearchQuantizer.layers.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(SearchQuantizer, 'layers', property(lambda self: every(self)[::10]))
+    sequence(tmp_path / 'data' / 'clip', 5)
+    folder = str(tmp_path / 'data')
+    return ['quantize', str(model), '--data', folder, '--evaluate', folder, '--starts', '2']
+
+
+def test_accepted_graphs_join_the_model(
+    arguments: list[str], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, '--max-drop', '0.3', '--jobs', '2']) == 0
+    printed = capsys.readouterr()
+    assert 'fp32: AO 0.' in printed.out
+    assert '/backbone/stem/Conv_output_0 alone in INT8: scores 0.' in printed.err
+    found = load_model(model)
+    assert {INT8_SEARCH_FILE, INT8_TENSORRT_FILE} <= set(found.card.sha256)
+    told = found.card.scores['INT8']
+    assert told['starts'] == 2
+    assert 0 < told[INT8_SEARCH_FILE]['AO'] <= 1
+    assert found.card.scores['mean AO'] == load_model('hcat_lite0').card.scores['mean AO']
+    assert (
+        found.file(INT8_SEARCH_FILE).stat().st_size < 0.5 * found.file('search.onnx').stat().st_size
+    )
+    engine = load_engine(found, 'onnxruntime', 'int8')
+    assert engine.card.precision == 'int8'
+    self_test(engine, found)
+    assert not [path for path in model.iterdir() if path.name.startswith('.')]
+
+
+def test_a_model_that_would_lose_the_target_is_left_as_it_was(
+    arguments: list[str],
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    monkeypatch.setattr(Judge, 'overlap', lambda *_: Overlap((0.1, 0.1)))
+    assert main(arguments) == 1
+    assert 'no INT8 graph is accepted' in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ('extra', 'reason'),
+    [
+        (['--starts', '0'], '--starts 0: expected 1 or more'),
+        (['--jobs', '-1'], '--jobs -1: expected 1 or more'),
+        (['--max-drop', 'nan'], '--max-drop nan: expected 0 or more'),
+        (['--data', 'nowhere'], 'plain: no folder nowhere'),
+    ],
+)
+def test_bad_arguments_are_told_at_once(
+    arguments: list[str], extra: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, *extra]) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_changed_is_told_at_once(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quantize.os, 'access', lambda *_: False)  # root may write anywhere
+    assert main(arguments) == 1
+    assert 'cannot be written to; copy it and name the copy' in capsys.readouterr().err

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+
+from hcat_ros.evaluation.clips import Clip
+from hcat_ros.models import load_model
+from hcat_ros.quantization.choice import Judge, Overlap, accepted, choices, worst_first
+from hcat_ros.quantization.graph import Error
+
+
+def test_choices_grow_from_none_to_half() -> None:
+    assert [list(choice) for choice in choices('abcdefghi')] == [
+        [],
+        ['a'],
+        ['a', 'b'],
+        ['a', 'b', 'c', 'd'],
+    ]
+    assert [list(choice) for choice in choices('')] == [[]]
+
+
+def test_an_overlap_tells_its_uncertainty() -> None:
+    overlap = Overlap((0.6, 0.5, 0.7))
+    assert str(overlap) == '0.600 ± 0.058 (from the true boxes 0.600)'
+    assert Overlap((0.5,)).error == 0
+
+
+class Layers:
+    """A quantizer of four layers, whose graphs are texts."""
+
+    layers = ('a', 'b', 'c', 'd')
+
+    def alone(self, layer: str) -> Error:
+        return {'a': Error(0.1, 0.1), 'b': Error(0.5, 0), 'c': Error(0, 0.3), 'd': Error(0, 0)}[
+            layer
+        ]
+
+    def write(self, path: Path, in_float: Sequence[str], tensorrt: bool = False) -> None:
+        path.write_text(','.join(in_float))
+
+    def error(self, path: Path) -> Error:
+        return Error(0, 0)
+
+
+class Needs:
+    """Judges by what is in float."""
+
+    def __init__(self, needed: str) -> None:
+        self.needed = needed
+
+    def overlap(self, graph: Path, for_tensorrt: bool = False) -> Overlap:
+        good = self.needed in graph.read_text().split(',')
+        return Overlap((0.6 if good else 0.5,))
+
+
+def test_the_worst_layer_comes_first() -> None:
+    assert worst_first(Layers()) == ['b', 'c', 'a', 'd']  # type: ignore[arg-type]
+
+
+def test_as_few_layers_stay_in_float_as_the_track_allows(tmp_path: Path) -> None:
+    found = accepted(Layers(), Needs('c'), 'bcad', tmp_path / 'g.onnx', 0.59)  # type: ignore[arg-type]
+    assert found is not None
+    assert (list(found[0]), found[1].mean) == (['b', 'c'], 0.6)
+    assert (tmp_path / 'g.onnx').read_text() == 'b,c'
+
+
+def test_no_graph_is_better_than_one_that_loses_the_target(tmp_path: Path) -> None:
+    assert accepted(Layers(), Needs('d'), 'bcad', tmp_path / 'g.onnx', 0.59) is None  # type: ignore[arg-type]
+    assert not (tmp_path / 'g.onnx').exists()
+
+
+@pytest.mark.parametrize('tensorrt', [False, True])
+def test_a_judge_tracks_with_the_graph(
+    quantizer: Any, clips: list[Clip], tmp_path: Path, tensorrt: bool
+) -> None:
+    model = load_model('hcat_lite0')
+    before = (model.folder / 'model.yaml').read_bytes()
+    judge = Judge(model, clips, tmp_path, starts=2)
+    reference = judge.reference()
+    assert len(reference.starts) == 2
+    assert reference.mean > 0.4
+    graph = tmp_path / 'graph.onnx'
+    quantizer.write(graph, (), tensorrt)
+    found = judge.overlap(graph, tensorrt)
+    assert found != reference, 'the graph was used'
+    assert found.mean == pytest.approx(reference.mean, abs=0.2)
+    assert (model.folder / 'model.yaml').read_bytes() == before
