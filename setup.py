@@ -43,6 +43,7 @@ setup(
     name=NAME,
     version=VERSION,
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={f'{NAME}.select_page': ['page.html']},
     data_files=data_files(),
     python_requires='>=3.10',
     # ROS packages (rclpy, sensor_msgs, ...) come from ROS: package.xml lists them.
@@ -55,6 +56,8 @@ setup(
         'export': EXPORT,
         'export-ncnn': [*EXPORT, NCNN, 'pnnx>=20260526'],
         'train': TRAIN,
+        # The operator's page.
+        'select': ['aiohttp>=3.8'],
         # The first that keeps the ranges of a calibration.
         'quantize': ['onnx>=1.15', 'onnxruntime>=1.27'],
         'test': ['pytest', 'hypothesis', 'polygraphy>=0.49.13'],
@@ -72,7 +75,9 @@ setup(
     entry_points={
         'console_scripts': [
             'hcat = hcat_ros.commands.main:main',
+            'select_page = hcat_ros.nodes.select_page:main',
             'tracker_node = hcat_ros.nodes.tracker_node:main',
+            'tracker_nodes = hcat_ros.nodes.tracker_nodes:main',
             'video_source = hcat_ros.nodes.video_source:main',
         ],
     },

@@ -8,7 +8,11 @@ import cv2
 from hcat_ros.tracking import TargetState, Track
 from hcat_ros.tracking.encodings import Image
 
-_COLOURS = {TargetState.TRACKING: (80, 220, 60), TargetState.LOST: (60, 60, 230)}
+_COLOURS = {
+    TargetState.TRACKING: (80, 220, 60),
+    TargetState.UNCERTAIN: (40, 200, 240),
+    TargetState.LOST: (60, 60, 230),
+}
 
 
 def draw_track(image: Image, track: Track, text: str = '') -> None:
@@ -17,7 +21,7 @@ def draw_track(image: Image, track: Track, text: str = '') -> None:
     scale = max(image.shape[0] / 720, 0.5)
     x, y, w, h = (round(value) for value in track.box)
     cv2.rectangle(image, (x, y), (x + w, y + h), colour, max(1, round(2 * scale)))
-    score = f'{track.score:.2f}' if track.state is TargetState.TRACKING else 'lost'
+    score = 'lost' if track.state is TargetState.LOST else f'{track.score:.2f}'
     draw_label(image, score, (x, y), scale, colour)
     if text:
         draw_label(image, text, (0, image.shape[0]), scale, (255, 255, 255))

@@ -34,6 +34,15 @@ TEMPLATE_NCNN = 'template.ncnn'
 SEARCH_NCNN = 'search.ncnn'
 """ncnn's graphs: files of these names with .param, the layers, and .bin, the weights."""
 
+TRACKING_FIELDS = (
+    'window_penalty',
+    'size_smoothing',
+    'uncertain_threshold',
+    'lost_threshold',
+    'found_threshold',
+)
+"""Fields of a card that say how to track with the model."""
+
 
 class ModelError(ValueError):
     """A model that is missing, incomplete or changed; the message names the file."""
@@ -51,7 +60,9 @@ class ModelCard:
     """File name to the hash of its content."""
     window_penalty: float = 0.42
     size_smoothing: float = 1.0
+    uncertain_threshold: float = 0.0
     lost_threshold: float = 0.0
+    found_threshold: float = 0.95
     description: str = ''
     licence: str = ''
     network: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +76,7 @@ class ModelCard:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} {value!r}: expected a whole number of 1 or more')
-        for name in ('window_penalty', 'size_smoothing', 'lost_threshold'):
+        for name in TRACKING_FIELDS:
             if not isinstance(getattr(self, name), (int, float)):
                 raise ValueError(f'{name} {getattr(self, name)!r}: expected a number')
         for name in ('sha256', 'network', 'scores'):
@@ -73,13 +84,9 @@ class ModelCard:
                 raise ValueError(f'{name} {getattr(self, name)!r}: expected a mapping')
 
     @property
-    def tracking(self) -> dict[str, float]:
+    def tracking(self) -> dict[str, Any]:
         """The tracker settings that suit this model, as fields of `TrackerConfig`."""
-        return {
-            'window_penalty': self.window_penalty,
-            'size_smoothing': self.size_smoothing,
-            'lost_threshold': self.lost_threshold,
-        }
+        return {name: getattr(self, name) for name in TRACKING_FIELDS}
 
 
 @dataclass(frozen=True)

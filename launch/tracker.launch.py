@@ -26,6 +26,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ('image', 'image', 'topic of the images; with compressed, /compressed is appended'),
         ('params_file', str(CONFIG / 'tracker.yaml'), 'parameters of the node'),
         ('namespace', '', 'namespace of the node and its topics'),
+        ('cameras', '', 'NAMESPACE=TOPIC,...: a tracker for each, all in one process'),
         ('autostart', 'true', 'configure and activate the node: true or false'),
         ('log_level', 'info', ', '.join(LOG_LEVELS)),
     ):
@@ -81,15 +82,22 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             f"launch argument log_level:='{values['log_level']}': expected one of "
             f'{", ".join(LOG_LEVELS)}'
         )
+    cameras = [camera.strip() for camera in values['cameras'].split(',') if camera.strip()]
+    if cameras:  # they are in namespaces and on topics of their own
+        where: dict[str, object] = {'executable': 'tracker_nodes'}
+    else:
+        where = {
+            'executable': 'tracker_node',
+            'name': 'hcat_tracker',
+            'namespace': values['namespace'],
+            'remappings': [('image', values['image'])],
+        }
     return [
         Node(
             package='hcat_ros',
-            executable='tracker_node',
-            name='hcat_tracker',
-            namespace=values['namespace'],
+            **where,
             parameters=[values['params_file'], given],
-            remappings=[('image', values['image'])],
-            arguments=['--ros-args', '--log-level', values['log_level']],
+            arguments=[*cameras, '--ros-args', '--log-level', values['log_level']],
             # This node's alone: other nodes of a launch file that includes this one are not ours.
             additional_env=profile_variables(CONFIG / 'fastdds_tracker.xml'),
             output='screen',

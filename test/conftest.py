@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -199,6 +199,17 @@ class ScriptedEngine:
 def scripted_engine() -> type[ScriptedEngine]:
     """The engine double."""
     return ScriptedEngine
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """A headless Chromium, where one is installed."""
+    pytest.importorskip('aiohttp', reason='needs aiohttp (pip install aiohttp)')
+    from browser import Browser, chromium
+
+    opened = Browser(chromium(), tmp_path / 'chromium')
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def test_a_lost_target_is_red_and_a_tracked_one_green() -> None:
     assert green > red
     _, green, red = drawn(track(lost=True))[150, 100].astype(int)
     assert red > green
+    unsure = drawn(Track(BOX, 0.5, TargetState.UNCERTAIN))
+    _, green, red = unsure[150, 100].astype(int)
+    assert red > green > 0.7 * red
 
 
 def test_the_score_is_written_while_tracking_only() -> None:

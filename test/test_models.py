@@ -66,7 +66,13 @@ def test_a_model_is_loaded_from_its_folder(tmp_path: Path, as_text: bool) -> Non
     folder = write_model(tmp_path / 'mine', window_penalty=0.3, size_smoothing=0.5)
     model = load_model(str(folder) if as_text else folder)
     assert model.card.name == 'mine'
-    expected = {'window_penalty': 0.3, 'size_smoothing': 0.5, 'lost_threshold': 0.0}
+    expected = {
+        'window_penalty': 0.3,
+        'size_smoothing': 0.5,
+        'uncertain_threshold': 0.0,
+        'lost_threshold': 0.0,
+        'found_threshold': 0.95,
+    }
     assert model.card.tracking == expected
     assert model.file(SEARCH_FILE) == folder / SEARCH_FILE
 

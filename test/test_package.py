@@ -11,6 +11,7 @@ import hcat_ros
 
 # What the system or pip brings under another name, or brings only for an extra.
 ROSDEP_KEYS = {
+    'aiohttp': 'python3-aiohttp',
     'cv2': 'python3-opencv',
     'numpy': 'python3-numpy',
     'tqdm': 'python3-tqdm',

@@ -28,6 +28,7 @@ PACKAGES = {
     'torch': 'torch',
     'tensorrt': 'tensorrt',
     'polygraphy': 'polygraphy',
+    'aiohttp': 'aiohttp',
     'rclpy': '',
     'vision_msgs': '',
 }

@@ -15,6 +15,7 @@ from hcat_ros.commands import (
     doctor,
     export,
     quantize,
+    select,
     track,
     train,
     tune,
@@ -23,6 +24,7 @@ from hcat_ros.commands.messages import show_messages
 
 VERBS = {
     'track': track,
+    'select': select,
     'doctor': doctor,
     'benchmark': benchmark,
     'tune': tune,

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.drawing import draw_label
 from hcat_ros.evaluation.clips import read_clips
-from hcat_ros.evaluation.metrics import roc_auc
+from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.passes import START_NOISE, Result, Task, run_passes
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
@@ -33,6 +33,7 @@ class Row(NamedTuple):
     precision: float
     roc_auc: float
     """Of the raw score as a predictor of IoU above 0.5, over all frames."""
+    lost: LostMeasures
 
     @property
     def mean(self) -> float:
@@ -63,8 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, print the table, write what was asked for. Raises ValueError, ModelError."""
     clips = read_clips('plain', arguments.sequences)
-    settings = [
-        TrackerConfig(window_penalty=penalty, size_smoothing=smoothing)  # refuses bad values
+    card = load_model(arguments.model).card.tracking
+    settings = [  # refuses bad values
+        TrackerConfig(**{**card, 'window_penalty': penalty, 'size_smoothing': smoothing})
         for penalty, smoothing in itertools.product(arguments.penalties, arguments.smoothings)
     ]
     if arguments.starts < 1:
@@ -95,6 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
                 float(np.mean([result.success_auc for result in found])),
                 float(np.mean([result.precision for result in found])),
                 roc_auc(every_score[seen], every_overlap[seen] > 0.5),
+                lost_measures(np.concatenate([result.lost for result in found]), every_overlap),
             )
         )
     print(table(rows))
@@ -113,12 +116,14 @@ def run(arguments: argparse.Namespace) -> None:
 def table(rows: list[Row]) -> str:
     """Return the sweep as a Markdown table."""
     lines = [
-        '| window penalty | size smoothing | AO | success AUC | precision | ROC AUC of the score |',
-        '|---:|---:|---:|---:|---:|---:|',
+        '| window penalty | size smoothing | AO | success AUC | precision | ROC AUC of the score '
+        '| lost: precision | recall | false alarms |',
+        '|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ]
     lines += [
         f'| {row.penalty:g} | {row.smoothing:g} | {row.mean:.3f} | {row.success_auc:.3f} | '
-        f'{row.precision:.3f} | {row.roc_auc:.3f} |'
+        f'{row.precision:.3f} | {row.roc_auc:.3f} | {row.lost.precision:.2f} | '
+        f'{row.lost.recall:.2f} | {row.lost.false_alarms:.3f} |'
         for row in rows
     ]
     return '\n'.join(lines)
@@ -164,6 +169,7 @@ def write_card(model: Model, best: Row, starts: int) -> None:
         'mean success AUC': round(best.success_auc, 3),
         'mean precision at 20 px': round(best.precision, 3),
         'ROC AUC of the score for IoU above 0.5': round(best.roc_auc, 3),
+        'lost (precision, recall, false alarms)': [round(value, 3) for value in best.lost],
         'AO': {name: round(ao, 3) for name, ao in best.ao.items()},
     }
     add_to_model(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -62,3 +64,29 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     finite: NDArray[np.float64] = array[np.isfinite(array)]
     return finite
+
+
+class LostMeasures(NamedTuple):
+    """How well a tracker knows that it has lost its target."""
+
+    precision: float
+    """Share of the frames called lost in which it was."""
+    recall: float
+    """Share of the frames without it in the box that were called lost."""
+    false_alarms: float
+    """Share of the frames with it in the box that were called lost."""
+
+
+def lost_measures(lost: ArrayLike, overlap: ArrayLike) -> LostMeasures:
+    """Compare what a tracker said with the overlaps (n,), NaN where the target is absent.
+
+    It is in the box with an IoU above 0.5, and not below 0.2 or when absent; what is between
+    does not count. NaN where there is nothing to divide by.
+    """
+    said, overlap = np.asarray(lost, np.bool_), np.asarray(overlap, np.float64)
+    missed, hit = ~(overlap >= 0.2), overlap > 0.5
+
+    def share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:
+        return float((part & whole).sum() / whole.sum()) if whole.any() else float('nan')
+
+    return LostMeasures(share(missed, said & (missed | hit)), share(said, missed), share(said, hit))

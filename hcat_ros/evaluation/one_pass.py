@@ -16,7 +16,7 @@ from hcat_ros.evaluation.metrics import (
     precision,
     success_auc,
 )
-from hcat_ros.tracking import Tracker
+from hcat_ros.tracking import TargetState, Tracker
 from hcat_ros.tracking.encodings import Image
 
 
@@ -27,6 +27,8 @@ class Pass(NamedTuple):
     """(n, 4) as x y w h."""
     scores: NDArray[np.float64]
     """(n,), raw scores."""
+    lost: NDArray[np.bool_]
+    """(n,), whether the tracker said so."""
 
 
 class Measures(NamedTuple):
@@ -41,7 +43,7 @@ class Measures(NamedTuple):
 
 def one_pass(tracker: Tracker, frames: Iterable[Image], first_box: ArrayLike) -> Pass:
     """Track through the BGR frames, starting with `first_box` in the first one."""
-    boxes, scores = [], []
+    boxes, scores, lost = [], [], []
     for number, frame in enumerate(frames):
         if number == 0:
             tracker.init(frame, first_box)
@@ -49,7 +51,12 @@ def one_pass(tracker: Tracker, frames: Iterable[Image], first_box: ArrayLike) ->
         track = tracker.update(frame)
         boxes.append(track.box)
         scores.append(track.score)
-    return Pass(np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float64))
+        lost.append(track.state is TargetState.LOST)
+    return Pass(
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(scores, np.float64),
+        np.array(lost, np.bool_),
+    )
 
 
 def measures(answers: Pass, truth: ArrayLike) -> Measures:

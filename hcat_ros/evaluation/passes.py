@@ -46,6 +46,8 @@ class Result(NamedTuple):
     """(n,), NaN without a target."""
     scores: NDArray[np.float64]
     """(n,), raw scores."""
+    lost: NDArray[np.bool_]
+    """(n,), whether the tracker said so."""
 
 
 def run_passes(
@@ -76,7 +78,7 @@ def _result(task: Task) -> Result:
     start = started(task.clip, task.start)
     answers = one_pass(Tracker(_engines[key], task.config), frames, start)
     result = measures(answers, task.clip.boxes[first:])
-    return Result(*result, answers.scores)
+    return Result(*result, answers.scores, answers.lost)
 
 
 def started(clip: Clip, start: int) -> NDArray[np.float64]:

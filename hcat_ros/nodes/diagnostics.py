@@ -3,24 +3,42 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 WINDOW = 300
 """Samples that percentiles are taken over, 10 s at 30 fps."""
+COUNTED = (
+    'images',
+    'tracks',
+    'dropped images',
+    'refused images',
+    'refused boxes',
+    'failed frames',
+)
+"""What is told from the start, as 0: a plot of it begins there."""
+LATELY = 5.0
+"""Seconds for which something refused is a warning."""
+LONGEST = 400
+"""Characters of a reason: some repeat what they were sent, however long."""
 
 
 class Statistics:
     """Counts and durations since the node became active; rates since the last report."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = defaultdict(int)
+        self.counts: dict[str, int] = defaultdict(int, dict.fromkeys(COUNTED, 0))
         self._samples: dict[str, deque[float]] = {}
         self._reported: dict[str, int] = {}
         self.last_problem = ''
+        self.failing = ''
+        """Why the last frame could not be tracked, empty if it could."""
+        self._problem_time = 0.0
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
@@ -30,10 +48,23 @@ class Statistics:
         """Note a duration."""
         self._samples.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
 
+    def tracked(self) -> None:
+        """Count a track."""
+        self.count('tracks')
+        self.failing = ''
+
     def problem(self, kind: str, reason: str) -> None:
         """Count something that was refused and keep its reason."""
         self.count(kind)
         self.last_problem = reason
+        self._problem_time = time.monotonic()
+        if kind == 'failed frames':
+            self.failing = reason
+
+    @property
+    def problem_lately(self) -> str:
+        """The last problem if it was in the last few seconds."""
+        return self.last_problem if time.monotonic() - self._problem_time < LATELY else ''
 
     def report(self, period: float) -> dict[str, str]:
         """Return all as text; rates are over the `period` in seconds since the last report."""
@@ -48,6 +79,50 @@ class Statistics:
         if self.last_problem:
             values['last problem'] = self.last_problem
         return values
+
+
+class Drops:
+    """Images that were sent but did not come: lost on the way, or newer ones were there first.
+
+    rclpy tells the number that the publisher gave a message from Iron on; without it, and while
+    several publish, whose numbers cannot be told apart, none is counted.
+    """
+
+    def __init__(self, publishers: Callable[[], int]) -> None:
+        """Ask `publishers` how many there are, only where numbers are missing."""
+        self._publishers = publishers
+        self._last: int | None = None
+
+    def before(self, info: Mapping[str, Any]) -> int:
+        """Return how many were dropped between the last message and this one, of this info."""
+        number = info.get('publication_sequence_number')
+        last, self._last = self._last, number
+        if number is None or last is None or number <= last + 1 or self._publishers() > 1:
+            return 0
+        return int(number - last - 1)
+
+
+def shortened(reason: str) -> str:
+    """Return a reason on one line of bounded length."""
+    line = ' '.join(reason.split())
+    return line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'
+
+
+def health(statistics: Statistics, silent: float, target: str) -> tuple[bytes, str]:
+    """Return the level of an active node and what it is about.
+
+    silent: seconds without an image if those are too many, else 0. target: as 'tracking' or
+    'target lost'. What keeps the node from its work comes first; STALE is for those who miss us.
+    """
+    if statistics.failing:
+        return DiagnosticStatus.ERROR, f'engine failing: {statistics.failing}'
+    if silent > 0:
+        return DiagnosticStatus.WARN, f'no image for {silent:.0f} s'
+    if target == 'target lost':
+        return DiagnosticStatus.WARN, target
+    if statistics.problem_lately:
+        return DiagnosticStatus.WARN, f'{target}; {statistics.problem_lately}'
+    return DiagnosticStatus.OK, target
 
 
 def diagnostic_array(

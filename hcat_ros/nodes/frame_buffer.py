@@ -20,6 +20,15 @@ class StampedFrame(NamedTuple):
     encoding: str
 
 
+MOST_FRAMES = 10_000
+"""So that headers alone do not fill the memory if the images are of a few pixels."""
+
+
+def nanoseconds(stamp: Any) -> int:
+    """Return a builtin_interfaces/Time as a number; rclpy's own way raises for one before 1970."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
 class FrameBuffer:
     """Keeps the newest frames, in the order of their stamps, within a limit of bytes.
 
@@ -37,7 +46,9 @@ class FrameBuffer:
             self.clear()
         self._frames.append(frame)
         self._bytes += frame.image.nbytes
-        while self._bytes > self.max_bytes and len(self._frames) > 1:
+        while len(self._frames) > 1 and (
+            self._bytes > self.max_bytes or len(self._frames) > MOST_FRAMES
+        ):
             self._bytes -= self._frames.popleft().image.nbytes
 
     def clear(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -51,6 +52,19 @@ class GuardedLifecycleNode(LifecycleNode):
     def state_label(self) -> str:
         """The lifecycle state: unconfigured, inactive, active or finalized."""
         return str(self._state_machine.current_state[1])
+
+    def steady_timer(self, period: float, callback: Callable[[], None]) -> Any:
+        """Return a timer, period in seconds, that runs on while simulated time stands still."""
+        return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def start_soon(self) -> None:
+        """Start as soon as the node is spun."""
+
+        def start() -> None:
+            timer.cancel()
+            self.start()
+
+        timer = self.steady_timer(0.0, start)
 
     def start(self) -> None:
         """Configure and activate, as `autostart` does; what fails is logged."""
@@ -124,7 +138,12 @@ class GuardedLifecycleNode(LifecycleNode):
 
 
 def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Make a node and spin it until it is told to end. Returns an exit code.
+    """Make a node and spin it until it is told to end. Returns an exit code."""
+    return run_nodes(lambda: [make()], args)
+
+
+def run_nodes(make: Callable[[], Sequence[Node]], args: Sequence[str] | None = None) -> int:
+    """Make nodes and spin them until they are told to end. Returns an exit code.
 
     One thread: DDS keeps the newest frame while a callback runs, and nothing needs a lock. An
     exception out of a callback is logged and the node goes on.
@@ -134,26 +153,28 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
     except RuntimeError as error:  # arguments that ROS cannot read
         print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
         return 1
-    node = None
+    nodes: Sequence[Node] = ()
     try:
-        node = make()
+        nodes = make()
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for node in nodes:
+            executor.add_node(node)
         while rclpy.ok():
             try:
                 executor.spin()
             except (KeyboardInterrupt, ExternalShutdownException):
                 break
-            except Exception:
-                if not rclpy.ok():  # Ctrl-C cut the reading of a message short
+            except Exception as error:
+                # Ctrl-C cut the reading or the sending of a message short.
+                if not rclpy.ok() or 'context is invalid' in str(error):
                     break
-                node.get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
+                nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
     except KeyboardInterrupt:
         pass
     finally:
         # A second Ctrl-C would cut the cleaning up short and make the exit look like a crash.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
+        for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0

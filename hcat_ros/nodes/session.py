@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from hcat_ros.boxes import Box
 from hcat_ros.engines import EngineError
 from hcat_ros.nodes.frame_buffer import FrameBuffer, StampedFrame
 from hcat_ros.nodes.target_requests import TargetRequest, TargetRequests
@@ -46,6 +47,8 @@ class TrackingSession:
         """The newest one of the target."""
         self.target: TargetRequest | None = None
         """The one that is or was last followed."""
+        self.last_seen: Box | None = None
+        """Where a target was when it was last not lost; None before the first."""
         self.targets = 0
         """How many there have been."""
         self._refuse = refuse
@@ -94,8 +97,8 @@ class TrackingSession:
     def _start(self, request: TargetRequest, frame: StampedFrame) -> Iterator[TrackedFrame]:
         try:
             self.tracker.init(frame.image, request.box, frame.encoding)
-        except (ValueError, EngineError) as error:
-            self._refuse('refused boxes', f'init box refused: {error}')
+        except Exception as error:  # those of runtimes share no base
+            self._refuse('refused boxes', f'init box refused: {_told(error)}')
             return
         self.targets += 1
         self.target = request
@@ -106,8 +109,16 @@ class TrackingSession:
     def _follow(self, frame: StampedFrame) -> Iterator[TrackedFrame]:
         try:
             self.track = self.tracker.update(frame.image, frame.encoding)
-        except (ValueError, EngineError) as error:
-            self._refuse('failed frames', f'frame not tracked: {error}')
+        except Exception as error:
+            self._refuse('failed frames', f'frame not tracked: {_told(error)}')
             return
+        if self.track.state is not TargetState.LOST:
+            self.last_seen = self.track.box
         class_id = self.target.class_id if self.target else ''
         yield TrackedFrame(frame, self.track, str(self.targets), class_id)
+
+
+def _told(error: Exception) -> str:
+    """Return what went wrong; what nobody has foreseen says little without its name."""
+    foreseen = isinstance(error, (ValueError, EngineError))
+    return str(error) if foreseen else f'{type(error).__name__}: {error}'

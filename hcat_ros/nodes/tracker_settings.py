@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hcat_ros.engines import ENGINES
-from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.models import DEFAULT_MODEL, TRACKING_FIELDS
 from hcat_ros.nodes.parameters import Setting
 
-FROM_CARD = ('window_penalty', 'size_smoothing', 'lost_threshold')
+FROM_CARD = TRACKING_FIELDS
 """Fields of TrackerConfig that a model's card knows the best values of."""
+FOR_TRACKER = (*FROM_CARD, 'scan_regions')
+"""All fields of TrackerConfig."""
 
 SETTINGS = (
     Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
@@ -77,27 +79,80 @@ SETTINGS = (
         'lost_threshold',
         float,
         None,
-        "Raw score below which the target counts as lost, 0 never. The model's own value unless "
+        "Share of the score of a target's first frames below which it counts as lost, 0 never. "
+        "The model's own value unless given.",
+        0,
+        1,
+        live=True,
+    ),
+    Setting(
+        'uncertain_threshold',
+        float,
+        None,
+        "Share of it below which the target counts as uncertain, 0 never. The model's own value "
+        'unless given.',
+        0,
+        1,
+        live=True,
+    ),
+    Setting(
+        'found_threshold',
+        float,
+        None,
+        "Share of it from which a lost target counts as found again. The model's own value unless "
         'given.',
         0,
         1,
         live=True,
     ),
     Setting(
+        'scan_regions',
+        int,
+        1,
+        'Search regions a frame in which a lost target is looked for elsewhere; each takes as long '
+        'as tracking does.',
+        0,
+        16,
+        live=True,
+    ),
+    Setting(
         'image_transport', str, 'raw', 'Type of the image topic.', choices=('raw', 'compressed')
+    ),
+    Setting(
+        'mono16_bits',
+        int,
+        16,
+        'Bits of a mono16 image that the sensor fills, 12 for one of 12 bits in the lower bits.',
+        8,
+        16,
+        live=True,
+    ),
+    Setting(
+        'max_age',
+        float,
+        0.0,
+        "Seconds from an image's stamp to its arrival from which on it is not tracked, 0: any.",
+        0,
+        3600,
+        live=True,
     ),
     Setting('init_box', list, None, 'Target in the first frame: x, y, w, h in pixels.'),
     Setting(
         'init_mode',
         str,
         'manual',
-        'manual: targets come from init_box alone; best: the detection of the highest score is '
-        'taken while there is no target or it is lost.',
-        choices=('manual', 'best'),
+        'Which detection is taken while there is no target or it is lost: manual none, best the '
+        'highest score, class the best of the first of detection_class that is there, nearest the '
+        'one nearest to where the target was last seen.',
+        choices=('manual', 'best', 'class', 'nearest'),
         live=True,
     ),
     Setting(
-        'detection_class', str, '', 'Take detections of this class alone; empty: any.', live=True
+        'detection_class',
+        str,
+        '',
+        'Take detections of these classes alone, with commas between; empty: any.',
+        live=True,
     ),
     Setting('class_id', str, 'target', 'Class of tracks whose init box names none.', live=True),
     Setting(

@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import Image, part
 
 TEMPLATE_FACTOR = 2
 SEARCH_FACTOR = 4
@@ -24,13 +24,20 @@ def crop_side(w: float, h: float, factor: float) -> int:
 
 
 def crop_resized(
-    frame: Image, cx: float, cy: float, side: int, size: int, fill: tuple[float, ...]
+    frame: Image,
+    cx: float,
+    cy: float,
+    side: int,
+    size: int,
+    fill: tuple[float, ...],
+    encoding: str = 'rgb8',
 ) -> Image:
     """Cut a square from the frame and resize it.
 
     frame: (H, W) or (H, W, C > 1) uint8, any channel order; (cx, cy): centre, `side`: side of the
     square in frame pixels; `size`: side of the result in pixels; `fill`: the colour, a value a
-    channel, of what lies outside of the frame. Returns (size, size) or (size, size, C).
+    channel, of what lies outside of the frame. Returns (size, size) or (size, size, C) as stored,
+    or, for an `encoding` whose pixels share colours, RGB; `fill` is in the same.
 
     The part inside of the frame is resized first and padded after: padding first blends the
     fill into the border pixels, which trained weights do not expect.
@@ -45,7 +52,8 @@ def crop_resized(
             f'a crop of {side} px around ({cx:g}, {cy:g}) lies outside of the '
             f'{width}x{height} frame'
         )
-    inside = frame[y0 + top : y0 + side - bottom, x0 + left : x0 + side - right]
+    edges = (y0 + top, y0 + side - bottom, x0 + left, x0 + side - right)
+    inside = part(frame, encoding, *edges)
     if inside.shape[:2] == (side, side):
         return np.asarray(cv2.resize(inside, (size, size)), np.uint8)
 
@@ -54,9 +62,9 @@ def crop_resized(
     paste_w = max(1, round(inside.shape[1] / scale))
     paste_h = max(1, round(inside.shape[0] / scale))
     resized = cv2.resize(inside, (paste_w, paste_h))
-    crop = np.empty((size, size, *frame.shape[2:]), np.uint8)
+    crop = np.empty((size, size, *inside.shape[2:]), np.uint8)
     # One row, and the others from it: numpy takes 0.5 ms to fill all by pixels of three bytes.
-    crop[0] = np.asarray(fill[0] if frame.ndim == 2 else fill, np.uint8)
+    crop[0] = np.asarray(fill[0] if inside.ndim == 2 else fill, np.uint8)
     crop[1:] = crop[0]
     # The three rounded parts may add up to size +- 1; near the far border the last row or
     # column of the image is kept rather than a gap.
@@ -66,7 +74,8 @@ def crop_resized(
     return crop
 
 
-def mean_colour(frame: Image) -> tuple[float, ...]:
-    """Return the mean of each channel over all pixels of the frame."""
-    channels = 1 if frame.ndim == 2 else frame.shape[2]
-    return tuple(cv2.mean(frame)[:channels])
+def mean_colour(frame: Image, encoding: str = 'rgb8') -> tuple[float, ...]:
+    """Return the mean of each channel over all pixels of the frame, as `crop_resized` fills."""
+    whole = part(frame, encoding, 0, frame.shape[0], 0, frame.shape[1])
+    channels = 1 if whole.ndim == 2 else whole.shape[2]
+    return tuple(cv2.mean(whole)[:channels])

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hcat_ros.boxes import Box, checked_target_box
 from hcat_ros.engines.base import Engine, EngineError, Features
-from hcat_ros.tracking.confidence import TargetState, target_state
+from hcat_ros.tracking.confidence import Confidence, TargetState, Thresholds
 from hcat_ros.tracking.crop import (
     SEARCH_FACTOR,
     TEMPLATE_FACTOR,
@@ -20,11 +20,14 @@ from hcat_ros.tracking.crop import (
     crop_side,
     mean_colour,
 )
-from hcat_ros.tracking.encodings import Image, checked_frame, to_rgb
+from hcat_ros.tracking.encodings import Image, checked_frame, part_encoding, to_rgb
+from hcat_ros.tracking.scan import Scan
 from hcat_ros.tracking.window import penalised
 
 MIN_SIZE = 10.0
 """A tracked target is never smaller than this, in pixels."""
+ADVANTAGE = 0.03
+"""By which the score of another place must be above that of the present one to be gone to."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,45 @@ class TrackerConfig:
     """a in 0..1: 0 trusts the scores alone, 1 never moves."""
     size_smoothing: float = 1.0
     """Share in (0, 1] of the measured size in the new size; 1 takes it as it is."""
+    uncertain_threshold: float = 0.0
+    """Share in 0..1 of the target's own score below which it counts as uncertain; 0 never."""
     lost_threshold: float = 0.0
-    """Raw score in 0..1 below which the target counts as lost; 0 never."""
+    """Share of the target's own score below which it counts as lost; 0 never."""
+    found_threshold: float = 0.95
+    """Share of its own score from which a lost target counts as found, an uncertain as certain."""
+    scan_regions: int = 1
+    """Search regions a frame in which a lost target is looked for elsewhere, 0 to 16."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_penalty <= 1:
             raise ValueError(f'window_penalty {self.window_penalty}: expected 0 to 1')
         if not 0 < self.size_smoothing <= 1:
             raise ValueError(f'size_smoothing {self.size_smoothing}: expected above 0, at most 1')
-        if not 0 <= self.lost_threshold <= 1:
-            raise ValueError(f'lost_threshold {self.lost_threshold}: expected 0 to 1')
+        for name in ('uncertain_threshold', 'lost_threshold', 'found_threshold'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f'{name} {getattr(self, name)}: expected 0 to 1')
+        if not 0 <= self.scan_regions <= 16:
+            raise ValueError(f'scan_regions {self.scan_regions}: expected 0 to 16')
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of `Confidence`."""
+        return Thresholds(self.uncertain_threshold, self.lost_threshold, self.found_threshold)
+
+
+class _Frame(NamedTuple):
+    """An image as a crop is cut from it."""
+
+    image: Image
+    encoding: str
+    fill: tuple[float, ...]
+
+
+class _Seen(NamedTuple):
+    """What looks like the target: box in frame pixels, raw score."""
+
+    box: Box
+    score: float
 
 
 class StageTimes(NamedTuple):
@@ -84,6 +116,10 @@ class Tracker:
         self._encoding = ''
         # The state in float64: float32 can flip the ceil in the crop's side.
         self._box = Box(0.0, 0.0, 0.0, 0.0)
+        self._confidence = Confidence()
+        self._seen = self._box
+        """The last box of which there was no doubt."""
+        self._scan = Scan(self._seen)
         self.stage_times = StageTimes(0.0, 0.0, 0.0)
         """Of the last `update`."""
 
@@ -92,7 +128,7 @@ class Tracker:
         self.has_target = False
         self._features = None
 
-    def configure(self, **changes: float) -> None:
+    def configure(self, **changes: Any) -> None:
         """Change fields of the configuration, from the next `update` on. Raises ValueError."""
         self.config = replace(self.config, **changes)
 
@@ -105,11 +141,13 @@ class Tracker:
         """
         frame = checked_frame(frame, encoding)
         target = checked_target_box(box, frame.shape[1], frame.shape[0])
-        fill = mean_colour(frame)
-        crop = self._crop(frame, target, TEMPLATE_FACTOR, self.engine.card.template_size, fill)
-        self._features = self.engine.template(to_rgb(crop, encoding))
+        fill = mean_colour(frame, encoding)
+        size = self.engine.card.template_size
+        crop = self._crop(frame, encoding, target, TEMPLATE_FACTOR, size, fill)
+        self._features = self.engine.template(crop)
         self._fill, self._encoding = fill, encoding
-        self._box = target
+        self._box = self._seen = target
+        self._confidence = Confidence()
         self.has_target = True
 
     def update(self, frame: Image, encoding: str = 'bgr8') -> Track:
@@ -120,24 +158,54 @@ class Tracker:
         """
         if not self.has_target:
             raise RuntimeError('no target: call init(frame, box) before update(frame)')
-        started = time.perf_counter()
         frame = checked_frame(frame, encoding)
         # A stream that has changed its encoding needs its fill colour in the new one.
-        fill = self._fill if encoding == self._encoding else mean_colour(frame)
+        fill = self._fill if encoding == self._encoding else mean_colour(frame, encoding)
         height, width = frame.shape[:2]
         # The last position can be outside: after a box that reaches into the frame from there,
         # or when the stream has become smaller.
         old = Box.from_center(
             _between(0.0, self._box.cx, width), _between(0.0, self._box.cy, height), *self._box[2:]
         )
-        crop = self._crop(frame, old, SEARCH_FACTOR, self.engine.card.search_size, fill)
-        rgb = to_rgb(crop, encoding)
-        cropped = time.perf_counter()
-        prediction = self.engine.search(rgb, self._features)
-        searched = time.perf_counter()
+        times: list[StageTimes] = []
+        seen = self._look(_Frame(frame, encoding, fill), old, self.config.window_penalty, times)
+        base, share = old, self.config.size_smoothing
+        state = self._confidence.state
+        if state is TargetState.LOST:
+            elsewhere = self._look_elsewhere(_Frame(frame, encoding, fill), seen.score, times)
+            if elsewhere is not None:
+                seen, base = elsewhere, self._seen
+        self._fill, self._encoding = fill, encoding
+        before, state = state, self._confidence.update(seen.score, self.config.thresholds)
+        if state is TargetState.LOST:
+            share = 0.0  # what is seen is something else, of another size
+        self._box = Box.from_center(
+            _between(0.0, seen.box.cx, width),
+            _between(0.0, seen.box.cy, height),
+            _between(MIN_SIZE, (1 - share) * base.w + share * seen.box.w, width),
+            _between(MIN_SIZE, (1 - share) * base.h + share * seen.box.h, height),
+        )
+        if state is TargetState.LOST and before is not TargetState.LOST:
+            self._scan = Scan(self._seen)
+        elif self._confidence.share(seen.score) >= self.config.found_threshold and (
+            state is TargetState.TRACKING
+        ):
+            self._seen = self._box
+        self.stage_times = StageTimes(*(sum(stage) for stage in zip(*times)))
+        return Track(self._box, seen.score, state)
 
+    def _look(
+        self, frame: _Frame, around: Box, window_penalty: float, times: list[StageTimes]
+    ) -> _Seen:
+        """Return what looks most like the target in the search region around a box."""
+        started = time.perf_counter()
+        size = self.engine.card.search_size
+        crop = self._crop(frame.image, frame.encoding, around, SEARCH_FACTOR, size, frame.fill)
+        cropped = time.perf_counter()
+        prediction = self.engine.search(crop, self._features)
+        searched = time.perf_counter()
         scores = prediction.scores
-        best = int(np.argmax(penalised(scores, self.config.window_penalty)))
+        best = int(np.argmax(penalised(scores, window_penalty)))
         score = float(scores.flat[best])
         cx, cy, w, h = (float(value) for value in prediction.boxes[best])
         if not np.isfinite((score, cx, cy, w, h)).all():
@@ -145,25 +213,40 @@ class Tracker:
                 f'{self.engine.card.runtime} returned values that are not finite; '
                 'try another precision'
             )
-        side = crop_side(old.w, old.h, SEARCH_FACTOR)
-        share = self.config.size_smoothing
-        self._fill, self._encoding = fill, encoding
-        self._box = Box.from_center(
-            _between(0.0, old.cx + side * cx - side / 2, width),
-            _between(0.0, old.cy + side * cy - side / 2, height),
-            _between(MIN_SIZE, (1 - share) * old.w + share * side * w, width),
-            _between(MIN_SIZE, (1 - share) * old.h + share * side * h, height),
-        )
-        self.stage_times = StageTimes(
-            cropped - started, searched - cropped, time.perf_counter() - searched
-        )
-        return Track(self._box, score, target_state(score, self.config.lost_threshold))
+        side = crop_side(around.w, around.h, SEARCH_FACTOR)
+        centre = around.cx + side * cx - side / 2, around.cy + side * cy - side / 2
+        seen = _Seen(Box.from_center(*centre, side * w, side * h), score)
+        decoded = time.perf_counter() - searched
+        times.append(StageTimes(cropped - started, searched - cropped, decoded))
+        return seen
+
+    def _look_elsewhere(self, frame: _Frame, score: float, times: list[StageTimes]) -> _Seen | None:
+        """Return the lost target where the scan finds it, with more than the score here."""
+        if self._confidence.confirming:
+            return None
+        height, width = frame.image.shape[:2]
+        for _ in range(self.config.scan_regions):
+            # Where in the region does not matter: nobody knows where the target is.
+            seen = self._look(frame, self._scan.next(width, height), 0.0, times)
+            share = self._confidence.share(seen.score)
+            if share >= self.config.found_threshold and seen.score > score + ADVANTAGE:
+                self._scan = Scan(self._seen)
+                return seen
+        return None
 
     def _crop(
-        self, frame: Image, box: Box, factor: int, size: int, fill: tuple[float, ...]
+        self,
+        frame: Image,
+        encoding: str,
+        box: Box,
+        factor: int,
+        size: int,
+        fill: tuple[float, ...],
     ) -> Image:
-        """Return the square around the box, in the frame's encoding."""
-        return crop_resized(frame, box.cx, box.cy, crop_side(box.w, box.h, factor), size, fill)
+        """Return the square around the box as RGB."""
+        side = crop_side(box.w, box.h, factor)
+        crop = crop_resized(frame, box.cx, box.cy, side, size, fill, encoding)
+        return to_rgb(crop, part_encoding(encoding))
 
 
 def _between(low: float, value: float, high: float) -> float:

@@ -64,7 +64,7 @@ def test_a_checkpoint_becomes_a_model_that_loads(
     card = load_model(out).card
     assert (card.name, card.licence, card.training) == ('mine', 'CC0', 'noise')
     assert card.description == 'a test'
-    assert card.tracking == {'window_penalty': 0.3, 'size_smoothing': 0.5, 'lost_threshold': 0.0}
+    assert (card.window_penalty, card.size_smoothing, card.lost_threshold) == (0.3, 0.5, 0.0)
     assert HCATConfig(**card.network) == model.config
     assert load_engine(out).card.model == 'mine'
     text = capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 from hcat_ros.evaluation.metrics import (
     average_overlap,
     centre_errors,
+    lost_measures,
     precision,
     roc_auc,
     success_auc,
@@ -36,3 +37,15 @@ def test_roc_auc_equals_the_share_of_ordered_pairs() -> None:
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[hits] for b in scores[~hits]]
     assert roc_auc(scores, hits) == pytest.approx(np.mean(pairs))
     assert math.isnan(roc_auc([0.1, 0.2], [True, True]))
+
+
+def test_lost_measures() -> None:
+    nan = float('nan')
+    overlap = [0.9, 0.8, 0.6, 0.3, 0.1, nan, nan, 0.0]
+    lost = [0, 1, 0, 1, 1, 1, 0, 1]
+    found = lost_measures(lost, overlap)
+    assert found.precision == 3 / 4  # the frame between does not count
+    assert found.recall == 3 / 4
+    assert found.false_alarms == 1 / 3
+    assert np.isnan(lost_measures([0], [0.9]).precision)
+    assert np.isnan(lost_measures([0], [0.9]).recall)

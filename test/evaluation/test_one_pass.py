@@ -25,6 +25,7 @@ def test_a_still_tracker_on_a_still_target() -> None:
     answers = one_pass(tracker, frames, (40, 30, 24, 24))
     assert answers.boxes.shape == (4, 4)
     assert answers.scores.tolist() == [0.7] * 4
+    assert not answers.lost.any()
     truth = np.tile([40.0, 30, 24, 24], (5, 1))
     truth[2] = np.nan
     found = measures(answers, truth)
@@ -35,4 +36,4 @@ def test_a_still_tracker_on_a_still_target() -> None:
 
 def test_truth_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match='4 answers but truth for 2 frames'):
-        measures(Pass(np.zeros((4, 4)), np.zeros(4)), np.zeros((3, 4)))
+        measures(Pass(np.zeros((4, 4)), np.zeros(4), np.zeros(4, bool)), np.zeros((3, 4)))

@@ -43,3 +43,21 @@ def talk(ros: None) -> Iterator[Callable[..., Talker]]:
     yield make
     for talker in made:
         talker.close()
+
+
+@pytest.fixture
+def quick(talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch) -> Iterator[Talker]:
+    """An active node with a quick engine, a double; at the end it must track with the real one."""
+    from fuzzing import tracks
+    from rclpy.logging import LoggingSeverity
+
+    from hcat_ros.engines import ENGINES
+
+    monkeypatch.setitem(ENGINES, 'torch', ('fuzzing', 'QuickEngine'))
+    talker = talk(engine='torch', diagnostics_period=60.0)
+    log = talker.tracker.get_logger()
+    log.set_level(LoggingSeverity.FATAL)
+    talker.start()
+    yield talker
+    log.set_level(LoggingSeverity.INFO)  # it is the process's, by name
+    tracks(talker)

@@ -53,12 +53,12 @@ def stamp(number: int) -> Time:
 class Talker:
     """Publishes to a tracker node and keeps what it answers."""
 
-    def __init__(self, transport: str = 'raw', **parameters: Any) -> None:
+    def __init__(self, transport: str = 'raw', namespace: str = '', **parameters: Any) -> None:
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         overrides.append(Parameter('image_transport', value=transport))
         self.compressed = transport == 'compressed'
-        self.tracker = TrackerNode(parameter_overrides=overrides)
-        self.node = rclpy.create_node('talker')
+        self.tracker = TrackerNode(namespace=namespace, parameter_overrides=overrides)
+        self.node = rclpy.create_node('talker', namespace=namespace)
         self.tracks: list[Detection2D] = []
         self.diagnostics: list[DiagnosticArray] = []
         node = self.node
@@ -108,11 +108,15 @@ class Talker:
         message: Any = (
             compressed_message(frame, 95) if self.compressed else image_message(frame, 'bgr8')
         )
-        message.header.stamp = stamp(number)
-        message.header.frame_id = 'front'
+        self.send_message(message, stamp(number))
+
+    def send_message(self, message: Any, at: Time, frame_id: str = 'front') -> None:
+        """Publish an image and let the node take it."""
+        message.header.stamp = at
+        message.header.frame_id = frame_id
         seen = self.images_seen()
         self.images.publish(message)
-        self.spin(lambda: self.images_seen() > seen, f'frame {number}')
+        self.spin(lambda: self.images_seen() > seen, f'image {at}')
 
     def images_seen(self) -> int:
         """Images that the node has received."""
@@ -135,6 +139,12 @@ class Talker:
         future = client.call_async(request)
         self.spin(future.done, 'response')
         return future.result()
+
+    def change(self, transition: int = 0, label: str = '') -> bool:
+        """Ask the node for a transition over its service; return whether it was made."""
+        request = ChangeState.Request()
+        request.transition.id, request.transition.label = transition, label
+        return bool(self.call(self.state_client, request).success)
 
     def set(self, name: str, value: Any) -> Any:
         """Set a parameter of the node; return the result."""

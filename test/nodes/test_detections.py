@@ -7,7 +7,13 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
-from hcat_ros.nodes.detections import best_class, box_of, detection_message, track_message
+from hcat_ros.nodes.detections import (
+    best_class,
+    box_of,
+    chosen,
+    detection_message,
+    track_message,
+)
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -49,3 +55,47 @@ def test_best_class() -> None:
         results.append(result)
     message.results = results
     assert best_class(message) == ('dog', 0.9)
+
+
+def detection(x: float, *hypotheses: tuple[str, float]) -> Detection2D:
+    message = detection_message(header(), Box(x, 10, 20, 20))
+    for name, score in hypotheses:
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = name, score
+        message.results = [*message.results, result]
+    return message
+
+
+FOUND = [
+    detection(0, ('car', 0.6)),
+    detection(100, ('dog', 0.9), ('cat', 0.2)),
+    detection(200, ('car', 0.7)),
+    detection(300),
+]
+
+
+@pytest.mark.parametrize(
+    ('mode', 'classes', 'near', 'expected'),
+    [
+        ('best', [], None, 1),
+        ('best', ['car'], None, 2),
+        ('best', ['cat'], None, None),  # it is rather a dog
+        ('class', ['bus', 'car', 'dog'], None, 2),
+        ('class', [], None, 1),
+        ('nearest', [], Box(280, 0, 10, 10), 3),
+        ('nearest', ['car', 'dog'], Box(280, 0, 10, 10), 2),
+        ('nearest', [], None, 1),
+        ('nearest', ['bus'], Box(280, 0, 10, 10), None),
+    ],
+)
+def test_which_detection_is_followed(
+    mode: str, classes: list[str], near: Box | None, expected: int | None
+) -> None:
+    found = chosen(FOUND, mode, classes, near)
+    assert found is (None if expected is None else FOUND[expected])
+    assert chosen([], mode, classes, near) is None
+
+
+def test_a_detection_without_a_place_is_not_the_nearest() -> None:
+    nowhere = detection(float('nan'), ('car', 0.9))
+    assert chosen([nowhere, FOUND[0]], 'nearest', [], Box(0, 0, 1, 1)) is FOUND[0]

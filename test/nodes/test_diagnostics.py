@@ -6,7 +6,17 @@ pytest.importorskip('diagnostic_msgs', reason='needs ROS 2')
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from hcat_ros.nodes.diagnostics import WINDOW, Statistics, diagnostic_array
+from hcat_ros.nodes import diagnostics
+from hcat_ros.nodes.diagnostics import (
+    COUNTED,
+    LONGEST,
+    WINDOW,
+    Drops,
+    Statistics,
+    diagnostic_array,
+    health,
+    shortened,
+)
 
 
 def test_counts_rates_and_percentiles() -> None:
@@ -46,3 +56,43 @@ def test_the_message() -> None:
     status = message.status[0]
     assert (status.level, status.message) == (DiagnosticStatus.WARN, 'lost')
     assert (status.values[0].key, status.values[0].value) == ('score', '0.1')
+
+
+def test_what_is_counted_is_there_from_the_start() -> None:
+    report = Statistics().report(1.0)
+    assert {report[name] for name in COUNTED} == {'0'}
+
+
+def test_levels_are_those_of_what_keeps_the_node_from_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+    statistics = Statistics()
+    assert health(statistics, 0.0, 'no target') == (ok, 'no target')
+    assert health(statistics, 0.0, 'tracking') == (ok, 'tracking')
+    assert health(statistics, 0.0, 'target lost') == (warn, 'target lost')
+    assert health(statistics, 3.2, 'tracking') == (warn, 'no image for 3 s')
+    statistics.problem('refused boxes', 'box refused')
+    assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; box refused')
+    statistics.problem('failed frames', 'out of memory')
+    assert health(statistics, 3.2, 'tracking') == (error, 'engine failing: out of memory')
+    statistics.tracked()
+    assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; out of memory')
+    monkeypatch.setattr(diagnostics, 'LATELY', 0.0)
+    assert health(statistics, 0.0, 'tracking') == (ok, 'tracking')
+
+
+def test_drops_are_gaps_in_the_publishers_numbers() -> None:
+    publishers = 1
+    drops = Drops(lambda: publishers)
+    numbers = (5, 6, 9, 2, 3, 5)
+    found = [drops.before({'publication_sequence_number': number}) for number in numbers]
+    assert found == [0, 0, 2, 0, 0, 1]
+    publishers = 2
+    assert drops.before({'publication_sequence_number': 50}) == 0
+    assert drops.before({}) == 0, 'Humble'
+
+
+def test_a_reason_is_one_line_of_bounded_length() -> None:
+    assert shortened("encoding 'a\nb' is\tnot") == "encoding 'a b' is not"
+    assert len(shortened('x' * 10**6)) < LONGEST + 10

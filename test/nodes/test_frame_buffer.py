@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import pytest
 
+from hcat_ros.nodes import frame_buffer
 from hcat_ros.nodes.frame_buffer import FrameBuffer, StampedFrame
 
 
@@ -48,3 +50,11 @@ def test_time_that_jumps_back_begins_anew() -> None:
     assert stamps(buffer) == [5]
     buffer.append(frame(6))
     assert stamps(buffer) == [5, 6]
+
+
+def test_frames_of_a_few_pixels_are_limited_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_buffer, 'MOST_FRAMES', 3)
+    buffer = FrameBuffer(10**6)
+    for stamp in range(9):
+        buffer.append(StampedFrame(stamp, None, np.zeros((1, 1), np.uint8), 'mono8'))
+    assert [frame.stamp for frame in buffer.after(-1)] == [6, 7, 8]

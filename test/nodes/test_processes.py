@@ -136,3 +136,42 @@ def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros:
     assert 'error in a callback' in done.stderr
     assert 'RuntimeError: call 1' in done.stderr
     assert 'call 2' not in done.stderr
+
+
+@pytest.mark.parametrize('wait_for', ['start', 'node', 'active'])
+@pytest.mark.parametrize('signals', [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_told_to_end_twice_at_any_time_it_ends_once_and_the_next_one_works(
+    ros: None, wait_for: str, signals: tuple[signal.Signals, ...]
+) -> None:
+    node = rclpy.create_node('viewer')
+
+    def wait(tracker: 'subprocess.Popen[str]', what: str) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and tracker.poll() is None:
+            rclpy.spin_once(node, timeout_sec=0.02)
+            if what == 'node' and 'hcat_tracker' in node.get_node_names():
+                return  # it is loading its engine
+            if what == 'active' and node.count_subscribers('image'):
+                return
+        raise AssertionError(tracker.communicate(timeout=20)[0])
+
+    tracker = start('tracker_node', 'autostart:=true', 'threads:=1')
+    if wait_for == 'start':
+        time.sleep(0.2)  # Python is being imported: ended as any program is
+    else:
+        wait(tracker, wait_for)
+    for number in signals:
+        tracker.send_signal(number)
+    log = tracker.communicate(timeout=30)[0]
+    if wait_for != 'start':
+        assert tracker.returncode == 0, log
+        assert 'Traceback' not in log
+    deadline = time.monotonic() + 20
+    while node.count_subscribers('image') and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    following = start('tracker_node', 'autostart:=true', 'threads:=1')
+    wait(following, 'active')
+    following.send_signal(signal.SIGINT)
+    log = following.communicate(timeout=30)[0]
+    node.destroy_node()
+    assert following.returncode == 0, log

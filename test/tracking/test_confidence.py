@@ -3,20 +3,76 @@ from __future__ import annotations
 
 import pytest
 
-from hcat_ros.tracking.confidence import TargetState, target_state
-
-
-@pytest.mark.parametrize(
-    ('score', 'threshold', 'expected'),
-    [
-        (0.0, 0.0, TargetState.TRACKING),  # 0: never lost
-        (0.3, 0.3, TargetState.TRACKING),
-        (0.2999, 0.3, TargetState.LOST),
-        (0.9, 1.0, TargetState.LOST),
-        (1.0, 1.0, TargetState.TRACKING),
-    ],
+from hcat_ros.tracking.confidence import (
+    CONFIRMATIONS,
+    FIRST_FRAMES,
+    Confidence,
+    TargetState,
+    Thresholds,
 )
-def test_a_target_is_lost_below_the_threshold(
-    score: float, threshold: float, expected: TargetState
-) -> None:
-    assert target_state(score, threshold) is expected
+
+T, U, L = TargetState.TRACKING, TargetState.UNCERTAIN, TargetState.LOST
+LEVELS = Thresholds(uncertain=0.92, lost=0.85, found=0.95)
+
+
+def seen(own: float = 0.8) -> Confidence:
+    """The confidence in a target after its first frames."""
+    confidence = Confidence()
+    for _ in range(FIRST_FRAMES):
+        assert confidence.update(own, LEVELS) is T
+    return confidence
+
+
+@pytest.mark.parametrize('own', [0.6, 0.8, 0.95])
+def test_what_counts_is_the_share_of_the_targets_own_score(own: float) -> None:
+    confidence = seen(own)
+    assert confidence.share(own / 2) == pytest.approx(0.5)
+    assert confidence.update(own * 0.96, LEVELS) is T
+    states = [confidence.update(own * 0.88, LEVELS) for _ in range(6)]
+    assert states[-1] is U
+    states = [confidence.update(own * 0.7, LEVELS) for _ in range(6)]
+    assert states[-1] is L
+
+
+def test_one_bad_frame_is_no_loss_two_are() -> None:
+    confidence = seen()
+    assert confidence.update(0.8 * 0.75, LEVELS) is U
+    assert confidence.update(0.8, LEVELS) is U, 'half-way back is not certain'
+    for _ in range(4):
+        state = confidence.update(0.8, LEVELS)
+    assert state is T
+    assert [confidence.update(0.4, LEVELS) for _ in range(2)][-1] is L
+
+
+def test_a_lost_target_is_found_by_several_good_frames_in_a_row() -> None:
+    confidence = seen()
+    for _ in range(3):
+        confidence.update(0.1, LEVELS)
+    good, bad = 0.8 * 0.97, 0.8 * 0.93
+    assert confidence.update(bad, LEVELS) is L, 'enough to be kept, not to be found'
+    assert not confidence.confirming
+    assert confidence.update(good, LEVELS) is L
+    assert confidence.confirming
+    assert confidence.update(bad, LEVELS) is L
+    assert not confidence.confirming
+    states = [confidence.update(good, LEVELS) for _ in range(CONFIRMATIONS)]
+    assert states == [L] * (CONFIRMATIONS - 1) + [T]
+    assert confidence.update(good, LEVELS) is T
+
+
+def test_thresholds_of_0_never_doubt() -> None:
+    confidence = Confidence()
+    never = Thresholds(0.0, 0.0, 0.95)
+    assert {confidence.update(score, never) for score in (0.9, 0.5, 0.0, 0.0, 0.01)} == {T}
+
+
+def test_the_first_frames_alone_make_the_own_score() -> None:
+    confidence = seen(0.8)
+    for _ in range(50):
+        confidence.update(0.7, Thresholds(0, 0, 0.95))
+    assert confidence.share(0.8) == 1
+
+
+def test_a_target_that_never_scores_is_lost() -> None:
+    confidence = Confidence()
+    assert [confidence.update(0.05, LEVELS) for _ in range(4)][-1] is L

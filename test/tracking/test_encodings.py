@@ -9,7 +9,11 @@ import pytest
 from hcat_ros.tracking.encodings import (
     ENCODINGS,
     checked_frame,
+    deep_to_grey,
     encoding_named,
+    part,
+    part_encoding,
+    planes_to_rgb,
     to_bgr,
     to_rgb,
 )
@@ -24,6 +28,17 @@ ORDER = {
     '8UC4': 'bgra',
 }
 VALUES = {'r': 200, 'g': 100, 'b': 50, 'a': 7}
+# The colours of the first two rows of two.
+BAYER = {
+    'bayer_rggb8': ('rg', 'gb'),
+    'bayer_bggr8': ('bg', 'gr'),
+    'bayer_gbrg8': ('gb', 'rg'),
+    'bayer_grbg8': ('gr', 'bg'),
+}
+YUV422 = {'yuv422': 'uyvy', 'uyvy': 'uyvy', 'yuv422_yuy2': 'yuyv', 'yuyv': 'yuyv'}
+YUV = {'y': 81, 'u': 90, 'v': 240}
+RED = (255, 0, 0)
+"""What `YUV` is in BT.601, the range 16 to 235."""
 
 
 def coloured(encoding: str) -> np.ndarray:
@@ -32,7 +47,7 @@ def coloured(encoding: str) -> np.ndarray:
 
 
 def test_every_encoding_is_covered_here() -> None:
-    assert {*ORDER, 'mono8', '8UC1'} == set(ENCODINGS)
+    assert {*ORDER, 'mono8', '8UC1', *BAYER, *YUV422} == set(ENCODINGS)
 
 
 @pytest.mark.parametrize('encoding', ORDER)
@@ -47,6 +62,65 @@ def test_grey_fills_three_channels(encoding: str, convert: Any) -> None:
     grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
     assert (convert(grey, encoding) == grey[:, :, None]).all()
     assert convert(grey, encoding).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize('encoding', BAYER)
+def test_bayer_patterns(encoding: str) -> None:
+    tile = np.array([[VALUES[letter] for letter in row] for row in BAYER[encoding]], np.uint8)
+    frame = np.tile(tile, (4, 5))
+    assert (to_rgb(frame, encoding) == (200, 100, 50)).all()
+    assert (to_bgr(frame, encoding) == (50, 100, 200)).all()
+
+
+@pytest.mark.parametrize('encoding', YUV422)
+def test_colours_for_two_pixels(encoding: str) -> None:
+    pair = np.array([YUV[letter] for letter in YUV422[encoding]], np.uint8)
+    frame = np.tile(pair, (4, 3)).reshape(4, 6, 2)
+    assert np.abs(to_rgb(frame, encoding).astype(int) - RED).max() <= 2
+    assert np.abs(to_bgr(frame, encoding).astype(int) - RED[::-1]).max() <= 2
+
+
+@pytest.mark.parametrize(('encoding', 'order'), [('nv12', 'uv'), ('nv21', 'vu')])
+def test_colours_in_a_plane_of_their_own(encoding: str, order: str) -> None:
+    planes = np.full((6, 8), YUV['y'], np.uint8)
+    planes[4:] = np.tile([YUV[letter] for letter in order], (2, 4))
+    rgb = planes_to_rgb(planes, encoding)
+    assert rgb.shape == (4, 8, 3)
+    assert np.abs(rgb.astype(int) - RED).max() <= 2
+
+
+@pytest.mark.parametrize('encoding', [*BAYER, *YUV422])
+@pytest.mark.parametrize('size', [(48, 64), (31, 42), (6, 8), (1, 2)])
+def test_a_part_is_that_of_the_whole_frame_converted(encoding: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    channels = ENCODINGS[encoding].channels
+    frame = rng.integers(0, 256, size if channels == 1 else (*size, channels), np.uint8)
+    whole = to_rgb(frame, encoding)
+    assert part_encoding(encoding) == 'rgb8'
+    for _ in range(50):
+        top, bottom = sorted(rng.choice(size[0] + 1, 2, replace=False))
+        left, right = sorted(rng.choice(size[1] + 1, 2, replace=False))
+        found = part(frame, encoding, top, bottom, left, right)
+        assert np.array_equal(found, whole[top:bottom, left:right])
+
+
+def test_a_part_of_other_frames_is_a_view() -> None:
+    image = coloured('bgra8')
+    assert np.shares_memory(part(image, 'bgra8', 1, 3, 2, 5), image)
+    assert part(image, 'bgra8', 1, 3, 2, 5).shape == (2, 3, 4)
+    assert part_encoding('bgra8') == 'bgra8'
+
+
+@pytest.mark.parametrize(
+    ('bits', 'values', 'expected'),
+    [
+        (16, [0, 256, 0x8000, 0xFF00, 0xFFFF], [0, 1, 128, 255, 255]),
+        (12, [0, 16, 0x800, 0xFF0, 0xFFF, 0x1000], [0, 1, 128, 255, 255, 255]),
+        (8, [0, 1, 255, 300], [0, 1, 255, 255]),
+    ],
+)
+def test_deep_grey(bits: int, values: list[int], expected: list[int]) -> None:
+    assert deep_to_grey(np.array([values], np.uint16), bits).tolist() == [expected]
 
 
 def test_an_image_already_in_order_is_not_copied() -> None:
@@ -69,7 +143,7 @@ def test_a_grey_frame_may_come_without_a_channel_axis() -> None:
     assert checked_frame(frame, 'mono8') is frame
 
 
-@pytest.mark.parametrize('encoding', ['yuv422', 'mono16', '', 'BGR8', '32FC1'])
+@pytest.mark.parametrize('encoding', ['nv12', 'mono16', '', 'BGR8', '32FC1'])
 def test_an_unknown_encoding_is_refused_and_the_known_ones_are_listed(encoding: str) -> None:
     with pytest.raises(ValueError) as error:
         checked_frame(np.zeros((4, 6, 3), np.uint8), encoding)
@@ -78,8 +152,26 @@ def test_an_unknown_encoding_is_refused_and_the_known_ones_are_listed(encoding: 
 
 
 @pytest.mark.parametrize(
+    ('encoding', 'remedy'),
+    [
+        ('32FC1', 'holds distances or measurements; track in the colour image'),
+        ('16UC1', 'publish a picture of it as mono8 or mono16'),
+        ('bayer_rggb16', 'let the driver publish 8'),
+    ],
+)
+def test_what_to_do_instead_is_told(encoding: str, remedy: str) -> None:
+    with pytest.raises(ValueError) as error:
+        encoding_named(encoding, also=('mono16',))
+    assert remedy in str(error.value)
+    assert 'mono16' in str(error.value).split('supported are')[1]
+
+
+@pytest.mark.parametrize(
     ('frame', 'encoding', 'reason'),
     [
+        (np.zeros((4, 5, 2), np.uint8), 'yuv422', 'a yuv422 frame has an even width, got 5'),
+        (np.zeros((4, 6), np.uint8), 'yuyv', 'shape (H, W, 2), got (4, 6)'),
+        (np.zeros((4, 6, 3), np.uint8), 'bayer_rggb8', 'shape (H, W), got (4, 6, 3)'),
         (np.zeros((4, 6), np.uint8), 'bgr8', 'shape (H, W, 3), got (4, 6)'),
         (np.zeros((4, 6, 4), np.uint8), 'bgr8', 'shape (H, W, 3), got (4, 6, 4)'),
         (np.zeros((4, 6, 3), np.uint8), 'bgra8', 'shape (H, W, 4), got (4, 6, 3)'),

@@ -86,20 +86,6 @@ def test_the_score_is_the_raw_one(scripted_engine: Any) -> None:
     assert tracker.update(frame).score == 0.25
 
 
-@pytest.mark.parametrize(
-    ('score', 'state'), [(0.29, TargetState.LOST), (0.3, TargetState.TRACKING)]
-)
-def test_the_raw_score_decides_whether_the_target_is_lost(
-    scripted_engine: Any, score: float, state: TargetState
-) -> None:
-    engine = scripted_engine(scripted_engine.seeing(score=score))
-    tracker = Tracker(engine, TrackerConfig(lost_threshold=0.3))
-    frame = np.zeros((240, 320, 3), np.uint8)
-    tracker.init(frame, TARGET)
-    assert tracker.update(frame).state is state
-    assert tracker.update(frame).state is state  # a lost target is searched on
-
-
 def test_window_penalty_1_takes_a_centre_cell_whatever_the_scores(scripted_engine: Any) -> None:
     boxes = np.zeros((256, 4))
     boxes[:, 2:] = 0.25
@@ -204,6 +190,9 @@ def test_one_engine_serves_several_trackers(scripted_engine: Any) -> None:
         ({'size_smoothing': 1.1}, 'size_smoothing 1.1'),
         ({'lost_threshold': -1}, 'lost_threshold -1: expected 0 to 1'),
         ({'lost_threshold': 2}, 'lost_threshold 2: expected 0 to 1'),
+        ({'uncertain_threshold': 1.01}, 'uncertain_threshold 1.01: expected 0 to 1'),
+        ({'found_threshold': float('nan')}, 'found_threshold nan: expected 0 to 1'),
+        ({'scan_regions': 17}, 'scan_regions 17: expected 0 to 16'),
     ],
 )
 def test_settings_out_of_range_are_refused_and_the_old_ones_kept(
@@ -223,14 +212,13 @@ def test_configure_takes_effect_on_the_next_update(scripted_engine: Any) -> None
     tracker = Tracker(scripted_engine(scripted_engine.seeing((0.5, 0.5, 0.5, 0.5), score=0.5)))
     frame = np.zeros((480, 640, 3), np.uint8)
     tracker.init(frame, (300, 200, 60, 80))
-    tracker.configure(size_smoothing=0.5, lost_threshold=0.9)
+    tracker.configure(size_smoothing=0.5)
     track = tracker.update(frame)
     assert track.box.w == pytest.approx(0.5 * 60 + 0.5 * 140)
-    assert track.state is TargetState.LOST
 
 
 def test_the_default_window_penalty_is_that_of_the_authors_results() -> None:
-    assert TrackerConfig() == TrackerConfig(0.42, 1.0, 0.0)
+    assert TrackerConfig() == TrackerConfig(0.42, 1.0, 0.0, 0.0)
 
 
 def test_an_update_tells_how_long_its_stages_took(scripted_engine: Any) -> None:

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 
 from hcat_ros.engines import EngineError, Prediction
 from hcat_ros.tracking import Tracker
+from hcat_ros.tracking.encodings import to_rgb
 
 TARGET = (100.0, 80.0, 60.0, 80.0)
 FROM_BGR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -22,6 +23,13 @@ FROM_BGR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     'bgra8': lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA),
     '8UC4': lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA),
     'rgba8': lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA),
+}
+# What stores no colour with each pixel, and where the colours of RGB stand in it.
+BAYER = {
+    'bayer_rggb8': ((0, 1), (1, 2)),
+    'bayer_bggr8': ((2, 1), (1, 0)),
+    'bayer_gbrg8': ((1, 2), (0, 1)),
+    'bayer_grbg8': ((1, 0), (2, 1)),
 }
 # The same pixels, stored in ways that are not C-contiguous.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -65,6 +73,31 @@ def test_every_encoding_shows_the_engine_the_same(
     assert crop.dtype == np.uint8
     converted = [FROM_BGR[encoding](frame) for frame in frames]
     assert_same_view(seen(scripted_engine, converted, encoding, box), expected)
+
+
+def mosaic(bgr: np.ndarray, encoding: str) -> np.ndarray:
+    """The frame as a sensor under this Bayer pattern sees it."""
+    raw = np.empty(bgr.shape[:2], np.uint8)
+    for row in range(2):
+        for column in range(2):
+            channel = 2 - BAYER[encoding][row][column]
+            raw[row::2, column::2] = bgr[row::2, column::2, channel]
+    return raw
+
+
+@pytest.mark.parametrize('encoding', [*BAYER, 'yuv422', 'yuv422_yuy2'])
+@pytest.mark.parametrize('box', [TARGET, (-20, 190, 60, 80)])
+def test_raw_sensor_frames_are_seen_as_the_same_frames_in_rgb(
+    scripted_engine: Any, picture: Callable[..., np.ndarray], encoding: str, box: Any
+) -> None:
+    if encoding in BAYER:
+        frames = [mosaic(picture(240, 320, seed), encoding) for seed in range(3)]
+    else:
+        rng = np.random.default_rng(0)
+        frames = [rng.integers(0, 256, (240, 320, 2), np.uint8) for _ in range(3)]
+    whole = [to_rgb(frame, encoding) for frame in frames]
+    expected = seen(scripted_engine, whole, 'rgb8', box)
+    assert_same_view(seen(scripted_engine, frames, encoding, box), expected)
 
 
 def test_the_engine_is_shown_rgb(scripted_engine: Any) -> None:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serve a web page with the live picture, on which an operator drags a box around the target."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+
+NEEDED = {
+    'rclpy': 'ROS 2 is not there: source its setup.bash first',
+    'aiohttp': "aiohttp is not there: apt install python3-aiohttp, or pip install 'aiohttp>=3.8'",
+}
+"""Modules and what to say where one is missing."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('--image', default='image', help='topic of the images')
+    parser.add_argument('--compressed', action='store_true', help='the images are compressed')
+    parser.add_argument('--tracker', default='hcat_tracker', help='name of the tracker node')
+    parser.add_argument('--namespace', default='', help='ROS namespace of the tracker')
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to serve on. On another than this machine alone (0.0.0.0: every interface) '
+        'a token is needed: the environment variable HCAT_SELECT_TOKEN, or one is made and printed',
+    )
+    parser.add_argument('--port', type=int, default=8321, help='TCP port, 0 for any free one')
+    parser.add_argument('--max-width', type=int, default=960, help='of the pictures, pixels')
+    parser.add_argument('--jpeg-quality', type=int, default=70, help='of the pictures, 1 to 100')
+    parser.add_argument('--rate', type=float, default=15.0, help='pictures a second at most')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Become the node `select_page`. Raises RuntimeError where ROS or aiohttp is missing."""
+    for module, remedy in NEEDED.items():
+        if importlib.util.find_spec(module) is None:
+            raise RuntimeError(remedy)
+    command = [sys.executable, '-m', 'hcat_ros.nodes.select_page', *ros_arguments(arguments)]
+    # In place of this process, so that signals reach the node; commands know nothing of ROS.
+    os.execv(sys.executable, command)
+
+
+def ros_arguments(arguments: argparse.Namespace) -> list[str]:
+    """Return the node's arguments: its parameters and remappings."""
+    parameters = {
+        'tracker': arguments.tracker,
+        'image_transport': 'compressed' if arguments.compressed else 'raw',
+        'host': arguments.host,
+        'port': arguments.port,
+        'max_width': arguments.max_width,
+        'jpeg_quality': arguments.jpeg_quality,
+        'rate': arguments.rate,
+    }
+    words = ['--ros-args']
+    for name, value in parameters.items():
+        # Quoted, so that ROS takes a text for no number.
+        words += ['-p', f"{name}:='{value}'" if isinstance(value, str) else f'{name}:={value}']
+    if arguments.image != 'image':
+        words += ['-r', f'image:={arguments.image}']
+    if arguments.namespace:
+        namespace = (
+            arguments.namespace
+            if arguments.namespace.startswith('/')
+            else f'/{arguments.namespace}'
+        )
+        words += ['-r', f'__ns:={namespace}']
+    return words

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker node's images: from the topic to frames, and which of them are not to be tracked."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from hcat_ros.nodes.frame_buffer import StampedFrame, nanoseconds
+from hcat_ros.nodes.images import decoded_image, image_view
+from hcat_ros.nodes.parameters import Settings
+from hcat_ros.nodes.session import Refuse
+from hcat_ros.nodes.stream import ImageStream, Turn
+
+
+class ImageInput:
+    """The images of one activation; the reason why one is passed over goes to `refuse`."""
+
+    def __init__(self, node: Node, settings: Settings, refuse: Refuse) -> None:
+        self._node = node
+        self._settings = settings
+        self._refuse = refuse
+        self._stream = ImageStream()
+        self.type = CompressedImage if _compressed(settings) else Image
+        self.topic = image_topic(node, settings)
+
+    def age(self, frame: StampedFrame) -> float:
+        """Return the seconds since the frame's stamp, in simulated time where that is used."""
+        return float(self._node.get_clock().now().nanoseconds - frame.stamp) / 1e9
+
+    def frame(self, message: Image | CompressedImage) -> StampedFrame | None:
+        """Return a message as a frame, None if it cannot be read."""
+        try:
+            if isinstance(message, CompressedImage):
+                pixels, encoding = decoded_image(message)
+            else:
+                pixels, encoding = image_view(message, self._settings['mono16_bits'])
+        except ValueError as error:
+            self._refuse('refused images', f'image refused: {error}')
+            return None
+        return StampedFrame(nanoseconds(message.header.stamp), message.header, pixels, encoding)
+
+    def turn(self, frame: StampedFrame) -> Turn:
+        """Return what is to be done with the next frame; says why unless it just goes on."""
+        limit = self._settings['max_age']
+        if 0 < limit < self.age(frame):
+            reason = f'image not tracked: older on arrival than max_age, {limit:g} s'
+            self._refuse('old images', reason)
+            return Turn.PASSED_OVER
+        turn, reason = self._stream.turn(frame)
+        if turn is Turn.PASSED_OVER:
+            self._refuse('late images', reason)
+        elif turn is Turn.BEGINS:
+            text = f'{self.topic}: {reason}; starting anew without a target'
+            self._node.get_logger().warning(text, throttle_duration_sec=5.0)
+        return turn
+
+
+def image_topic(node: Node, settings: Settings) -> str:
+    """Return the full name of the topic that the node's images are on."""
+    topic = str(node.resolve_topic_name('image'))
+    return f'{topic}/compressed' if _compressed(settings) else topic
+
+
+def _compressed(settings: Settings) -> bool:
+    return bool(settings['image_transport'] == 'compressed')

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why no images come: what a user asks whose node does nothing, answered in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+from hcat_ros.nodes.qos import overridable
+from hcat_ros.nodes.session import TrackingSession
+
+SILENCE = 2.0
+"""Seconds without an image until something is wrong."""
+
+
+class InputWatch:
+    """Makes a node's subscriptions and tells, once until it changes, what keeps them empty."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._told: dict[str, str] = {}
+        self._image_time = self._since = time.monotonic()
+        self._ros_time = -1
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the last image, or since `begin`."""
+        return time.monotonic() - self._image_time
+
+    def begin(self) -> None:
+        """Start to count anew: the node has changed its state."""
+        self._image_time = self._since = time.monotonic()
+        self._told.clear()
+
+    def image_came(self) -> None:
+        """Note that an image came."""
+        self._image_time = time.monotonic()
+
+    def subscribe(
+        self, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile
+    ) -> Any:
+        """Return a subscription whose QoS parameters can override, `qos_overrides.TOPIC...`."""
+        name = self._node.resolve_topic_name(topic)
+        profile = copy(qos)  # rclpy writes the overrides into it
+
+        def incompatible(event: Any) -> None:
+            reason = self._incompatible(name, profile) or f'QoS policy {event.last_policy_kind}'
+            self.tell(f'qos of {name}', f'{name}: nothing comes from a publisher: {reason}')
+
+        return self._node.create_subscription(
+            kind,
+            topic,
+            callback,
+            profile,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
+            qos_overriding_options=overridable(),
+        )
+
+    def check_inactive(self, topic: str, state: str, failure: str) -> None:
+        """Tell that there are images which the node does not take because of its state.
+
+        failure: why it could not come up, empty if nobody has tried.
+        """
+        names = self._foreign(topic)
+        step = {'unconfigured': 'configure', 'inactive': 'activate'}.get(state)
+        if not names or step is None:
+            self.settle('inactive')
+        elif time.monotonic() - self._since > SILENCE:
+            node = self._node.get_fully_qualified_name()
+            remedy = f'ros2 lifecycle set {node} {step} (or autostart:=true)'
+            reason = failure.partition('\n')[0] or remedy
+            text = f'{topic} is published by {names}, but this node is {state}: {reason}'
+            self.tell('inactive', text)
+
+    def check_active(self, subscription: Any, session: TrackingSession, init_mode: str) -> None:
+        """Tell why no images come or, at level info, that they come and no target is named."""
+        topic = subscription.topic_name
+        ros_time = self._node.get_clock().now().nanoseconds
+        if ros_time == self._ros_time:  # simulated time stands: a bag has paused
+            self._image_time = time.monotonic()
+            self.tell('clock', 'use_sim_time is set, but /clock stands still or does not come')
+            return
+        self._ros_time = ros_time
+        self.settle('clock')
+        if self.silent_for > SILENCE:
+            self.tell('images', f'{topic}: no image for {SILENCE:g} s: {self._why(subscription)}')
+            return
+        if self.settle('images'):
+            self._node.get_logger().info(f'{topic}: images come again')
+        named = session.has_target or session.requests.waiting is not None
+        if named or self._image_time == self._since:
+            self.settle('target')
+        elif time.monotonic() - self._since > SILENCE:
+            waits_for = 'init_box' if init_mode == 'manual' else 'detections'
+            source = self._node.resolve_topic_name(waits_for)
+            text = f'{topic}: images come; a target has yet to be named on {source}'
+            self.tell('target', text, warn=False)
+
+    def tell(self, about: str, text: str, warn: bool = True) -> None:
+        """Log a text unless it is the last one told about the same."""
+        if self._told.get(about) == text:
+            return
+        self._told[about] = text
+        # Two calls: rclpy lets no line of the source change its level.
+        if warn:
+            self._node.get_logger().warning(text)
+        else:
+            self._node.get_logger().info(text)
+
+    def settle(self, about: str) -> bool:
+        """Note that what was told is no more so; return whether anything was."""
+        return self._told.pop(about, None) is not None
+
+    def _publishers(self, topic: str) -> list[Any]:
+        return list(self._node.get_publishers_info_by_topic(topic))
+
+    def _foreign(self, topic: str) -> str:
+        """Return the names of other nodes that publish the topic."""
+        names = {_node_name(info) for info in self._publishers(topic)}
+        return ', '.join(sorted(names - {self._node.get_fully_qualified_name()}))
+
+    def _incompatible(self, topic: str, qos: QoSProfile) -> str:
+        """Return which publishers' QoS do not fit and why, empty if all do."""
+        reasons = []
+        for info in self._publishers(topic):
+            compatibility, reason = qos_check_compatible(info.qos_profile, qos)
+            if compatibility == QoSCompatibility.ERROR:
+                reason = reason.replace('ERROR: ', '').rstrip('; ')
+                reasons.append(f'{_node_name(info)}: {reason}')
+        if not reasons:
+            return ''
+        remedy = f"change its QoS or this node's, parameter qos_overrides.{topic}.subscription"
+        return f'{", ".join(sorted(reasons))}; {remedy}'
+
+    def _why(self, subscription: Any) -> str:
+        """Return why no images come, as far as can be seen from here."""
+        topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
+        publishers = self._publishers(topic)
+        if not publishers:
+            others = [
+                name
+                for name, types in self._node.get_topic_names_and_types()
+                if wanted in types and self._foreign(name)
+            ]
+            found = f'; {wanted} is on {", ".join(sorted(others)[:5])}' if others else ''
+            return f'nobody publishes it{found}'
+        types = sorted({info.topic_type for info in publishers} - {wanted})
+        if types and all(info.topic_type != wanted for info in publishers):
+            return f'it is published as {", ".join(types)}, expected {wanted} (see image_transport)'
+        reason = self._incompatible(topic, subscription.qos_profile)
+        return reason or (
+            f'{self._foreign(topic)} is there but sends none, or they are lost on the way '
+            '(Fast DDS: see config/fastdds_large_images.xml)'
+        )
+
+
+def _node_name(info: Any) -> str:
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+
+
+def _type_name(kind: Any) -> str:
+    """Return a message type's name as 'sensor_msgs/msg/Image'."""
+    return f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'

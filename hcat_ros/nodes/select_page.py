@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page on which an operator names the target, as a node beside the tracker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from copy import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box
+from hcat_ros.nodes.detections import best_class, box_of, detection_message
+from hcat_ros.nodes.frame_buffer import StampedFrame
+from hcat_ros.nodes.images import decoded_image, image_view
+from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.paired_frames import PairedFrame, PairedFrames
+from hcat_ros.nodes.parameters import Setting, Settings
+from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS, overridable
+from hcat_ros.nodes.tracker_health import TrackerHealth
+from hcat_ros.select_page.view import ShownTrack, Status, View
+from hcat_ros.tracking.encodings import Image as Pixels
+
+SETTINGS = (
+    Setting('tracker', str, 'hcat_tracker', 'Name of the tracker node, in this namespace or full.'),
+    Setting(
+        'image_transport', str, 'raw', 'Type of the image topic.', choices=('raw', 'compressed')
+    ),
+    Setting(
+        'mono16_bits',
+        int,
+        16,
+        'Bits of a mono16 pixel that the sensor fills, as of the tracker.',
+        8,
+        16,
+    ),
+    Setting('host', str, '127.0.0.1', 'Address to serve on; 0.0.0.0 is every interface.'),
+    Setting('port', int, 8321, 'TCP port to serve on, 0 for any free one.', 0, 65535),
+    Setting('max_width', int, 960, 'Pixels across of the pictures sent at most.', 16, 8192),
+    Setting('jpeg_quality', int, 70, 'Of the pictures sent.', 1, 100),
+    Setting('rate', float, 15.0, 'Pictures a second that each client gets at most.', 0.1, 120),
+)
+TOKEN_VARIABLE = 'HCAT_SELECT_TOKEN'
+"""Environment variable with the token: everybody on the network can read parameters."""
+BUFFER_BYTES = 24 * 1024 * 1024
+"""For the frames that wait for their tracks: 4 of 1920x1080."""
+STATUS_PERIOD = 0.2
+"""Seconds between two looks at how the tracker is."""
+
+
+class SelectPage(Node):
+    """Shows `image` and `track` on a web page; publishes `init_box` and calls the tracker's reset.
+
+    Images are subscribed only while somebody looks. Raises ValueError, OSError or RuntimeError
+    for a page that cannot be served.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('select_page', **kwargs)
+        values = Settings(self, SETTINGS).values()
+        self._compressed = values['image_transport'] == 'compressed'
+        self._mono16_bits = values['mono16_bits']
+        self._frames = PairedFrames(BUFFER_BYTES)
+        self._images: Any = None
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._wake = self.create_guard_condition(self._run_waiting)
+        tracker = self.resolve_service_name(f'{values["tracker"]}/reset').removesuffix('/reset')
+        self._health = TrackerHealth(tracker)
+        self._reset = self.create_client(Trigger, f'{tracker}/reset')
+        self._init_boxes = self.create_publisher(
+            Detection2D, 'init_box', copy(RELIABLE_QOS), qos_overriding_options=overridable()
+        )
+        self.create_subscription(
+            Detection2D,
+            'track',
+            self._on_track,
+            copy(RELIABLE_QOS),
+            qos_overriding_options=overridable(),
+        )
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        # Of the machine's own time: simulated time may stand still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(STATUS_PERIOD, self._look, clock=steady)
+        self.server = self._serve(tracker, values)
+        # Not by the logger, whose lines go to /rosout and so to everybody on the network.
+        print(f'select_page: open {self.server.url}', flush=True)
+
+    def _serve(self, tracker: str, values: dict[str, Any]) -> Any:
+        try:
+            from hcat_ros.select_page.server import PageServer, PageSettings
+        except ImportError as error:
+            raise RuntimeError(
+                f'the page needs aiohttp ({error}): apt install python3-aiohttp, or '
+                "pip install 'aiohttp>=3.8'"
+            ) from error
+        settings = PageSettings(
+            token=os.environ.get(TOKEN_VARIABLE, ''),
+            title=f'{tracker} on {self._image_topic}',
+            **{
+                name: values[name] for name in ('host', 'port', 'max_width', 'jpeg_quality', 'rate')
+            },
+        )
+        server = PageServer(self, settings)
+        server.start()
+        return server
+
+    def destroy_node(self) -> None:
+        """Let the clients go, too."""
+        server = getattr(self, 'server', None)
+        if server is not None:
+            server.close()
+        super().destroy_node()
+
+    @property
+    def _image_topic(self) -> str:
+        return str(self.resolve_topic_name('image')) + ('/compressed' if self._compressed else '')
+
+    # What the page asks, on its server's thread
+
+    def name_target(self, stamp: int, box: Box) -> Future[str]:
+        """Publish an init box with the stamp of its frame."""
+        answer: Future[str] = Future()
+        self._later(answer, lambda: answer.set_result(self._publish_box(stamp, box)))
+        return answer
+
+    def reset(self) -> Future[str]:
+        """Call the tracker's reset."""
+        answer: Future[str] = Future()
+        self._later(answer, lambda: self._call_reset(answer))
+        return answer
+
+    def watch(self, watched: bool) -> None:
+        """Subscribe the images, or no more."""
+        self._later(Future(), lambda: self._subscribe(watched))
+
+    def _later(self, answer: Future[str], action: Callable[[], None]) -> None:
+        """Have the executor's thread do something; what fails is the answer."""
+
+        def act() -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    action()
+                except ValueError as error:
+                    answer.set_exception(error)
+                except Exception as error:
+                    self.get_logger().error(f'error in a request of the page: {error}')
+                    answer.set_exception(ValueError(str(error)))
+
+        self._waiting.append(act)
+        self._wake.trigger()
+
+    def _run_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()()
+
+    # The same on the executor's thread
+
+    def _publish_box(self, stamp: int, box: Box) -> str:
+        topic = self._init_boxes.topic_name
+        if not self._init_boxes.get_subscription_count():
+            raise ValueError(f'nobody listens on {topic}: is the tracker active?')
+        message = detection_message(Detection2D().header, box)
+        message.header.stamp = Time(nanoseconds=stamp).to_msg()
+        self._health.forget_problem()
+        self._init_boxes.publish(message)
+        where = 'x={:.0f} y={:.0f} w={:.0f} h={:.0f}'.format(*box)
+        self.get_logger().info(f'target at {where}, stamp {stamp / 1e9:.3f}')
+        return f'box sent: {where}'
+
+    def _call_reset(self, answer: Future[str]) -> None:
+        if not self._reset.service_is_ready():
+            raise ValueError(f'no tracker: nobody serves {self._reset.srv_name}')
+
+        def done(future: Any) -> None:
+            self._frames.forget_track()
+            self._health.forget_track()
+            if not answer.done():
+                answer.set_result(str(future.result().message) or 'done')
+
+        self._health.forget_problem()
+        self._reset.call_async(Trigger.Request()).add_done_callback(done)
+
+    def _subscribe(self, watched: bool) -> None:
+        if watched == (self._images is not None):
+            return
+        if watched:
+            self._health.images_wanted(time.monotonic())
+            self._images = self.create_subscription(
+                CompressedImage if self._compressed else Image,
+                self._image_topic,
+                self._on_image,
+                copy(IMAGE_QOS),
+                qos_overriding_options=overridable(),
+            )
+        else:
+            self.destroy_subscription(self._images)
+            self._images = None
+            self._frames.clear()
+            self._health.images_wanted(None)
+            self.server.feed.show(None)
+
+    # What comes over ROS
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        now = time.monotonic()
+        self._health.image_came(now)
+        # Decoded when somebody wants the picture; until then its bytes stand for it.
+        frame = StampedFrame(
+            Time.from_msg(message.header.stamp).nanoseconds,
+            message,
+            np.frombuffer(message.data, np.uint8),
+            '',
+        )
+        self._show(self._frames.add_frame(frame, now))
+
+    def _on_track(self, message: Detection2D) -> None:
+        now = time.monotonic()
+        class_id, score = best_class(message)
+        found = len(message.results) > 0
+        self._health.track_came(found, now)
+        track = ShownTrack(box_of(message), message.id, class_id, score if found else None)
+        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        self._show(self._frames.add_track(stamp, track, now))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self._health.report_came(status.name, status.message, values)
+
+    def _show(self, paired: PairedFrame | None) -> None:
+        if paired is None or self._images is None:
+            return
+        read = partial(self._read, paired.frame.header)
+        self.server.feed.show(View(paired.frame.stamp, read, paired.track))
+
+    def _read(self, message: Image | CompressedImage) -> tuple[Pixels, str]:
+        if isinstance(message, CompressedImage):
+            return decoded_image(message)
+        return image_view(message, self._mono16_bits)
+
+    def _look(self) -> None:
+        state, detail = self._health.state(
+            time.monotonic(),
+            self._reset.service_is_ready(),
+            self._image_topic,
+            self.count_publishers(self._image_topic) > 0,
+        )
+        self.server.feed.tell(Status(state, detail, self._health.problem))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node, the executable `select_page`. Returns 1 if the page cannot be served."""
+    try:
+        return run_node(SelectPage, args)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f'select_page: {error}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a tracker node is, as seen from another one: for people who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FRESH = 1.0
+"""Seconds for which a track says that there is a target."""
+IMAGE_LIMIT = 2.0
+"""Seconds without an image after which there is none."""
+
+
+class TrackerHealth:
+    """Puts a tracker's tracks and diagnostics and the images into one word and a line.
+
+    Times are of a monotonic clock, seconds.
+    """
+
+    def __init__(self, tracker: str) -> None:
+        """Take the tracker's full name."""
+        self.tracker = tracker
+        self.problem = ''
+        """Why the tracker refused the last box, empty if it did not."""
+        self._report_name = f'{tracker.lstrip("/")}: tracking'
+        self._summary = ''
+        self._lifecycle = ''
+        self._refused: int | None = None
+        self._found = False
+        self._track_time = -FRESH
+        self._image_time: float | None = None
+
+    def images_wanted(self, now: float | None) -> None:
+        """Begin to wait for images; with None, wait no more."""
+        self._image_time = now
+
+    def image_came(self, now: float) -> None:
+        """Note an image."""
+        self._image_time = now
+
+    def track_came(self, found: bool, now: float) -> None:
+        """Note a track; found: whether the target is in it."""
+        self._found, self._track_time = found, now
+
+    def forget_track(self) -> None:
+        """Note that the target has been dropped."""
+        self._track_time = -FRESH
+        self._summary = 'no target'
+
+    def forget_problem(self) -> None:
+        """Another box is about to be sent."""
+        self.problem = ''
+
+    def report_came(self, name: str, summary: str, values: Mapping[str, str]) -> None:
+        """Take a status of /diagnostics; those of others are passed over."""
+        if name != self._report_name:
+            return
+        self._summary = summary
+        self._lifecycle = values.get('lifecycle', 'active')
+        refused = values.get('refused boxes', '0')
+        count = int(refused) if refused.isdecimal() else 0
+        # The first report tells of boxes that somebody else has sent.
+        if self._refused is not None and count > self._refused:
+            self.problem = values.get('last problem', 'the tracker refused the box')
+        self._refused = count
+
+    def state(self, now: float, there: bool, topic: str, published: bool) -> tuple[str, str]:
+        """Return the state, a word or two, and a line to go with it.
+
+        there: whether the tracker is in ROS's graph; published: whether anybody publishes the
+        image topic.
+        """
+        if not there:
+            return 'no tracker', f'no node {self.tracker} is running'
+        silent = 0.0 if self._image_time is None else now - self._image_time
+        if silent > IMAGE_LIMIT:
+            who = '' if published else ': nobody publishes it'
+            return 'no image', f'none on {topic} for {silent:.0f} s{who}'
+        if self._lifecycle not in ('', 'active'):
+            return 'inactive', self._summary
+        # As 'tracking; why something was refused lately'.
+        target, _, beside = self._summary.partition('; ')
+        target = target.removeprefix('target ')
+        if target.startswith('engine failing'):
+            return 'engine failing', target.removeprefix('engine failing').lstrip(': ')
+        if now - self._track_time < FRESH:
+            if target not in ('tracking', 'lost', 'no target', ''):
+                beside = self._summary
+            return ('tracking' if self._found else 'lost'), beside
+        if not target:
+            return 'starting', 'waiting for the tracker to report'
+        if target.startswith('no image'):
+            return 'no image', f'the tracker gets none: {target}'
+        # It says tracking, but there have been no tracks for a while.
+        return ('no target' if target == 'tracking' else target), beside

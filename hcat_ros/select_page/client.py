@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One browser that looks at the page, and what goes to and fro between them.
+
+The client sends JSON: first `{"token": ...}`; then `{"ask": "next"}` for what is newest,
+`{"ask": "start", "stamp": "nanoseconds", "box": [x, y, w, h]}` and `{"ask": "reset"}`. It gets
+`{"hello": ...}` or `{"refused": reason}`; for each "next" one message, once there is something new:
+JSON `{"status": ...}`, or binary, the length of a JSON text (4 bytes, big endian), that text with
+status, stamp, size and track, and a JPEG; for the others `{"answer": ..., "ok": ..., "text": ...}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import struct
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from hcat_ros.boxes import Box
+from hcat_ros.select_page.access import Access
+from hcat_ros.select_page.pictures import Picture
+from hcat_ros.select_page.view import Feed, Robot, Status, View
+
+LOG = logging.getLogger(__name__)
+TOKEN_LIMIT = 5.0
+"""Seconds in which a client has to send its token."""
+ANSWER_LIMIT = 10.0
+"""Seconds in which the robot has to answer."""
+SEND_LIMIT = 30.0
+"""Seconds that one message may take to a client; then it is let go."""
+LAST_STAMP = 2**31 * 10**9
+"""Nanoseconds: builtin_interfaces/Time holds less."""
+
+
+class PageClient:
+    """Serves one open websocket."""
+
+    def __init__(
+        self,
+        live: web.WebSocketResponse,
+        feed: Feed,
+        robot: Robot,
+        picture: Callable[[View], Awaitable[Picture]],
+        rate: float,
+    ) -> None:
+        self._live = live
+        self._feed = feed
+        self._robot = robot
+        self._picture = picture
+        self._period = 1.0 / rate
+        self._asked = asyncio.Event()
+        self.on_failure: Callable[[], None] = lambda: None
+        """Ends the connection; called when nothing can be sent any more."""
+
+    async def admitted(self, access: Access) -> bool:
+        """Hear the token; close the socket unless it is the right one."""
+        try:
+            request = await asyncio.wait_for(self._receive(), TOKEN_LIMIT)
+        except asyncio.TimeoutError:
+            request = {}
+        if request is not None and access.token_fits(request.get('token')):
+            return True
+        given = bool(request and request.get('token'))
+        await self._tell({'refused': 'wrong token' if given else 'a token is needed'})
+        await self._live.close(code=4401, message=b'token')
+        return False
+
+    async def serve(self, title: str) -> None:
+        """Answer until the client goes."""
+        await self._tell({'hello': title})
+        sender = asyncio.ensure_future(self._send_newest())
+        try:
+            # One after the other: who sends more than is answered has to wait.
+            while (request := await self._receive()) is not None:
+                if request.get('ask') == 'next':
+                    self._asked.set()
+                else:
+                    await self._tell(await self._answer(request))
+        except (ConnectionError, asyncio.TimeoutError):
+            pass
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _receive(self) -> dict[str, Any] | None:
+        """Return the next request, None at the end; what is no JSON object is an empty one."""
+        message = await self._live.receive()
+        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            return None
+        try:
+            request = json.loads(message.data)
+        except (ValueError, RecursionError):
+            return {}
+        return request if isinstance(request, dict) else {}
+
+    async def _tell(self, content: dict[str, Any]) -> None:
+        await asyncio.wait_for(self._live.send_str(json.dumps(content)), SEND_LIMIT)
+
+    async def _send_newest(self) -> None:
+        """Send what is new, one message for each time that the client asks."""
+        loop = asyncio.get_running_loop()
+        shown: View | None = None
+        told: Status | None = None
+        sent = -self._period
+        try:
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                await asyncio.sleep(sent + self._period - loop.time())
+                while self._feed.view in (None, shown) and self._feed.status == told:
+                    await self._feed.changed()
+                sent = loop.time()
+                view, told = self._feed.view, self._feed.status
+                message: dict[str, Any] = {'status': told.as_json()}
+                if view is None or view is shown:
+                    await self._tell(message)
+                    continue
+                shown = view
+                try:
+                    picture = await self._picture(view)
+                except ValueError as error:
+                    message['status']['problem'] = f'image refused: {error}'
+                    await self._tell(message)
+                    continue
+                await asyncio.wait_for(
+                    self._live.send_bytes(packed(message, view, picture)), SEND_LIMIT
+                )
+        except (ConnectionError, asyncio.TimeoutError):
+            pass
+        except Exception:
+            LOG.exception('sending to a client of the page failed')
+        # Not after a cancellation: then the client has gone.
+        self.on_failure()
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        asked = request.get('ask')
+        answer: dict[str, Any] = {'answer': str(asked)}
+        try:
+            if asked == 'start':
+                future: Future[str] = self._robot.name_target(
+                    checked_stamp(request.get('stamp')), checked_box(request.get('box'))
+                )
+            elif asked == 'reset':
+                future = self._robot.reset()
+            else:
+                raise ValueError(
+                    f"'{str(asked)[:40]}' is no request: expected next, start or reset"
+                )
+            text = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_LIMIT)
+        except asyncio.TimeoutError:
+            return {**answer, 'ok': False, 'text': f'no answer within {ANSWER_LIMIT:g} s'}
+        except ValueError as error:
+            return {**answer, 'ok': False, 'text': str(error)}
+        return {**answer, 'ok': True, 'text': text}
+
+
+def packed(message: dict[str, Any], view: View, picture: Picture) -> bytes:
+    """Return the binary message of a picture."""
+    content = {
+        **message,
+        # As text: JavaScript's numbers hold 53 bits.
+        'stamp': str(view.stamp),
+        'width': picture.width,
+        'height': picture.height,
+        'track': view.track and view.track.as_json(),
+    }
+    text = json.dumps(content).encode()
+    return struct.pack('>I', len(text)) + text + picture.jpeg
+
+
+def checked_stamp(value: object) -> int:
+    """Return nanoseconds sent as text. Raises ValueError."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        stamp = int(value)
+        if stamp < LAST_STAMP:
+            return stamp
+    raise ValueError(f"stamp '{str(value)[:40]}': expected nanoseconds as text")
+
+
+def checked_box(value: object) -> Box:
+    """Return a box of pixels. Raises ValueError unless it is four finite numbers, 1 px or more."""
+    if (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    ):
+        try:
+            box = Box(*(float(v) for v in value))
+        except OverflowError:
+            box = Box(math.inf, 0, 0, 0)
+        if all(math.isfinite(v) and abs(v) < 1e6 for v in box) and box.w >= 1 and box.h >= 1:
+            return box
+    raise ValueError(f"box '{str(value)[:60]}': expected x, y, w, h in pixels, w and h at least 1")

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a lost target is looked for: over the whole frame, nearest places first."""
+
+from __future__ import annotations
+
+from hcat_ros.boxes import Box
+from hcat_ros.tracking.crop import SEARCH_FACTOR, crop_side
+
+STEP = 0.5
+"""Distance of neighbouring search regions, as a share of their side: a target on the border of one
+is well inside of the next."""
+
+
+class Scan:
+    """Search regions one after the other; past the last it begins again."""
+
+    def __init__(self, last_seen: Box) -> None:
+        """last_seen: where and how large the target was; its regions are as large as then."""
+        self._seen = last_seen
+        self._left: list[Box] = []
+        self._frame = (0, 0)
+
+    def next(self, width: int, height: int) -> Box:
+        """Return the box around which to look next in a frame of this size, in pixels.
+
+        The nearest first, so that what is searched grows around where the target was last seen.
+        """
+        if not self._left or self._frame != (width, height):
+            self._frame = (width, height)
+            step = STEP * crop_side(self._seen.w, self._seen.h, SEARCH_FACTOR)
+            columns, rows = max(1, round(width / step)), max(1, round(height / step))
+            around = [
+                Box.from_center(
+                    (column + 0.5) * width / columns,
+                    (row + 0.5) * height / rows,
+                    *self._seen[2:],
+                )
+                for column in range(columns)
+                for row in range(rows)
+            ]
+            self._left = sorted(around, key=self._distance, reverse=True)
+        return self._left.pop()
+
+    def _distance(self, box: Box) -> float:
+        """Return the square of the distance from where the target was last seen."""
+        return (box.cx - self._seen.cx) ** 2 + (box.cy - self._seen.cy) ** 2

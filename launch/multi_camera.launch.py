@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start a tracker for each of several cameras, each in a namespace of its own.
+
+ros2 launch hcat_ros multi_camera.launch.py cameras:=front,back=/usb_cam/image_raw threads:=1
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.launch_description_sources import (
+    PythonLaunchDescriptionSource,
+    get_launch_description_from_python_launch_file,
+)
+
+TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.launch.py'
+
+
+def topics(cameras: str, image: str) -> dict[str, str]:
+    """Return the image topic of each namespace in `cameras`, 'NAME' or 'NAME=TOPIC' with commas.
+
+    image: the topic of those that name none. Raises ValueError for what cannot be told apart.
+    """
+    found: dict[str, str] = {}
+    for word in cameras.split(','):
+        name, _, topic = (part.strip() for part in word.partition('='))
+        if not name.strip('/') or name in found:
+            reason = f"'{name}' is there twice" if name in found else 'a name is missing'
+            raise ValueError(
+                f"launch argument cameras:='{cameras}': {reason}; expected namespaces, each with "
+                'its image topic if that is another: front,back=/usb_cam/image_raw'
+            )
+        found[name] = topic or image
+    return found
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Include the tracker's launch file once a process, with what is the cameras' own."""
+    values = context.launch_configurations
+    found = topics(values['cameras'], values['image'])
+    if values['processes'] == 'one':
+        own = [{'cameras': ','.join(f'{name}={topic}' for name, topic in found.items())}]
+    elif values['processes'] == 'each':
+        own = [{'namespace': n, 'image': topic, 'cameras': ''} for n, topic in found.items()]
+    else:
+        raise ValueError(
+            f"launch argument processes:='{values['processes']}': expected one or each"
+        )
+    source = PythonLaunchDescriptionSource(str(TRACKER))
+    return [
+        GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+        for arguments in own
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, the tracker's among them, and the trackers."""
+    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
+    passed_on = [
+        entity
+        for entity in tracker.entities
+        if isinstance(entity, DeclareLaunchArgument)
+        and entity.name not in ('namespace', 'image', 'cameras')
+    ]
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'cameras',
+                description='namespaces with commas between, each with =TOPIC if its images are '
+                'elsewhere than `image` says: front,back=/usb_cam/image_raw',
+            ),
+            DeclareLaunchArgument(
+                'image',
+                default_value='image_raw',
+                description="topic of the images; a relative name is in each camera's namespace",
+            ),
+            DeclareLaunchArgument(
+                'processes',
+                default_value='each',
+                description='each: a process for each camera, for the rate; one: all in one '
+                'process with one engine, for memory',
+            ),
+            *passed_on,
+            OpaqueFunction(function=start),
+        ]
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several trackers from one launch file under the real `ros2 launch`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
+pytest.importorskip('launch_ros', reason=NEEDS)
+pytest.importorskip('ros2launch', reason=NEEDS)
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_path
+from launching import PATIENCE, Launch, parameters, wait_for_state
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.nodes.detections import box_of, detection_message
+from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.tracker_settings import SETTINGS
+
+try:
+    get_package_share_path('hcat_ros')
+except PackageNotFoundError:
+    pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
+
+FILE = 'multi_camera.launch.py'
+BOXES = {'front': Box(60, 90, 40, 40), 'back': Box(200, 40, 40, 40)}
+
+
+@pytest.fixture
+def viewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Node]:
+    """A node to look from, in a domain that nobody else sees."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+    rclpy.init()
+    node = rclpy.create_node('viewer')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def picture(box: Box) -> np.ndarray:
+    """A square at the box, BGR."""
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    x, y = int(box.x), int(box.y)
+    frame[y : y + 40, x : x + 40] = (40, 200, 240)
+    frame[y + 10 : y + 30, x + 10 : x + 30] = (200, 30, 60)
+    return frame
+
+
+@pytest.mark.parametrize('processes', ['each', 'one'])
+def test_each_camera_is_tracked_in_its_namespace(
+    viewer: Node, tmp_path: Path, processes: str
+) -> None:
+    tracks: dict[str, list[Detection2D]] = {name: [] for name in BOXES}
+    topics = {'front': '/front/image_raw', 'back': '/usb_cam/image_raw'}
+    images = {name: viewer.create_publisher(Image, topic, 5) for name, topic in topics.items()}
+    boxes = {name: viewer.create_publisher(Detection2D, f'/{name}/init_box', 5) for name in BOXES}
+    for name in BOXES:
+        viewer.create_subscription(Detection2D, f'/{name}/track', tracks[name].append, 50)
+    running = Launch(
+        tmp_path / 'launch.log',
+        FILE,
+        'cameras:=front, back=/usb_cam/image_raw',
+        'engine:=onnxruntime',
+        'threads:=1',
+        f'processes:={processes}',
+    )
+    try:
+        for name in BOXES:
+            wait_for_state(viewer, f'/{name}/hcat_tracker', 'active', running)
+            threads = parameters(viewer, f'/{name}/hcat_tracker', 'threads')
+            assert threads[0].integer_value == 1, 'arguments reach both'
+        header = Detection2D().header
+        number = 0
+        deadline = time.monotonic() + PATIENCE
+        while min(map(len, tracks.values())) < 5 and time.monotonic() < deadline:
+            for name, publisher in images.items():
+                message = image_message(picture(BOXES[name]), 'bgr8')
+                message.header.frame_id = name
+                message.header.stamp.sec = number
+                publisher.publish(message)
+                if not tracks[name] and number % 10 == 5:
+                    boxes[name].publish(detection_message(header, BOXES[name]))
+            number += 1
+            rclpy.spin_once(viewer, timeout_sec=0.05)
+        for name, box in BOXES.items():
+            assert len(tracks[name]) >= 5, running.log
+            for track in tracks[name]:
+                assert track.header.frame_id == name
+                assert iou(box_of(track), box) > 0.5
+        running.interrupt()
+        assert running.end() == 0
+        assert running.log.count('process has finished cleanly') == (1 if processes == 'one' else 2)
+        assert 'Traceback' not in running.log
+    finally:
+        running.kill()
+
+
+def test_the_arguments_are_listed(viewer: Node, tmp_path: Path) -> None:
+    listing = Launch(tmp_path / 'launch.log', FILE, '--show-args')
+    assert listing.end() == 0
+    for name in ('cameras', 'image', 'processes', *(setting.name for setting in SETTINGS)):
+        assert f"'{name}':" in listing.log
+    assert "'namespace':" not in listing.log
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (['cameras:=front,'], 'a name is missing'),
+        (['cameras:==/image'], 'a name is missing'),
+        (['cameras:=front,front=/b'], "'front' is there twice"),
+        (['cameras:=front', 'processes:=2'], "processes:='2': expected one or each"),
+    ],
+)
+def test_a_wrong_argument_is_told(
+    viewer: Node, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    refused = Launch(tmp_path / 'launch.log', FILE, *words)
+    assert refused.end() == 1
+    assert reason in refused.log
+    assert 'process started' not in refused.log

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node brought down and up again over its services, and seen to track."""
+
+from __future__ import annotations
+
+from lifecycle_msgs.msg import Transition
+from talker import TARGET, Talker, truth
+
+from hcat_ros.boxes import iou
+from hcat_ros.nodes.detections import box_of
+
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
+
+
+def detects(talker: Talker) -> None:
+    """Name a target in a stream of frames and see it followed."""
+    talker.spin(talker.connected, 'connections')
+    talker.send(0)
+    talker.name_target(TARGET)
+    talker.tracks.clear()
+    talker.send(1)
+    talker.spin(lambda: len(talker.tracks) == 1, 'a track')
+    assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5
+
+
+def recovers(talker: Talker) -> None:
+    """Go through the whole life over the service and track."""
+    for transition, state in ((CONFIGURE, 'inactive'), (ACTIVATE, 'active')):
+        assert talker.change(transition), talker.tracker.failure
+        assert talker.tracker.state_label == state
+    detects(talker)
+
+
+def restarts(talker: Talker) -> None:
+    """Clean up an active node and bring it up again."""
+    for transition, state in ((DEACTIVATE, 'inactive'), (CLEANUP, 'unconfigured')):
+        assert talker.change(transition)
+        assert talker.tracker.state_label == state
+    recovers(talker)
+
+
+def says(talker: Talker, level: bytes, words: str) -> None:
+    """Wait until the diagnostics are of this level and say this."""
+
+    def seen() -> bool:
+        status = talker.diagnostics[-1].status[0] if talker.diagnostics else None
+        return status is not None and status.level == level and words in status.message
+
+    talker.spin(seen, f'diagnostics: {words}')

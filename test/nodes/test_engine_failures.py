@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines and disks that fail under a node: the state afterwards, and that it recovers."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lives import ACTIVATE, CONFIGURE, detects, recovers, restarts, says
+from talker import Talker, truth
+
+from hcat_ros.boxes import iou
+from hcat_ros.engines import ENGINES, EngineError, Prediction
+from hcat_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from hcat_ros.nodes.detections import box_of
+
+Talk = Callable[..., Talker]
+
+
+class MoodyEngine(OnnxRuntimeEngine):
+    """An engine that raises what a test tells it to."""
+
+    mood: dict[str, BaseException | None]
+
+    def template(self, crop: Any) -> Any:
+        self._raise('template')
+        return super().template(crop)
+
+    def search(self, crop: Any, features: Any) -> Prediction:
+        self._raise('search')
+        return super().search(crop, features)
+
+    def _raise(self, stage: str) -> None:
+        error = self.mood.get(stage)
+        if error is not None:
+            raise error
+
+
+@pytest.fixture
+def mood(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException | None]:
+    """What the engine, registered in place of PyTorch's, raises in which stage."""
+    MoodyEngine.mood = {}
+    monkeypatch.setitem(ENGINES, 'torch', (__name__, 'MoodyEngine'))
+    return MoodyEngine.mood
+
+
+ERRORS = [EngineError('out of order'), RuntimeError('device lost'), MemoryError(), KeyError('x')]
+
+
+@pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
+def test_an_engine_that_fails_in_mid_run_loses_those_frames_alone(
+    talk: Talk, mood: dict[str, BaseException | None], error: Exception
+) -> None:
+    talker = talk(engine='torch', diagnostics_period=0.1)
+    recovers(talker)
+    mood['search'] = error
+    for number in (2, 3, 4):
+        talker.send(number)
+    assert talker.tracker.state_label == 'active'
+    assert talker.tracker._statistics.counts['failed frames'] == 3
+    says(talker, DiagnosticStatus.ERROR, 'engine failing')
+    mood['search'] = None
+    talker.tracks.clear()
+    talker.send(5)
+    talker.spin(lambda: len(talker.tracks) == 1, 'a track of the same target')
+    assert talker.tracks[0].id == '1'
+    assert iou(box_of(talker.tracks[0]), truth(5)) > 0.5
+    says(talker, DiagnosticStatus.WARN, 'frame not tracked')
+    restarts(talker)
+
+
+@pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
+def test_an_engine_that_fails_on_the_template_refuses_the_box(
+    talk: Talk, mood: dict[str, BaseException | None], error: Exception
+) -> None:
+    talker = talk(engine='torch')
+    recovers(talker)
+    mood['template'] = error
+    talker.name_target(truth(1))
+    assert talker.tracker._statistics.counts['refused boxes'] == 1
+    talker.send(2)
+    talker.spin(lambda: len(talker.tracks) == 2, 'a track of the target from before')
+    assert talker.tracks[1].id == '1'
+    mood['template'] = None
+    restarts(talker)
+
+
+@pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
+def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
+    talk: Talk, mood: dict[str, BaseException | None], error: Exception
+) -> None:
+    mood['search'] = error
+    talker = talk(engine='torch')
+    assert not talker.change(CONFIGURE)
+    assert talker.tracker.state_label == 'unconfigured'
+    assert talker.tracker.failure.startswith('cannot configure')
+    mood['search'] = None
+    recovers(talker)
+
+
+# Disks
+
+
+@pytest.fixture
+def no_room() -> Iterator[Callable[[bool], None]]:
+    """Lets this process write 4 kB to a file and no more.
+
+    The write itself fails, half-way, as on a full disk (with EFBIG in place of ENOSPC).
+    """
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def limit(on: bool) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]) if on else old)
+
+    yield limit
+    limit(False)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
+    """A machine with TensorRT, a double; the only engine with a cache of its own."""
+    for module in ('onnx', 'onnxruntime'):
+        pytest.importorskip(module)
+    monkeypatch.syspath_prepend(str(checkout / 'test' / 'engines'))
+    import tensorrt_double
+
+    return tensorrt_double.installed(tensorrt_double.Machine(), real_polygraphy=False)
+
+
+@pytest.mark.parametrize('full', [True, False], ids=['full', 'no folder'])
+def test_without_room_for_the_cache_the_node_works_and_says_so(
+    talk: Talk,
+    no_room: Callable[[bool], None],
+    checkout: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    full: bool,
+) -> None:
+    cache = tmp_path / 'cache'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+    if not full:
+        cache.write_text('a file')
+    with tensorrt(monkeypatch, checkout):
+        talker = talk(engine='tensorrt')
+        no_room(full)
+        configured = talker.change(CONFIGURE)
+        no_room(False)
+        assert configured, talker.tracker.failure
+        log = capfd.readouterr().err
+        assert 'the next start has to build again: cannot write' in log
+        assert 'free space there, or set XDG_CACHE_HOME' in log
+        assert not list(tmp_path.rglob('plan-*.bin')), 'nothing is half-written'
+        assert talker.change(ACTIVATE)
+        detects(talker)
+        if not full:
+            cache.unlink()
+        restarts(talker)
+        assert len(list(cache.rglob('plan-*.bin'))) == 2
+        assert 'has to build again' not in capfd.readouterr().err
+        assert talker.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+
+
+def test_a_full_disk_does_not_concern_engines_without_a_cache(
+    talk: Talk, no_room: Callable[[bool], None]
+) -> None:
+    talker = talk(engine='onnxruntime')
+    no_room(True)
+    recovers(talker)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What fails through the real ROS interface: the state afterwards, and that the node recovers."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lives import ACTIVATE, CLEANUP, CONFIGURE, recovers, restarts, says
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from talker import Talker
+
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import load_model
+
+Talk = Callable[..., Talker]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A copy of the model, to be damaged."""
+    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'model'))
+
+
+def rehash(folder: Path, name: str) -> None:
+    """Make the card's hash of a file fit the file."""
+    card = folder / 'model.yaml'
+    old = load_model(folder).card.sha256[name]
+    new = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    card.write_text(card.read_text().replace(old, new))
+
+
+# Transitions
+
+
+@pytest.mark.parametrize(
+    ('transition', 'label'),
+    [(CONFIGURE, ''), (ACTIVATE, ''), (CLEANUP, ''), (0, 'fly'), (255, ''), (61, '')],
+)
+def test_an_impossible_transition_while_tracking_is_refused_and_tracking_goes_on(
+    talk: Talk, transition: int, label: str
+) -> None:
+    talker = talk()
+    recovers(talker)
+    assert not talker.change(transition, label)
+    assert talker.tracker.state_label == 'active'
+    talker.send(2)
+    talker.spin(lambda: len(talker.tracks) == 2, 'a track of the same target')
+    assert talker.tracks[1].id == '1'
+    restarts(talker)
+
+
+def test_many_lives(talk: Talk) -> None:
+    talker = talk()
+    recovers(talker)
+    for _ in range(3):
+        restarts(talker)
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('window_penalty', 7.0),
+        ('window_penalty', float('nan')),
+        ('size_smoothing', 0.0),
+        ('threads', -1),
+        ('threads', 2**62),
+        ('buffer_mb', -1),
+        ('engine', 'abacus'),
+        ('precision', 'int1'),
+        ('init_mode', ''),
+        ('stamp_tolerance', float('inf')),
+        ('diagnostics_period', 0.0),
+        ('class_id', [1, 2]),
+        ('init_box', 'here'),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused_over_the_service_and_the_old_one_kept(
+    talk: Talk, name: str, value: Any
+) -> None:
+    talker = talk()
+    recovers(talker)
+    before = talker.tracker.get_parameter(name).value
+    client = talker.node.create_client(SetParameters, 'hcat_tracker/set_parameters')
+    request = SetParameters.Request()
+    request.parameters = [Parameter(name, value=value).to_parameter_msg()]
+    result = talker.call(client, request).results[0]
+    assert not result.successful
+    assert name in result.reason
+    assert talker.tracker.get_parameter(name).value == before
+    assert talker.tracker.state_label == 'active'
+    talker.send(2)
+    talker.spin(lambda: len(talker.tracks) == 2, 'a track')
+
+
+# Models
+
+
+def test_a_missing_model_leaves_the_node_unconfigured_until_there_is_one(talk: Talk) -> None:
+    talker = talk(model='no_such_model')
+    assert not talker.change(CONFIGURE)
+    assert talker.tracker.state_label == 'unconfigured'
+    says(talker, DiagnosticStatus.ERROR, "no model 'no_such_model'")
+    assert not talker.change(ACTIVATE)
+    assert talker.set('model', 'hcat_lite0').successful
+    recovers(talker)
+    says(talker, DiagnosticStatus.OK, 'tracking')
+
+
+@pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
+@pytest.mark.parametrize('name', ['template.onnx', 'search.onnx'])
+@pytest.mark.parametrize(
+    ('damage', 'hash_fits', 'reason'),
+    [
+        (lambda content: content[:-100], False, 'is damaged or was exchanged'),
+        (lambda content: b'', False, 'is damaged or was exchanged'),
+        (lambda content: content[: len(content) // 2], True, 'cannot load'),
+        (lambda content: b'', True, 'cannot load'),
+        (lambda content: bytes(range(256)) * 100, True, 'cannot load'),
+    ],
+)
+def test_a_damaged_model_is_refused_until_it_is_mended(
+    talk: Talk,
+    monkeypatch: pytest.MonkeyPatch,
+    model: Path,
+    engine: str,
+    name: str,
+    damage: Callable[[bytes], bytes],
+    hash_fits: bool,
+    reason: str,
+) -> None:
+    whole, card = (model / name).read_bytes(), (model / 'model.yaml').read_text()
+    (model / name).write_bytes(damage(whole))
+    if hash_fits:
+        rehash(model, name)
+    if engine == 'auto':  # PyTorch's reads other files
+        monkeypatch.delitem(ENGINES, 'torch')
+    talker = talk(model=str(model), engine=engine, threads=1)
+    assert not talker.change(CONFIGURE)
+    assert talker.tracker.state_label == 'unconfigured'
+    assert reason in talker.tracker.failure
+    assert name in talker.tracker.failure
+    (model / name).write_bytes(whole)
+    (model / 'model.yaml').write_text(card)
+    recovers(talker)

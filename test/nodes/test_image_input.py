@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as cameras and bags send them, through the node over real DDS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from builtin_interfaces.msg import Time
+from rclpy.time import Time as RosTime
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from talker import TARGET, Talker, scene, stamp, truth
+
+from hcat_ros.boxes import iou
+from hcat_ros.nodes.detections import box_of
+from hcat_ros.nodes.images import image_message
+
+
+def bayer(bgr: np.ndarray) -> np.ndarray:
+    """The picture as a sensor under the pattern RGGB sees it."""
+    raw = bgr[:, :, 1].copy()
+    raw[::2, ::2], raw[1::2, 1::2] = bgr[::2, ::2, 2], bgr[1::2, 1::2, 0]
+    return raw
+
+
+def yuv422(bgr: np.ndarray) -> np.ndarray:
+    """The picture as UYVY, the colours of every second pixel for two."""
+    yuv = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV)
+    colours = yuv[:, ::2, 1:].reshape(len(yuv), -1)
+    # The full range in place of BT.601's: a little too bright, no matter to a tracker.
+    return np.stack([colours, yuv[:, :, 0]], axis=2)
+
+
+def nv12(bgr: np.ndarray) -> Image:
+    """The picture as a message with its planes one above the other."""
+    planes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
+    height, width = bgr.shape[:2]
+    u, v = planes[height:].reshape(2, height // 2, width // 2)
+    planes[height:] = np.stack([u, v], axis=2).reshape(height // 2, width)
+    message = image_message(planes, 'mono8')
+    message.height, message.encoding = height, 'nv12'
+    return message
+
+
+def mono16(bgr: np.ndarray) -> Image:
+    """The picture as a big-endian message with 12 of 16 bits in use."""
+    deep = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype('>u2') * 16
+    message = image_message(deep.astype('>u2').view(np.uint8), 'mono8')
+    message.width, message.encoding, message.is_bigendian = bgr.shape[1], 'mono16', 1
+    return message
+
+
+MESSAGES: dict[str, Callable[[np.ndarray], Image]] = {
+    'bayer_rggb8': lambda bgr: image_message(bayer(bgr), 'bayer_rggb8'),
+    'yuv422': lambda bgr: image_message(yuv422(bgr), 'yuv422'),
+    'nv12': nv12,
+    'mono16': mono16,
+}
+
+
+@pytest.mark.parametrize('encoding', MESSAGES)
+def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], encoding: str) -> None:
+    talker = talk(mono16_bits=12)
+    talker.start()
+    pictures: list[Image] = []
+    talker.node.create_subscription(Image, 'track_image', pictures.append, 10)
+    publisher = talker.tracker._outputs[1]
+    talker.spin(lambda: publisher.get_subscription_count() == 1, 'the subscription')
+    for number in range(4):
+        talker.send_message(MESSAGES[encoding](scene(number)), stamp(number))
+        if number == 0:
+            talker.name_target(TARGET)
+    talker.spin(lambda: len(talker.tracks) == 3 and len(pictures) == 3, '3 tracks, drawn')
+    for number, track in enumerate(talker.tracks, 1):
+        assert track.header.stamp == stamp(number)
+        assert iou(box_of(track), truth(number)) > 0.5
+    assert {picture.encoding for picture in pictures} == {'bgr8'}
+
+
+def test_stamps_of_any_value_are_copied(talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    talker.start()
+    stamps = [Time(), Time(), Time(sec=7, nanosec=1), Time(sec=2**31 - 1, nanosec=999_999_999)]
+    for number, at in enumerate(stamps):
+        talker.send_message(image_message(scene(number), 'bgr8'), at, frame_id=f'camera {number}')
+        if number == 0:
+            talker.name_target(TARGET)
+    talker.spin(lambda: len(talker.tracks) == 3, '3 tracks')
+    assert [track.header.stamp for track in talker.tracks] == stamps[1:]
+    assert [track.header.frame_id for track in talker.tracks] == [
+        'camera 1',
+        'camera 2',
+        'camera 3',
+    ]
+
+
+def test_a_bag_that_plays_again_drops_the_target(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = talk()
+    talker.start()
+    for number in (100, 101):
+        talker.send_message(image_message(scene(number % 100), 'bgr8'), stamp(number))
+        if number == 100:
+            talker.name_target(TARGET)
+    talker.send(0)
+    talker.send(1)
+    talker.spin(lambda: len(talker.tracks) == 1, 'a track')
+    assert talker.tracks[0].header.stamp == stamp(101)
+    assert not talker.tracker._session.has_target
+    log = capfd.readouterr().err
+    assert '/image: image stamps jumped back by 5.050 s; starting anew without a target' in log
+    talker.name_target(truth(1))
+    talker.send(2)
+    talker.spin(lambda: len(talker.tracks) == 2, 'a track of the next target')
+    assert talker.tracks[1].id == '2'
+
+
+def test_an_image_out_of_order_is_passed_over(talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    talker.start()
+    talker.send(1)
+    talker.name_target(truth(1))
+    for number in (3, 2, 4):
+        talker.send(number)
+    talker.spin(lambda: len(talker.tracks) == 2, 'tracks of the others')
+    assert [track.header.stamp for track in talker.tracks] == [stamp(3), stamp(4)]
+    assert talker.tracker._statistics.counts['late images'] == 1
+
+
+def test_images_of_another_size_drop_the_target(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = talk()
+    talker.start()
+    talker.send(0)
+    talker.name_target(TARGET)
+    for number in (1, 2):
+        half = np.ascontiguousarray(scene(number)[::2, ::2])
+        talker.send_message(image_message(half, 'bgr8'), stamp(number))
+    talker.spin_for(0.3)
+    assert talker.tracks == []
+    assert len(talker.tracker._session.buffer) == 2, 'no catching up through both sizes'
+    assert 'images are 160x120 now, were 320x240' in capfd.readouterr().err
+
+
+def test_old_images_are_counted_and_not_tracked(talk: Callable[..., Talker]) -> None:
+    talker = talk(max_age=0.5)
+    talker.start()
+    clock = talker.node.get_clock()
+
+    def send(number: int, age: float) -> None:
+        at = RosTime(nanoseconds=clock.now().nanoseconds - round(age * 1e9))
+        talker.send_message(image_message(scene(number), 'bgr8'), at.to_msg())
+
+    send(0, 0.0)
+    talker.name_target(TARGET)
+    send(1, 0.0)
+    send(2, 2.0)
+    talker.spin(lambda: talker.tracker._statistics.counts['old images'] == 1, 'the old image')
+    assert 'older on arrival than max_age, 0.5 s' in talker.tracker._statistics.last_problem
+    talker.spin(lambda: len(talker.tracks) == 1, 'the track of the new one')
+    assert talker.set('max_age', 0).successful
+    send(2, -0.1)
+    talker.spin(lambda: len(talker.tracks) == 2, 'a track')
+
+
+def test_the_age_is_in_simulated_time(talk: Callable[..., Talker]) -> None:
+    talker = talk(max_age=0.5, use_sim_time=True)
+    clock = talker.node.create_publisher(Clock, '/clock', 10)
+    talker.start()
+    for number in range(3):
+        now = stamp(number if number < 2 else number + 20)
+        deadline = time.monotonic() + 20
+        while talker.tracker.get_clock().now().to_msg() != now and time.monotonic() < deadline:
+            clock.publish(Clock(clock=now))
+            talker.spin_for(0.1)
+        talker.send(number)
+        if number == 0:
+            talker.name_target(TARGET)
+    talker.spin(lambda: len(talker.tracks) == 1, 'a track')
+    assert talker.tracks[0].header.stamp == stamp(1)
+    assert talker.tracker._statistics.counts['old images'] == 1
+
+
+def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = talk(use_sim_time=True, autostart=True)
+    talker.spin(lambda: talker.tracker.state_label == 'active', 'active')
+    talker.spin(lambda: bool(talker.diagnostics), 'diagnostics')
+    talker.spin_for(1.2)
+    assert capfd.readouterr().err.count('use_sim_time is set, but /clock stands still') == 1

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the log says when a node gets nothing, over real DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from talker import TARGET, Talker, scene, stamp
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.qos import IMAGE_QOS
+
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+Capture = pytest.CaptureFixture[str]
+
+
+class Log:
+    """What the nodes have logged so far."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.text = ''
+
+    def count(self, words: str) -> int:
+        self.text += self.capture.readouterr().err
+        return self.text.count(words)
+
+
+@pytest.fixture
+def log(capfd: Capture) -> Log:
+    return Log(capfd)
+
+
+def test_no_image_is_told_once_with_where_images_are(talk: Callable[..., Talker], log: Log) -> None:
+    talker = talk(transport='compressed')
+    other = talker.node.create_publisher(Image, '/front/image_raw', 1)
+    talker.start()
+    talker.node.destroy_publisher(talker.images)
+    silent = '/image/compressed: no image for 2 s: '
+    talker.spin(lambda: log.count(silent + 'nobody publishes it') > 0, 'the warning')
+    talker.images = talker.node.create_publisher(CompressedImage, '/image/compressed', 5)
+    talker.node.destroy_publisher(other)
+    talker.spin(lambda: log.count(silent + '/talker is there but sends none') > 0, 'why now')
+    talker.spin_for(1.2)
+    assert log.count(silent) == 2, log.text
+    talker.spin(talker.connected, 'connection')
+    talker.send(0)
+    talker.spin(lambda: log.count('/image/compressed: images come again') == 1, 'the end of it')
+
+
+def test_other_topics_with_images_are_named(talk: Callable[..., Talker], log: Log) -> None:
+    talker = talk()
+    talker.node.create_publisher(Image, '/front/image_raw', 1)
+    talker.tracker.start()
+    talker.node.destroy_publisher(talker.images)
+    words = 'nobody publishes it; sensor_msgs/msg/Image is on /front/image_raw'
+    talker.spin(lambda: log.count(words) == 1, 'the topic')
+
+
+def test_images_of_the_other_type_are_told(talk: Callable[..., Talker], log: Log) -> None:
+    talker = talk()
+    talker.tracker.start()
+    talker.node.destroy_publisher(talker.images)
+    # A node of another process, as it were: one cannot have two types for a topic.
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    camera = rclpy.create_node('camera', context=context)
+    camera.create_publisher(CompressedImage, '/image', 1)
+    words = 'published as sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image (see'
+    talker.spin(lambda: log.count(words) == 1, 'the type')
+    camera.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_qos_overrides_reach_this_node_alone_and_what_does_not_fit_is_told(
+    talk: Callable[..., Talker], log: Log
+) -> None:
+    overrides = {
+        'qos_overrides./image.subscription.reliability': 'reliable',
+        'qos_overrides./image.subscription.depth': 4,
+    }
+    talker = talk(**overrides)
+    talker.node.destroy_publisher(talker.images)
+    talker.images = talker.node.create_publisher(Image, 'image', BEST_EFFORT)
+    talker.tracker.start()
+    subscription = talker.tracker._inputs[-1]
+    assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    assert subscription.qos_profile.depth == 4
+    assert IMAGE_QOS.reliability == ReliabilityPolicy.BEST_EFFORT, 'that of the next node'
+    assert IMAGE_QOS.depth == 1
+    words = '/image: nothing comes from a publisher: /talker: Best effort publisher and reliable'
+    talker.spin(lambda: log.count(words) == 1, 'the reason')
+    assert log.count('parameter qos_overrides./image.subscription') >= 1
+    talker.spin(lambda: log.count('/image: no image for 2 s: /talker: Best effort') == 1, 'silence')
+
+
+def test_a_qos_override_that_is_none_is_refused(talk: Callable[..., Talker]) -> None:
+    tracker = talk(**{'qos_overrides./image.subscription.reliability': 'perhaps'}).tracker
+    tracker.start()
+    assert tracker.state_label == 'inactive'
+    assert 'reliability' in tracker.failure
+    assert 'perhaps' in tracker.failure
+
+
+def test_a_detector_whose_qos_does_not_fit_is_told(talk: Callable[..., Talker], log: Log) -> None:
+    talker = talk()
+    talker.start()
+    talker.node.create_publisher(Detection2D, 'init_box', BEST_EFFORT)
+    words = '/init_box: nothing comes from a publisher: /talker: Best effort publisher'
+    talker.spin(lambda: log.count(words) == 1, 'the reason')
+
+
+def test_images_while_inactive_are_told_with_the_way_out(
+    talk: Callable[..., Talker], log: Log
+) -> None:
+    talker = talk()
+    words = (
+        '/image is published by /talker, but this node is {}: ros2 lifecycle set /hcat_tracker {}'
+    )
+    unconfigured, inactive = (
+        words.format('unconfigured', 'configure'),
+        words.format('inactive', 'activate'),
+    )
+    talker.spin(lambda: log.count(unconfigured) == 1, 'unconfigured')
+    talker.tracker.trigger_configure()
+    talker.spin(lambda: log.count(inactive) == 1, 'inactive')
+    talker.spin_for(1.2)
+    assert log.count('is published by') == 2, log.text
+
+
+def test_images_to_a_node_that_could_not_come_up_are_told_with_the_reason(
+    talk: Callable[..., Talker], log: Log
+) -> None:
+    talker = talk(model='no_such_model')
+    talker.tracker.start()
+    words = "this node is unconfigured: cannot configure: no model 'no_such_model'"
+    talker.spin(lambda: log.count(words) == 1, 'the reason')
+
+
+def test_images_without_a_target_are_told_until_one_is_named(
+    talk: Callable[..., Talker], log: Log
+) -> None:
+    talker = talk()
+    talker.start()
+    words = '/image: images come; a target has yet to be named on /init_box'
+    for number in range(100):
+        talker.send_message(image_message(scene(0), 'bgr8'), stamp(number))
+        talker.spin_for(0.05)
+        if log.count(words):
+            break
+    assert log.count(words) == 1
+    talker.name_target(TARGET)
+    talker.send_message(image_message(scene(0), 'bgr8'), stamp(200))
+    talker.spin_for(1.2)
+    assert log.count(words) == 1

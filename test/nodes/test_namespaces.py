@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two trackers side by side, each with a camera of its own, over real DDS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from std_srvs.srv import Trigger
+from talker import TARGET, Talker, scene, stamp, truth
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.nodes.detections import box_of
+from hcat_ros.nodes.images import image_message
+
+WIDTH = 320
+
+
+def mirrored(box: Box) -> Box:
+    """The box in an image whose left is right."""
+    return Box(WIDTH - box.x - box.w, box.y, box.w, box.h)
+
+
+def test_two_namespaces_do_not_hear_each_other(ros: None) -> None:
+    front, back = Talker(namespace='front'), Talker(namespace='back')
+    try:
+        front.start()
+        back.start()
+        # The back camera sees the mirrored scene, and other numbers of it.
+        for number in range(6):
+            front.send_message(image_message(scene(number), 'bgr8'), stamp(number), 'front')
+            picture = np.ascontiguousarray(scene(number + 1)[:, ::-1])
+            back.send_message(image_message(picture, 'bgr8'), stamp(number + 100), 'back')
+            if number == 0:
+                front.name_target(TARGET)
+                back.name_target(mirrored(truth(1)))
+        front.spin(lambda: len(front.tracks) == 5, '5 tracks of the front')
+        back.spin(lambda: len(back.tracks) == 5, '5 tracks of the back')
+        front.spin_for(0.2)
+        for number in range(1, 6):
+            track, mirror = front.tracks[number - 1], back.tracks[number - 1]
+            assert (track.header.frame_id, mirror.header.frame_id) == ('front', 'back')
+            assert track.header.stamp == stamp(number)
+            assert mirror.header.stamp == stamp(number + 100)
+            assert iou(box_of(track), truth(number)) > 0.5
+            assert iou(box_of(mirror), mirrored(truth(number + 1))) > 0.5
+        assert front.images_seen() == back.images_seen() == 6
+        # A reset of one leaves the other.
+        front.call(front.reset_client, Trigger.Request())
+        assert not front.tracker._session.has_target
+        assert back.tracker._session.has_target
+    finally:
+        front.close()
+        back.close()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy for SROS2 names what the node really has, no less and no more."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from talker import Talker
+
+OPTIONAL = {'/clock', '/hcat_tracker/get_type_description', '/image', '/image/compressed'}
+"""With use_sim_time; from Jazzy on where rcl offers it; one of the two, by image_transport."""
+
+
+def full(name: str) -> str:
+    return name.replace('~', '/hcat_tracker') if name[0] in '~/' else f'/{name}'
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_the_policy_is_the_nodes_graph(
+    talk: Callable[..., Talker], checkout: Path, transport: str
+) -> None:
+    talker = talk(transport=transport)
+    talker.start()
+    node = talker.tracker
+    names = ('hcat_tracker', '/')
+    profile = ElementTree.parse(checkout / 'config' / 'sros2_policy.xml').find('.//profile')
+    assert profile is not None
+    assert (profile.get('node'), profile.get('ns')) == names
+    for rule, used in (
+        ('subscribe', node.get_subscriber_names_and_types_by_node(*names)),
+        ('publish', node.get_publisher_names_and_types_by_node(*names)),
+        ('reply', node.get_service_names_and_types_by_node(*names)),
+        ('request', node.get_client_names_and_types_by_node(*names)),
+    ):
+        allowed = {
+            full(item.text) for group in profile if group.get(rule) == 'ALLOW' for item in group
+        }
+        found = {name for name, _ in used}
+        assert found <= allowed, f'{rule}: the node would not work'
+        assert allowed - found <= OPTIONAL, f'{rule}: not needed'

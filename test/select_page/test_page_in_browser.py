@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page in a real Chromium, served by a real server; the robot is a double."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hcat_ros.select_page.view import Status
+
+TOKEN = 'of the operator: +&%#'
+STAMP = 1_764_000_000_123_456_789
+BOX = (100.0, 60.0, 48.0, 40.0)
+PICTURE = "document.getElementById('picture')"
+MESSAGE = "document.getElementById('message').textContent"
+
+
+def until(so: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not so():
+        assert time.monotonic() < deadline, f'not seen: {what}'
+        time.sleep(0.02)
+
+
+def asked_box(robot: Any) -> tuple[int, Any]:
+    until(lambda: robot.asked, 'a box')
+    assert len(robot.asked) == 1
+    return robot.asked[0]
+
+
+@pytest.mark.parametrize('max_width', [80, 4000])
+def test_a_dragged_box_is_in_pixels_of_the_full_image_however_it_is_scaled(
+    serve: Any, robot: Any, seen: Any, browser: Any, max_width: int
+) -> None:
+    server = serve(max_width=max_width)
+    server.feed.tell(Status('no target'))
+    server.feed.show(seen(STAMP, 1080, 1920))
+    browser.open(server.url)
+    browser.wait(f"{PICTURE}.dataset.stamp == '{STAMP}'")
+    assert browser.text('state') == 'no target'
+    browser.drag((1200, 300, 400, 500))
+    stamp, box = asked_box(robot)
+    assert stamp == STAMP
+    # The screen shows two of its pixels in one.
+    assert tuple(box) == pytest.approx((1200, 300, 400, 500), abs=3)
+    browser.wait(f"{MESSAGE} == 'done'")
+    assert browser.log == []
+
+
+def test_a_finger_draws_as_a_mouse_does(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP))
+    browser.call('Emulation.setTouchEmulationEnabled', enabled=True)
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    browser.swipe(BOX)
+    assert tuple(asked_box(robot)[1]) == pytest.approx(BOX, abs=1.5)
+
+
+def test_from_any_corner_and_over_the_edge(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    browser.drag((100.0, 60.0, -110.0, -70.0))
+    assert tuple(asked_box(robot)[1]) == pytest.approx((0, 0, 100, 60), abs=1.5)
+
+
+@pytest.mark.parametrize('hold', [False, True])
+def test_the_stamp_is_that_of_the_picture_on_the_screen_at_the_end(
+    serve: Any, robot: Any, seen: Any, browser: Any, hold: bool
+) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    if hold:
+        browser.click('hold')
+    browser._mouse('mousePressed', browser.place(100, 60))
+    browser._mouse('mouseMoved', browser.place(120, 80))
+    server.feed.show(seen(STAMP + 1))
+    if hold:
+        time.sleep(0.5)
+        assert browser.value(f'{PICTURE}.dataset.stamp') == str(STAMP)
+    else:
+        browser.wait(f"{PICTURE}.dataset.stamp == '{STAMP + 1}'")
+    browser._mouse('mouseReleased', browser.place(148, 100))
+    stamp, box = asked_box(robot)
+    assert stamp == STAMP + (not hold)
+    assert tuple(box) == pytest.approx(BOX, abs=1.5)
+
+
+def test_a_click_and_a_cancelled_drag_send_nothing(
+    serve: Any, robot: Any, seen: Any, browser: Any
+) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    browser.click('picture')
+    browser.wait(f"{MESSAGE}.includes('too small')")
+    browser._mouse('mousePressed', browser.place(100, 60))
+    browser._mouse('mouseMoved', browser.place(150, 90))
+    browser.press('Escape')
+    browser._mouse('mouseReleased', browser.place(150, 90))
+    time.sleep(0.3)
+    assert robot.asked == []
+
+
+def test_reset_by_mouse_and_by_keys(serve: Any, robot: Any, browser: Any) -> None:
+    server = serve()
+    browser.open(server.url)
+    browser.wait("!document.getElementById('reset').disabled")
+    browser.click('reset')
+    until(lambda: robot.asked == ['reset'], 'a click')
+    browser.press('r')
+    until(lambda: robot.asked == ['reset'] * 2, 'the key R')
+    browser.value('document.activeElement.blur()')
+    for _ in range(4):
+        browser.press('Tab')
+        if browser.value('document.activeElement.id') == 'reset':
+            break
+    browser.press('Enter')
+    until(lambda: robot.asked == ['reset'] * 3, 'the button by keys')
+    robot.answer = ValueError('no tracker: nobody serves /hcat_tracker/reset')
+    browser.press('r')
+    browser.wait(f"{MESSAGE}.startsWith('no tracker')")
+
+
+def test_state_and_problem_are_shown(serve: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    browser.open(server.url)
+    server.feed.tell(Status('lost', 'target lost', 'init box refused: too old'))
+    browser.wait("document.getElementById('state').dataset.state == 'lost'")
+    assert browser.text('detail') == 'target lost'
+    assert browser.text('message') == 'init box refused: too old'
+    server.feed.show(seen(STAMP, box=(10, 20, 30, 40)))
+    browser.wait(f"{PICTURE}.dataset.track == '[10,20,30,40]'")
+
+
+def test_a_token_opens_the_page(serve: Any, seen: Any, robot: Any, browser: Any) -> None:
+    server = serve(token=TOKEN)
+    server.feed.show(seen(STAMP))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+
+    browser.open(server.url.split('#')[0])
+    browser.wait("document.activeElement.id == 'token'")
+    assert browser.text('message') == 'This robot asks for a token.'
+    browser.call('Input.insertText', text='a wrong token of somebody')
+    browser.press('Enter')
+    browser.wait(f"{MESSAGE} == 'wrong token'")
+    browser.value("document.getElementById('token').value = ''")
+    browser.call('Input.insertText', text=TOKEN)
+    browser.press('Enter')
+    browser.wait(f'!{PICTURE}.hidden && {PICTURE}.dataset.stamp')
+    assert robot.watched[-1]
+
+
+def test_the_page_finds_the_server_again(serve: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    browser.open(server.url)
+    browser.wait("!document.getElementById('reset').disabled")
+    server.close()
+    browser.wait("document.getElementById('state').textContent == 'not connected'")
+    assert browser.value("document.getElementById('reset').disabled")
+    again = serve(port=server.port)
+    again.feed.show(seen(STAMP))
+    browser.wait(f'{PICTURE}.dataset.stamp')

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A target that goes and comes back somewhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcat_ros.boxes import iou
+from hcat_ros.engines import load_engine
+from hcat_ros.models import load_model
+from hcat_ros.tracking import TargetState, Tracker, TrackerConfig
+
+pytest.importorskip('onnxruntime')
+
+LOST, TRACKING = TargetState.LOST, TargetState.TRACKING
+FRAME = (360, 640)
+START, ELSEWHERE = (60, 60, 48, 48), (520, 260, 48, 48)
+
+
+@pytest.fixture
+def frame(picture: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Makes a smooth ground with the target on it, or without."""
+    patch = picture(48, 48, 3)
+    ramp = (
+        np.linspace(60, 150, FRAME[1])[None, :, None] + np.linspace(0, 40, FRAME[0])[:, None, None]
+    )
+    ground = np.repeat(ramp, 3, axis=2).astype(np.uint8)
+
+    def make(box: tuple[int, int, int, int] | None) -> np.ndarray:
+        image = ground.copy()
+        if box is not None:
+            x, y, w, h = box
+            image[y : y + h, x : x + w] = patch
+        return image
+
+    return make
+
+
+def tracker(**changes: Any) -> Tracker:
+    model = load_model('hcat_lite0')
+    engine = load_engine(model, 'onnxruntime', threads=1)
+    return Tracker(engine, TrackerConfig(**{**model.card.tracking, **changes}))
+
+
+def follow(tracked: Tracker, frames: list[np.ndarray]) -> list[Any]:
+    tracked.init(frames[0], START)
+    return [tracked.update(image) for image in frames[1:]]
+
+
+def test_it_is_lost_and_found_where_it_comes_back(frame: Callable[..., np.ndarray]) -> None:
+    there, gone, back = [frame(START)] * 13, [frame(None)] * 10, [frame(ELSEWHERE)] * 60
+    tracks = follow(tracker(), there + gone + back)
+    assert {track.state for track in tracks[:12]} == {TRACKING}
+    assert tracks[16].state is LOST
+    assert {track.state for track in tracks[16:22]} == {LOST}, 'nothing else is taken for it'
+    last = tracks[-1]
+    assert last.state is TRACKING
+    assert iou(last.box, ELSEWHERE) > 0.6
+    for track in tracks[22:]:
+        if track.state is TRACKING:
+            assert iou(track.box, ELSEWHERE) > 0.5, 'never said of another place'
+
+
+def test_without_scanning_it_stays_lost(frame: Callable[..., np.ndarray]) -> None:
+    there, gone, back = [frame(START)] * 13, [frame(None)] * 5, [frame(ELSEWHERE)] * 60
+    tracks = follow(tracker(scan_regions=0), there + gone + back)
+    assert tracks[-1].state is LOST
+
+
+@pytest.mark.parametrize('regions', [0, 1, 3])
+def test_so_many_regions_a_frame_are_searched_while_it_is_lost(
+    scripted_engine: Any, regions: int
+) -> None:
+    answers = [scripted_engine.seeing(score=0.9)] * 12 + [scripted_engine.seeing(score=0.1)]
+    engine = scripted_engine(*answers)
+    tracked = Tracker(engine, TrackerConfig(lost_threshold=0.8, scan_regions=regions))
+    image = np.zeros((*FRAME, 3), np.uint8)
+    tracked.init(image, START)
+    searched = []
+    for _ in range(16):
+        before = len(engine.crops)
+        track = tracked.update(image)
+        searched.append(len(engine.crops) - before)
+        assert all(seconds > 0 for seconds in tracked.stage_times)
+    assert track.state is LOST
+    assert searched[:13] == [1] * 13
+    assert searched[-1] == 1 + regions
+
+
+def test_a_lost_targets_size_is_kept(scripted_engine: Any) -> None:
+    answers = [scripted_engine.seeing(score=0.9)] * 12
+    answers += [scripted_engine.seeing((0.5, 0.5, 0.9, 0.9), score=0.1)]
+    tracked = Tracker(scripted_engine(*answers), TrackerConfig(lost_threshold=0.8, scan_regions=0))
+    image = np.zeros((*FRAME, 3), np.uint8)
+    tracked.init(image, START)
+    tracks = [tracked.update(image) for _ in range(20)]
+    first_lost = next(track for track in tracks if track.state is LOST)
+    assert tracks[-1].box[2:] == first_lost.box[2:]
+
+
+def test_a_new_target_starts_without_the_doubts_of_the_last(
+    frame: Callable[..., np.ndarray],
+) -> None:
+    tracked = tracker()
+    assert follow(tracked, [frame(START)] * 13 + [frame(None)] * 6)[-1].state is LOST
+    tracked.init(frame(ELSEWHERE), ELSEWHERE)
+    assert tracked.update(frame(ELSEWHERE)).state is TRACKING

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole node for half an hour: whether it grows, whether it slows down.
+
+Starts the tracker node as a process of its own, publishes images to it over DDS, drops its target
+and names another every few seconds, sends it now and then what it has to refuse, and samples its
+memory, descriptors, threads and latency. Writes soak.csv and soak.png. Exits with 1 if the node
+ended, did not take a target or is out of a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from subprocess import Popen
+
+import cv2
+import numpy as np
+import rclpy
+from bench_node import PROFILE, ROOT, Camera, memory, start_node, stop
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from soak_report import Limits, Sample, chart, judge, write_csv
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.images import image_message, image_view
+
+SHIFTS = 40
+"""Different pictures; the ground moves to and fro by as many pixels."""
+
+
+class Operator(Camera):
+    """A camera whose picture moves, and somebody who names a target in it every few seconds."""
+
+    def __init__(self, size: tuple[int, int], fps: float, limit: float, every: float) -> None:
+        super().__init__(size, fps, limit)
+        self.size = size
+        picture = image_view(self._message)[0]
+        self._pictures = [
+            image_message(np.roll(picture, shift, axis=1), 'bgr8') for shift in range(SHIFTS)
+        ]
+        self.rounds = 0
+        self.targets: set[str] = set()
+        """Ids that detections came of."""
+        self.status: dict[str, str] = {}
+        """The node's last diagnostics."""
+        self._sent = 0
+        self._random = random.Random(0)
+        self._boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=5))
+        self._reset = self.create_client(Trigger, 'hcat_tracker/reset')
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_status, 5)
+        self.create_timer(every, self._next_round)
+
+    def _publish(self) -> None:
+        place = self._sent % (2 * SHIFTS - 2)
+        self._message = self._pictures[min(place, 2 * SHIFTS - 2 - place)]
+        self._sent += 1
+        super()._publish()
+
+    def _on_track(self, message: Detection2D) -> None:
+        super()._on_track(message)
+        self.targets.add(message.id)
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        self.status = {item.key: item.value for item in message.status[0].values}
+
+    def _next_round(self) -> None:
+        if not self.targets:
+            return  # the node is not there yet
+        self.rounds += 1
+        if self.rounds % 2 and self._reset.service_is_ready():
+            # The box after the answer: services and topics are taken in any order.
+            self._reset.call_async(Trigger.Request()).add_done_callback(lambda _: self._name())
+        else:
+            self._name()
+        if self.rounds % 5 == 0:
+            self._annoy()
+
+    def _name(self) -> None:
+        """Name a target somewhere; each third one on a frame that has passed."""
+        width, height = self.size
+        w = self._random.uniform(0.08, 0.25) * height
+        x, y = self._random.uniform(0, width - w), self._random.uniform(0, height - w)
+        message = detection_message(Detection2D().header, Box(x, y, w, w))
+        if self.rounds % 3 == 0:
+            message.header.stamp = self._message.header.stamp
+        self._boxes.publish(message)
+
+    def _annoy(self) -> None:
+        """Send what has to be refused: an empty box, an image without its bytes."""
+        self._boxes.publish(detection_message(Detection2D().header, Box(0, 0, 0, 0)))
+        width, height = self.size
+        picture = Image(height=height, width=width, encoding='bgr8', step=3 * width)
+        picture.header.stamp = self.get_clock().now().to_msg()
+        self._images.publish(picture)
+
+
+def sample(node: Popen[bytes], seconds: float, latencies: list[float]) -> Sample:
+    """Return how the node is; latencies: seconds, of this interval."""
+    parts = memory(node.pid)
+    status = Path(f'/proc/{node.pid}/status').read_text().splitlines()
+    threads = next(int(row.split()[1]) for row in status if row.startswith('Threads:'))
+    descriptors = len(os.listdir(f'/proc/{node.pid}/fd'))
+    p50, p99 = np.percentile(latencies, (50, 99)) * 1e3 if latencies else (np.nan, np.nan)
+    return Sample(
+        seconds, parts['resident'], parts['shared'], descriptors, threads, len(latencies), p50, p99
+    )
+
+
+def soak(arguments: argparse.Namespace) -> tuple[list[Sample], Operator]:
+    """Run the node as long as asked or until Ctrl-C. Raises RuntimeError if it ends."""
+    operator = Operator(arguments.size, arguments.fps, arguments.limit, arguments.every)
+    samples: list[Sample] = []
+    node = start_node(arguments)
+    try:
+        operator.spin(lambda: bool(operator.latencies), node, 'first detection')
+        began = time.monotonic()
+        while time.monotonic() - began < 60 * arguments.minutes:
+            operator.latencies.clear()
+            due = time.monotonic() + arguments.sample
+            operator.spin(lambda: time.monotonic() >= due, node, 'sample')  # noqa: B023
+            samples.append(sample(node, time.monotonic() - began, operator.latencies))
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # Ctrl-C: what was seen so far counts
+    finally:
+        stop(node)
+        operator.destroy_node()
+    if node.returncode:
+        raise RuntimeError(f'the node ended with {node.returncode}')
+    return samples, operator
+
+
+def report(samples: list[Sample], operator: Operator, limits: Limits) -> list[str]:
+    """Print what was found. Returns what is out of limits."""
+    found = judge(samples, limits)
+    last = samples[-1]
+    detections = sum(item.detections for item in samples)
+    problems = list(found.problems)
+    # The parameter's target and one a round; a busy machine may miss the detection of some.
+    if len(operator.targets) < 0.8 * operator.rounds:
+        problems.append(
+            f'detections of {len(operator.targets)} targets only, {operator.rounds} were named'
+        )
+    print(
+        f'{last.seconds / 60:.1f} minutes, {detections} detections '
+        f'({detections / last.seconds:.1f} a second) of {len(operator.targets)} targets\n'
+        f'resident memory: {last.resident:.1f} MB, of it {last.shared:.1f} shared; slope without '
+        f'the shared {found.slope:+.2f} MB an hour (standard error {found.slope_error:.2f}), of '
+        f'the shared {found.shared_slope:+.2f}\n'
+        f'descriptors: {last.descriptors} ({found.descriptors:+g}), '
+        f'threads: {last.threads} ({found.threads:+g})\n'
+        f'p99 from image to detection: {found.p99_first:.1f} ms in the first third, '
+        f'{found.p99_last:.1f} ms in the last'
+    )
+    refused = {name: value for name, value in operator.status.items() if name.startswith('refused')}
+    counts = ', '.join(f'{name}: {value}' for name, value in refused.items() if 'rate' not in name)
+    print(f'the node says {counts or "nothing refused"}')
+    return problems
+
+
+def main() -> int:
+    """Parse the arguments, soak, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--minutes', type=float, default=30.0)
+    parser.add_argument('--fps', type=float, default=30.0)
+    parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
+    parser.add_argument('--every', type=float, default=3.0, help='seconds between targets')
+    parser.add_argument('--sample', type=float, default=5.0, help='seconds between samples')
+    parser.add_argument('--warm-up', type=float, default=120.0, help='seconds that do not count')
+    parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
+    parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--limit', type=float, default=60.0, help='seconds to wait for the node')
+    parser.add_argument('--max-slope', type=float, default=1.0, help='MB an hour')
+    parser.add_argument('--max-rise', type=float, default=1.5, help='of p99, last over first third')
+    parser.add_argument('--out', type=Path, default=Path('soak'), help='folder to write to')
+    arguments = parser.parse_args()
+    # Alone on this machine for long, so in none of the domains that tests take; the node inherits
+    # it. Ports of those in between belong to other programs on Linux.
+    os.environ['ROS_DOMAIN_ID'] = str(random.randint(215, 231))
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
+    rclpy.init()
+    try:
+        samples, operator = soak(arguments)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        write_csv(samples, arguments.out / 'soak.csv')
+        cv2.imwrite(str(arguments.out / 'soak.png'), chart(samples, arguments.warm_up))
+        limits = Limits(arguments.warm_up, arguments.max_slope, arguments.max_rise)
+        problems = report(samples, operator, limits)
+    except (RuntimeError, ValueError, OSError) as error:
+        problems = [str(error)]
+    finally:
+        rclpy.try_shutdown()
+    for problem in problems:
+        print(f'soak: {problem}', file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a soak has shown: slopes and limits, a CSV file and a chart."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Sample(NamedTuple):
+    """The node over the last few seconds."""
+
+    seconds: float
+    """Since the first detection."""
+    resident: float
+    """MB (1e6 bytes)."""
+    shared: float
+    """MB of the resident ones that are shared memory: Fast DDS's segments, the camera's among them,
+    which fill up image by image to a fixed size as slots are used for the first time."""
+    descriptors: int
+    threads: int
+    detections: int
+    """In this interval."""
+    p50: float
+    """Milliseconds from an image's stamp to its detection, in this interval."""
+    p99: float
+
+
+class Limits(NamedTuple):
+    """What a node that lives for weeks keeps to, after the warm-up."""
+
+    warm_up: float
+    """Seconds that do not count: buffers fill, pools reach their size."""
+    slope: float
+    """MB an hour by which resident memory that is not shared may grow."""
+    rise: float
+    """How many times as long as in the first third p99 may be in the last."""
+
+
+class Finding(NamedTuple):
+    """What was found after the warm-up."""
+
+    slope: float
+    """MB an hour, of resident memory that is not shared; least squares."""
+    slope_error: float
+    """Its standard error."""
+    shared_slope: float
+    descriptors: float
+    """Last third less first third, medians, as is `threads`."""
+    threads: float
+    p99_first: float
+    """Milliseconds, median over the first third."""
+    p99_last: float
+    problems: list[str]
+    """What is out of its limits."""
+
+
+def line(seconds: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the slope of a least squares line and its standard error, per second."""
+    x, y = seconds - seconds.mean(), values - values.mean()
+    slope = float(x @ y / (x @ x))
+    residual = y - slope * x
+    return slope, float(np.sqrt(residual @ residual / max(len(x) - 2, 1) / (x @ x)))
+
+
+def judge(samples: Sequence[Sample], limits: Limits) -> Finding:
+    """Return what samples show. Raises ValueError for fewer than 6 after the warm-up."""
+    counted = [sample for sample in samples if sample.seconds >= limits.warm_up]
+    if len(counted) < 6:
+        raise ValueError(
+            f'{len(counted)} samples after the warm-up of {limits.warm_up:g} s: '
+            'expected 6 or more; run longer or sample more often'
+        )
+    values = np.array(counted, np.float64)
+    columns = dict(zip(Sample._fields, values.T))
+    third = len(counted) // 3
+
+    def thirds(name: str) -> tuple[float, float]:
+        column = columns[name]
+        return float(np.nanmedian(column[:third])), float(np.nanmedian(column[-third:]))
+
+    slope, error = line(columns['seconds'], columns['resident'] - columns['shared'])
+    shared, _ = line(columns['seconds'], columns['shared'])
+    grown = {name: thirds(name)[1] - thirds(name)[0] for name in ('descriptors', 'threads')}
+    first, last = thirds('p99')
+    problems = [f'{name} grew by {more:g}' for name, more in grown.items() if more > 0]
+    if 3600 * slope > limits.slope:
+        problems.append(f'memory grows by {3600 * slope:.1f} MB an hour, over {limits.slope:g}')
+    if last > limits.rise * first:
+        problems.append(f'p99 rose from {first:.1f} to {last:.1f} ms, over {limits.rise:g} times')
+    silent = int((columns['detections'] == 0).sum())
+    if silent:
+        problems.append(f'no detection in {silent} of {len(counted)} intervals')
+    return Finding(
+        3600 * slope, 3600 * error, 3600 * shared, *grown.values(), first, last, problems
+    )
+
+
+def write_csv(samples: Sequence[Sample], path: Path) -> None:
+    """Write a row a sample."""
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(Sample._fields)
+        writer.writerows([f'{value:.6g}' for value in sample] for sample in samples)
+
+
+def chart(samples: Sequence[Sample], warm_up: float) -> NDArray[np.uint8]:
+    """Return a picture of memory, latency, descriptors and threads over time, BGR."""
+    panels: tuple[tuple[str, dict[str, Any]], ...] = (
+        ('memory [MB]', {'resident': (200, 120, 40), 'shared': (60, 150, 60)}),
+        ('image to detection [ms]', {'p50': (60, 150, 60), 'p99': (60, 90, 210)}),
+        ('open', {'descriptors': (160, 70, 150), 'threads': (200, 120, 40)}),
+    )
+    left, wide, high, gap = 70, 800, 170, 50
+    picture = np.full((len(panels) * (high + gap) + gap, left + wide + 130, 3), 255, np.uint8)
+    end = max(samples[-1].seconds, 1.0)
+
+    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = (30, 30, 30)) -> None:
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(picture, text, (x, y), font, 0.45, colour, 1, cv2.LINE_AA)
+
+    for number, (title, lines) in enumerate(panels):
+        top = gap + number * (high + gap)
+        highest = max(float(np.nanmax([getattr(s, name) for s in samples])) for name in lines)
+        highest = 1.15 * max(highest, 1.0)
+        warm = left + round(min(warm_up / end, 1.0) * wide)
+        cv2.rectangle(picture, (left, top), (warm, top + high), (238, 238, 238), cv2.FILLED)
+        cv2.rectangle(picture, (left, top), (left + wide, top + high), (120, 120, 120), 1)
+        write(title, left, top - 10)
+        write(f'{highest:.0f}', 12, top + 8)
+        write('0', 12, top + high)
+        for place, (name, colour) in enumerate(lines.items()):
+            points = [
+                (
+                    left + round(sample.seconds / end * wide),
+                    top + high - round(getattr(sample, name) / highest * high),
+                )
+                for sample in samples
+                if np.isfinite(getattr(sample, name))
+            ]
+            cv2.polylines(picture, [np.array(points, np.int32)], False, colour, 1, cv2.LINE_AA)
+            write(name, left + wide + 12, top + 20 + 22 * place, colour)
+    write(f'{end / 60:.1f} minutes; grey: warm-up', left, picture.shape[0] - 15)
+    return picture
