@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -110,21 +111,21 @@ def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
 # Disks
 
 
-@pytest.fixture
-def no_room() -> Iterator[Callable[[bool], None]]:
+@contextlib.contextmanager
+def no_room(full: bool = True) -> Iterator[None]:
     """Lets this process write 4 kB to a file and no more.
 
-    The write itself fails, half-way, as on a full disk (with EFBIG in place of ENOSPC).
+    The write itself fails, half-way, as on a full disk (with EFBIG in place of ENOSPC). Only
+    inside of the block: pytest writes to a file as well, if its output goes to one.
     """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def limit(on: bool) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]) if on else old)
-
-    yield limit
-    limit(False)
-    signal.signal(signal.SIGXFSZ, ignored)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]) if full else old)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
@@ -140,7 +141,6 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
 @pytest.mark.parametrize('full', [True, False], ids=['full', 'no folder'])
 def test_without_room_for_the_cache_the_node_works_and_says_so(
     talk: Talk,
-    no_room: Callable[[bool], None],
     checkout: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,9 +153,8 @@ def test_without_room_for_the_cache_the_node_works_and_says_so(
         cache.write_text('a file')
     with tensorrt(monkeypatch, checkout):
         talker = talk(engine='tensorrt')
-        no_room(full)
-        configured = talker.change(CONFIGURE)
-        no_room(False)
+        with no_room(full):
+            configured = talker.change(CONFIGURE)
         assert configured, talker.tracker.failure
         log = capfd.readouterr().err
         assert 'the next start has to build again: cannot write' in log
@@ -171,9 +170,7 @@ def test_without_room_for_the_cache_the_node_works_and_says_so(
         assert talker.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
 
 
-def test_a_full_disk_does_not_concern_engines_without_a_cache(
-    talk: Talk, no_room: Callable[[bool], None]
-) -> None:
+def test_a_full_disk_does_not_concern_engines_without_a_cache(talk: Talk) -> None:
     talker = talk(engine='onnxruntime')
-    no_room(True)
-    recovers(talker)
+    with no_room():
+        recovers(talker)
