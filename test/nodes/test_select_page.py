@@ -145,7 +145,7 @@ def test_a_box_starts_a_target_and_its_track_is_shown(look: Any, transport: str)
     assert iou(Box(*frame['track']['box']), truth(5)) > 0.5
     assert frame['track']['id'] == '1'
     assert 0 <= frame['track']['score'] <= 1
-    assert frame['status']['state'] == 'tracking'
+    talker.spin(lambda: operator.sees('tracking'), 'the state')
 
 
 def test_a_box_starts_on_the_frame_that_it_was_drawn_on(look: Any) -> None:
