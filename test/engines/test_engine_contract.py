@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import shutil
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from runtimes import loaded, with_graphs
 from tensorrt_double import rehashed
 
-from hcat_ros.commands import add_ncnn
 from hcat_ros.engines import ENGINES, Engine, EngineError, Prediction, load_engine
 from hcat_ros.engines.self_test import TOLERANCES
 from hcat_ros.models import (
@@ -30,33 +29,11 @@ from hcat_ros.models import (
 from hcat_ros.tracking import Tracker, TrackerConfig
 
 Crops = tuple[np.ndarray, np.ndarray]
-ABSENT = ('cannot be imported', 'has no CUDAExecutionProvider', 'has no TensorrtExecutionProvider')
-
-
-def loaded(model: Model, name: str, **settings: Any) -> Engine:
-    """The engine; skips where its runtime is not installed."""
-    try:
-        return load_engine(model, name, **settings)
-    except EngineError as error:
-        if any(reason in str(error) for reason in ABSENT):
-            pytest.skip(str(error))
-        raise
 
 
 @pytest.fixture(scope='module', params=ENGINES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def with_graphs(model: Model, name: str, folder: Path) -> Model:
-    """The model, copied to the folder where the runtime needs graphs that are not in it."""
-    if name != 'ncnn':
-        return model
-    for module in ('ncnn', 'pnnx', 'torch', 'onnxslim'):
-        pytest.importorskip(module, reason=f'needs {module} for the graphs of ncnn')
-    copied = shutil.copytree(model.folder, folder / 'with_graphs')
-    add_ncnn.run(argparse.Namespace(model=str(copied)))
-    return load_model(copied)
 
 
 @pytest.fixture(scope='module')
