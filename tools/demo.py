@@ -31,8 +31,7 @@ from vision_msgs.msg import Detection2D
 from hcat_ros.boxes import Box
 from hcat_ros.drawing import draw_track
 from hcat_ros.frames import FrameSource
-from hcat_ros.nodes.detections import best_class, box_of
-from hcat_ros.nodes.images import image_view
+from hcat_ros.message_data import best_class, box_of, image_view
 from hcat_ros.tracking import TargetState, Track
 
 ROOT = Path(__file__).resolve().parents[1]

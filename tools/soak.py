@@ -31,9 +31,10 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
 from hcat_ros.engines import ENGINES
+from hcat_ros.message_data import image_view
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.detections import detection_message
-from hcat_ros.nodes.images import image_message, image_view
+from hcat_ros.nodes.images import image_message
 
 SHIFTS = 40
 """Different pictures; the ground moves to and fro by as many pixels."""

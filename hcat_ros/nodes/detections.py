@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vision_msgs/Detection2D to boxes and back."""
+"""Boxes and tracks to vision_msgs/Detection2D, and the choice of one to follow."""
 
 from __future__ import annotations
 
@@ -10,22 +10,8 @@ from typing import Any
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
+from hcat_ros.message_data import best_class, box_of
 from hcat_ros.tracking import TargetState, Track
-
-
-def box_of(detection: Detection2D) -> Box:
-    """Return the detection's box, pixels; its rotation is left out."""
-    center = detection.bbox.center.position
-    return Box.from_center(center.x, center.y, detection.bbox.size_x, detection.bbox.size_y)
-
-
-def best_class(detection: Detection2D) -> tuple[str, float]:
-    """Return the class and score of the best hypothesis, ('', 0.0) if there is none."""
-    hypotheses = [result.hypothesis for result in detection.results]
-    if not hypotheses:
-        return '', 0.0
-    best = max(hypotheses, key=lambda hypothesis: hypothesis.score)
-    return best.class_id, best.score
 
 
 def chosen(

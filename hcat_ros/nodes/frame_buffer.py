@@ -24,11 +24,6 @@ MOST_FRAMES = 10_000
 """So that headers alone do not fill the memory if the images are of a few pixels."""
 
 
-def nanoseconds(stamp: Any) -> int:
-    """Return a builtin_interfaces/Time as a number; rclpy's own way raises for one before 1970."""
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-
-
 class FrameBuffer:
     """Keeps the newest frames, in the order of their stamps, within a limit of bytes.
 

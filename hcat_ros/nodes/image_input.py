@@ -6,11 +6,11 @@ from __future__ import annotations
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from hcat_ros.nodes.frame_buffer import StampedFrame, nanoseconds
-from hcat_ros.nodes.images import decoded_image, image_view
+from hcat_ros.message_data import decoded_image, image_view, nanoseconds
+from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.parameters import Settings
 from hcat_ros.nodes.session import Refuse
-from hcat_ros.nodes.stream import ImageStream, Turn
+from hcat_ros.stream import ImageStream, Turn
 
 
 class ImageInput:

@@ -23,9 +23,9 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
-from hcat_ros.nodes.detections import best_class, box_of, detection_message
+from hcat_ros.message_data import best_class, box_of, decoded_image, image_view
+from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.frame_buffer import StampedFrame
-from hcat_ros.nodes.images import decoded_image, image_view
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.paired_frames import PairedFrame, PairedFrames
 from hcat_ros.nodes.parameters import Setting, Settings

@@ -18,11 +18,12 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 from hcat_ros.boxes import Box
 from hcat_ros.drawing import draw_track
 from hcat_ros.engines import Engine, load_engine
+from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.models import load_model
-from hcat_ros.nodes.detections import best_class, box_of, chosen, track_message
+from hcat_ros.nodes.detections import chosen, track_message
 from hcat_ros.nodes.diagnostics import Drops, Statistics, diagnostic_array, health, shortened
 from hcat_ros.nodes.engine_log import engine_log
-from hcat_ros.nodes.frame_buffer import StampedFrame, nanoseconds
+from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.image_input import ImageInput, image_topic
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.input_watch import SILENCE, InputWatch
@@ -30,9 +31,9 @@ from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 from hcat_ros.nodes.parameters import Settings
 from hcat_ros.nodes.qos import DRAWN_QOS, IMAGE_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.session import TrackedFrame, TrackingSession
-from hcat_ros.nodes.stream import Turn
 from hcat_ros.nodes.target_requests import TargetRequest
 from hcat_ros.nodes.tracker_settings import FOR_TRACKER, SETTINGS, engine_options
+from hcat_ros.stream import Turn
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.encodings import to_bgr
 

@@ -15,7 +15,8 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from hcat_ros.boxes import iou
 from hcat_ros.engines import EngineCard, Prediction
-from hcat_ros.nodes.detections import box_of, detection_message
+from hcat_ros.message_data import box_of
+from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.tracker_settings import SETTINGS
 

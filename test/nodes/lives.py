@@ -7,7 +7,7 @@ from lifecycle_msgs.msg import Transition
 from talker import TARGET, Talker, truth
 
 from hcat_ros.boxes import iou
-from hcat_ros.nodes.detections import box_of
+from hcat_ros.message_data import box_of
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP

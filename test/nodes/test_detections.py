@@ -7,13 +7,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
-from hcat_ros.nodes.detections import (
-    best_class,
-    box_of,
-    chosen,
-    detection_message,
-    track_message,
-)
+from hcat_ros.message_data import box_of
+from hcat_ros.nodes.detections import chosen, detection_message, track_message
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -43,18 +38,6 @@ def test_a_track_has_one_result_with_the_raw_score() -> None:
 def test_a_lost_track_has_no_result() -> None:
     track = Track(Box(1.0, 2.0, 3.0, 4.0), 0.1, TargetState.LOST)
     assert len(track_message(header(), track, '3', 'dog').results) == 0
-
-
-def test_best_class() -> None:
-    message = Detection2D()
-    assert best_class(message) == ('', 0.0)
-    results = []
-    for name, score in (('cat', 0.2), ('dog', 0.9), ('cow', 0.5)):
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id, result.hypothesis.score = name, score
-        results.append(result)
-    message.results = results
-    assert best_class(message) == ('dog', 0.9)
 
 
 def detection(x: float, *hypotheses: tuple[str, float]) -> Detection2D:

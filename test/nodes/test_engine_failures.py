@@ -22,7 +22,7 @@ from talker import Talker, truth
 from hcat_ros.boxes import iou
 from hcat_ros.engines import ENGINES, EngineError, Prediction
 from hcat_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-from hcat_ros.nodes.detections import box_of
+from hcat_ros.message_data import box_of
 
 Talk = Callable[..., Talker]
 

@@ -31,7 +31,8 @@ from talker import TARGET, Talker, scene, stamp
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
-from hcat_ros.nodes.detections import box_of, detection_message
+from hcat_ros.message_data import box_of
+from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 
 MUTATIONS = {'raw': 14_000, 'compressed': 4000}

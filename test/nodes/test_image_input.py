@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from talker import TARGET, Talker, scene, stamp, truth
 
 from hcat_ros.boxes import iou
-from hcat_ros.nodes.detections import box_of
+from hcat_ros.message_data import box_of
 from hcat_ros.nodes.images import image_message
 
 

@@ -12,7 +12,7 @@ from std_srvs.srv import Trigger
 from talker import TARGET, Talker, scene, stamp, truth
 
 from hcat_ros.boxes import Box, iou
-from hcat_ros.nodes.detections import box_of
+from hcat_ros.message_data import box_of
 from hcat_ros.nodes.images import image_message
 
 WIDTH = 320

@@ -20,8 +20,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
-from hcat_ros.nodes.detections import box_of
-from hcat_ros.nodes.images import image_view
+from hcat_ros.message_data import box_of, image_view
 
 CARELESS = """
 import rclpy

@@ -14,8 +14,9 @@ from talker import TARGET, Talker, scene, stamp, truth
 from vision_msgs.msg import Detection2DArray, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box, iou
-from hcat_ros.nodes.detections import box_of, detection_message
-from hcat_ros.nodes.images import image_message, image_view
+from hcat_ros.message_data import box_of, image_view
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.images import image_message
 
 
 def test_tracks_a_moving_target_and_copies_the_header(talk: Callable[..., Talker]) -> None:

@@ -21,9 +21,10 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
 from hcat_ros.engines import EngineError
+from hcat_ros.message_data import box_of
 from hcat_ros.models import load_model
 from hcat_ros.nodes import tracker_nodes as module
-from hcat_ros.nodes.detections import box_of, detection_message
+from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.tracker_nodes import SharedEngines, main, tracker_nodes
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.nodes.frame_buffer import StampedFrame
-from hcat_ros.nodes.stream import ImageStream, Turn
+from hcat_ros.stream import ImageStream, Turn
 
 SECOND = 1_000_000_000
 

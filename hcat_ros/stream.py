@@ -4,11 +4,24 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Protocol
 
-from hcat_ros.nodes.frame_buffer import StampedFrame
+from hcat_ros.tracking.encodings import Image
 
 LATE = 1.0
 """Seconds. A stamp further back than this is no image out of order."""
+
+
+class Stamped(Protocol):
+    """An image and its time."""
+
+    @property
+    def stamp(self) -> int:
+        """Nanoseconds."""
+
+    @property
+    def image(self) -> Image:
+        """Pixels, (H, W) or (H, W, channels)."""
 
 
 class Turn(Enum):
@@ -32,7 +45,7 @@ class ImageStream:
         self._size = (0, 0)
         self._late = False
 
-    def turn(self, frame: StampedFrame) -> tuple[Turn, str]:
+    def turn(self, frame: Stamped) -> tuple[Turn, str]:
         """Take the next image; return what to do with it and why, empty if it goes on."""
         size = (frame.image.shape[1], frame.image.shape[0])
         back = 0.0 if self._newest is None else (self._newest - frame.stamp) / 1e9

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ROS messages hold: pixels, boxes, stamps.
+
+No ROS is imported here. A message is whatever has its fields: one of rclpy's or of rosbags'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box
+from hcat_ros.tracking.encodings import (
+    NO_PICTURE,
+    PLANAR,
+    Image,
+    checked_width,
+    deep_to_grey,
+    encoding_named,
+    planes_to_rgb,
+)
+
+CONVERTED = ('mono16', *PLANAR)
+"""Encodings of raw images that become another one when they arrive."""
+
+
+class Stamp(Protocol):
+    """As builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+class RawImage(Protocol):
+    """As sensor_msgs/Image."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+    """Bytes, with their number as length."""
+
+
+class EncodedImage(Protocol):
+    """As sensor_msgs/CompressedImage."""
+
+    format: str
+    data: Any
+
+
+class Detection(Protocol):
+    """As vision_msgs/Detection2D."""
+
+    bbox: Any
+    results: Sequence[Any]
+
+
+def nanoseconds(stamp: Stamp) -> int:
+    """Return a stamp as a number; rclpy's own way raises for one before 1970."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def image_view(message: RawImage, mono16_bits: int = 16) -> tuple[Image, str]:
+    """Return the pixels of a raw image, (H, W) or (H, W, channels), and their encoding.
+
+    The array is a read-only view on the message's bytes that honours `step`; only what cannot
+    be cropped as it is (mono16, nv12, nv21) is converted, to mono8 and rgb8. mono16_bits: how
+    many bits of a mono16 pixel the sensor fills. Raises ValueError, naming the value, for an
+    unsupported encoding and sizes that do not fit.
+    """
+    name, height, width = message.encoding, message.height, message.width
+    channels = 1 if name in CONVERTED else encoding_named(name, also=CONVERTED).channels
+    if height == 0 or width == 0:
+        raise ValueError(f'image is empty: {width}x{height}')
+    if name == 'mono16':
+        deep = _rows(message, height, 2, '>u2' if message.is_bigendian else '<u2')
+        # In the machine's own order, and aligned where an odd step leaves rows at odd places.
+        deep = deep.astype(np.uint16, copy=not deep.flags.aligned)
+        return deep_to_grey(deep, mono16_bits), 'mono8'
+    if name in PLANAR:
+        if height % 2 or width % 2:
+            raise ValueError(f'a {name} image has even sides, got {width}x{height}')
+        return planes_to_rgb(_rows(message, height * 3 // 2, 1), name), 'rgb8'
+    checked_width(width, name)
+    rows = _rows(message, height, channels)
+    # A view keeps all bytes of its message, which the buffer of past frames does not count.
+    if len(message.data) > 2 * rows.nbytes:
+        rows = rows.copy()
+    return (rows if channels == 1 else rows.reshape(height, width, channels)), name
+
+
+def _rows(message: RawImage, count: int, pixel_bytes: int, kind: str = 'u1') -> NDArray[Any]:
+    """Return the rows without what pads them, (count, bytes of a row / bytes of a `kind`)."""
+    step, row = message.step, message.width * pixel_bytes
+    if step < row:
+        raise ValueError(
+            f'image step {step} is shorter than a row: {message.width} px of {pixel_bytes} bytes '
+            f'({message.encoding})'
+        )
+    needed = (count - 1) * step + row
+    if len(message.data) < needed:
+        raise ValueError(
+            f'image data has {len(message.data)} bytes, {message.width}x{message.height} '
+            f'{message.encoding} at step {step} needs {needed}'
+        )
+    size = np.dtype(kind).itemsize
+    rows: NDArray[Any] = np.ndarray((count, row // size), kind, message.data, strides=(step, size))
+    rows.flags.writeable = False
+    return rows
+
+
+def decoded_image(message: EncodedImage) -> tuple[Image, str]:
+    """Return the pixels of a compressed image, BGR (H, W, 3), and 'bgr8'.
+
+    Raises ValueError for data that OpenCV cannot decode and for more than 8 bits a channel.
+    """
+    if 'compressedDepth' in message.format:
+        raise ValueError(f"compressed image of format '{message.format}': {NO_PICTURE}")
+    data = np.frombuffer(message.data, np.uint8)
+    # ANYDEPTH so that 16 bits are seen; without it they would be cut to 8 in silence.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    try:
+        pixels = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # as for a header that claims a size beyond OpenCV's limit
+        pixels = None
+    if pixels is None:
+        raise ValueError(
+            f"compressed image of format '{message.format}' ({data.size} bytes) cannot be decoded"
+        )
+    if pixels.dtype != np.uint8:
+        raise ValueError(
+            f"compressed image of format '{message.format}' holds {pixels.dtype}: expected 8 bits "
+            'a channel; let the driver publish 8, or a raw mono16 image'
+        )
+    return np.asarray(pixels, np.uint8), 'bgr8'
+
+
+def box_of(detection: Detection) -> Box:
+    """Return the detection's box, pixels; its rotation is left out."""
+    center = detection.bbox.center.position
+    return Box.from_center(center.x, center.y, detection.bbox.size_x, detection.bbox.size_y)
+
+
+def best_class(detection: Detection) -> tuple[str, float]:
+    """Return the class and score of the best hypothesis, ('', 0.0) if there is none."""
+    hypotheses = [result.hypothesis for result in detection.results]
+    if not hypotheses:
+        return '', 0.0
+    best = max(hypotheses, key=lambda hypothesis: hypothesis.score)
+    return best.class_id, best.score
