@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boxes that belong to a bag's images: those that name targets, and the truth."""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_types import DETECTION, Topic
+from hcat_ros.evaluation.bags import Bag, BagFrame
+from hcat_ros.message_data import best_class, box_of, nanoseconds
+
+INIT_BOX = 'init_box'
+"""Last part of the name of the topic that names targets."""
+INIT_TOLERANCE = 0.1
+"""Seconds by which a frame may miss the stamp of an init box; the node's `stamp_tolerance`."""
+TRUTH_TOLERANCE = 0.001
+"""Seconds by which an image may miss the stamp of its true box: what rounding may do."""
+NO_BOX = np.full(4, np.nan)
+
+
+class NamedBox(NamedTuple):
+    """A box that names a target."""
+
+    box: Box
+    stamp: int
+    """Nanoseconds of the image that it was seen on; 0: the newest one at `log_time`."""
+    log_time: int
+    class_id: str = ''
+
+
+class Start(Protocol):
+    """Says where targets start."""
+
+    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+        """Return the box of the target that starts on a frame, if one does.
+
+        Asked with each frame and the one that follows it.
+        """
+
+    def unused(self) -> list[str]:
+        """Return why boxes have started nothing."""
+
+
+def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
+    """Return the boxes of a Detection2D topic in the order of recording."""
+    boxes = []
+    for _, log_time, message in bag.decoded(topic):
+        stamp = nanoseconds(message.header.stamp)
+        boxes.append(NamedBox(box_of(message), stamp, log_time, best_class(message)[0]))
+    return boxes
+
+
+def init_box_topic(bag: Bag, name: str = '') -> Topic | None:
+    """Return the topic that names targets, None if there is none. Raises ValueError."""
+    if name:
+        return bag.named(name, DETECTION)
+    found = [
+        topic
+        for topic in bag.topics.values()
+        if topic.type == DETECTION and topic.count and topic.name.rpartition('/')[2] == INIT_BOX
+    ]
+    if len(found) > 1:
+        listed = ', '.join(topic.name for topic in found)
+        raise ValueError(f'{bag.path} has several topics of init boxes, name one: {listed}')
+    return found[0] if found else None
+
+
+class NamedStarts:
+    """Starts as the node has them: each box on the frame that its stamp says.
+
+    boxes: those that the bag or somebody names. One without a stamp is for the newest frame at
+    its time, the first frame if that comes later.
+    """
+
+    def __init__(self, boxes: Sequence[NamedBox]) -> None:
+        self._boxes = sorted(boxes, key=lambda box: box.log_time)
+
+    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+        """See `Start`. Of several boxes for one frame the last one counts."""
+        fitting = [box for box in self._boxes if _fits(box, frame, following)]
+        self._boxes = [box for box in self._boxes if box not in fitting]
+        return fitting[-1] if fitting else None
+
+    def unused(self) -> list[str]:
+        """See `Start`."""
+        return [
+            f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image within '
+            f'{INIT_TOLERANCE:g} s of it'
+            for box in self._boxes
+        ]
+
+
+def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
+    if box.stamp == 0:
+        return following is None or box.log_time < following.log_time
+    missed = abs(box.stamp - frame.stamp)
+    if missed > INIT_TOLERANCE * 1e9:
+        return False
+    if following is None:
+        return True
+    if following.stamp < frame.stamp:  # one out of order: the next may be nearer
+        return box.stamp <= frame.stamp
+    return missed <= abs(box.stamp - following.stamp)
+
+
+def start_at_once(box: Box) -> Start:
+    """Return a start in this box on the first frame."""
+    return NamedStarts([NamedBox(box, 0, -(2**63))])
+
+
+class TruthStart:
+    """Starts once, on the first frame with a true box."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth: Truth | None = truth
+
+    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+        """See `Start`."""
+        box = self._truth.of(frame) if self._truth else NO_BOX
+        if not (np.isfinite(box).all() and (box[2:] >= 1).all()):
+            return None
+        self._truth = None
+        return NamedBox(Box(*box.tolist()), frame.stamp, frame.log_time)
+
+    def unused(self) -> list[str]:
+        """See `Start`."""
+        return ['the truth has no box for any image that could be used'] if self._truth else []
+
+
+class Truth(Protocol):
+    """Where the target really is."""
+
+    def of(self, frame: BagFrame) -> NDArray[np.float64]:
+        """Return the true box of an image, (4,) as x y w h, NaN if it is absent or not known."""
+
+
+class StampedTruth:
+    """True boxes by the stamp of their image."""
+
+    def __init__(self, boxes: Mapping[int, Sequence[float]]) -> None:
+        """boxes: stamp in nanoseconds to x, y, w, h."""
+        self._stamps = sorted(boxes)
+        self._boxes = {stamp: _box(values) for stamp, values in boxes.items()}
+
+    def of(self, frame: BagFrame) -> NDArray[np.float64]:
+        """See `Truth`."""
+        place = bisect_left(self._stamps, frame.stamp)
+        near = self._stamps[max(place - 1, 0) : place + 1]
+        stamp = min(near, key=lambda stamp: abs(stamp - frame.stamp), default=None)
+        if stamp is None or abs(stamp - frame.stamp) > TRUTH_TOLERANCE * 1e9:
+            return NO_BOX
+        return self._boxes[stamp]
+
+
+class IndexedTruth:
+    """True boxes by the number of their image's message on its topic, from 0."""
+
+    def __init__(self, boxes: Mapping[int, Sequence[float]]) -> None:
+        """boxes: number to x, y, w, h."""
+        self._boxes = {number: _box(values) for number, values in boxes.items()}
+
+    def of(self, frame: BagFrame) -> NDArray[np.float64]:
+        """See `Truth`."""
+        return self._boxes.get(frame.index, NO_BOX)
+
+
+def _box(values: Sequence[float]) -> NDArray[np.float64]:
+    box = np.asarray(values, np.float64)
+    # Some write an absent target as a box without a size.
+    return box if np.isfinite(box).all() and (box[2:] > 0).all() else NO_BOX
+
+
+def truth_from(bag: Bag, source: str) -> Truth:
+    """Return the truth in a Detection2D topic or a file. Raises ValueError, OSError.
+
+    A file has a row an image: x y w h in the order of the images, or the stamp of the image before
+    them, or a first line that names the columns: stamp or frame, x, y, w, h. Stamps are whole
+    nanoseconds, or seconds with a decimal point; frames are numbers of images from 0. An absent
+    target is NaN or has no size.
+    """
+    if not Path(source).is_file():
+        if source not in bag.topics and f'/{source}' not in bag.topics:
+            raise ValueError(f'truth {source}: there is no such file, nor such a topic in the bag')
+        topic = bag.named(source, DETECTION)
+        return StampedTruth(
+            {
+                nanoseconds(message.header.stamp): box_of(message)
+                for _, _, message in bag.decoded(topic)
+            }
+        )
+    return read_truth(Path(source))
+
+
+def read_truth(path: Path) -> Truth:
+    """Return the truth in a file; see `truth_from`. Raises OSError; ValueError with the line."""
+    rows = list(_table(path))
+    if not rows:
+        raise ValueError(f'{path} holds no box')
+    first = [field.strip().lower() for field in rows[0][1]]
+    columns = {name: place for place, name in enumerate(first)}
+    if all(name in columns for name in 'xywh'):
+        key = next((name for name in ('stamp', 'frame') if name in columns), '')
+        rows = rows[1:]
+    else:
+        names = {4: ('x', 'y', 'w', 'h'), 5: ('stamp', 'x', 'y', 'w', 'h')}.get(len(first))
+        if names is None:
+            raise ValueError(
+                f'{path}: expected x y w h, or stamp x y w h, or a first line that names columns, '
+                f'got {len(first)} columns'
+            )
+        columns = {name: place for place, name in enumerate(names)}
+        key = 'stamp' if 'stamp' in columns else ''
+    boxes: dict[int, list[float]] = {}
+    for number, (line, row) in enumerate(rows):
+        try:
+            box = [float(row[columns[name]]) for name in 'xywh']
+            place = row[columns[key]] if key else str(number)
+            boxes[_nanoseconds(place) if key == 'stamp' else int(place)] = box
+        except (ValueError, IndexError, InvalidOperation):
+            expected = ', '.join(([key] if key else []) + list('xywh'))
+            raise ValueError(
+                f'{path}, line {line}: expected {expected}, got {",".join(row)}'
+            ) from None
+    return StampedTruth(boxes) if key == 'stamp' else IndexedTruth(boxes)
+
+
+def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the fields of each line that has any; commas, tabs or spaces."""
+    with path.open(newline='', encoding='utf-8-sig', errors='replace') as file:
+        for number, line in enumerate(file, 1):
+            text = line.strip()
+            if text and not text.startswith('#'):
+                yield number, next(csv.reader([text])) if ',' in text else text.split()
+
+
+def _nanoseconds(text: str) -> int:
+    """Return a stamp: a whole number of nanoseconds, or seconds with a decimal point."""
+    text = text.strip()
+    # As a float, seconds since 1970 are exact to 0.2 microseconds only.
+    return int(Decimal(text) * 10**9) if set(text) & set('.eE') else int(text)

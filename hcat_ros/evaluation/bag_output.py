@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A replay's track as a bag that Foxglove and `ros2 bag play` open, and as a table."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from hcat_ros.boxes import Box
+from hcat_ros.drawing import draw_label, draw_track
+from hcat_ros.evaluation.bag_replay import Followed
+from hcat_ros.evaluation.bag_types import (
+    COMPRESSED,
+    DETECTION,
+    FLOAT,
+    encoded,
+    header,
+    made,
+    typestore,
+)
+from hcat_ros.tracking import TargetState
+from hcat_ros.tracking.encodings import Image, to_bgr
+
+TOPICS = {
+    '/init_box': DETECTION,
+    '/track': DETECTION,
+    '/truth': DETECTION,
+    '/track_image/compressed': COMPRESSED,
+    '/hcat/score': FLOAT,
+    '/hcat/iou': FLOAT,
+    '/hcat/latency_ms': FLOAT,
+}
+COLUMNS = ('stamp', 'frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms', 'iou', 'target')
+VERSION: Any = 8
+"""Of the bag's metadata: 9 and Jazzy's own cannot be played by Humble."""
+JPEG_QUALITY = 80
+DEFAULT_CLASS = 'target'
+"""Of tracks whose init box names none; the node's `class_id`."""
+TRUTH_COLOUR = (255, 255, 255)
+
+
+class TrackBag:
+    """Writes a folder with an MCAP file of the same name; use it as a context.
+
+    What is written has the time of recording of its image. Raises OSError; `rosbags`' WriterError
+    if the folder exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._writer = Writer(folder, version=VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> TrackBag:
+        self._writer.open()
+        for topic, kind in TOPICS.items():
+            connection = self._writer.add_connection(topic, kind, typestore=typestore())
+            self._connections[topic] = connection
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, traceback)
+
+    def write(self, followed: Followed) -> None:
+        """Write what there is for an image."""
+        frame, track = followed.frame, followed.track
+        where = (frame.stamp, frame.frame_id)
+        target, name = str(followed.target), followed.class_id or DEFAULT_CLASS
+        if track is not None and followed.starts:
+            self._add(frame.log_time, '/init_box', detection(*where, track.box, '', [(name, 1.0)]))
+        elif track is not None:
+            seen = track.state is not TargetState.LOST
+            results = [(name, track.score)] if seen else []
+            self._add(frame.log_time, '/track', detection(*where, track.box, target, results))
+            self._number(frame.log_time, '/hcat/score', track.score)
+            self._number(frame.log_time, '/hcat/iou', followed.iou)
+        self._number(frame.log_time, '/hcat/latency_ms', 1e3 * followed.seconds)
+        if np.isfinite(followed.truth).all():
+            truth = detection(*where, Box(*followed.truth.tolist()))
+            self._add(frame.log_time, '/truth', truth)
+        self._add(frame.log_time, '/track_image/compressed', compressed(*where, drawn(followed)))
+
+    def _number(self, log_time: int, topic: str, value: float) -> None:
+        if np.isfinite(value):
+            self._add(log_time, topic, made(FLOAT, data=float(value)))
+
+    def _add(self, log_time: int, topic: str, message: Any) -> None:
+        self._writer.write(self._connections[topic], log_time, encoded(message))
+
+
+def detection(
+    stamp: int,
+    frame_id: str,
+    box: Box,
+    target_id: str = '',
+    results: list[tuple[str, float]] | None = None,
+) -> Any:
+    """Return a Detection2D. stamp: nanoseconds; results: class and score of each."""
+    name = 'vision_msgs/msg'
+    position = made(f'{name}/Point2D', x=float(box.cx), y=float(box.cy))
+    center = made(f'{name}/Pose2D', position=position, theta=0.0)
+    return made(
+        DETECTION,
+        header=header(stamp, frame_id),
+        results=[_hypothesis(*result) for result in results or ()],
+        bbox=made(f'{name}/BoundingBox2D', center=center, size_x=float(box.w), size_y=float(box.h)),
+        id=target_id,
+    )
+
+
+def _hypothesis(class_id: str, score: float) -> Any:
+    pose = made(
+        'geometry_msgs/msg/Pose',
+        position=made('geometry_msgs/msg/Point', x=0.0, y=0.0, z=0.0),
+        orientation=made('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    return made(
+        'vision_msgs/msg/ObjectHypothesisWithPose',
+        hypothesis=made('vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=float(score)),
+        pose=made('geometry_msgs/msg/PoseWithCovariance', pose=pose, covariance=np.zeros(36)),
+    )
+
+
+def compressed(stamp: int, frame_id: str, pixels: Image) -> Any:
+    """Return BGR or grey pixels as a CompressedImage in JPEG. stamp: nanoseconds."""
+    done, data = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f'OpenCV cannot encode an image of shape {pixels.shape} as JPEG')
+    return made(
+        COMPRESSED, header=header(stamp, frame_id), format='jpeg', data=np.asarray(data).ravel()
+    )
+
+
+def drawn(followed: Followed) -> Image:
+    """Return the image as BGR with the truth in white and the track in its state's colour."""
+    frame, track = followed.frame, followed.track
+    picture = to_bgr(frame.image, frame.encoding).copy()
+    if np.isfinite(followed.truth).all():
+        x, y, w, h = (round(value) for value in followed.truth.tolist())
+        cv2.rectangle(picture, (x, y), (x + w, y + h), TRUTH_COLOUR, 1)
+    text = f'image {frame.index}'
+    if followed.starts:
+        text += f': target {followed.target} named'
+    if track is None:
+        scale = max(picture.shape[0] / 720, 0.5)
+        draw_label(picture, f'{text}: no target', (0, picture.shape[0]), scale, TRUTH_COLOUR)
+    else:
+        draw_track(picture, replace(track, score=1.0) if followed.starts else track, text)
+    return picture
+
+
+class TrackTable:
+    """Writes a CSV file with a row for each image; use it as a context. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open('w', newline='', encoding='utf-8')
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(COLUMNS)
+
+    def __enter__(self) -> TrackTable:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, followed: Followed) -> None:
+        """Write a row; what there is not is left empty."""
+        frame, track = followed.frame, followed.track
+        box = [f'{value:.3f}' for value in track.box] if track else [''] * 4
+        score = _text(track.score, '.4f') if track else ''
+        state = 'named' if followed.starts else track.state.value if track else 'no target'
+        numbers = [_text(1e3 * followed.seconds, '.3f'), _text(followed.iou, '.4f')]
+        row = [frame.stamp, frame.index, *box, score, state, *numbers, followed.target or '']
+        self._rows.writerow(row)
+
+
+def _text(value: float, layout: str) -> str:
+    return f'{value:{layout}}' if np.isfinite(value) else ''

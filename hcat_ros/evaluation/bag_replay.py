@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tracker on a bag's images: every one, in order, as the node has them that drops none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import iou
+from hcat_ros.evaluation.bag_boxes import NO_BOX, Start, Truth
+from hcat_ros.evaluation.bag_types import Topic
+from hcat_ros.evaluation.bags import Bag, BagFrame
+from hcat_ros.evaluation.clips import Clip, ImagesOf
+from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.one_pass import Answers
+from hcat_ros.evaluation.protocols import PROTOCOLS, score_run
+from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.stream import ImageStream, Turn
+from hcat_ros.tracking import TargetState, Track, Tracker
+from hcat_ros.tracking.encodings import Image, to_bgr
+
+PROTOCOL = 'plain'
+LEAST_SIDE = 2
+"""Pixels; a clip starts with a box that is not smaller."""
+
+
+class Followed(NamedTuple):
+    """An image and what the tracker makes of it."""
+
+    frame: BagFrame
+    track: Track | None
+    """None while there is no target; where one starts, the box that names it, score NaN."""
+    target: int
+    """Number of the target, 0 before the first."""
+    starts: bool
+    """Whether the target was named on this image."""
+    class_id: str
+    truth: NDArray[np.float64]
+    """(4,) as x y w h, NaN where it is absent or not known."""
+    seconds: float
+    """What the start or the update took."""
+
+    @property
+    def iou(self) -> float:
+        """With the truth, NaN without one or without a track."""
+        return float(iou(self.track.box, self.truth)) if self.track else float('nan')
+
+
+def follow(
+    tracker: Tracker,
+    frames: Iterable[BagFrame],
+    start: Start,
+    truth: Truth | None,
+    findings: Findings,
+) -> Iterator[Followed]:
+    """Yield each image that is not passed over, as it is done.
+
+    Late images and jumps in time or size are treated as the node treats them, and are told to
+    `findings`. An image on which a target is named while another one is followed comes twice:
+    with the track of the old target, and with the new one's box. Raises EngineError.
+    """
+    stream = ImageStream()
+    target, class_id = 0, ''
+    before: int | None = None
+    for frame, following in _with_next(frames):
+        if frame.stamp == before:
+            findings.add('images with the stamp of the one before', f'image {frame.index}')
+        before = frame.stamp
+        turn, reason = stream.turn(frame)
+        if turn is Turn.PASSED_OVER:
+            findings.add('images passed over', f'image {frame.index}: {reason}')
+            continue
+        if turn is Turn.BEGINS:
+            lost = 'the target was dropped' if tracker.has_target else 'there was no target'
+            findings.add('new beginnings', f'image {frame.index}: {reason}; {lost}')
+            tracker.drop_target()
+        true_box = truth.of(frame) if truth else NO_BOX
+        named = start.on(frame, following)
+        if tracker.has_target:
+            began = time.perf_counter()
+            track = tracker.update(frame.image, frame.encoding)
+            seconds = time.perf_counter() - began
+            yield Followed(frame, track, target, False, class_id, true_box, seconds)
+        if named is not None:
+            try:
+                began = time.perf_counter()
+                tracker.init(frame.image, named.box, frame.encoding)
+                seconds = time.perf_counter() - began
+            except ValueError as error:
+                findings.add('init boxes refused', f'image {frame.index}: {error}')
+            else:
+                target, class_id = target + 1, named.class_id
+                track = Track(named.box, float('nan'), TargetState.TRACKING)
+                yield Followed(frame, track, target, True, class_id, true_box, seconds)
+                continue
+        if not tracker.has_target:
+            yield Followed(frame, None, target, False, '', true_box, float('nan'))
+    for reason in start.unused():
+        findings.add('init boxes not used', reason)
+
+
+def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame | None]]:
+    """Yield each frame with the one that follows."""
+    before: BagFrame | None = None
+    for frame in frames:
+        if before is not None:
+            yield before, frame
+        before = frame
+    if before is not None:
+        yield before, None
+
+
+class _Sequence:
+    """A target, from the image that it was named on."""
+
+    def __init__(self, followed: Followed) -> None:
+        image = followed.frame.image
+        self.size = (image.shape[1], image.shape[0])
+        self.answers = Answers()
+        self.truth: list[NDArray[np.float64]] = []
+        self.places: list[tuple[int, int, int]] = []
+        """Time of recording, stamp and number of each image."""
+
+    def add(self, frame: BagFrame, truth: NDArray[np.float64]) -> None:
+        self.truth.append(truth)
+        self.places.append((frame.log_time, frame.stamp, frame.index))
+
+
+class Sequences:
+    """What a replay comes to: a sequence for each target, from its name to the last track."""
+
+    def __init__(self, bag: Bag, topic: Topic) -> None:
+        self._bag, self._topic = bag, topic
+        self._sequences: list[_Sequence] = []
+        self._clips: dict[str, _Sequence] = {}
+
+    def add(self, followed: Followed) -> None:
+        """Take the next image; one without a target is no part of a sequence."""
+        track, truth = followed.track, followed.truth
+        if track is None:
+            return
+        if followed.starts:
+            self._sequences.append(_Sequence(followed))
+            self._sequences[-1].answers.start(track.box, followed.seconds)
+            if not _usable(truth):  # the box that the tracker was given takes its place
+                truth = np.array([*track.box[:2], *np.maximum(track.box[2:], LEAST_SIDE)])
+        else:
+            lost = track.state is TargetState.LOST
+            self._sequences[-1].answers.add(track.box, track.score, lost, followed.seconds)
+        self._sequences[-1].add(followed.frame, truth)
+
+    def numbers(self) -> list[NDArray[np.int64]]:
+        """Return the numbers of each target's images on their topic."""
+        return [np.array([place[2] for place in each.places]) for each in self._sequences]
+
+    def results(self) -> tuple[list[Clip], list[SequenceResult]]:
+        """Return a clip and a result for each target. The clips' images have names, no files."""
+        clips, results = [], []
+        for number, sequence in enumerate(self._sequences, 1):
+            name = self._bag.name
+            name = f'{name}, target {number}' if len(self._sequences) > 1 else name
+            images = ImagesOf(self._bag.path, (f'{index:06d}' for _, _, index in sequence.places))
+            clips.append(Clip(name, images, np.array(sequence.truth, np.float64)))
+            results.append(sequence.answers.result())
+            self._clips[name] = sequence
+        return clips, results
+
+    def run(self, title: str, configuration: dict[str, Any]) -> Run | None:
+        """Return the targets with a truth after their first image as a run, None without any."""
+        scored = [
+            (clip, result, sequence.size)
+            for clip, result, sequence in zip(*self.results(), self._sequences)
+            if len(clip.visible) > 1
+        ]
+        if not scored:
+            return None
+        clips, results, sizes = (list(column) for column in zip(*scored))
+        return Run(
+            title,
+            configuration,
+            clips,
+            results,
+            score_run(PROTOCOLS[PROTOCOL], clips, results, sizes),
+        )
+
+    def read_frame(self, clip: Clip, row: int) -> Image | None:
+        """Return the image of a row of a clip's result from the bag, BGR; for the report."""
+        log_time, stamp, _ = self._clips[clip.name].places[row]
+        try:
+            frame = self._bag.frame_at(self._topic, log_time, stamp)
+        except ValueError:
+            return None
+        return to_bgr(frame.image, frame.encoding)
+
+
+def _usable(box: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(box).all() and (box[2:] >= LEAST_SIDE).all())

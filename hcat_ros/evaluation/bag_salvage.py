@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads damaged files of bags: whatever is whole in them.
+
+Either class reads the whole file once to learn what there is. `topics`: with the messages that can
+be read; `damage`: what cannot, in words; `messages`: in the order of the file, which is nearly
+that of the time of recording.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import quote
+
+from mcap.exceptions import EndOfFile
+from mcap.reader import SeekingReader
+from mcap.records import Channel, Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.summary import Summary
+
+from hcat_ros.evaluation.bag_types import StoredMessage, Topic
+
+MOST_MISSING = 50_000
+"""Rows in a row that cannot be read, after which a database counts as at its end: more than a
+damaged page of its tree can hide."""
+
+
+class Salvaged(Protocol):
+    """A damaged file."""
+
+    topics: dict[str, Topic]
+    damage: list[str]
+
+    def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
+        """Yield what can be read on these topics, leaving out as much as is before `start`."""
+
+
+def salvaged(path: Path) -> Salvaged:
+    """Return what there is in a storage file, of the kind that its name says. Raises OSError."""
+    return SalvagedMcap(path) if path.suffix == '.mcap' else SalvagedSqlite(path)
+
+
+class SalvagedMcap:
+    """An MCAP file. Whole chunks are read; of a chunk that is cut nothing is."""
+
+    def __init__(self, path: Path) -> None:
+        self.damage: list[str] = []
+        self._path = path
+        self._schemas: dict[int, Schema] = {}
+        self._channels: dict[int, Channel] = {}
+        counts = Counter(message.channel_id for message in self._scan(self.damage))
+        self.topics: dict[str, Topic] = {}
+        for number, channel in self._channels.items():
+            schema = self._schemas.get(channel.schema_id)
+            before = self.topics.get(channel.topic)
+            count = counts.pop(number, 0) + (before.count if before else 0)
+            self.topics[channel.topic] = Topic(channel.topic, schema.name if schema else '', count)
+        if counts:
+            self.damage.append(f'{sum(counts.values())} messages are on topics that have no name')
+
+    def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
+        """See `Salvaged`."""
+        for message in self._scan([], start):
+            channel = self._channels.get(message.channel_id)
+            if channel is not None and channel.topic in names:
+                yield StoredMessage(channel.topic, message.log_time, message.data)
+
+    def _scan(self, damage: list[str], start: int = 0) -> Iterator[Message]:
+        with self._path.open('rb') as stream:
+            for record in self._records(stream, damage):
+                inside = [record]
+                if isinstance(record, Chunk):
+                    if record.message_end_time < start:
+                        continue
+                    try:
+                        inside = breakup_chunk(record, validate_crc=True)
+                    except Exception as error:  # of the compression or of the records in it
+                        damage.append(f'a chunk of {len(record.data)} bytes is damaged ({error})')
+                        continue
+                messages = []
+                for part in inside:
+                    if isinstance(part, Message):
+                        messages.append(part)
+                    elif isinstance(part, Channel):
+                        self._channels[part.id] = part
+                    elif isinstance(part, Schema):
+                        self._schemas[part.id] = part
+                yield from sorted(messages, key=lambda message: message.log_time)
+
+    def _records(self, stream: BinaryIO, damage: list[str]) -> Iterator[McapRecord]:
+        size = self._path.stat().st_size
+        summary = _summary(stream)
+        if summary is not None and summary.chunk_indexes:
+            # What is behind a damaged record is found by the index.
+            self._schemas.update(summary.schemas)
+            self._channels.update(summary.channels)
+            for index in sorted(summary.chunk_indexes, key=lambda index: index.message_start_time):
+                stream.seek(index.chunk_start_offset)
+                try:
+                    yield next(_reader(stream, size, at_start=False).records)
+                except Exception as error:
+                    place = f'at byte {index.chunk_start_offset}'
+                    damage.append(f'the chunk {place} is damaged ({_said(error)})')
+            return
+        stream.seek(0)
+        try:
+            yield from _reader(stream, size, at_start=True).records
+        except Exception as error:  # whatever bytes that mean nothing lead to
+            damage.append(f'it can be read up to byte {stream.tell()} of {size} ({_said(error)})')
+
+
+def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
+    # A record that claims to be longer than the file would fill the memory.
+    return StreamReader(
+        stream, skip_magic=not at_start, emit_chunks=True, record_size_limit=max(size, 1)
+    )
+
+
+def _summary(stream: BinaryIO) -> Summary | None:
+    try:
+        return SeekingReader(stream).get_summary()
+    except Exception:  # there is none, or it is damaged as well
+        return None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, (EndOfFile, StopIteration)):
+        return 'the file is cut off'
+    return str(error) or type(error).__name__
+
+
+class SalvagedSqlite:
+    """An SQLite database. Each row that can be reached by its number is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.topics: dict[str, Topic] = {}
+        self.damage: list[str] = []
+        self._path = path
+        self._names: dict[int, tuple[str, str]] = {}
+        self._end = 2**63 - 1
+        """The last row that can be read."""
+        try:
+            with closing(self._open()) as database:
+                rows = database.execute('SELECT id, name, type FROM topics').fetchall()
+        except sqlite3.Error as error:
+            self.damage.append(f'its list of topics cannot be read ({error})')
+            return
+        self._names = {number: (name, kind) for number, name, kind in rows}
+        counts = Counter(number for number, _, _ in self._rows(self.damage))
+        for number, (name, kind) in self._names.items():
+            before = self.topics.get(name)
+            count = counts[number] + (before.count if before else 0)
+            self.topics[name] = Topic(name, kind, count)
+
+    def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
+        """See `Salvaged`."""
+        wanted = {number: name for number, (name, _) in self._names.items() if name in names}
+        for number, log_time, data in self._rows([]):
+            if number in wanted and log_time >= start:
+                yield StoredMessage(wanted[number], log_time, data)
+
+    def _open(self) -> sqlite3.Connection:
+        # Immutable: no journal is looked for, none is written.
+        name = f'file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1'
+        database = sqlite3.connect(name, uri=True)
+        # Or a file that is shorter than its first page says is refused as a whole.
+        database.execute('PRAGMA writable_schema = ON')
+        return database
+
+    def _rows(self, damage: list[str]) -> Iterator[tuple[int, int, bytes]]:
+        """Yield topic number, time and data of each row that can be read."""
+        last, missing, gaps, reason = -1, 0, 0, ''
+        with closing(self._open()) as database:
+            while missing < MOST_MISSING and last < self._end:
+                query = (
+                    'SELECT id, topic_id, timestamp, data FROM messages '
+                    'WHERE id > ? AND id <= ? ORDER BY id'
+                )
+                try:
+                    for number, topic, log_time, data in database.execute(query, (last, self._end)):
+                        gaps += missing
+                        last, missing = number, 0
+                        if isinstance(data, bytes) and isinstance(log_time, int):
+                            yield topic, log_time, data
+                    break
+                except sqlite3.Error as error:
+                    reason = reason or str(error)
+                    last, missing = last + 1, missing + 1
+        if gaps:
+            damage.append(f'{gaps} rows between others cannot be read ({reason})')
+        self._end = last - missing
+        if missing >= MOST_MISSING:
+            damage.append(f'it can be read up to row {last - missing} ({reason})')

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a bag consists of, each read as far as it can be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import zstandard
+from rosbags.rosbag2 import Reader
+
+from hcat_ros.evaluation.bag_salvage import Salvaged, salvaged
+from hcat_ros.evaluation.bag_types import StoredMessage, Topic
+
+SUFFIXES = ('.mcap', '.db3')
+PACKED = '.zstd'
+"""Of a file that was compressed as a whole."""
+
+
+def is_storage(path: Path) -> bool:
+    """Return whether a file's name is that of a bag's storage."""
+    return path.suffix in SUFFIXES or (path.suffix == PACKED and is_storage(path.with_suffix('')))
+
+
+class Scratch:
+    """Unpacks files, one at a time, so that a bag of many needs the space of one."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix='hcat_bag_')
+        self._packed: Path | None = None
+        self._file: Path | None = None
+        self.damage: dict[Path, str] = {}
+        """What is wrong with the compression of a file."""
+
+    def file(self, path: Path) -> Path:
+        """Return the file, unpacked if it is packed. Raises OSError."""
+        if path.suffix != PACKED:
+            return path
+        if self._file is None or path != self._packed:
+            self._drop()
+            self._packed, self._file = path, Path(self._folder.name, path.stem)
+            self._unpack(path, self._file)
+        return self._file
+
+    def _unpack(self, path: Path, target: Path) -> None:
+        machine = zstandard.ZstdDecompressor().decompressobj()
+        with path.open('rb') as source, target.open('wb') as file:
+            try:
+                while not machine.eof and (block := source.read(1 << 20)):
+                    file.write(machine.decompress(block))
+                reason = '' if machine.eof else 'it is cut off'
+            except zstandard.ZstdError as error:
+                reason = str(error)
+        if reason:
+            size = target.stat().st_size
+            self.damage[path] = f'its compression is damaged ({reason}): {size} bytes unpacked'
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+    def close(self) -> None:
+        """Remove what is unpacked."""
+        self._folder.cleanup()
+
+
+class StorageFile:
+    """A storage file, by `rosbags` or, where that fails, record by record.
+
+    topics: with the messages that they should have; damage: what cannot be read, in words.
+    Raises OSError for a file that is not there or may not be read.
+    """
+
+    def __init__(self, path: Path, scratch: Scratch) -> None:
+        self.path = path
+        self.damage: list[str] = []
+        self.topics: dict[str, Topic] = {}
+        self._scratch = scratch
+        self._salvaged: Salvaged | None = None
+        os.stat(path)
+        try:
+            with Reader(scratch.file(path)) as reader:
+                self.topics = {
+                    name: Topic(name, info.msgtype or '', info.msgcount)
+                    for name, info in reader.topics.items()
+                }
+        except Exception as error:  # the library lets through what its parts raise
+            self._salvage(error)
+        if path in scratch.damage:
+            self.damage.insert(0, scratch.damage[path])
+
+    def messages(
+        self, names: Collection[str], start: int | None = None, stop: int | None = None
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages on these topics in the order of time, from `start` to before `stop`.
+
+        Where the file is damaged the order is that of the file.
+        """
+        passed = _Passed()
+        if self._salvaged is None:
+            try:
+                with Reader(self._scratch.file(self.path)) as reader:
+                    connections = [entry for entry in reader.connections if entry.topic in names]
+                    found = reader.messages(connections, start, stop) if connections else ()
+                    for connection, log_time, data in found:
+                        passed.count(log_time)
+                        yield StoredMessage(connection.topic, log_time, data)
+                stated = sum(connection.msgcount for connection in connections)
+                if passed.number or not stated or (start, stop) != (None, None):
+                    return
+                self._salvage(ValueError('its index lists no message'))
+            except Exception as error:  # as above
+                self._salvage(error)
+        assert self._salvaged is not None
+        first = passed.newest if start is None else max(start, passed.newest)
+        for message in self._salvaged.messages(names, first):
+            within = message.log_time >= first and (stop is None or message.log_time < stop)
+            if within and not passed.was_there(message.log_time):
+                yield message
+
+    def _salvage(self, error: Exception) -> None:
+        file = self._scratch.file(self.path)
+        self._salvaged = salvaged(file)
+        reason = str(error).replace(str(file), self.path.name) or type(error).__name__
+        self.damage += [f'read record by record ({reason})', *self._salvaged.damage]
+        for name, topic in self._salvaged.topics.items():
+            self.topics.setdefault(name, topic)
+
+
+class _Passed:
+    """How far a reading came before it failed."""
+
+    def __init__(self) -> None:
+        self.newest = -(2**63)
+        self.number = 0
+        self._same = 0
+        """Messages of the newest time."""
+
+    def count(self, log_time: int) -> None:
+        self._same = self._same + 1 if log_time == self.newest else 1
+        self.newest = log_time
+        self.number += 1
+
+    def was_there(self, log_time: int) -> bool:
+        """Whether this message, read once more, is one of those of the newest time."""
+        if log_time != self.newest or self._same == 0:
+            return False
+        self._same -= 1
+        return True

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The messages in bags, read and made by the package `rosbags`; no ROS is needed.
+
+Definitions that a bag brings along are not used: `rosbags` makes code of them and runs it, and
+those of the types here are the same in every distribution since Humble.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import zstandard
+
+try:
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+    from rosbags.typesys.store import Typestore
+except ImportError as error:
+    raise ImportError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
+
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+DETECTION = 'vision_msgs/msg/Detection2D'
+FLOAT = 'std_msgs/msg/Float64'
+
+VISION_MSGS = {
+    'BoundingBox2D': 'vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y',
+    'Detection2D': (
+        'std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n'
+        'vision_msgs/BoundingBox2D bbox\nstring id'
+    ),
+    'Detection2DArray': 'std_msgs/Header header\nvision_msgs/Detection2D[] detections',
+    'ObjectHypothesis': 'string class_id\nfloat64 score',
+    'ObjectHypothesisWithPose': (
+        'vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose'
+    ),
+    'Point2D': 'float64 x\nfloat64 y',
+    'Pose2D': 'vision_msgs/Point2D position\nfloat64 theta',
+}
+"""vision_msgs 4, which `rosbags` does not have and bags of Humble in SQLite do not bring."""
+
+_ZSTD = b'\x28\xb5\x2f\xfd'
+
+
+@dataclass(frozen=True, order=True)
+class Topic:
+    """A topic of a bag."""
+
+    name: str
+    type: str
+    """As 'sensor_msgs/msg/Image'."""
+    count: int
+    """Messages."""
+
+
+class StoredMessage(NamedTuple):
+    """A message as it lies in a bag."""
+
+    topic: str
+    log_time: int
+    """When it was recorded, nanoseconds."""
+    data: bytes
+
+
+@cache
+def typestore() -> Typestore:
+    """Return the types of Humble and of vision_msgs."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    types = {}
+    for name, text in VISION_MSGS.items():
+        types.update(get_types_from_msg(text, f'vision_msgs/msg/{name}'))
+    store.register(types)
+    return store
+
+
+def decoded(data: bytes, kind: str) -> Any:
+    """Return the message of a type that these bytes hold, also if zstd has compressed them.
+
+    Raises ValueError.
+    """
+    try:
+        if data[:4] == _ZSTD:  # no CDR begins like this
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        return typestore().deserialize_cdr(data, kind)
+    except Exception as error:  # what damaged bytes make these two raise has no common base
+        raise ValueError(f'{len(data)} bytes are no {kind} ({error})') from error
+
+
+def made(kind: str, **fields: Any) -> Any:
+    """Return a message of a type, with all of its fields."""
+    return typestore().types[kind](**fields)
+
+
+def encoded(message: Any) -> memoryview:
+    """Return a message's bytes."""
+    return typestore().serialize_cdr(message, message.__msgtype__)
+
+
+def header(stamp: int, frame_id: str) -> Any:
+    """Return a std_msgs/Header. stamp: nanoseconds."""
+    seconds, rest = divmod(stamp, 10**9)
+    time = made('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
+    return made('std_msgs/msg/Header', stamp=time, frame_id=frame_id)

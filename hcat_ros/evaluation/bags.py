@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rosbags without ROS: SQLite and MCAP, packed or not, damaged or not, of any length.
+
+Messages come one after the other from the file; what cannot be read is counted and told of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from hcat_ros.evaluation.bag_storage import PACKED, SUFFIXES, Scratch, StorageFile, is_storage
+from hcat_ros.evaluation.bag_types import (
+    COMPRESSED,
+    IMAGE,
+    StoredMessage,
+    Topic,
+    decoded,
+)
+from hcat_ros.evaluation.findings import Findings
+from hcat_ros.message_data import decoded_image, image_view, nanoseconds
+from hcat_ros.tracking.encodings import NO_PICTURE, REFUSED, Image
+
+METADATA = 'metadata.yaml'
+DRAWN = '/track_image'
+"""Topics that end like this are a tracker's output, not a camera's."""
+
+
+@dataclass(frozen=True)
+class BagFrame:
+    """An image of a bag."""
+
+    index: int
+    """Of its message among those of its topic, from 0."""
+    stamp: int
+    """Of its header, nanoseconds."""
+    log_time: int
+    """When it was recorded, nanoseconds."""
+    frame_id: str
+    image: Image
+    """As it was published, see `encoding`; read-only."""
+    encoding: str
+
+
+def open_bag(path: Path) -> Bag:
+    """Open a rosbag2: its folder or a single .mcap or .db3 file, also with .zstd behind.
+
+    Raises FileNotFoundError, ValueError for what is no bag, OSError for what may not be read.
+    """
+    return Bag(path)
+
+
+class Bag:
+    """An open bag; use it as a context, or `close` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.findings = Findings()
+        """What is not as it should be, so far."""
+        files, stated = _contents(path, self.findings)
+        self._scratch = Scratch()
+        self._told: dict[Path, int] = {}
+        try:
+            self._files = [StorageFile(file, self._scratch) for file in files]
+        except BaseException:
+            self._scratch.close()
+            raise
+        self._tell_damage()
+        self.topics: dict[str, Topic] = {}
+        """By name. Where they are known, the counts are those before the bag was damaged."""
+        for file in self._files:
+            for name, topic in file.topics.items():
+                before = self.topics.get(name)
+                count = topic.count + (before.count if before else 0)
+                self.topics[name] = Topic(name, before.type if before else topic.type, count)
+        for name, count in stated.items():
+            if name in self.topics:
+                self.topics[name] = replace(self.topics[name], count=count)
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        self._scratch.close()
+
+    @property
+    def name(self) -> str:
+        """The folder's or file's, without what tells its kind."""
+        name = self.path.resolve().name
+        for suffix in (PACKED, *SUFFIXES):
+            name = name.removesuffix(suffix)
+        return name
+
+    def named(self, name: str, *types: str) -> Topic:
+        """Return the topic of a name, if it is of one of these types. Raises ValueError."""
+        topic = self.topics.get(name) or self.topics.get(f'/{name}')
+        if topic is None:
+            raise ValueError(f'{self.path} has no topic {name}; it has {self._listed()}')
+        if topic.type not in types:
+            raise ValueError(f'{topic.name} is of type {topic.type}, expected {" or ".join(types)}')
+        return topic
+
+    def image_topic(self, name: str = '') -> Topic:
+        """Return the topic of the pictures, the one of this name if one is given.
+
+        Among several, raw ones are preferred to compressed ones of the same camera, and depth
+        and tracker's own drawings are left out. Raises ValueError if none or several remain.
+        """
+        if name:
+            topic = self.named(name, IMAGE, COMPRESSED)
+            if self._is_depth(topic):
+                raise ValueError(f'{topic.name} is no picture: {NO_PICTURE}')
+            return topic
+        candidates = {
+            topic.name: topic
+            for topic in self.topics.values()
+            if topic.type in (IMAGE, COMPRESSED) and topic.count
+        }
+        found = [
+            topic
+            for topic in candidates.values()
+            if not topic.name.removesuffix('/compressed').endswith(DRAWN)
+            and not (topic.type == COMPRESSED and topic.name.rpartition('/')[0] in candidates)
+            and not self._is_depth(topic)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ', '.join(f'{topic.name} ({topic.count})' for topic in found)
+            raise ValueError(f'{self.path} has several image topics, name one: {listed}')
+        raise ValueError(f'{self.path} has no topic with pictures; it has {self._listed()}')
+
+    def _is_depth(self, topic: Topic) -> bool:
+        first = next(self.messages([topic.name]), None)
+        try:
+            message = decoded(first.data, topic.type) if first else None
+        except ValueError:
+            return False
+        if message is None:
+            return False
+        if topic.type == COMPRESSED:
+            return 'compressedDepth' in message.format
+        return REFUSED.get(message.encoding) == NO_PICTURE
+
+    def _listed(self) -> str:
+        topics = sorted(self.topics.values())
+        return ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
+
+    def messages(
+        self, names: Collection[str], start: int | None = None, stop: int | None = None
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages of these topics by the time of recording, from start to before stop.
+
+        The files of a split bag follow each other.
+        """
+        for file in self._files:
+            if any(name in file.topics for name in names):
+                yield from file.messages(names, start, stop)
+                self._tell_damage()
+
+    def decoded(self, topic: Topic) -> Iterator[tuple[int, int, Any]]:
+        """Yield number, time of recording and message of all that can be read on a topic."""
+        number, first, last = -1, 0, 0
+        for number, stored in enumerate(self.messages([topic.name])):
+            first, last = (first if number else stored.log_time), stored.log_time
+            try:
+                message = decoded(stored.data, topic.type)
+            except ValueError as error:
+                kind = f'messages on {topic.name} that cannot be read'
+                self.findings.add(kind, f'number {number}: {error}')
+                continue
+            yield number, stored.log_time, message
+        if number + 1 < topic.count:
+            ends = f', the last {(last - first) / 1e9:.3f} s after the first' if number >= 0 else ''
+            self.findings.note(f'{topic.name}: read {number + 1} of {topic.count} messages{ends}')
+
+    def frames(self, topic: Topic, mono16_bits: int = 16) -> Iterator[BagFrame]:
+        """Yield the images of a topic that can be read; the others are among the findings.
+
+        mono16_bits: how many bits of a mono16 pixel the sensor fills.
+        """
+        for number, log_time, message in self.decoded(topic):
+            try:
+                yield _frame(number, log_time, message, mono16_bits)
+            except ValueError as error:
+                self.findings.add('images that cannot be used', f'image {number}: {error}')
+
+    def frame_at(self, topic: Topic, log_time: int, stamp: int, mono16_bits: int = 16) -> BagFrame:
+        """Return the image with this stamp, recorded at this time. Raises ValueError."""
+        for stored in self.messages([topic.name], log_time, log_time + 1):
+            message = decoded(stored.data, topic.type)
+            if nanoseconds(message.header.stamp) == stamp:
+                return _frame(0, log_time, message, mono16_bits)
+        raise ValueError(f'{topic.name}: no image with stamp {stamp} recorded at {log_time}')
+
+    def _tell_damage(self) -> None:
+        for file in self._files:
+            for text in file.damage[self._told.get(file.path, 0) :]:
+                self.findings.note(f'{file.path.name}: {text}')
+            self._told[file.path] = len(file.damage)
+
+
+def _frame(number: int, log_time: int, message: Any, mono16_bits: int) -> BagFrame:
+    if hasattr(message, 'format'):
+        pixels, encoding = decoded_image(message)
+    else:
+        pixels, encoding = image_view(message, mono16_bits)
+    stamp = nanoseconds(message.header.stamp)
+    return BagFrame(number, stamp, log_time, message.header.frame_id, pixels, encoding)
+
+
+def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int]]:
+    """Return a bag's files in their order, and how many messages each topic is said to have."""
+    if not path.exists():
+        raise FileNotFoundError(f'no bag {path}')
+    if path.is_file():
+        if not is_storage(path):
+            raise ValueError(f'{path} is no rosbag2: expected a folder, or a .mcap or .db3 file')
+        return [path], {}
+    there = sorted((file for file in path.iterdir() if is_storage(file)), key=_natural)
+    if not there:
+        raise ValueError(f'{path} is no rosbag2: it holds no .mcap or .db3 file')
+    try:
+        text = (path / METADATA).read_text(encoding='utf-8')
+        bag = yaml.safe_load(text)['rosbag2_bagfile_information']
+        listed = [path / Path(name).name for name in bag['relative_file_paths']]
+        counts = {
+            topic['topic_metadata']['name']: int(topic['message_count'])
+            for topic in bag['topics_with_message_count']
+        }
+    except FileNotFoundError:
+        findings.note(f'{METADATA} is missing: the files in the folder are read')
+        return there, {}
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split())
+        findings.note(f'{METADATA} is damaged ({reason}): the files in the folder are read')
+        return there, {}
+    files = []
+    for file in listed:
+        # Packed or unpacked by hand since.
+        others = (file, file.with_name(f'{file.name}{PACKED}'), file.with_suffix(''))
+        found = next((other for other in others if other in there), None)
+        if found is None:
+            findings.note(f'{file.name} is missing')
+        else:
+            files.append(found)
+    return files or there, counts
+
+
+def _natural(path: Path) -> list[str | int]:
+    """Sort key: bag_2 before bag_10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', path.name)]

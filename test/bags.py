@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes rosbags as cameras, robots and labelling tools leave them behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.annotation_files import read_box_table
+from hcat_ros.evaluation.bag_output import detection
+from hcat_ros.evaluation.bag_types import COMPRESSED, IMAGE, encoded, header, made, typestore
+from hcat_ros.frames import FrameSource
+from hcat_ros.tracking.encodings import encoding_named
+
+SECOND = 10**9
+BEGIN = 1_700_000_000 * SECOND
+"""Stamp of the first image."""
+DELAY = SECOND // 200
+"""From an image's stamp to its recording."""
+CAMERA = '/camera/image'
+
+
+class BagWriter:
+    """A new bag; messages are added by topic, topics are added on their first message.
+
+    storage: 'sqlite3' or 'mcap'. packed: '', 'file' (zstd, the file as a whole), 'message' (zstd,
+    each message) or 'storage' (zstd, MCAP's chunks). definitions: whether the bag brings those of
+    its messages, as SQLite's do since Iron.
+    """
+
+    def __init__(
+        self, path: Path, storage: str = 'mcap', packed: str = '', definitions: bool = True
+    ) -> None:
+        self.path = path
+        self._writer = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
+        if packed:
+            self._writer.set_compression(CompressionMode[packed.upper()], CompressionFormat.ZSTD)
+        self._connections: dict[str, Any] = {}
+        self._definitions = definitions
+
+    def __enter__(self) -> BagWriter:
+        self._writer.open()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+        if not self._definitions and error[0] is None:
+            _as_humble(self.path)
+
+    def add(self, topic: str, log_time: int, message: Any, data: bytes | None = None) -> None:
+        """Adds a message; data: other bytes in its place."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, message.__msgtype__, typestore=typestore()
+            )
+        content = encoded(message) if data is None else data
+        self._writer.write(self._connections[topic], log_time, content)
+
+
+def _as_humble(folder: Path) -> None:
+    """Takes out of an SQLite bag what Humble does not write."""
+    with closing(sqlite3.connect(folder / f'{folder.name}.db3')) as database:
+        database.executescript(
+            'DROP TABLE message_definitions; DROP TABLE schema; DROP TABLE metadata;'
+            'ALTER TABLE topics DROP COLUMN type_description_hash; VACUUM;'
+        )
+    path = folder / 'metadata.yaml'
+    content = yaml.safe_load(path.read_text())
+    bag = content['rosbag2_bagfile_information']
+    bag['version'] = 5
+    del bag['custom_data'], bag['ros_distro']
+    for topic in bag['topics_with_message_count']:
+        del topic['topic_metadata']['type_description_hash']
+    path.write_text(yaml.safe_dump(content))
+
+
+def raw_image(stamp: int, pixels: np.ndarray, encoding: str = 'bgr8') -> Any:
+    """An Image of these pixels as they are. stamp: nanoseconds."""
+    height, width = pixels.shape[:2]
+    return made(
+        IMAGE,
+        header=header(stamp, 'camera'),
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * (encoding_named(encoding).channels if pixels.dtype == np.uint8 else 2),
+        data=np.ascontiguousarray(pixels).view(np.uint8).ravel(),
+    )
+
+
+def packed_image(stamp: int, pixels: np.ndarray, kind: str = 'jpeg') -> Any:
+    """A CompressedImage, 'jpeg' or 'png'."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if kind == 'jpeg' else []
+    data = cv2.imencode(f'.{kind}', pixels, options)[1]
+    return made(COMPRESSED, header=header(stamp, 'camera'), format=kind, data=data.ravel())
+
+
+def stamps_of(count: int, fps: float = 30.0) -> list[int]:
+    """The stamps of a camera, nanoseconds."""
+    return [BEGIN + round(number * SECOND / fps) for number in range(count)]
+
+
+def write_bag(
+    path: Path,
+    images: Iterable[np.ndarray],
+    *,
+    stamps: Sequence[int] | None = None,
+    kind: str = 'bgr8',
+    topic: str = CAMERA,
+    init_box: Sequence[float] | None = None,
+    truth: ArrayLike | None = None,
+    **options: Any,
+) -> Path:
+    """Writes BGR images with their stamps.
+
+    kind: an encoding of raw images, BGR's order or grey, or 'jpeg' or 'png'. init_box: x, y, w, h,
+    sent to /init_box on the first image. truth: (n, 4), sent to /truth, NaN rows left out. options:
+    of `BagWriter`.
+    """
+    compressed = kind in ('jpeg', 'png')
+    with BagWriter(path, **options) as bag:
+        for number, image in enumerate(images):
+            stamp = stamps[number] if stamps else BEGIN + round(number * SECOND / 30)
+            log_time = BEGIN + round(number * SECOND / 30) + DELAY
+            if compressed:
+                bag.add(f'{topic}/compressed', log_time, packed_image(stamp, image, kind))
+            else:
+                grey = kind == 'mono8' and image.ndim == 3
+                pixels = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if grey else image
+                bag.add(topic, log_time, raw_image(stamp, pixels, kind))
+            if number == 0 and init_box is not None:
+                bag.add('/init_box', log_time + 1000, detection(stamp, 'camera', Box(*init_box)))
+            if truth is not None:
+                box = Box(*np.asarray(truth, np.float64)[number].tolist())
+                if np.isfinite(box).all():
+                    bag.add('/truth', log_time + 2000, detection(stamp, 'camera', box))
+    return path
+
+
+def write_sequence_bag(path: Path, sequence: Path, count: int = 0, **options: Any) -> Path:
+    """Writes a folder of images with a groundtruth.txt; the first box is sent to /init_box.
+
+    count: images from the first on, 0 for all; options: of `write_bag` and `BagWriter`.
+    """
+    truth = read_box_table(sequence / 'groundtruth.txt')
+    source = FrameSource(str(sequence), count=count)
+    images = (frame.image for frame in source)
+    options = {'init_box': truth[0].tolist(), 'truth': truth, **options}
+    return write_bag(path, images, **options)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_boxes import (
+    NamedBox,
+    NamedStarts,
+    StampedTruth,
+    TruthStart,
+    init_box_topic,
+    named_boxes,
+    read_truth,
+    start_at_once,
+    truth_from,
+)
+from hcat_ros.evaluation.bag_output import detection
+from hcat_ros.evaluation.bags import BagFrame, open_bag
+
+PIXELS = np.zeros((60, 80, 3), np.uint8)
+BOX = Box(10.0, 12.0, 20.0, 16.0)
+OTHER = Box(30.0, 12.0, 20.0, 16.0)
+
+
+def frame(seconds: float, index: int = 0, log: float | None = None) -> BagFrame:
+    log_time = round((seconds if log is None else log) * SECOND)
+    return BagFrame(index, round(seconds * SECOND), log_time, '', PIXELS, 'bgr8')
+
+
+def named(box: Box, seconds: float, log: float) -> NamedBox:
+    return NamedBox(box, round(seconds * SECOND), round(log * SECOND))
+
+
+def started(starts: NamedStarts, *stamps: float) -> dict[int, Box]:
+    """The boxes by the number of the frame on which they start something."""
+    frames = [frame(seconds, number) for number, seconds in enumerate(stamps)]
+    found = {}
+    for this, following in zip(frames, [*frames[1:], None]):
+        named = starts.on(this, following)
+        if named is not None:
+            found[this.index] = named.box
+    return found
+
+
+@pytest.mark.parametrize(
+    ('stamp', 'log', 'expected'),
+    [
+        (1.1, 1.1, 1),
+        (1.1, 9.0, 1),  # named later on the frame that it was seen on
+        (1.14, 1.0, 1),
+        (1.16, 1.0, 2),
+        (0.93, 1.0, 0),
+        (1.35, 1.0, 3),
+        (0.0, 1.15, 1),  # without a stamp: the newest one
+        (0.0, 0.5, 0),
+        (0.0, 9.0, 3),
+    ],
+)
+def test_a_box_starts_on_its_frame(stamp: float, log: float, expected: int) -> None:
+    starts = NamedStarts([named(BOX, stamp, log)])
+    assert started(starts, 1.0, 1.1, 1.2, 1.3) == {expected: BOX}
+    assert starts.unused() == []
+
+
+@pytest.mark.parametrize('stamp', [0.8, 1.45, 7.0])
+def test_a_box_without_a_frame_is_told_of(stamp: float) -> None:
+    starts = NamedStarts([named(BOX, stamp, 1.0)])
+    assert started(starts, 1.0, 1.1, 1.2, 1.3) == {}
+    assert starts.unused() == [f'box of {stamp:.3f} s: no image within 0.1 s of it']
+
+
+def test_of_two_boxes_for_a_frame_the_last_one_counts() -> None:
+    starts = NamedStarts([named(OTHER, 1.1, 5.0), named(BOX, 1.1, 4.0)])
+    assert started(starts, 1.0, 1.1, 1.2) == {1: OTHER}
+
+
+def test_each_box_starts_its_own_target() -> None:
+    starts = NamedStarts([named(BOX, 1.0, 1.0), named(OTHER, 1.2, 1.3)])
+    assert started(starts, 1.0, 1.1, 1.2) == {0: BOX, 2: OTHER}
+
+
+def test_a_box_whose_frame_comes_out_of_order() -> None:
+    starts = NamedStarts([named(BOX, 100.05, 100.1)])
+    assert started(starts, 100.0, 99.95, 100.05) == {2: BOX}
+
+
+def test_a_box_of_the_time_after_a_jump() -> None:
+    starts = NamedStarts([named(BOX, 10.0, 101.0)])
+    assert started(starts, 100.0, 100.1, 10.0, 10.1) == {2: BOX}
+
+
+def test_images_without_stamps() -> None:
+    """Only time of recording is left; a box without a stamp goes by that."""
+    frames = [frame(0.0, number, 1 + 0.1 * number) for number in range(3)]
+    starts = NamedStarts([named(BOX, 0.0, 1.15)])
+    assert [starts.on(*pair) is not None for pair in zip(frames, [*frames[1:], None])] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_box_of_the_command_line_starts_on_the_first_frame() -> None:
+    assert started(start_at_once(BOX), 5.0, 5.1) == {0: BOX}  # type: ignore[arg-type]
+
+
+def test_the_first_true_box_starts_once() -> None:
+    truth = StampedTruth({2 * SECOND: BOX, 3 * SECOND: OTHER})
+    start = TruthStart(truth)
+    assert start.on(frame(1.0), None) is None
+    assert start.on(frame(2.0), None) == NamedBox(BOX, 2 * SECOND, 2 * SECOND)
+    assert start.on(frame(3.0), None) is None
+    assert start.unused() == []
+    assert TruthStart(truth).unused() == ['the truth has no box for any image that could be used']
+
+
+# In bags
+
+
+def test_boxes_in_a_bag(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.add(CAMERA, BEGIN, raw_image(BEGIN, PIXELS))
+        bag.add('/hcat/init_box', BEGIN + 5, detection(BEGIN, '', BOX, '', [('dog', 0.5)]))
+        bag.add('/detector/best', BEGIN + 7, detection(BEGIN + SECOND, '', OTHER))
+    with open_bag(tmp_path / 'bag') as bag:
+        topic = init_box_topic(bag)
+        assert topic is not None
+        assert named_boxes(bag, topic) == [NamedBox(BOX, BEGIN, BEGIN + 5, 'dog')]
+        other = init_box_topic(bag, 'detector/best')
+        assert other is not None
+        assert named_boxes(bag, other)[0].box == OTHER
+        with pytest.raises(ValueError, match='no topic /none; it has '):
+            init_box_topic(bag, '/none')
+        with pytest.raises(ValueError, match='expected vision_msgs/msg/Detection2D'):
+            init_box_topic(bag, CAMERA)
+
+
+def test_several_topics_of_init_boxes_and_none(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        for name in ('/a/init_box', '/b/init_box'):
+            bag.add(name, BEGIN, detection(BEGIN, '', BOX))
+    with (
+        open_bag(tmp_path / 'bag') as bag,
+        pytest.raises(ValueError, match='several topics of init boxes, name one: /a/init_box, /b/'),
+    ):
+        init_box_topic(bag)
+    with open_bag(write_bag(tmp_path / 'without', [PIXELS])) as bag:
+        assert init_box_topic(bag) is None
+
+
+# Truth
+
+
+def test_truth_on_a_topic(tmp_path: Path) -> None:
+    boxes = np.array([[1.0, 2, 30, 40], [np.nan] * 4, [5, 6, 30, 40]])
+    with open_bag(write_bag(tmp_path / 'bag', [PIXELS] * 3, truth=boxes)) as bag:
+        truth = truth_from(bag, '/truth')
+        found = [truth.of(frame) for frame in bag.frames(bag.image_topic())]
+        assert np.array_equal(found, boxes, equal_nan=True)
+        with pytest.raises(ValueError, match='truth nowhere: there is no such file, nor such a'):
+            truth_from(bag, 'nowhere')
+
+
+BY_NUMBER = {0: [1, 2, 30, 40], 1: None, 2: [5, 6, 30, 40]}
+TEXTS = {
+    'groundtruth': '1,2,30,40\nnan,nan,nan,nan\n5,6,30,40\n',
+    'tabs': '1\t2\t30\t40\n0\t0\t0\t0\n5\t6\t30\t40\n',
+    'spaces': '# x y w h\n1 2 30 40\nNaN NaN NaN NaN\n\n5 6 30 40\n',
+    'frames': 'frame,x,y,w,h\n2,5,6,30,40\n0,1,2,30,40\n',
+    'columns in any order': 'w, h, frame, y, x, note\n30,40,0,2,1,a\n30,40,2,6,5,b\n',
+    'header alone': 'X,Y,W,H\n1,2,30,40\nnan,nan,nan,nan\n5,6,30,40',
+    'with a byte order mark': '\ufeffframe,x,y,w,h\n0,1,2,30,40\n2,5,6,30,40\n',
+}
+
+
+@pytest.mark.parametrize('text', TEXTS.values(), ids=TEXTS)
+def test_truth_by_number(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'truth.csv'
+    path.write_text(text, encoding='utf-8')
+    truth = read_truth(path)
+    for number, box in BY_NUMBER.items():
+        expected = [np.nan] * 4 if box is None else box
+        assert np.array_equal(truth.of(frame(7.0, number)), expected, equal_nan=True)
+    assert np.isnan(truth.of(frame(7.0, 3))).all()
+
+
+@pytest.mark.parametrize(
+    'stamps',
+    [
+        ('1700000000033333333', '1700000001000000000'),
+        ('1700000000.033333333', '1700000001.0'),
+        ('1700000000.0333', '1.700000001e9'),
+    ],
+)
+@pytest.mark.parametrize('header', ['', 'stamp,x,y,w,h\n', 'stamp,frame,x,y,w,h\n'])
+def test_truth_by_stamp(tmp_path: Path, stamps: tuple[str, str], header: str) -> None:
+    path = tmp_path / 'truth.csv'
+    between = '99,' if 'frame' in header else ''
+    path.write_text(f'{header}{stamps[0]},{between}1,2,30,40\n{stamps[1]},{between}5,6,30,40\n')
+    truth = read_truth(path)
+
+    def of(nanoseconds: int) -> list[float]:
+        place = BagFrame(99, nanoseconds, 0, '', PIXELS, 'bgr8')
+        return truth.of(place).tolist()
+
+    assert of(1_700_000_000_033_333_333) == [1, 2, 30, 40]
+    assert of(1_700_000_001_000_000_000) == [5, 6, 30, 40]
+    assert np.isnan(of(1_700_000_000_066_666_666)).all()
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('', 'holds no box'),
+        ('1,2,3\n', 'expected x y w h, or stamp x y w h, or a first line .* got 3 columns'),
+        ('1,2,3,4\n1,2,x,4\n', 'line 2: expected x, y, w, h, got 1,2,x,4'),
+        ('frame,x,y,w,h\n\n1,2,3,4\n', 'line 3: expected frame, x, y, w, h, got 1,2,3,4'),
+        ('stamp,x,y,w,h\nnow,1,2,3,4\n', 'line 2: expected stamp, x, y, w, h, got now,1'),
+        ('1.5.1 1 2 3 4\n', 'line 1: expected stamp, x, y, w, h, got 1.5.1,1'),
+    ],
+)
+def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / 'truth.txt'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f'truth.txt.*{reason}'):
+        read_truth(path)

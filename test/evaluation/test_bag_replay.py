@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import SECOND, stamps_of, write_bag
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_boxes import IndexedTruth, NamedBox, NamedStarts, start_at_once
+from hcat_ros.evaluation.bag_replay import Followed, Sequences, follow
+from hcat_ros.evaluation.bags import BagFrame, open_bag
+from hcat_ros.evaluation.findings import Findings
+from hcat_ros.tracking import TargetState, Tracker, TrackerConfig
+
+BOX = Box(40.0, 30.0, 24.0, 24.0)
+
+
+def frame(index: int, seconds: float, size: tuple[int, int] = (100, 120)) -> BagFrame:
+    stamp = round(seconds * SECOND)
+    return BagFrame(index, stamp, stamp, 'cam', np.zeros((*size, 3), np.uint8), 'bgr8')
+
+
+def frames(*seconds: float) -> list[BagFrame]:
+    return [frame(index, value) for index, value in enumerate(seconds)]
+
+
+@pytest.fixture
+def tracker(scripted_engine: Any) -> Tracker:
+    return Tracker(scripted_engine(scripted_engine.seeing()), TrackerConfig(window_penalty=0.0))
+
+
+def through(
+    tracker: Tracker, images: Iterable[BagFrame], *boxes: NamedBox, **options: Any
+) -> tuple[list[Followed], list[str]]:
+    findings = Findings()
+    start = NamedStarts(boxes) if boxes else start_at_once(BOX)
+    truth = options.get('truth')
+    return list(follow(tracker, images, start, truth, findings)), list(findings)
+
+
+def told(followed: Iterable[Followed]) -> list[tuple[int, int, str]]:
+    """Number of the image, target, and what is said of it."""
+    return [
+        (f.frame.index, f.target, 'named' if f.starts else f.track.state.value if f.track else '-')
+        for f in followed
+    ]
+
+
+def test_every_image_is_followed_from_the_first_on(tracker: Tracker) -> None:
+    found, findings = through(tracker, frames(1, 1.1, 1.2))
+    assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, 'tracking')]
+    assert found[0].track is not None
+    assert found[0].track.box == BOX
+    assert np.isnan(found[0].track.score)
+    assert found[1].track is not None
+    assert found[1].track.score == 0.9
+    assert all(each.seconds > 0 for each in found)
+    assert findings == []
+
+
+def test_no_target_before_it_is_named(tracker: Tracker) -> None:
+    box = NamedBox(BOX, round(1.2 * SECOND), 0, 'dog')
+    found, _ = through(tracker, frames(1, 1.1, 1.2, 1.3), box)
+    assert told(found) == [(0, 0, '-'), (1, 0, '-'), (2, 1, 'named'), (3, 1, 'tracking')]
+    assert [each.class_id for each in found] == ['', '', 'dog', 'dog']
+
+
+def test_a_second_target(tracker: Tracker) -> None:
+    """The image on which it is named still has the old one's track, as from the node."""
+    boxes = [NamedBox(BOX, SECOND, 0), NamedBox(BOX, round(1.2 * SECOND), 0)]
+    found, _ = through(tracker, frames(1, 1.1, 1.2, 1.3), *boxes)
+    assert told(found) == [
+        (0, 1, 'named'),
+        (1, 1, 'tracking'),
+        (2, 1, 'tracking'),
+        (2, 2, 'named'),
+        (3, 2, 'tracking'),
+    ]
+
+
+def test_a_late_image_is_passed_over(tracker: Tracker) -> None:
+    found, findings = through(tracker, frames(1, 1.1, 1.05, 1.2))
+    assert [each.frame.index for each in found] == [0, 1, 3]
+    assert findings == [
+        'images passed over: 1, the first: image 2: image is 0.050 s older than the one before: '
+        'not tracked'
+    ]
+
+
+def test_equal_stamps_are_followed_and_counted(tracker: Tracker) -> None:
+    found, findings = through(tracker, frames(0, 0, 0))
+    assert len(found) == 3
+    assert findings == ['images with the stamp of the one before: 2, the first: image 1']
+
+
+def test_a_jump_in_time_drops_the_target(tracker: Tracker) -> None:
+    again = NamedBox(BOX, round(10.1 * SECOND), 0)
+    found, findings = through(
+        tracker, frames(100, 100.1, 10, 10.1, 10.2), NamedBox(BOX, 100 * SECOND, 0), again
+    )
+    assert told(found) == [
+        (0, 1, 'named'),
+        (1, 1, 'tracking'),
+        (2, 1, '-'),
+        (3, 2, 'named'),
+        (4, 2, 'tracking'),
+    ]
+    assert findings == [
+        'new beginnings: 1, the first: image 2: image stamps jumped back by 90.100 s; the target '
+        'was dropped'
+    ]
+
+
+def test_another_size_drops_the_target(tracker: Tracker) -> None:
+    images = [frame(0, 1), frame(1, 1.1), frame(2, 1.2, (50, 60)), frame(3, 1.3, (50, 60))]
+    found, findings = through(tracker, images)
+    assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, '-'), (3, 1, '-')]
+    assert 'image 2: images are 60x50 now, were 120x100; the target was dropped' in findings[0]
+
+
+def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:
+    outside = NamedBox(Box(900.0, 1.0, 9.0, 9.0), round(1.1 * SECOND), 0)
+    found, findings = through(tracker, frames(1, 1.1, 1.2), NamedBox(BOX, SECOND, 0), outside)
+    assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, 'tracking')]
+    assert 'init boxes refused: 1, the first: image 1: box x=900' in findings[0]
+    tracker.drop_target()
+    found, findings = through(tracker, frames(1.1, 1.2), outside)
+    assert told(found) == [(0, 0, '-'), (1, 0, '-')]
+
+
+def test_a_box_that_starts_nothing_is_told_of(tracker: Tracker) -> None:
+    _, findings = through(tracker, frames(1, 1.1), NamedBox(BOX, 9 * SECOND, 0))
+    assert findings == [
+        'init boxes not used: 1, the first: box of 9.000 s: no image within 0.1 s of it'
+    ]
+
+
+def test_the_overlap_with_the_truth(tracker: Tracker) -> None:
+    truth = IndexedTruth({0: BOX, 1: BOX})
+    found, _ = through(tracker, frames(1, 1.1, 1.2), truth=truth)
+    assert found[0].iou == pytest.approx(1)
+    assert 0.5 < found[1].iou <= 1
+    assert np.isnan(found[2].iou)
+    assert np.isnan(found[2].truth).all()
+
+
+def test_lost_is_lost(scripted_engine: Any) -> None:
+    seeing = scripted_engine.seeing
+    engine = scripted_engine(*[seeing()] * 12, *[seeing(score=0.05)] * 8)
+    config = TrackerConfig(lost_threshold=0.5, scan_regions=0)
+    found, _ = through(Tracker(engine, config), frames(*np.arange(1, 2, 0.05)))
+    states = [each.track.state for each in found if each.track]
+    assert states[:12] == [TargetState.TRACKING] * 12
+    assert states[-1] is TargetState.LOST
+
+
+@pytest.fixture
+def bag_path(tmp_path: Path) -> Path:
+    return write_bag(tmp_path / 'walk', [np.full((100, 120, 3), 9 * n, np.uint8) for n in range(6)])
+
+
+def test_a_replay_as_a_run(tracker: Tracker, bag_path: Path) -> None:
+    truth = IndexedTruth(dict.fromkeys((2, 3, 4), BOX))
+    with open_bag(bag_path) as bag:
+        topic = bag.image_topic()
+        sequences = Sequences(bag, topic)
+        start = NamedStarts([NamedBox(BOX, stamps_of(2)[1], 0)])
+        for followed in follow(tracker, bag.frames(topic), start, truth, bag.findings):
+            sequences.add(followed)
+        run = sequences.run('ours', {'tracker': 1})
+        assert run is not None
+        assert run.title == 'ours'
+        assert [clip.name for clip in run.clips] == ['walk']
+        (clip,), (result,) = run.clips, run.results
+        assert len(clip.images) == len(clip.boxes) == len(result.boxes) == 5
+        assert clip.boxes[0].tolist() == list(BOX)  # not known there: what the tracker was given
+        assert np.isnan(clip.boxes[4]).all()
+        assert np.isnan(result.scores[0])
+        overlaps = run.score.sequences[0].overlaps
+        assert np.isfinite(overlaps).tolist() == [False, True, True, True, False]
+        assert run.score.measures['AO'] == pytest.approx(np.nanmean(overlaps))
+        assert [number.tolist() for number in sequences.numbers()] == [[1, 2, 3, 4, 5]]
+        picture = sequences.read_frame(clip, 3)
+        assert picture is not None
+        assert (picture == 9 * 4).all()
+
+
+def test_two_targets_are_two_sequences(tracker: Tracker, bag_path: Path) -> None:
+    stamps = stamps_of(6)
+    with open_bag(bag_path) as bag:
+        topic = bag.image_topic()
+        sequences = Sequences(bag, topic)
+        start = NamedStarts([NamedBox(BOX, stamps[0], 0), NamedBox(BOX, stamps[3], 0)])
+        truth = IndexedTruth(dict.fromkeys(range(5), BOX))
+        for followed in follow(tracker, bag.frames(topic), start, truth, bag.findings):
+            sequences.add(followed)
+        run = sequences.run('ours', {})
+        assert run is not None
+        assert [clip.name for clip in run.clips] == ['walk, target 1', 'walk, target 2']
+        assert [len(result.boxes) for result in run.results] == [4, 3]
+        picture = sequences.read_frame(run.clips[1], 1)
+        assert picture is not None
+        assert (picture == 9 * 4).all()
+
+
+def test_without_truth_there_is_no_run(tracker: Tracker, bag_path: Path) -> None:
+    with open_bag(bag_path) as bag:
+        topic = bag.image_topic()
+        sequences = Sequences(bag, topic)
+        start = start_at_once(Box(40.0, 30.0, 1.5, 24.0))  # thinner than a clip starts with
+        for followed in follow(tracker, bag.frames(topic), start, None, bag.findings):
+            sequences.add(followed)
+        assert sequences.run('ours', {}) is None
+        clips, results = sequences.results()
+        assert clips[0].visible.tolist() == [0]
+        assert len(results[0].boxes) == 6

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags that a recorder was killed on, a disk has lost parts of, or nobody could have written."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, stamps_of, write_bag
+
+from hcat_ros.evaluation.bags import METADATA, open_bag
+
+COUNT = 12
+KINDS = [
+    {'storage': 'sqlite3'},
+    {'storage': 'sqlite3', 'packed': 'file'},
+    {'storage': 'mcap'},
+    {'storage': 'mcap', 'packed': 'file'},
+    {'storage': 'mcap', 'packed': 'storage'},
+]
+
+
+def named(kind: dict[str, str]) -> str:
+    return '-'.join(kind.values())
+
+
+every_kind = pytest.mark.parametrize('kind', KINDS, ids=named)
+
+
+@pytest.fixture(scope='module')
+def images() -> list[np.ndarray]:
+    """Noise, which no compression makes small; two of them fill a chunk."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (480, 400, 3), np.uint8) for _ in range(COUNT)]
+
+
+@pytest.fixture(scope='module')
+def bags(tmp_path_factory: pytest.TempPathFactory, images: list[np.ndarray]) -> dict[str, bytes]:
+    """The storage file of each kind, by its name."""
+    folder = tmp_path_factory.mktemp('bags')
+    content = {}
+    for kind in KINDS:
+        path = write_bag(folder / named(kind), images, **kind)
+        file = next(file for file in path.iterdir() if file.name != METADATA)
+        content[named(kind)] = file.read_bytes()
+    return content
+
+
+def suffix(kind: dict[str, str]) -> str:
+    end = '.mcap' if kind['storage'] == 'mcap' else '.db3'
+    return f'{end}.zstd' if kind.get('packed') == 'file' else end
+
+
+def read(path: Path, images: list[np.ndarray]) -> tuple[list[int], list[str]]:
+    """The numbers of the images that a bag gives, each as it was written, and its findings."""
+    stamps = stamps_of(COUNT)
+    with open_bag(path) as bag:
+        if CAMERA not in bag.topics:
+            return [], list(bag.findings)
+        numbers = []
+        for frame in bag.frames(bag.topics[CAMERA]):
+            numbers.append(stamps.index(frame.stamp))
+            assert np.array_equal(frame.image, images[numbers[-1]])
+        return numbers, list(bag.findings)
+
+
+@every_kind
+@pytest.mark.parametrize('share', [0.0, 0.001, 0.02, 0.3, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_off(
+    tmp_path: Path, images: list[np.ndarray], bags: dict[str, bytes], kind: dict, share: float
+) -> None:
+    whole = bags[named(kind)]
+    path = tmp_path / f'walk{suffix(kind)}'
+    path.write_bytes(whole[: int(share * len(whole))])
+    numbers, findings = read(path, images)
+    assert numbers == list(range(len(numbers)))
+    # Two images make a chunk; a packed file loses what its compression holds back.
+    assert len(numbers) >= int(share * COUNT) - 3
+    assert findings
+    assert all(finding.startswith(path.name) for finding in findings)
+    if share >= 0.3:
+        assert 'read' in ' '.join(findings)
+
+
+@every_kind
+@pytest.mark.parametrize('place', [0.1, 0.4, 0.75])
+def test_a_file_with_a_hole(
+    tmp_path: Path, images: list[np.ndarray], bags: dict[str, bytes], kind: dict, place: float
+) -> None:
+    """What is before it and, unless it was packed as a whole, behind it is read."""
+    content = bytearray(bags[named(kind)])
+    begin = int(place * len(content))
+    content[begin : begin + 5000] = bytes(5000)
+    path = tmp_path / f'walk{suffix(kind)}'
+    path.write_bytes(content)
+    stamps = stamps_of(COUNT)
+    with open_bag(path) as bag:
+        found = {}
+        for frame in bag.frames(bag.topics[CAMERA]):
+            number = stamps.index(frame.stamp)
+            found[number] = np.array_equal(frame.image, images[number])
+        findings = ' '.join(bag.findings)
+    # Without a checksum, as most recorders write, a hole in raw pixels can be seen by nobody.
+    assert sum(not whole for whole in found.values()) <= 1
+    assert sum(found.values()) >= (COUNT * place - 3 if kind.get('packed') == 'file' else COUNT - 3)
+    if len(found) < COUNT:
+        assert findings
+
+
+@pytest.mark.parametrize('kind', KINDS, ids=named)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_whatever_bytes_there_are_nothing_is_raised(
+    tmp_path_factory: pytest.TempPathFactory,
+    bags: dict[str, bytes],
+    kind: dict,
+    data: st.DataObject,
+) -> None:
+    content = bytearray(bags[named(kind)])
+    for _ in range(data.draw(st.integers(1, 4))):
+        # The beginning and the end are where files say what they are.
+        edge = data.draw(st.sampled_from([0, len(content) - 3000, 0]))
+        place = edge + data.draw(st.integers(0, 2999 if edge or len(content) > 3000 else 99))
+        if data.draw(st.booleans()):
+            place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + 8] = data.draw(st.binary(min_size=1, max_size=8))
+    path = tmp_path_factory.mktemp('fuzz') / f'walk{suffix(kind)}'
+    path.write_bytes(content)
+    with open_bag(path) as bag:
+        topics = [topic for topic in bag.topics.values() if topic.name == CAMERA]
+        count = sum(1 for topic in topics for _ in bag.frames(topic))
+        assert count <= COUNT + 1
+        # More than half is lost only where the list of topics or the compression is.
+        assert count >= COUNT / 2 or list(bag.findings)
+    path.unlink()
+
+
+def test_the_count_of_the_metadata_says_what_is_lost(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    path = write_bag(tmp_path / 'walk', images)
+    file = path / 'walk.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with open_bag(path) as bag:
+        topic = bag.image_topic()
+        assert topic.count == COUNT
+        read = len(list(bag.frames(topic)))
+        text = '\n'.join(bag.findings)
+    assert 4 <= read <= 6
+    assert 'walk.mcap: read record by record (File end magic is invalid' in text
+    assert 'the file is cut off' in text
+    assert f'{CAMERA}: read {read} of {COUNT} messages, the last 0.1' in text
+
+
+def test_a_chunk_whose_checksum_is_wrong(tmp_path: Path, images: list[np.ndarray]) -> None:
+    """As mcap's own writer makes it, and so `ros2 bag` where it is told to."""
+    from mcap.writer import CompressionType, Writer
+
+    path = write_bag(tmp_path / 'walk', images)
+    from mcap.reader import make_reader
+
+    file = tmp_path / 'checked.mcap'
+    with (path / 'walk.mcap').open('rb') as source, file.open('wb') as target:
+        writer = Writer(target, compression=CompressionType.NONE)
+        writer.start('ros2')
+        number = None
+        for schema, channel, message in make_reader(source).iter_messages():
+            if number is None:
+                assert schema is not None
+                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
+                number = writer.register_channel(channel.topic, 'cdr', schema_id, channel.metadata)
+            writer.add_message(number, message.log_time, message.data, message.publish_time)
+        writer.finish()
+    assert read(file, images)[0] == list(range(COUNT))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    numbers, findings = read(file, images)
+    assert COUNT - 3 <= len(numbers) < COUNT
+    assert numbers == sorted(numbers)
+    text = '\n'.join(findings)
+    assert 'Chunk checksum mismatch' in text
+    assert 'is damaged (crc validation failed' in text
+
+
+def test_a_row_of_a_database_that_is_gone(tmp_path: Path, images: list[np.ndarray]) -> None:
+    path = write_bag(tmp_path / 'walk', images, storage='sqlite3') / 'walk.db3'
+    with closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute('PRAGMA page_size').fetchone()
+        (number,) = database.execute('SELECT rootpage FROM sqlite_master WHERE name = "messages"')
+        root = number[0]
+    content = bytearray(path.read_bytes())
+    # The chain of a row's pages begins somewhere in the middle of the file.
+    place = len(content) // 2 // size * size
+    assert place // size + 1 != root
+    content[place : place + 4] = b'\xff\xff\xff\xff'
+    path.write_bytes(content)
+    numbers, findings = read(path, images)
+    assert numbers == sorted(numbers)
+    assert COUNT - 2 <= len(numbers) < COUNT
+    assert 'rows between others cannot be read' in '\n'.join(findings)
+
+
+def test_a_path_that_means_something_to_sqlite(tmp_path: Path, images: list[np.ndarray]) -> None:
+    path = write_bag(tmp_path / 'walk', images[:3], storage='sqlite3')
+    path = path.rename(tmp_path / 'run #3 (100%?)')
+    assert read(path, images)[0] == [0, 1, 2]
+
+
+def test_the_order_where_the_index_is_gone(tmp_path: Path) -> None:
+    small = np.zeros((8, 8, 3), np.uint8)
+    for storage, end in (('mcap', 'mcap'), ('sqlite3', 'db3')):
+        with BagWriter(tmp_path / storage, storage) as bag:
+            for number in (0, 2, 1, 3):
+                stamp = BEGIN + number * SECOND
+                bag.add(CAMERA, stamp, raw_image(stamp, small))
+        file = tmp_path / storage / f'{storage}.{end}'
+        file.write_bytes(file.read_bytes()[:-8])
+        with open_bag(file) as bag:
+            stamps = [frame.stamp - BEGIN for frame in bag.frames(bag.topics[CAMERA])]
+        if storage == 'mcap':  # in one chunk
+            assert stamps == [0, SECOND, 2 * SECOND, 3 * SECOND]

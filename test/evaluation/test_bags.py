@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import (
+    BEGIN,
+    CAMERA,
+    DELAY,
+    SECOND,
+    BagWriter,
+    packed_image,
+    raw_image,
+    stamps_of,
+    write_bag,
+)
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_output import detection
+from hcat_ros.evaluation.bag_types import COMPRESSED, DETECTION, IMAGE, header, made
+from hcat_ros.evaluation.bags import METADATA, open_bag
+from hcat_ros.tracking.encodings import ENCODINGS, to_bgr
+
+KINDS = [
+    {'storage': 'sqlite3'},
+    {'storage': 'sqlite3', 'packed': 'file'},
+    {'storage': 'sqlite3', 'packed': 'message'},
+    {'storage': 'sqlite3', 'definitions': False},
+    {'storage': 'mcap'},
+    {'storage': 'mcap', 'packed': 'file'},
+    {'storage': 'mcap', 'packed': 'message'},
+    {'storage': 'mcap', 'packed': 'storage'},
+]
+
+
+def named(kind: dict[str, object]) -> str:
+    return '-'.join(str(value or 'humble') for value in kind.values())
+
+
+every_kind = pytest.mark.parametrize('kind', KINDS, ids=named)
+
+
+@pytest.fixture(scope='module')
+def images(picture: Callable[..., np.ndarray]) -> list[np.ndarray]:
+    return [picture(48, 64, number) for number in range(7)]
+
+
+@every_kind
+def test_images_come_as_they_were_published(
+    tmp_path: Path, images: list[np.ndarray], kind: dict
+) -> None:
+    truth = np.array([[3.0, 4, 20, 10]] * 7)
+    path = write_bag(tmp_path / 'walk', images, init_box=(3, 4, 20, 10), truth=truth, **kind)
+    with open_bag(path) as bag:
+        assert bag.name == 'walk'
+        assert {name: (topic.type, topic.count) for name, topic in bag.topics.items()} == {
+            CAMERA: (IMAGE, 7),
+            '/init_box': (DETECTION, 1),
+            '/truth': (DETECTION, 7),
+        }
+        frames = list(bag.frames(bag.image_topic()))
+        assert [frame.index for frame in frames] == list(range(7))
+        assert [frame.stamp for frame in frames] == stamps_of(7)
+        assert [frame.log_time - DELAY for frame in frames] == stamps_of(7)
+        assert {(frame.encoding, frame.frame_id) for frame in frames} == {('bgr8', 'camera')}
+        assert all(np.array_equal(frame.image, image) for frame, image in zip(frames, images))
+        assert list(bag.findings) == []
+
+
+@every_kind
+def test_a_single_file_will_do(tmp_path: Path, images: list[np.ndarray], kind: dict) -> None:
+    folder = write_bag(tmp_path / 'walk', images, **kind)
+    file = next(path for path in folder.iterdir() if path.name != METADATA)
+    with open_bag(file) as bag:
+        assert bag.name == 'walk'
+        frames = list(bag.frames(bag.image_topic()))
+        assert [np.array_equal(f.image, i) for f, i in zip(frames, images)] == [True] * 7
+        assert list(bag.findings) == []
+
+
+@pytest.mark.parametrize('encoding', [*ENCODINGS, 'jpeg', 'png'])
+def test_every_encoding(tmp_path: Path, encoding: str) -> None:
+    """Images stay in the encoding that they have: the tracker cuts its crop from that."""
+    channels = ENCODINGS[encoding].channels if encoding in ENCODINGS else 3
+    image = np.full((8, 10, channels), 120, np.uint8)
+    image = image[:, :, 0] if channels == 1 else image
+    with open_bag(write_bag(tmp_path / 'bag', [image] * 2, kind=encoding)) as bag:
+        topic = bag.image_topic()
+        assert topic.type == (IMAGE if encoding in ENCODINGS else COMPRESSED)
+        for frame in bag.frames(topic):
+            assert frame.encoding == (encoding if encoding in ENCODINGS else 'bgr8')
+            assert np.abs(frame.image.astype(int) - 120).max() <= 2
+            assert to_bgr(frame.image, frame.encoding).shape == (8, 10, 3)
+
+
+def test_mono16_of_a_sensor_of_12_bits(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        deep = np.full((8, 10), 2048, np.uint16)
+        bag.add(CAMERA, BEGIN, raw_image(BEGIN, deep, 'mono16'))
+    with open_bag(tmp_path / 'bag') as bag:
+        topic = bag.image_topic()
+        frame = next(bag.frames(topic, mono16_bits=12))
+        assert (frame.encoding, int(frame.image.max())) == ('mono8', 128)
+        again = bag.frame_at(topic, frame.log_time, frame.stamp, mono16_bits=12)
+        assert np.array_equal(again.image, frame.image)
+
+
+def test_the_order_is_that_of_recording(tmp_path: Path, images: list[np.ndarray]) -> None:
+    for storage in ('sqlite3', 'mcap'):
+        with BagWriter(tmp_path / storage, storage) as bag:
+            for number in (2, 0, 3, 1):
+                bag.add(CAMERA, BEGIN + number, raw_image(number, images[number]))
+        with open_bag(tmp_path / storage) as bag:
+            assert [frame.stamp for frame in bag.frames(bag.image_topic())] == [0, 1, 2, 3]
+
+
+def test_an_image_is_found_again_by_its_times(tmp_path: Path, images: list[np.ndarray]) -> None:
+    for kind in KINDS:
+        with open_bag(write_bag(tmp_path / named(kind), images, **kind)) as bag:
+            topic = bag.image_topic()
+            stamp = stamps_of(7)[4]
+            assert np.array_equal(bag.frame_at(topic, stamp + DELAY, stamp).image, images[4])
+            with pytest.raises(ValueError, match='no image with stamp 5'):
+                bag.frame_at(topic, stamp + DELAY, 5)
+
+
+# Which topic
+
+
+def bag_of(path: Path, topics: dict[str, object], count: int = 2) -> Path:
+    """A bag with a few messages like this one on each topic."""
+    with BagWriter(path) as bag:
+        for number in range(count):
+            for topic, message in topics.items():
+                bag.add(topic, BEGIN + number * SECOND, message)
+    return path
+
+
+COLOUR = np.full((8, 10, 3), 90, np.uint8)
+
+
+def colour() -> object:
+    return raw_image(0, COLOUR)
+
+
+def depth_named(encoding: str) -> object:
+    message = raw_image(0, np.full((8, 10), 900, np.uint16), 'mono16')
+    message.encoding = encoding
+    return message
+
+
+def packed_depth() -> object:
+    message = packed_image(0, COLOUR, 'png')
+    message.format = '16UC1; compressedDepth png'
+    return message
+
+
+@pytest.mark.parametrize(
+    ('topics', 'chosen'),
+    [
+        ({'/cam/image_raw': colour}, '/cam/image_raw'),
+        ({'/a': colour, '/a/compressed': lambda: packed_image(0, COLOUR)}, '/a'),
+        ({'/a/compressed': lambda: packed_image(0, COLOUR)}, '/a/compressed'),
+        ({'/rgb': colour, '/depth': lambda: depth_named('16UC1')}, '/rgb'),
+        ({'/rgb': colour, '/depth': lambda: depth_named('32FC1')}, '/rgb'),
+        ({'/rgb': colour, '/depth/compressedDepth': packed_depth}, '/rgb'),
+        ({'/rgb': colour, '/hcat/track_image': colour}, '/rgb'),
+        ({'/rgb': colour, '/track_image/compressed': lambda: packed_image(0, COLOUR)}, '/rgb'),
+        ({'/rgb': colour, '/track': lambda: detection(0, '', Box(1, 2, 3, 4))}, '/rgb'),
+    ],
+)
+def test_the_topic_with_the_pictures(tmp_path: Path, topics: dict, chosen: str) -> None:
+    made_of = {name: message() for name, message in topics.items()}
+    with open_bag(bag_of(tmp_path / 'bag', made_of)) as bag:
+        assert bag.image_topic().name == chosen
+        assert bag.image_topic(chosen).count == 2
+        assert bag.image_topic(chosen[1:]).name == chosen  # without the slash
+
+
+@pytest.mark.parametrize(
+    ('topics', 'name', 'reason'),
+    [
+        ({'/a': colour, '/b': colour}, '', r'several image topics, name one: /a \(2\), /b \(2\)'),
+        (
+            {'/track': lambda: detection(0, '', Box(1, 2, 3, 4))},
+            '',
+            r'no topic with pictures; it has /track \(2 vision_msgs/msg/Detection2D\)',
+        ),
+        ({'/depth': lambda: depth_named('16UC1')}, '', 'no topic with pictures; it has /depth'),
+        ({'/depth': lambda: depth_named('16UC1')}, '/depth', '/depth is no picture: it holds dist'),
+        ({'/d': packed_depth}, 'd', '/d is no picture: it holds distances'),
+        ({'/a': colour}, '/b', r'no topic /b; it has /a \(2 sensor_msgs/msg/Image\)'),
+        (
+            {'/a': lambda: detection(0, '', Box(1, 2, 3, 4))},
+            '/a',
+            '/a is of type vision_msgs/msg/Detection2D, expected sensor_msgs/msg/Image or',
+        ),
+    ],
+)
+def test_a_choice_that_there_is_not(tmp_path: Path, topics: dict, name: str, reason: str) -> None:
+    made_of = {name: message() for name, message in topics.items()}
+    with (
+        open_bag(bag_of(tmp_path / 'bag', made_of)) as bag,
+        pytest.raises(ValueError, match=reason),
+    ):
+        bag.image_topic(name)
+
+
+# What cannot be read
+
+
+def test_images_that_cannot_be_used_are_counted(tmp_path: Path, images: list[np.ndarray]) -> None:
+    good, bad = raw_image(1, images[0]), raw_image(2, images[1])
+    bad.step = 1
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number, (message, data) in enumerate(
+            [(good, None), (bad, None), (bad, None), (good, b'\0\1\0\0nothing'), (good, None)]
+        ):
+            bag.add(CAMERA, BEGIN + number, message, data)
+    with open_bag(tmp_path / 'bag') as bag:
+        frames = list(bag.frames(bag.image_topic()))
+        assert [frame.index for frame in frames] == [0, 4]
+        unread, unused = sorted(bag.findings, key=len, reverse=True)
+        assert 'that cannot be read: 1, the first: number 3: 11 bytes are no sensor_msgs' in unread
+        assert 'images that cannot be used: 2, the first: image 1: image step 1 is' in unused
+
+
+def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
+    message = made(
+        COMPRESSED, header=header(0, ''), format='jpeg', data=np.frombuffer(b'text', np.uint8)
+    )
+    with open_bag(bag_of(tmp_path / 'bag', {'/a/compressed': message})) as bag:
+        assert list(bag.frames(bag.image_topic())) == []
+        (finding,) = bag.findings
+        assert 'images that cannot be used: 2, the first: image 0: compressed image' in finding
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (None, 'metadata.yaml is missing'),
+        ('', 'metadata.yaml is damaged'),
+        ('- a list', 'metadata.yaml is damaged'),
+        ('rosbag2_bagfile_information: {version: 5', 'metadata.yaml is damaged'),
+        ('rosbag2_bagfile_information: {relative_file_paths: null}', 'metadata.yaml is damaged'),
+    ],
+)
+@every_kind
+def test_without_metadata(
+    tmp_path: Path, images: list[np.ndarray], kind: dict, content: str | None, said: str
+) -> None:
+    path = write_bag(tmp_path / 'walk', images, **kind)
+    (path / METADATA).unlink()
+    if content is not None:
+        (path / METADATA).write_text(content)
+    with open_bag(path) as bag:
+        assert len(list(bag.frames(bag.image_topic()))) == 7
+        (finding,) = bag.findings
+        assert finding.startswith(said)
+
+
+def split_bag(folder: Path, images: list[np.ndarray], **kind: object) -> list[str]:
+    """A bag of eleven files, an image in each; returns their names, of which 10 comes after 9."""
+    folder.mkdir()
+    names = []
+    for number in range(11):
+        part = folder / f'walk_{number}'
+        with BagWriter(part, **kind) as bag:
+            stamp = BEGIN + number * SECOND
+            bag.add(CAMERA, stamp, raw_image(stamp, images[number % len(images)]))
+        content = yaml.safe_load((part / METADATA).read_text())['rosbag2_bagfile_information']
+        names += content['relative_file_paths']
+        shutil.move(part / names[-1], folder / names[-1])
+        shutil.rmtree(part)
+    content['relative_file_paths'] = names
+    content['topics_with_message_count'][0]['message_count'] = 11
+    content['message_count'] = 11
+    whole = {'rosbag2_bagfile_information': content}
+    (folder / METADATA).write_text(yaml.safe_dump(whole))
+    return names
+
+
+@every_kind
+def test_the_files_of_a_split_bag(tmp_path: Path, images: list[np.ndarray], kind: dict) -> None:
+    folder = tmp_path / 'walk'
+    names = split_bag(folder, images, **kind)
+    expected = [BEGIN + number * SECOND for number in range(11)]
+    with open_bag(folder) as bag:
+        topic = bag.image_topic()
+        assert topic.count == 11
+        assert [frame.stamp for frame in bag.frames(topic)] == expected
+        assert list(bag.findings) == []
+    (folder / METADATA).rename(folder / 'other.yaml')
+    with open_bag(folder) as bag:
+        assert [frame.stamp for frame in bag.frames(bag.image_topic())] == expected
+    (folder / 'other.yaml').rename(folder / METADATA)
+    (folder / names[3]).unlink()
+    (folder / names[5]).write_bytes(b'')
+    with open_bag(folder) as bag:
+        stamps = [frame.stamp for frame in bag.frames(bag.image_topic())]
+        assert stamps == [stamp for n, stamp in enumerate(expected) if n not in (3, 5)]
+        text = '\n'.join(bag.findings)
+        assert f'{names[3]} is missing' in text
+        assert f'{names[5]}: ' in text
+        assert f'{CAMERA}: read 9 of 11 messages' in text
+
+
+def test_what_is_no_bag(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'no bag .*missing'):
+        open_bag(tmp_path / 'missing')
+    (tmp_path / 'notes.txt').write_text('notes')
+    with pytest.raises(ValueError, match=r'notes.txt is no rosbag2: expected a folder, or a .mcap'):
+        open_bag(tmp_path / 'notes.txt')
+    with pytest.raises(ValueError, match=r'is no rosbag2: it holds no .mcap or .db3 file'):
+        open_bag(tmp_path)
+
+
+def test_nothing_stays_in_the_temporary_folder(
+    tmp_path: Path, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bag(tmp_path / 'walk', images, packed='file')
+    scratch = tmp_path / 'scratch'
+    scratch.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(scratch))
+    with open_bag(path) as bag:
+        assert len(list(bag.frames(bag.image_topic()))) == 7
+        assert [file.name for file in scratch.rglob('*.mcap')] == ['walk.mcap']
+    assert list(scratch.iterdir()) == []

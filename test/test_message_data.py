@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each test is run on messages of rclpy and on those that rosbags reads from bytes."""
+
+from __future__ import annotations
+
+import array
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hcat_ros.boxes import Box
+from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
+from hcat_ros.tracking.encodings import ENCODINGS
+
+
+class OfRclpy:
+    """Makes messages of rclpy's types."""
+
+    def __init__(self) -> None:
+        pytest.importorskip('vision_msgs', reason='needs ROS 2')
+
+    def image(self, pixels: np.ndarray, encoding: str) -> Any:
+        from hcat_ros.nodes.images import image_message
+
+        return image_message(pixels, encoding)
+
+    def compressed(self, data: Any, kind: str) -> Any:
+        from sensor_msgs.msg import CompressedImage
+
+        return CompressedImage(format=kind, data=array.array('B', bytes(data)))
+
+    def detection(self, box: Box, *hypotheses: tuple[str, float]) -> Any:
+        from std_msgs.msg import Header
+        from vision_msgs.msg import ObjectHypothesisWithPose
+
+        from hcat_ros.nodes.detections import detection_message
+
+        header = Header()
+        header.stamp.sec, header.stamp.nanosec = -2, 34
+        message = detection_message(header, box)
+        results = []
+        for name, score in hypotheses:
+            result = ObjectHypothesisWithPose()
+            result.hypothesis.class_id, result.hypothesis.score = name, score
+            results.append(result)
+        message.results = results
+        return message
+
+
+class OfRosbags:
+    """Makes messages of rosbags' types, with their arrays read-only, as they come from a bag."""
+
+    def __init__(self) -> None:
+        pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+    def _read(self, message: Any) -> Any:
+        from hcat_ros.evaluation.bag_types import decoded, encoded
+
+        return decoded(bytes(encoded(message)), message.__msgtype__)
+
+    def image(self, pixels: np.ndarray, encoding: str) -> Any:
+        from bags import raw_image
+
+        return self._read(raw_image(0, pixels, encoding))
+
+    def compressed(self, data: Any, kind: str) -> Any:
+        from hcat_ros.evaluation.bag_types import COMPRESSED, header, made
+
+        content = np.frombuffer(bytes(data), np.uint8)
+        return self._read(made(COMPRESSED, header=header(0, ''), format=kind, data=content))
+
+    def detection(self, box: Box, *hypotheses: tuple[str, float]) -> Any:
+        from hcat_ros.evaluation.bag_output import detection
+
+        return self._read(detection(-2 * 10**9 + 34, '', box, '', list(hypotheses)))
+
+
+@pytest.fixture(params=[OfRclpy, OfRosbags], ids=['rclpy', 'rosbags'])
+def make(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+def pixels(channels: int) -> np.ndarray:
+    shape = (6, 6) if channels == 1 else (6, 6, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def test_no_ros_and_no_rosbags_are_imported(checkout: Path) -> None:
+    code = (
+        'import sys; sys.modules["rclpy"] = sys.modules["sensor_msgs"] = None\n'
+        'sys.modules["vision_msgs"] = sys.modules["rosbags"] = None\n'
+        'import hcat_ros.message_data'
+    )
+    assert subprocess.run([sys.executable, '-c', code], cwd=checkout).returncode == 0
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_every_encoding_is_seen_as_it_is(make: Any, encoding: str) -> None:
+    image = pixels(ENCODINGS[encoding].channels)
+    found, name = image_view(make.image(image, encoding))
+    assert name == encoding
+    assert np.array_equal(found, image)
+
+
+def test_padded_rows(make: Any) -> None:
+    image = pixels(3)
+    message = make.image(image, 'rgb8')
+    padded = np.zeros((6, 32), np.uint8)
+    padded[:, :18] = image.reshape(6, 18)
+    message.step = 32
+    # The last row may lack its padding.
+    message.data = padded.tobytes()[: 5 * 32 + 18]
+    assert np.array_equal(image_view(message)[0], image)
+
+
+def test_the_view_copies_nothing_and_cannot_be_written(make: Any) -> None:
+    message = make.image(pixels(3), 'bgr8')
+    view = image_view(message)[0]
+    assert np.shares_memory(view, np.frombuffer(message.data, np.uint8))
+    with pytest.raises(ValueError, match='read-only'):
+        view[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'encoding': '16UC1'}, "encoding '16UC1' is not supported: it holds distances"),
+        ({'encoding': '32FC1'}, r'track in the colour image.*supported are bgr8, .*, mono16, nv12'),
+        ({'encoding': ''}, "encoding ''"),
+        ({'height': 0}, 'image is empty: 6x0'),
+        ({'step': 17}, r'step 17 is shorter than a row: 6 px of 3 bytes \(bgr8\)'),
+        ({'height': 7}, 'data has 108 bytes, 6x7 bgr8 at step 18 needs 126'),
+        ({'step': 4_000_000_000}, 'needs 20000000018'),
+        ({'encoding': 'mono16', 'step': 11}, r'shorter than a row: 6 px of 2 bytes \(mono16\)'),
+        ({'encoding': 'nv12', 'step': 18, 'height': 5}, 'nv12 image has even sides, got 6x5'),
+        ({'encoding': 'nv21', 'height': 6}, 'data has 108 bytes, 6x6 nv21 at step 18 needs 150'),
+        ({'encoding': 'yuv422', 'width': 5}, 'yuv422 frame has an even width, got 5'),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_numbers(
+    make: Any, changes: dict[str, Any], reason: str
+) -> None:
+    message = make.image(pixels(3), 'bgr8')
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=reason):
+        image_view(message)
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+@pytest.mark.parametrize('step', [12, 13, 16])
+def test_mono16_of_either_byte_order_and_any_step(make: Any, order: str, step: int) -> None:
+    deep = np.arange(36, dtype=np.uint16).reshape(6, 6) * 113
+    message = make.image(pixels(1), 'mono8')
+    message.encoding, message.step, message.is_bigendian = 'mono16', step, int(order == '>')
+    padded = np.full((6, step), 0xEE, np.uint8)
+    padded[:, :12] = deep.astype(f'{order}u2').view(np.uint8)
+    message.data = padded.tobytes()
+    found, encoding = image_view(message, mono16_bits=12)
+    assert encoding == 'mono8'
+    assert np.abs(found - deep / 16).max() <= 0.5
+
+
+def test_planes_with_padded_rows(make: Any) -> None:
+    planes = np.random.default_rng(1).integers(0, 256, (9, 8), np.uint8)
+    message = make.image(np.zeros((6, 8), np.uint8), 'mono8')
+    message.encoding, message.step = 'nv21', 11
+    message.data = np.pad(planes, ((0, 0), (0, 3))).tobytes()
+    found, encoding = image_view(message)
+    assert encoding == 'rgb8'
+    assert np.array_equal(found, cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV21))
+
+
+def test_an_image_that_fits_is_a_view_and_one_with_much_besides_a_copy(make: Any) -> None:
+    """What is kept of a message in the buffer of past frames is what the buffer counts."""
+    message = make.image(pixels(3), 'bgr8')
+    assert not image_view(message)[0].flags.owndata
+    message.data = array.array('B', bytes(message.data) + bytes(100_000))
+    found = image_view(message)[0]
+    assert (found == pixels(3)).all()
+    assert not np.shares_memory(found, np.frombuffer(message.data, np.uint8))
+
+
+@pytest.mark.parametrize('data', [b'', b'no jpeg', b'\xff\xd8\xff\xe0broken'])
+def test_compressed_data_that_is_none(make: Any, data: bytes) -> None:
+    with pytest.raises(ValueError, match=f"'jpeg' .{len(data)} bytes. cannot be decoded"):
+        decoded_image(make.compressed(data, 'jpeg'))
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> None:
+    image = pixels(channels)
+    found, encoding = decoded_image(make.compressed(cv2.imencode('.png', image)[1], 'png'))
+    assert (found == (image if channels == 3 else image[:, :, None])).all()
+    assert encoding == 'bgr8'
+    deep = cv2.imencode('.png', image.astype(np.uint16) * 257)[1]
+    with pytest.raises(ValueError, match=r"'16UC1; png' holds uint16: expected 8 bits a channel"):
+        decoded_image(make.compressed(deep, '16UC1; png'))
+
+
+def test_compressed_depth_is_refused_with_what_to_do(make: Any) -> None:
+    with pytest.raises(ValueError, match=r'holds distances.*track in the colour image'):
+        decoded_image(make.compressed(b'0123456789', '16UC1; compressedDepth png'))
+
+
+def test_a_header_that_claims_a_giant_image_is_refused(make: Any) -> None:
+    header = b'IHDR' + struct.pack('>IIBBBBB', 2**30, 2**30, 8, 2, 0, 0, 0)
+    data = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header
+    data += struct.pack('>I', zlib.crc32(header))
+    with pytest.raises(ValueError, match='cannot be decoded'):
+        decoded_image(make.compressed(data, 'png'))
+
+
+@pytest.mark.parametrize('box', [Box(1.5, 2.25, 30.0, 40.5), Box(10, 20, 30, 40)])
+def test_the_box_of_a_detection(make: Any, box: Box) -> None:
+    assert box_of(make.detection(box)) == box
+
+
+def test_the_best_class_of_a_detection(make: Any) -> None:
+    box = Box(1.0, 2.0, 3.0, 4.0)
+    assert best_class(make.detection(box)) == ('', 0.0)
+    named = make.detection(box, ('cat', 0.2), ('dog', 0.9), ('cow', 0.5))
+    assert best_class(named) == ('dog', 0.9)
+
+
+def test_a_stamp_before_1970(make: Any) -> None:
+    assert nanoseconds(make.detection(Box(1.0, 2.0, 3.0, 4.0)).header.stamp) == -2 * 10**9 + 34
