@@ -65,7 +65,7 @@ def build_data(config: TrainConfig) -> GroupDataset:
 
 def _source(row: DataConfig) -> Source:
     if row.kind == 'clips':
-        clips = read_clips(row.layout, Path(row.root))
+        clips = read_clips(row.layout, Path(row.root), np.float32)
         if row.names or row.names_file:
             listed = Path(row.names_file).read_text().split() if row.names_file else []
             clips = _named(clips, [*row.names, *listed])

@@ -6,13 +6,20 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Write = Callable[..., Path]
+
+
+def touch(path: Path) -> Path:
+    """Writes an empty file in the place of an image, where there are many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
 
 
 def text(path: Path, content: str) -> Path:
@@ -44,12 +51,105 @@ def got10k(root: Path, write: Write, name: str = 'GOT-10k_Train_000001', frames:
     return folder
 
 
+def got10k_test(root: Path, write: Write, name: str = 'GOT-10k_Test_000001') -> Path:
+    """A sequence of the test split: one box for three images, and no labels."""
+    folder = root / 'test' / name
+    for number in (1, 2, 3):
+        write(folder / f'{number:08d}.jpg')
+    text(folder / 'groundtruth.txt', '347.0000,443.0000,429.0000,272.0000')
+    text(root / 'test' / 'list.txt', name)
+    return folder
+
+
+def otb(
+    root: Path,
+    write: Write,
+    name: str = 'Crossing',
+    rows: Sequence[str] = ('205\t151\t17\t50',) * 3,
+    images: Iterable[int] = (1, 2, 3),
+    target: str = '',
+) -> Path:
+    for number in images:
+        write(root / name / 'img' / f'{number:04d}.jpg')
+    return text(root / name / f'groundtruth_rect{target}.txt', '\r\n'.join(rows) + '\r\n')
+
+
+def uav123(
+    root: Path,
+    write: Write,
+    name: str = 'boat1',
+    frames: tuple[int, int] = (1, 3),
+    folder: str = '',
+    version: str = 'UAV123',
+    images: str = '',
+) -> Path:
+    """Images of these frames, and as many boxes, of which the second is absent."""
+    first, last = frames
+    for number in range(first, last + 1):
+        write(root / 'data_seq' / (images or version) / (folder or name) / f'{number:06d}.jpg')
+    for file in ('configSeqs.m', 'ReadMe.txt'):
+        text(root / file, '')
+    rows = [f'{number},334.5,74,30' for number in range(first, last + 1)]
+    rows[1] = 'NaN,NaN,NaN,NaN'
+    return text(root / 'anno' / version / f'{name}.txt', '\n'.join(rows) + '\n')
+
+
+def nfs(
+    root: Path,
+    write: Write,
+    name: str = 'airtable_3',
+    fps: int = 240,
+    images: int = 16,
+    boxes: int = 16,
+    lost: Sequence[int] = (),
+) -> Path:
+    folder = root / name / str(fps)
+    for number in range(1, images + 1):
+        write(folder / name / f'{number:05d}.jpg')
+    rows = (
+        f'0 {400 + n} 200 {430 + 2 * n} 240 {n + 1} {int(n in lost)} 0 {n % 2} "ball"'
+        for n in range(boxes)
+    )
+    return text(folder / f'{name}.txt', '\n'.join(rows) + '\n')
+
+
+def vot(
+    root: Path,
+    write: Write,
+    name: str = 'ants1',
+    rows: Sequence[str] = ('137.21,458.36,156.83,460.78,148.9,525.61,129.28,523.19',) * 3,
+    colour: str = 'color',
+) -> Path:
+    for number in range(1, len(rows) + 1):
+        write(root / name / colour / f'{number:08d}.jpg')
+    text(root / name / 'occlusion.tag', '0\n' * len(rows))
+    listing = root / 'list.txt'
+    before = listing.read_text() if listing.is_file() else ''
+    text(listing, f'{before}{name}\n')
+    return text(root / name / 'groundtruth.txt', '\n'.join(rows) + '\n')
+
+
+def mask_line(mask: np.ndarray, offset: tuple[int, int]) -> str:
+    """Return a mask as VOT writes it: runs without and with the target, the first without."""
+    pixels = mask.ravel()
+    runs = np.diff([0, *np.flatnonzero(np.diff(pixels)) + 1, pixels.size]).tolist()
+    numbers = [*offset, mask.shape[1], mask.shape[0], *([0] if pixels[0] else []), *runs]
+    return 'm' + ','.join(map(str, numbers))
+
+
 def trackingnet(root: Path, write: Write, name: str = 'rg_1u0', frames: int = 12) -> Path:
     part = root / 'TRAIN_3'
     for number in range(frames):
         write(part / 'frames' / name / f'{number}.jpg')
     rows = (f'{number}.0,77.59,76.0,168.0' for number in range(frames))
     return text(part / 'anno' / f'{name}.txt', '\n'.join(rows))
+
+
+def trackingnet_test(root: Path, write: Write, name: str = '0-6LB4FqxoE_0') -> Path:
+    """A sequence of the test split: one box for eleven images."""
+    for number in range(11):
+        write(root / 'TEST' / 'frames' / name / f'{number}.jpg')
+    return text(root / 'TEST' / 'anno' / f'{name}.txt', '77,59,76,168\n')
 
 
 def coco(root: Path, write: Write) -> Path:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_sets import Write, coco, got10k, indexed_png, lasot, text, trackingnet
+from data_sets import (
+    Write,
+    coco,
+    got10k,
+    got10k_test,
+    indexed_png,
+    lasot,
+    text,
+    trackingnet,
+    trackingnet_test,
+)
 
 from hcat_ros.evaluation.clips import LAYOUTS, Clip, DataSetError, ImagesOf, read_clips
 
@@ -44,6 +54,25 @@ def test_lasot(tmp_path: Path, write_image: Write) -> None:
     assert np.isnan(clip.boxes[[1, 3]]).all()
 
 
+def test_lasot_without_folders_of_classes(tmp_path: Path, write_image: Write) -> None:
+    folder = lasot(tmp_path / 'whole', write_image)
+    lasot(tmp_path / 'whole', write_image, 'basketball-12', 2)
+    clips = by_name('lasot', folder.parent)
+    assert list(clips) == ['airplane-1']
+    assert len(clips['airplane-1'].images) == 4
+
+
+def test_boxes_without_extent_are_absent(tmp_path: Path, write_image: Write) -> None:
+    rows = '367,101,41,16\n0,0,0,0\n1,1,-1,-1\n367,101,41,1\n'
+    text(lasot(tmp_path / 'lasot', write_image) / 'groundtruth.txt', rows)
+    for number in range(4):
+        write_image(tmp_path / f'plain/car/{number}.png')
+    text(tmp_path / 'plain/car/groundtruth.txt', rows)
+    for layout in ('lasot', 'plain'):
+        (clip,) = read_clips(layout, tmp_path / layout)
+        assert np.isnan(clip.boxes).all(axis=1).tolist() == [False, True, True, False]
+
+
 def test_got10k(tmp_path: Path, write_image: Write) -> None:
     folder = got10k(tmp_path, write_image)
     text(folder / 'absence.label', '0\n1\n0\n')
@@ -55,6 +84,50 @@ def test_got10k(tmp_path: Path, write_image: Write) -> None:
         assert clips['GOT-10k_Train_000001'].visible.tolist() == [0]
         assert clips['GOT-10k_Train_000002'].visible.tolist() == [0, 1, 2]
         assert clips['GOT-10k_Train_000001'].boxes[0].tolist() == [347, 443, 429, 272]
+
+
+def test_got10k_validation_is_scored_by_what_covers_the_target(
+    tmp_path: Path, write_image: Write
+) -> None:
+    """The toolkit asks the cover alone, and starts on the first frame in any case."""
+    folder = got10k(tmp_path, write_image, 'GOT-10k_Val_000001', 4)
+    text(folder / 'absence.label', '0\n1\n0\n0\n')
+    text(folder / 'cover.label', '0\n8\n0\n1\n')
+    assert by_name('got10k', tmp_path)['GOT-10k_Val_000001'].visible.tolist() == [0, 1, 3]
+    (folder / 'cover.label').unlink()
+    assert by_name('got10k', tmp_path)['GOT-10k_Val_000001'].visible.tolist() == [0, 2, 3]
+
+
+def test_of_test_splits_the_first_box_is_told(tmp_path: Path, write_image: Write) -> None:
+    got10k_test(tmp_path / 'got10k', write_image)
+    trackingnet_test(tmp_path / 'trackingnet', write_image)
+    boxes = {'got10k': [347, 443, 429, 272], 'trackingnet': [77, 59, 76, 168]}
+    for layout, part, count in (('got10k', 'test', 3), ('trackingnet', 'TEST', 11)):
+        for root in (tmp_path / layout, tmp_path / layout / part):
+            (clip,) = by_name(layout, root).values()
+            assert len(clip.images) == count
+            assert clip.visible.tolist() == [0]
+            assert clip.boxes[0].tolist() == boxes[layout]
+            assert np.isnan(clip.boxes[1:]).all()
+
+
+def test_test_splits_are_not_among_what_one_trains_on(tmp_path: Path, write_image: Write) -> None:
+    got10k(tmp_path, write_image)
+    got10k_test(tmp_path, write_image)
+    trackingnet(tmp_path, write_image)
+    trackingnet_test(tmp_path, write_image)
+    assert list(by_name('got10k', tmp_path)) == ['GOT-10k_Train_000001']
+    assert list(by_name('trackingnet', tmp_path)) == ['rg_1u0']
+    assert list(by_name('trackingnet', tmp_path / 'TRAIN_3')) == ['rg_1u0']
+
+
+def test_a_test_split_whose_truth_one_has_is_read_with_it(
+    tmp_path: Path, write_image: Write
+) -> None:
+    text(got10k_test(tmp_path, write_image) / 'groundtruth.txt', '1,2,30,40\n' * 3)
+    text(trackingnet_test(tmp_path, write_image), '1,2,30,40\n' * 11)
+    assert by_name('got10k', tmp_path)['GOT-10k_Test_000001'].visible.tolist() == [0, 1, 2]
+    assert len(by_name('trackingnet', tmp_path)['0-6LB4FqxoE_0'].visible) == 11
 
 
 def test_trackingnet_frames_are_in_the_order_of_their_numbers(
@@ -137,6 +210,30 @@ def test_plain(tmp_path: Path, write_image: Write, separator: str) -> None:
     assert clip.visible.tolist() == [0]
 
 
+def test_plain_takes_one_sequence(
+    tmp_path: Path, sequence: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sequence(tmp_path / 'my car', 3)
+    (clip,) = by_name('plain', folder).values()
+    assert clip.name == 'my car'
+    assert len(clip.images) == 3
+    monkeypatch.chdir(folder)
+    assert list(by_name('plain', Path())) == ['my car']
+
+
+def test_boxes_are_as_exact_as_their_text_or_as_small_as_asked_for(
+    tmp_path: Path, write_image: Write
+) -> None:
+    write_image(tmp_path / 'car/1.png')
+    text(tmp_path / 'car/groundtruth.txt', '1234.5678901,0.1,30.3,40.4')
+    (clip,) = read_clips('plain', tmp_path)
+    assert clip.boxes.dtype == np.float64
+    assert clip.boxes.tolist() == [[1234.5678901, 0.1, 30.3, 40.4]]
+    (small,) = read_clips('plain', tmp_path, np.float32)
+    assert small.boxes.dtype == np.float32
+    np.testing.assert_allclose(small.boxes, clip.boxes, rtol=1e-7)
+
+
 def test_boxes_that_are_not_finite_are_of_no_use() -> None:
     boxes = [[1, 1, 5, 5], [np.nan, 1, 5, 5], [1, 1, np.inf, 5], [1, 1, 5, 1.9], [1, 1, -5, 5]]
     clip = Clip('x', (Path('x'),) * 5, np.array(boxes, np.float32))
@@ -195,5 +292,5 @@ def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path: Path, la
 
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataSetError, match=r"no layout 'vot'; there are plain, lasot"):
-        read_clips('vot', tmp_path)
+    with pytest.raises(DataSetError, match=r"no layout 'VOT'; there are plain, otb"):
+        read_clips('VOT', tmp_path)

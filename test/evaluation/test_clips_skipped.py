@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_sets import Write, coco, got10k, lasot, text, trackingnet
+from data_sets import Write, coco, got10k, lasot, nfs, otb, text, trackingnet, uav123, vot
 
 from hcat_ros.evaluation.clips import DataSetError, read_clips
 
@@ -26,8 +27,22 @@ BROKEN: list[tuple[str, str, str | None, str]] = [
     ('got10k', 'GOT-10k_Train_000002/cover.label', '8\n', '1 numbers for 3 boxes'),
     ('got10k', 'GOT-10k_Train_000002/00000003.jpg', None, '2 images but 3 boxes'),
     ('trackingnet', 'TRAIN_3/anno/zz.txt', '1,2,3,4\n', '12 images but 1 boxes'),
+    ('otb', 'two/groundtruth_rect.txt', None, 'no groundtruth_rect.txt with boxes'),
+    ('otb', 'two/groundtruth_rect.txt', '1,2,3\n' * 3, 'expected x y w h'),
+    ('otb', 'two/img/0002.jpg', None, '2 images but 3 boxes'),
+    ('uav123', 'UAV123/two.txt', '1,2,3,4\n' * 4, 'two lacks 1 images, the first of frame 4'),
+    ('uav123', 'two/000002.jpg', None, 'two lacks 1 images, the first of frame 2'),
+    ('nfs', 'two/240/two.txt', None, 'No such file'),
+    ('nfs', 'two/240/two.txt', '0 1 2 3 4 5\n' * 16, 'expected id x1 y1 x2 y2 frame lost'),
+    ('nfs', 'two/240/two.txt', '0 1 2 3 4 5 0\n' * 14, '16 images but 14 boxes'),
+    ('vot', 'two/groundtruth.txt', None, 'No such file'),
+    ('vot', 'two/groundtruth.txt', '1,2,3,4\n1,2,3\n', 'line 2: expected a box, a polygon or'),
+    ('vot', 'two/groundtruth.txt', '1,2,3,4\na,b,c,d\n', 'line 2: could not convert'),
+    ('vot', 'two/groundtruth.txt', 'm0,0,2,2,3,2\n' * 3, 'a mask of 2 x 2 end at 5'),
+    ('vot', 'two/color/00000002.jpg', None, '2 images but 3 boxes'),
     ('plain', 'b/groundtruth.txt', '1,2,3,4,5,6,7,8\n' * 5, 'expected x y w h'),
 ]
+BENCHMARKS: dict[str, Callable[..., Path]] = {'otb': otb, 'uav123': uav123, 'nfs': nfs, 'vot': vot}
 
 
 @pytest.mark.parametrize(('layout', 'file', 'content', 'reason'), BROKEN)
@@ -47,6 +62,8 @@ def test_a_broken_sequence_is_skipped_counted_and_named(
             got10k(tmp_path, write_image, f'GOT-10k_Train_00000{number}')
         elif layout == 'trackingnet':
             trackingnet(tmp_path, write_image, ('az', 'zz')[number - 1])
+        elif layout in BENCHMARKS:
+            BENCHMARKS[layout](tmp_path, write_image, ('one', 'two')[number - 1])
         else:
             sequence(tmp_path / 'ab'[number - 1])
     whole = len(read_clips(layout, tmp_path))
@@ -56,7 +73,7 @@ def test_a_broken_sequence_is_skipped_counted_and_named(
         assert len(read_clips(layout, tmp_path)) == whole - 1
     texts = [str(warning.message) for warning in warned]
     assert reason in texts[0]
-    named = path.parent if path.parent.name != 'img' else path.parent.parent
+    named = path.parent if path.parent.name not in ('img', 'color') else path.parent.parent
     assert str(named) in texts[0]
     assert texts[-1] == f'{layout}: skipped 1 in {tmp_path}, {whole - 1} clips are used'
 

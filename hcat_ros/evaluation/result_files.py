@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Result files of other trackers, read, and the archives that benchmarks' servers take, written."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.evaluation.annotation_files import read_table
+from hcat_ros.evaluation.image_clip import Clip
+from hcat_ros.evaluation.results import SequenceResult, read_result
+
+RESULT_FILES = ('{0}.csv', '{0}.txt', '{0}/{0}_001.txt')
+"""Where the boxes of a sequence are looked for in a folder of results."""
+TIME_FILES = ('times/{0}_time.txt', '{0}_time.txt', '{0}/{0}_time.txt')
+"""Where the seconds are."""
+
+
+def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
+    """Return what a tracker answered on a clip, by the file of that name in a folder of results.
+
+    Looks for <name>.csv, as `results.write_result` writes it, then for boxes x y w h in
+    <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
+    by commas, tabs or spaces; for seconds in <name>_time.txt beside them or in times/. A row that
+    is not finite is taken as lost. count: rows that are expected, the frame of the start included.
+
+    Raises FileNotFoundError; ValueError, naming the file, for what cannot be read and for another
+    number of rows.
+    """
+    names = [clip_name]
+    if target := re.fullmatch(r'(.+)\.(\d)', clip_name):  # one of OTB's two, as others call it
+        names += [f'{target[1]}{sign}{target[2]}' for sign in '-_']
+    places = [(name, form.format(name)) for name in names for form in RESULT_FILES]
+    found = next((place for place in places if (folder / place[1]).is_file()), None)
+    if found is None:
+        looked_for = ', '.join(file for _, file in places)
+        raise FileNotFoundError(f'{folder} has no result of {clip_name}: looked for {looked_for}')
+    name, path = found[0], folder / found[1]
+    if path.suffix == '.csv':
+        result = read_result(path)
+        _check_rows(path, len(result.boxes), count)
+        return result
+    boxes = read_table(path)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f'{path}: expected x y w h a line')
+    _check_rows(path, len(boxes), count)
+    lost = np.array(~np.isfinite(boxes).all(axis=1), np.bool_)
+    seconds = _seconds(folder, name, count)
+    return SequenceResult(
+        np.where(lost[:, None], 0.0, boxes), np.full(count, np.nan), lost, seconds
+    )
+
+
+def _seconds(folder: Path, name: str, count: int) -> NDArray[np.float64]:
+    for path in (folder / form.format(name) for form in TIME_FILES):
+        if path.is_file():
+            times = read_table(path)
+            _check_rows(path, len(times), count)
+            return times.reshape(count, -1)[:, 0]  # a column for each repetition
+    return np.full(count, np.nan)
+
+
+def _check_rows(path: Path, rows: int, frames: int) -> None:
+    if rows != frames:
+        raise ValueError(f'{path} has {rows} rows for {frames} frames')
+
+
+def write_submission(
+    layout: str,
+    clips: Sequence[Clip],
+    results: Sequence[SequenceResult | None],
+    path: Path,
+) -> None:
+    """Write the zip that a benchmark's server takes: there is a whole one or none.
+
+    layout: one of `SUBMISSIONS`. The same results make the same file, byte for byte.
+
+    Raises ValueError for a layout without such a server, for two clips of one name and for a
+    clip without a box of each frame; OSError.
+    """
+    if layout not in SUBMISSIONS:
+        raise ValueError(
+            f"'{layout}' has no server to send results to; these have: {', '.join(SUBMISSIONS)}"
+        )
+    files: dict[str, str] = {}
+    for clip, result in zip(clips, results, strict=True):
+        if result is None or len(result.boxes) != len(clip.images):
+            there = 0 if result is None else len(result.boxes)
+            raise ValueError(f'{clip.name}: {there} boxes for {len(clip.images)} frames')
+        if not np.isfinite(result.boxes).all():
+            raise ValueError(f'{clip.name}: the box of a frame is not finite')
+        made = SUBMISSIONS[layout](clip.name, result)
+        if files.keys() & made.keys():
+            raise ValueError(f'two clips are called {clip.name}')
+        files.update(made)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        with zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
+            for name, text in sorted(files.items()):
+                entry = zipfile.ZipInfo(name)  # of 1980: no time of writing in it
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _got10k(name: str, result: SequenceResult) -> dict[str, str]:
+    """<name>/<name>_001.txt and <name>_time.txt, as the benchmark's toolkit writes them."""
+    return {
+        f'{name}/{name}_001.txt': _lines(result.boxes, '%.3f'),
+        f'{name}/{name}_time.txt': _lines(result.seconds[:, None], '%.8f'),
+    }
+
+
+def _trackingnet(name: str, result: SequenceResult) -> dict[str, str]:
+    """<name>.txt, without a folder."""
+    return {f'{name}.txt': _lines(result.boxes, '%.3f')}
+
+
+def _lines(table: NDArray[np.float64], form: str) -> str:
+    return ''.join(','.join(form % value for value in row) + '\n' for row in table)
+
+
+SUBMISSIONS: dict[str, Callable[[str, SequenceResult], dict[str, str]]] = {
+    'got10k': _got10k,
+    'trackingnet': _trackingnet,
+}
+"""Layouts whose benchmark keeps its truth and scores on a server: files of a clip, by name."""

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts of numbers in all the ways in which data sets write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_sets import text
+
+from hcat_ros.evaluation.annotation_files import (
+    absent_where_empty,
+    read_box_table,
+    read_flags,
+    read_table,
+)
+
+
+@pytest.mark.parametrize(
+    'content', ['1,2.5\n-3,4e1\n', '1\t2.5\r\n-3\t40\r\n', ' 1  2.5\n\n-3, 40', '1, 2.5\n-3\t40']
+)
+def test_tables_are_read_with_any_separator(tmp_path: Path, content: str) -> None:
+    table = read_table(text(tmp_path / 'a.txt', content))
+    assert table.dtype == np.float64
+    assert table.tolist() == [[1, 2.5], [-3, 40]]
+
+
+def test_no_digit_is_lost(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(50, 4)) * 1000
+    lines = '\n'.join(','.join(map(repr, row)) for row in values.tolist())
+    np.testing.assert_array_equal(read_box_table(text(tmp_path / 'a.txt', lines)), values)
+
+
+def test_columns_beyond_those_asked_for_may_be_words(tmp_path: Path) -> None:
+    path = text(tmp_path / 'a.txt', '1 2 "ball"\n3 4 "a red ball" rolling\n')
+    assert read_table(path, columns=2).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize('content', ['1,2\n3\n', 'x,y\n', '1;2\n', '\x00\x01'])
+def test_what_is_no_table_of_numbers_is_an_error_that_names_it(
+    tmp_path: Path, content: str
+) -> None:
+    with pytest.raises(ValueError, match=r'a\.txt is not a table of numbers'):
+        read_table(text(tmp_path / 'a.txt', content))
+
+
+@pytest.mark.parametrize('content', ['', '1,2,3\n', '1,2,3,4,5\n'])
+def test_boxes_have_four_numbers(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match=r'a\.txt: expected x y w h a line'):
+        read_box_table(text(tmp_path / 'a.txt', content))
+
+
+def test_flags_stand_on_one_line_or_on_many(tmp_path: Path) -> None:
+    for content in ('0,1,0', '0\n1\n0\n'):
+        assert read_flags(text(tmp_path / 'a.txt', content), 3).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match=r'a\.txt has 3 numbers for 4 boxes'):
+        read_flags(tmp_path / 'a.txt', 4)
+
+
+def test_boxes_without_extent_are_absent_and_what_is_given_stays() -> None:
+    boxes = np.array([[1, 2, 3, 4], [1, 2, 0, 4], [1, 2, 3, -1], [np.nan] * 4, [0, 0, 0.1, 0.1]])
+    before = boxes.copy()
+    absent = np.isnan(absent_where_empty(boxes)).all(axis=1)
+    assert absent.tolist() == [False, True, True, True, False]
+    np.testing.assert_array_equal(boxes, before)

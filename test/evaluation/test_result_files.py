@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of other trackers, and the archives that servers take."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_sets import Write, got10k, got10k_test, text, trackingnet_test
+
+from hcat_ros.evaluation.clips import Clip, read_clips
+from hcat_ros.evaluation.result_files import read_boxes, write_submission
+from hcat_ros.evaluation.results import SequenceResult, write_result
+
+ROWS = np.array([[10, 20, 30, 40], [11.125, 20.5, 30, 40], [12, 21, 31.75, 40]])
+
+
+def result(count: int = 3) -> SequenceResult:
+    boxes = np.resize(ROWS, (count, 4)).astype(np.float64)
+    seconds = np.linspace(0.01, 0.02, count)
+    return SequenceResult(boxes, np.full(count, 0.5), np.zeros(count, bool), seconds)
+
+
+def lines(separator: str) -> str:
+    return '\n'.join(separator.join(f'{value:g}' for value in row) for row in ROWS) + '\n'
+
+
+@pytest.mark.parametrize('file', ['bag.txt', 'bag/bag_001.txt'])
+@pytest.mark.parametrize('separator', [',', '\t', ' ', ', '])
+def test_boxes_of_other_trackers(tmp_path: Path, file: str, separator: str) -> None:
+    text(tmp_path / file, lines(separator))
+    boxes, scores, lost, seconds = read_boxes(tmp_path, 'bag', 3)
+    np.testing.assert_array_equal(boxes, ROWS)
+    assert boxes.dtype == np.float64
+    assert np.isnan(scores).all()
+    assert np.isnan(seconds).all()
+    assert not lost.any()
+
+
+def test_our_own_results_come_back_as_they_were(tmp_path: Path) -> None:
+    write_result(result(), tmp_path / 'bag.csv')
+    text(tmp_path / 'bag.txt', '1,2,3,4')
+    read = read_boxes(tmp_path, 'bag', 3)
+    np.testing.assert_array_equal(read.boxes, ROWS)
+    assert read.scores.tolist() == [0.5] * 3
+    assert read.seconds.tolist() == pytest.approx([0.01, 0.015, 0.02])
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'times', 'content'),
+    [
+        ('bag/bag_001.txt', 'bag/bag_time.txt', '0.5\n0.25\n0.125\n'),
+        ('bag/bag_001.txt', 'bag/bag_time.txt', '0.5,9,9\n0.25,9,9\n0.125,9,9\n'),
+        ('bag.txt', 'times/bag_time.txt', '0.5\n0.25\n0.125\n'),
+        ('bag.txt', 'bag_time.txt', '0.5\t9\n0.25\t9\n0.125\t9\n'),
+    ],
+)
+def test_seconds_of_other_trackers(tmp_path: Path, boxes: str, times: str, content: str) -> None:
+    text(tmp_path / boxes, lines(','))
+    text(tmp_path / times, content)
+    assert read_boxes(tmp_path, 'bag', 3).seconds.tolist() == [0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize('sign', '.-_')
+def test_the_second_of_two_targets_is_named_in_several_ways(tmp_path: Path, sign: str) -> None:
+    text(tmp_path / f'Jogging{sign}2.txt', lines('\t'))
+    text(tmp_path / 'times' / f'Jogging{sign}2_time.txt', '0.5\n' * 3)
+    read = read_boxes(tmp_path, 'Jogging.2', 3)
+    np.testing.assert_array_equal(read.boxes, ROWS)
+    assert read.seconds.tolist() == [0.5] * 3
+
+
+def test_rows_that_are_no_box_are_lost(tmp_path: Path) -> None:
+    text(tmp_path / 'bag.txt', '10,20,30,40\nnan,nan,nan,nan\n1,inf,3,4\n')
+    read = read_boxes(tmp_path, 'bag', 3)
+    assert read.lost.tolist() == [False, True, True]
+    assert read.boxes.tolist() == [[10, 20, 30, 40], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_missing_result_is_an_error_that_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    text(tmp_path / 'bags.txt', '1,2,3,4')
+    with pytest.raises(FileNotFoundError) as error:
+        read_boxes(tmp_path, 'bag', 1)
+    expected = f'{tmp_path} has no result of bag: looked for bag.csv, bag.txt, bag/bag_001.txt'
+    assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(
+    ('file', 'content', 'reason'),
+    [
+        ('bag.txt', '1,2,3,4\n' * 2, 'bag.txt has 2 rows for 3 frames'),
+        ('bag.txt', '1,2,3,4,5,6,7,8\n' * 3, 'bag.txt: expected x y w h'),
+        ('bag.txt', '', 'bag.txt: expected x y w h'),
+        ('bag.txt', '1,2,3,4\n1\n1,2,3,4\n', 'bag.txt is not a table of numbers'),
+        ('bag/bag_001.txt', 'a,b,c,d\n' * 3, 'bag_001.txt is not a table of numbers'),
+        ('bag.csv', '1,2,3,4\n' * 3, 'bag.csv: expected a first line frame,x,y,w,h'),
+        ('times/bag_time.txt', '1\n', 'bag_time.txt has 1 rows for 3 frames'),
+    ],
+)
+def test_broken_results_are_errors_that_name_the_file(
+    tmp_path: Path, file: str, content: str, reason: str
+) -> None:
+    if file.startswith('times'):
+        text(tmp_path / 'bag.txt', lines(','))
+    text(tmp_path / file, content)
+    with pytest.raises(ValueError, match=reason):
+        read_boxes(tmp_path, 'bag', 3)
+
+
+def test_our_own_result_of_another_length_is_an_error(tmp_path: Path) -> None:
+    write_result(result(), tmp_path / 'bag.csv')
+    with pytest.raises(ValueError, match=r'bag\.csv has 3 rows for 4 frames'):
+        read_boxes(tmp_path, 'bag', 4)
+
+
+def test_got10k_submission(tmp_path: Path, write_image: Write) -> None:
+    names = ['GOT-10k_Test_000001', 'GOT-10k_Test_000002']
+    for name in names:
+        got10k_test(tmp_path, write_image, name)
+    clips = read_clips('got10k', tmp_path)
+    write_submission('got10k', clips, [result(), result()], tmp_path / 'out/hcat.zip')
+    with zipfile.ZipFile(tmp_path / 'out/hcat.zip') as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [
+            f'{name}/{name}_{kind}.txt' for name in names for kind in ('001', 'time')
+        ]
+        boxes, times = (archive.read(name).decode() for name in archive.namelist()[:2])
+    assert boxes.splitlines()[1] == '11.125,20.500,30.000,40.000'
+    assert times == '0.01000000\n0.01500000\n0.02000000\n'
+    assert list((tmp_path / 'out').iterdir()) == [tmp_path / 'out/hcat.zip']
+
+
+def test_trackingnet_submission(tmp_path: Path, write_image: Write) -> None:
+    trackingnet_test(tmp_path, write_image)
+    clips = read_clips('trackingnet', tmp_path)
+    write_submission('trackingnet', clips, [result(11)], tmp_path / 'hcat.zip')
+    with zipfile.ZipFile(tmp_path / 'hcat.zip') as archive:
+        assert archive.namelist() == ['0-6LB4FqxoE_0.txt']
+        table = np.loadtxt(io.StringIO(archive.read(archive.namelist()[0]).decode()), delimiter=',')
+    np.testing.assert_array_equal(table, result(11).boxes)
+
+
+@pytest.mark.parametrize('layout', ['got10k', 'trackingnet'])
+def test_what_was_submitted_can_be_read(tmp_path: Path, layout: str) -> None:
+    clip = Clip('bag', [Path(f'{n}.jpg') for n in range(3)], ROWS)
+    write_submission(layout, [clip], [result()], tmp_path / 'hcat.zip')
+    with zipfile.ZipFile(tmp_path / 'hcat.zip') as archive:
+        archive.extractall(tmp_path / 'results')
+    read = read_boxes(tmp_path / 'results', 'bag', 3)
+    np.testing.assert_array_equal(read.boxes, ROWS)
+    if layout == 'got10k':
+        assert read.seconds.tolist() == [0.01, 0.015, 0.02]
+
+
+def test_the_toolkit_scores_what_is_submitted(
+    tmp_path: Path, write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own program, on the split of which one has the truth."""
+    monkeypatch.setenv('MPLBACKEND', 'Agg')
+    experiments = pytest.importorskip(
+        'got10k.experiments', reason='needs got10k (pip install got10k)'
+    )
+    name = 'GOT-10k_Val_000001'
+    folder = got10k(tmp_path / 'data', write_image, name)
+    folder.parent.rename(tmp_path / 'data/val')
+    text(tmp_path / 'data/val' / name / 'meta_info.ini', '[METAINFO]\nresolution: (32, 24)')
+    text(tmp_path / 'data/val' / name / 'groundtruth.txt', '1,2,20,10\n' * 3)
+    (clip,) = read_clips('got10k', tmp_path / 'data')
+    boxes = np.array([[1, 2, 20, 10], [1, 2, 20, 10], [1, 2, 10, 10]], np.float64)
+    write_submission('got10k', [clip], [result()._replace(boxes=boxes)], tmp_path / 'hcat.zip')
+    with zipfile.ZipFile(tmp_path / 'hcat.zip') as archive:
+        archive.extractall(tmp_path / 'results/GOT-10k/hcat')
+    experiment = experiments.ExperimentGOT10k(
+        str(tmp_path / 'data'),
+        result_dir=str(tmp_path / 'results'),
+        report_dir=str(tmp_path / 'reports'),
+    )
+    score = experiment.report(['hcat'])['hcat']['overall']
+    assert score['ao'] == pytest.approx(0.75)
+    assert score['speed_fps'] == pytest.approx((1 / 0.01 + 1 / 0.015 + 1 / 0.02) / 3)
+
+
+def test_a_submission_is_the_same_file_each_time(tmp_path: Path) -> None:
+    clips = [Clip(name, [Path('1.jpg')] * 3, ROWS) for name in ('bag', 'ants')]
+    write_submission('trackingnet', clips, [result(), result()], tmp_path / 'a.zip')
+    write_submission('trackingnet', clips[::-1], [result(), result()], tmp_path / 'b.zip')
+    assert (tmp_path / 'a.zip').read_bytes() == (tmp_path / 'b.zip').read_bytes()
+
+
+@pytest.mark.parametrize(
+    ('layout', 'results', 'names', 'reason'),
+    [
+        ('otb', [result()], ['bag'], "'otb' has no server .* these have: got10k, trackingnet"),
+        ('got10k', [None], ['bag'], 'bag: 0 boxes for 3 frames'),
+        ('got10k', [result(2)], ['bag'], 'bag: 2 boxes for 3 frames'),
+        ('trackingnet', [result()], ['bag', 'ants'], 'shorter'),
+        ('trackingnet', [result(), result()], ['bag', 'bag'], 'two clips are called bag'),
+        (
+            'trackingnet',
+            [result()._replace(boxes=np.full((3, 4), np.nan))],
+            ['bag'],
+            'bag: the box of a frame is not finite',
+        ),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused_and_no_file_is_left(
+    tmp_path: Path,
+    layout: str,
+    results: list[SequenceResult | None],
+    names: list[str],
+    reason: str,
+) -> None:
+    clips = [Clip(name, [Path('1.jpg')] * 3, ROWS) for name in names]
+    path = tmp_path / 'hcat.zip'
+    path.write_text('the one before')
+    with pytest.raises(ValueError, match=reason):
+        write_submission(layout, clips, results, path)
+    assert [file.name for file in tmp_path.iterdir()] == ['hcat.zip']
+    assert path.read_text() == 'the one before'
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(zipfile.ZipFile, 'writestr', full)
+    path = tmp_path / 'hcat.zip'
+    path.write_text('the one before')
+    clip = Clip('bag', [Path('1.jpg')] * 3, ROWS)
+    with pytest.raises(OSError, match='No space left'):
+        write_submission('trackingnet', [clip], [result()], path)
+    assert [file.name for file in tmp_path.iterdir()] == ['hcat.zip']
+    assert path.read_text() == 'the one before'
