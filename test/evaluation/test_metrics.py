@@ -5,12 +5,20 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.metrics import (
+    NORMALISED_THRESHOLDS,
     average_overlap,
     centre_errors,
     lost_measures,
+    normalised_errors,
+    normalised_precision,
+    normalised_precision_curve,
+    overlaps,
     precision,
+    precision_curve,
     roc_auc,
     success_auc,
+    success_curve,
+    success_rate,
 )
 
 
@@ -29,6 +37,47 @@ def test_success_auc_counts_the_thresholds_below(value: float, area: float) -> N
 def test_centre_errors() -> None:
     errors = centre_errors([[0, 0, 10, 10], [3, 4, 10, 10]], [[0, 0, 10, 10], [0, 0, 10, 10]])
     assert errors.tolist() == [0.0, 5.0]
+
+
+def test_normalised_errors_are_in_sides_of_the_truth() -> None:
+    errors = normalised_errors(
+        [[3, 8, 10, 20], [0, 0, 20, 20], [0, 0, 5, 5]],
+        [[0, 0, 10, 20], [0, 0, 10, 20], [math.nan] * 4],
+    )
+    assert errors[:2].tolist() == [0.5, 0.5]
+    assert math.isnan(errors[2])
+
+
+def test_no_box_overlaps_itself_by_more_than_all() -> None:
+    boxes = np.random.default_rng(5).uniform(0.1, 300, (2000, 4))
+    assert overlaps(boxes, boxes).max() == 1
+    assert success_curve(overlaps(boxes, boxes))[-1] == 0
+
+
+def test_success_counts_what_is_strictly_above_precision_what_is_at_most() -> None:
+    assert success_rate([0.5, 0.51, 0.2, 1.0]) == 0.5
+    assert success_rate([0.75, 0.76, math.nan], 0.75) == 0.5
+    assert success_curve([0.5, 1.0])[[0, 9, 10, 19, 20]].tolist() == [1, 1, 0.5, 0.5, 0]
+    assert precision([20.0, 20.1]) == 0.5
+    assert precision_curve([20.0, 50.5, 0.0])[[0, 19, 20, 50]] == pytest.approx(
+        [1 / 3, 1 / 3, 2 / 3, 2 / 3]
+    )
+    assert normalised_precision_curve([0.2, 0.7])[[0, 19, 20, 50]].tolist() == [0, 0, 0.5, 0.5]
+
+
+def test_curves_hold_the_single_values() -> None:
+    rng = np.random.default_rng(2)
+    errors, values = rng.uniform(0, 60, 300), rng.random(300)
+    assert precision_curve(errors)[20] == precision(errors)
+    assert success_curve(values).mean() == success_auc(values)
+    assert success_curve(values)[10] == success_rate(values)
+    expected = np.mean([precision(errors / 60, limit) for limit in NORMALISED_THRESHOLDS])
+    assert normalised_precision(errors / 60) == pytest.approx(expected)
+
+
+def test_a_frame_without_an_answer_is_not_precise() -> None:
+    assert precision([math.inf, 1.0, math.nan]) == 0.5
+    assert precision_curve([math.inf, 1.0]).max() == 0.5
 
 
 def test_roc_auc_equals_the_share_of_ordered_pairs() -> None:
