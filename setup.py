@@ -61,6 +61,22 @@ setup(
         # The first that keeps the ranges of a calibration.
         'quantize': ['onnx>=1.15', 'onnxruntime>=1.27'],
         'test': ['pytest', 'hypothesis', 'polygraphy>=0.49.13'],
+        # What got10k and vot-toolkit import, whose figures the tests compare with ours. The
+        # Makefile installs these two alone: vot-toolkit asks for another OpenCV.
+        'test-toolkits': [
+            'attributee==0.1.9',  # 0.1.10 does not import
+            'bidict>=0.19',
+            'cachetools>=4.1',
+            'colorama>=0.4.3',
+            'lazy-object-proxy>=1.9',
+            'matplotlib>=3.5',
+            'numba>=0.61',
+            'phx-class-registry>=5',
+            'pillow>=9',
+            'shapely>=2',
+            'six',
+            'wget',
+        ],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },
     zip_safe=False,
