@@ -36,6 +36,9 @@ from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 
+WARM_UP = 480.0
+"""Seconds. The heap reaches its size in steps of one image, each when messages happen to overlap more
+than ever before: four in the first eight minutes, none in the next twenty-two."""
 SHIFTS = 40
 """Different pictures; the ground moves to and fro by as many pixels."""
 
@@ -177,7 +180,7 @@ def main() -> int:
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
     parser.add_argument('--every', type=float, default=3.0, help='seconds between targets')
     parser.add_argument('--sample', type=float, default=5.0, help='seconds between samples')
-    parser.add_argument('--warm-up', type=float, default=120.0, help='seconds that do not count')
+    parser.add_argument('--warm-up', type=float, default=WARM_UP, help='seconds that do not count')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
     parser.add_argument('--threads', type=int, default=1)
