@@ -16,7 +16,9 @@ from hcat_ros.commands.messages import show_messages
 from hcat_ros.drawing import draw_label
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
-from hcat_ros.evaluation.passes import START_NOISE, Result, Task, run_passes
+from hcat_ros.evaluation.one_pass import measures
+from hcat_ros.evaluation.passes import START_NOISE, Task, run_passes
+from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
 
@@ -65,39 +67,45 @@ def run(arguments: argparse.Namespace) -> None:
     """Sweep, print the table, write what was asked for. Raises ValueError, ModelError."""
     clips = read_clips('plain', arguments.sequences)
     card = load_model(arguments.model).card.tracking
-    settings = [  # refuses bad values
-        TrackerConfig(**{**card, 'window_penalty': penalty, 'size_smoothing': smoothing})
+    settings = [
+        {'window_penalty': penalty, 'size_smoothing': smoothing}
         for penalty, smoothing in itertools.product(arguments.penalties, arguments.smoothings)
     ]
+    for setting in settings:
+        TrackerConfig(**{**card, **setting})  # refuses bad values
     if arguments.starts < 1:
         raise ValueError(f'--starts {arguments.starts}: expected 1 or more')
     model = load_model(arguments.model)
     how = (str(model.folder), arguments.engine, arguments.precision)
     starts = range(arguments.starts)
     tasks = [
-        Task(*how, setting, clip, start)
+        Task(HcatSpec(*how, tuple(setting.items())), clip, start)
         for setting in settings
         for clip in clips
         for start in starts
     ]
     running = run_passes(tasks, arguments.jobs, show_messages)
-    results: list[Result] = list(tqdm(running, total=len(tasks), disable=None))
+    passes = list(tqdm(running, total=len(tasks), disable=None))
+    truths = (task.clip.boxes[task.clip.visible[0] :] for task in tasks)
+    results = [measures(answers, truth) for answers, truth in zip(passes, truths)]
     rows = []
     for number, setting in enumerate(settings):
-        found = results[number * len(clips) * len(starts) :][: len(clips) * len(starts)]
+        own = slice(number * len(clips) * len(starts), (number + 1) * len(clips) * len(starts))
+        found, answers = results[own], passes[own]
         every_overlap = np.concatenate([result.overlaps for result in found])
-        every_score = np.concatenate([result.scores for result in found])
+        every_score = np.concatenate([one.scores[1:] for one in answers])
+        every_lost = np.concatenate([one.lost[1:] for one in answers])
         seen = np.isfinite(every_overlap)
         aos = np.reshape([result.ao for result in found], (len(clips), len(starts))).mean(axis=1)
         rows.append(
             Row(
-                setting.window_penalty,
-                setting.size_smoothing,
+                setting['window_penalty'],
+                setting['size_smoothing'],
                 {clip.name: float(ao) for clip, ao in zip(clips, aos)},
                 float(np.mean([result.success_auc for result in found])),
                 float(np.mean([result.precision for result in found])),
                 roc_auc(every_score[seen], every_overlap[seen] > 0.5),
-                lost_measures(np.concatenate([result.lost for result in found]), every_overlap),
+                lost_measures(every_lost, every_overlap),
             )
         )
     print(table(rows))

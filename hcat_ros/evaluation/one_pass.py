@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,19 +17,10 @@ from hcat_ros.evaluation.metrics import (
     precision,
     success_auc,
 )
-from hcat_ros.tracking import TargetState, Tracker
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.trackers import SingleObjectTracker
+from hcat_ros.tracking import TargetState
 from hcat_ros.tracking.encodings import Image
-
-
-class Pass(NamedTuple):
-    """A tracker's answers for the frames after the first."""
-
-    boxes: NDArray[np.float64]
-    """(n, 4) as x y w h."""
-    scores: NDArray[np.float64]
-    """(n,), raw scores."""
-    lost: NDArray[np.bool_]
-    """(n,), whether the tracker said so."""
 
 
 class Measures(NamedTuple):
@@ -41,29 +33,48 @@ class Measures(NamedTuple):
     """(n,), of the frames after the first, NaN without a target."""
 
 
-def one_pass(tracker: Tracker, frames: Iterable[Image], first_box: ArrayLike) -> Pass:
+def one_pass(
+    tracker: SingleObjectTracker, frames: Iterable[Image], first_box: ArrayLike
+) -> SequenceResult:
     """Track through the BGR frames, starting with `first_box` in the first one."""
-    boxes, scores, lost = [], [], []
+    answers = Answers()
     for number, frame in enumerate(frames):
+        started = time.perf_counter()
         if number == 0:
             tracker.init(frame, first_box)
-            continue
-        track = tracker.update(frame)
-        boxes.append(track.box)
-        scores.append(track.score)
-        lost.append(track.state is TargetState.LOST)
-    return Pass(
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(scores, np.float64),
-        np.array(lost, np.bool_),
-    )
+            answers.start(first_box, time.perf_counter() - started)
+        else:
+            track = tracker.update(frame)
+            lost = track.state is TargetState.LOST
+            answers.add(track.box, track.score, lost, time.perf_counter() - started)
+    return answers.result()
 
 
-def measures(answers: Pass, truth: ArrayLike) -> Measures:
-    """Compare with the truth of all frames (n + 1, 4); the first frame does not count."""
-    rest = np.asarray(truth, np.float64)[1:]
-    if len(rest) != len(answers.boxes):
-        raise ValueError(f'{len(answers.boxes)} answers but truth for {len(rest)} frames')
-    overlap = overlaps(answers.boxes, rest)
-    errors = centre_errors(answers.boxes, rest)
+class Answers:
+    """A sequence's answers while they come."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, ...]] = []
+
+    def start(self, box: ArrayLike, seconds: float) -> None:
+        """Take the box that the tracker was given."""
+        self.add(box, float('nan'), False, seconds)
+
+    def add(self, box: ArrayLike, score: float, lost: bool, seconds: float) -> None:
+        """Take the answer for the next frame."""
+        self._rows.append((*np.asarray(box, np.float64).tolist(), score, lost, seconds))
+
+    def result(self) -> SequenceResult:
+        """Return all of them."""
+        table = np.array(self._rows, np.float64).reshape(-1, 7)
+        return SequenceResult(table[:, :4], table[:, 4], table[:, 5] != 0, table[:, 6])
+
+
+def measures(answers: SequenceResult, truth: ArrayLike) -> Measures:
+    """Compare with the truth of all frames (n, 4); the first frame does not count."""
+    truth = np.asarray(truth, np.float64)
+    if len(truth) != len(answers.boxes):
+        raise ValueError(f'{len(answers.boxes)} answers but truth for {len(truth)} frames')
+    overlap = overlaps(answers.boxes[1:], truth[1:])
+    errors = centre_errors(answers.boxes[1:], truth[1:])
     return Measures(average_overlap(overlap), success_auc(overlap), precision(errors), overlap)

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One-pass evaluation of many sequences, settings and starts, in parallel processes."""
+"""Passes of many trackers over many sequences, in parallel processes, kept as they are done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.engines import Engine, load_engine
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.one_pass import measures, one_pass
-from hcat_ros.tracking import Tracker, TrackerConfig
+from hcat_ros.evaluation.one_pass import one_pass
+from hcat_ros.evaluation.realtime import RealTimeRule, real_time_pass
+from hcat_ros.evaluation.results import SequenceResult, read_result, write_result
+from hcat_ros.evaluation.trackers import MakeTracker, TrackerSpec
 from hcat_ros.tracking.encodings import Image
 
 START_NOISE = 0.02
@@ -24,61 +25,108 @@ logarithm of its sides."""
 
 
 class Task(NamedTuple):
-    """A pass: a model over a sequence."""
+    """A pass: a tracker over a sequence, from its first visible frame."""
 
-    model: str
-    """Name or folder."""
-    engine: str
-    precision: str
-    config: TrackerConfig
+    tracker: TrackerSpec
     clip: Clip
     start: int = 0
     """0: from the true box; each other number: from it with a small error of its own."""
-
-
-class Result(NamedTuple):
-    """What a pass comes to; the first frame does not count."""
-
-    ao: float
-    success_auc: float
-    precision: float
-    overlaps: NDArray[np.float64]
-    """(n,), NaN without a target."""
-    scores: NDArray[np.float64]
-    """(n,), raw scores."""
-    lost: NDArray[np.bool_]
-    """(n,), whether the tracker said so."""
+    real_time: RealTimeRule | None = None
+    """None: every frame waits for the tracker."""
+    threads: int = 1
+    """Of the tracker; 0: its own choice."""
+    file: Path | None = None
+    """Where the result is kept; what is there already is not done again."""
 
 
 def run_passes(
     tasks: Sequence[Task], jobs: int = 1, initialise: Callable[[], None] | None = None
-) -> Iterator[Result]:
+) -> Iterator[SequenceResult]:
     """Yield the result of each task, in order, as they come.
 
-    jobs: processes, each with one thread; initialise: called once in each of them.
-    Raises ValueError for jobs below 1 and for a frame that cannot be read; EngineError,
-    ModelError.
+    jobs: processes; initialise: called once in each of them.
+    Raises ValueError for jobs below 1, a frame that cannot be read and a kept result that does
+    not fit; EngineError, ModelError, OSError.
     """
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
     with ProcessPoolExecutor(jobs, initializer=initialise) as pool:
-        yield from pool.map(_result, tasks)
+        try:
+            yield from pool.map(_result, tasks)
+        except BaseException:  # what waits would be done first, hours of it
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-_engines: dict[tuple[str, str, str], Engine] = {}
+def describe(
+    tracker: TrackerSpec, threads: int = 1, initialise: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Return what a tracker turns out to be, loaded in a process of its own.
+
+    Raises ValueError, EngineError, ModelError if it cannot be loaded.
+    """
+    with ProcessPoolExecutor(1, initializer=initialise) as pool:
+        return pool.submit(_described, tracker, threads).result()
 
 
-def _result(task: Task) -> Result:
-    """Run a task; in a worker, whose engines serve again."""
-    key = (task.model, task.engine, task.precision)
-    if key not in _engines:
-        _engines[key] = load_engine(*key, threads=1)
+_loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}
+
+
+def _load(tracker: TrackerSpec, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
+    """Load a tracker; in a worker, where it serves again."""
+    key = (tracker, threads)
+    if key not in _loaded:
+        _loaded[key] = tracker.load(threads)
+    return _loaded[key]
+
+
+def _described(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
+    return _load(tracker, threads)[1]
+
+
+def _result(task: Task) -> SequenceResult:
     first = int(task.clip.visible[0])
-    frames = (_frame(path) for path in task.clip.images[first:])
-    start = started(task.clip, task.start)
-    answers = one_pass(Tracker(_engines[key], task.config), frames, start)
-    result = measures(answers, task.clip.boxes[first:])
-    return Result(*result, answers.scores, answers.lost)
+    frames = Frames(task.clip.images[first:])
+    if task.file is not None and task.file.is_file():
+        kept = read_result(task.file)
+        if len(kept.boxes) != len(frames):
+            raise ValueError(
+                f'{task.file} has {len(kept.boxes)} rows, {task.clip.name} has {len(frames)} '
+                'frames; delete the file to run it again'
+            )
+        return kept
+    tracker = _load(task.tracker, task.threads)[0]()
+    box = started(task.clip, task.start)
+    if task.real_time is None:
+        result = one_pass(tracker, frames, box)
+    else:
+        result = real_time_pass(tracker, frames, box, task.real_time, task.clip.name)
+    if task.file is not None:
+        write_result(result, task.file)
+    return result
+
+
+class Frames(Sequence[Image]):
+    """The frames of image files, BGR, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Frames: ...
+    def __getitem__(self, index: int | slice) -> Image | Frames:
+        if isinstance(index, slice):
+            return Frames(self._paths[index])
+        path = self._paths[index]
+        image = cv2.imread(str(path))
+        if image is None:
+            raise ValueError(f'{path} is not a readable image')
+        return np.asarray(image, np.uint8)
 
 
 def started(clip: Clip, start: int) -> NDArray[np.float64]:
@@ -95,10 +143,3 @@ def started(clip: Clip, start: int) -> NDArray[np.float64]:
     size = box[2:] * np.exp(rng.normal(0, START_NOISE, 2))
     centre = box[:2] + box[2:] / 2 + rng.normal(0, START_NOISE, 2) * box[2:]
     return np.concatenate([centre - size / 2, size])
-
-
-def _frame(path: Path) -> Image:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise ValueError(f'{path} is not a readable image')
-    return np.asarray(image, np.uint8)

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import Task, run_passes
+from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.models import (
     CARD_FILE,
     INT8_SEARCH_FILE,
@@ -23,7 +25,6 @@ from hcat_ros.models import (
     load_model,
 )
 from hcat_ros.quantization.graph import SearchQuantizer
-from hcat_ros.tracking import TrackerConfig
 
 LOG = logging.getLogger(__name__)
 
@@ -80,13 +81,11 @@ class Judge:
         return self._overlap(folder, 'fp32' if for_tensorrt else 'int8')
 
     def _overlap(self, folder: Path, precision: str) -> Overlap:
-        config = TrackerConfig(**self._model.card.tracking)
-        tasks = [
-            Task(str(folder), 'onnxruntime', precision, config, clip, start)
-            for start in range(self._starts)
-            for clip in self._clips
-        ]
-        found = [result.ao for result in run_passes(tasks, self._jobs, self._initialise)]
+        spec = HcatSpec(str(folder), 'onnxruntime', precision)
+        tasks = [Task(spec, clip, start) for start in range(self._starts) for clip in self._clips]
+        results = run_passes(tasks, self._jobs, self._initialise)
+        truths = (task.clip.boxes[task.clip.visible[0] :] for task in tasks)
+        found = [measures(answers, truth).ao for answers, truth in zip(results, truths)]
         return Overlap(tuple(np.reshape(found, (self._starts, -1)).mean(axis=1).tolist()))
 
 

@@ -71,7 +71,7 @@ def average_overlaps(
     for clip in clips:
         first, last = int(clip.visible[0]), frames or len(clip.images)
         answers = one_pass(tracker, _read(clip.images[first:last]), clip.boxes[first])
-        found = overlaps(answers.boxes, clip.boxes[first + 1 : last])
+        found = overlaps(answers.boxes[1:], clip.boxes[first + 1 : last])
         if np.isfinite(found).any():
             result[clip.name] = average_overlap(found)
     if not result:

@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +14,13 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.clips import Clip, read_clips
-from hcat_ros.evaluation.passes import START_NOISE, Task, run_passes, started
-from hcat_ros.tracking import TrackerConfig
+from hcat_ros.evaluation.passes import START_NOISE, Frames, Task, describe, run_passes, started
+from hcat_ros.evaluation.realtime import Latency, RealTimeRule
+from hcat_ros.evaluation.results import read_result
+from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
+from hcat_ros.models import ModelError
+
+HCAT = HcatSpec('hcat_lite0', 'onnxruntime')
 
 
 @pytest.fixture
@@ -19,30 +30,20 @@ def clips(tmp_path: Path, sequence: Callable[..., Path]) -> list[Clip]:
     return read_clips('plain', tmp_path / 'video')
 
 
-def task(clip: Clip, start: int = 0, penalty: float = 0.2) -> Task:
-    config = TrackerConfig(window_penalty=penalty)
-    return Task('hcat_lite0', 'onnxruntime', 'auto', config, clip, start)
-
-
 def test_results_come_in_order_and_do_not_depend_on_the_number_of_processes(
     clips: list[Clip],
 ) -> None:
-    tasks = [task(clip, start) for clip in clips for start in (0, 1)]
+    tasks = [Task(HCAT, clip, start) for clip in clips for start in (0, 1)]
     alone, shared = list(run_passes(tasks)), list(run_passes(tasks, jobs=2))
-    assert [len(result.scores) for result in alone] == [3, 3, 4, 4]
+    assert [len(result.scores) for result in alone] == [4, 4, 5, 5]
     for one, other in zip(alone, shared, strict=True):
-        assert one.ao == other.ao
-        assert (one.scores == other.scores).all()
-    for result in alone:
-        assert np.isnan(result.overlaps).tolist() == [False, True] + [False] * (
-            len(result.overlaps) - 2
-        ), 'the second answer is for the frame without a target'
-        assert 0 < result.ao <= 1
+        for field in ('boxes', 'scores', 'lost'):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
 def test_another_start_is_another_pass(clips: list[Clip]) -> None:
-    exact, varied = run_passes([task(clips[0]), task(clips[0], 1)])
-    assert (exact.scores != varied.scores).any()
+    exact, varied = run_passes([Task(HCAT, clips[0]), Task(HCAT, clips[0], 1)])
+    assert (exact.scores[1:] != varied.scores[1:]).any()
 
 
 def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) -> None:
@@ -57,13 +58,84 @@ def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) 
         assert found.std(axis=0) == pytest.approx(START_NOISE, rel=0.15)
 
 
+def test_a_pass_in_real_time(clips: list[Clip]) -> None:
+    rule = RealTimeRule(30, Latency(2 / 30))
+    (result,) = run_passes([Task(HCAT, clips[1], real_time=rule)])
+    assert np.isnan(result.seconds).tolist() == [False, False, True, False, True]
+
+
+def test_what_is_kept_is_not_done_again(clips: list[Clip], tmp_path: Path) -> None:
+    kept = tmp_path / 'kept' / 'clip.csv'
+    (first,) = run_passes([Task(StillSpec(), clips[0], file=kept)])
+    np.testing.assert_array_equal(read_result(kept).boxes, first.boxes)
+    text = kept.read_text().replace('20.0,', '21.0,')
+    kept.write_text(text)
+    (again,) = run_passes([Task(StillSpec(), clips[0], file=kept)])
+    assert (again.boxes[:, 0] == 21).all(), 'read, not run'
+    with pytest.raises(ValueError, match=r'clip.csv has 4 rows, clip_1 has 5 frames'):
+        list(run_passes([Task(StillSpec(), clips[1], file=kept)]))
+
+
+def test_a_killed_run_goes_on_where_it_stopped(
+    tmp_path: Path, sequence: Callable[..., Path]
+) -> None:
+    for number in range(6):
+        sequence(tmp_path / 'video' / f'clip_{number}', 9, number)
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from hcat_ros.evaluation import passes
+        from hcat_ros.evaluation.clips import read_clips
+        from hcat_ros.evaluation.trackers import HcatSpec
+        spec = HcatSpec('hcat_lite0', 'onnxruntime')
+        clips = read_clips('plain', Path(sys.argv[1]))
+        out = Path(sys.argv[2])
+        tasks = [passes.Task(spec, clip, file=out / f'{clip.name}.csv') for clip in clips]
+        list(passes.run_passes(tasks, 1))
+    """)
+    killed, whole = tmp_path / 'killed', tmp_path / 'whole'
+    words = [sys.executable, '-c', script, str(tmp_path / 'video')]
+    running = subprocess.Popen([*words, str(killed)], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(killed.glob('*.csv')) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    done = {path: path.stat().st_mtime_ns for path in killed.glob('*.csv')}
+    assert done, 'it was killed before its first result'
+    subprocess.run([*words, str(killed)], check=True)
+    subprocess.run([*words, str(whole)], check=True)
+    assert len(list(killed.glob('*.csv'))) == 6
+    for path, when in done.items():
+        assert path.stat().st_mtime_ns == when
+    for path in killed.glob('*.csv'):
+        one, other = read_result(path), read_result(whole / path.name)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+
+
 def test_a_frame_that_cannot_be_read_is_named(clips: list[Clip]) -> None:
     path = clips[0].images[1]
     path.write_bytes(b'no image')
     with pytest.raises(ValueError, match=rf'{path.name} is not a readable image'):
-        list(run_passes([task(clips[0])]))
+        list(run_passes([Task(StillSpec(), clips[0])]))
+
+
+def test_frames_are_a_sequence(clips: list[Clip]) -> None:
+    frames = Frames(clips[0].images)
+    assert len(frames) == 4
+    assert len(frames[1:]) == 3
+    np.testing.assert_array_equal(frames[1:][0], frames[1])
 
 
 def test_no_process_is_refused(clips: list[Clip]) -> None:
     with pytest.raises(ValueError, match='--jobs 0: expected 1 or more'):
-        list(run_passes([task(clips[0])], jobs=0))
+        list(run_passes([Task(StillSpec(), clips[0])], jobs=0))
+
+
+def test_a_tracker_is_described_or_refused_before_anything_runs() -> None:
+    found = describe(HCAT)
+    assert found['precision'] == 'fp32'
+    assert found['engine'].startswith('onnxruntime')
+    assert found['settings']['window_penalty'] == 0.2
+    with pytest.raises(ModelError, match="no model 'nothing'"):
+        describe(HcatSpec('nothing'))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real time: frames do not wait for the tracker.
+
+Frame i is shown from i / fps on. The tracker takes the newest frame whenever it is free; those that
+come meanwhile are skipped. An answer that is there at time t is the tracker's word for the frame
+shown at t, until the next answer comes: as in VOT-RT (Kristan et al., 2017), where an answer may
+take one frame's time (`permitted` 1), and in streaming perception and latency-aware tracking (Li et
+al., 2020, 2023), where only what is there when a frame appears counts for it (`permitted` 0).
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.one_pass import Answers
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.trackers import SingleObjectTracker
+from hcat_ros.tracking import TargetState, Track
+from hcat_ros.tracking.encodings import Image
+
+PREDICTORS = ('none', 'constant_velocity')
+TICK = 1e-9
+"""Seconds within which two times are the same one."""
+NEWEST = 0.5
+"""Share of the newest step in the predicted velocity."""
+LEAST_LATENCY = 1e-4
+"""Seconds; what is drawn from a distribution is never below."""
+
+
+class Latency(NamedTuple):
+    """How long an update takes, seconds: normally distributed."""
+
+    mean: float
+    deviation: float = 0.0
+
+
+@dataclass(frozen=True)
+class RealTimeRule:
+    """What counts as real time."""
+
+    fps: float
+    """Frames a second that are shown."""
+    latency: Latency | None = None
+    """None: what each update takes on this machine."""
+    permitted: float = 1.0
+    """Share in 0..1 of a frame's time by which its answer may come late; see the module."""
+    predict: str = 'none'
+    """One of `PREDICTORS`: where the target is taken to be while there is no newer answer."""
+
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError(f'{self.fps:g} frames a second: expected more than 0')
+        if not 0 <= self.permitted <= 1:
+            raise ValueError(f'permitted latency {self.permitted:g}: expected 0 to 1')
+        if self.predict not in PREDICTORS:
+            raise ValueError(f"predict '{self.predict}': expected {' or '.join(PREDICTORS)}")
+        if self.latency and not (self.latency.mean > 0 and self.latency.deviation >= 0):
+            raise ValueError(
+                f'latency {1e3 * self.latency.mean:g} ms with a deviation of '
+                f'{1e3 * self.latency.deviation:g} ms: expected more than 0, and 0 or more'
+            )
+
+    def latencies(self, name: str) -> Iterator[float]:
+        """Yield what each update of a sequence of this name takes; the same ones each time."""
+        if self.latency is None:
+            raise ValueError('latencies are measured, not given')
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        while True:
+            drawn = float(rng.normal(*self.latency)) if self.latency.deviation else 0.0
+            yield max(drawn, LEAST_LATENCY) if self.latency.deviation else self.latency.mean
+
+
+class _Answer(NamedTuple):
+    frame: int
+    done: float
+    """Seconds since the first frame."""
+    seconds: float
+    track: Track
+
+
+def real_time_pass(
+    tracker: SingleObjectTracker,
+    frames: Sequence[Image],
+    first_box: ArrayLike,
+    rule: RealTimeRule,
+    name: str = '',
+) -> SequenceResult:
+    """Track through BGR frames that do not wait, from `first_box` in the first one.
+
+    Only frames that the tracker takes are read from `frames`. Naming the target takes no time.
+    The result has the box that counts for each frame; seconds are those of the update on that
+    very frame, NaN for a frame that was skipped.
+    """
+    started = time.perf_counter()
+    tracker.init(frames[0], first_box)
+    initialised = time.perf_counter() - started
+    given = rule.latencies(name) if rule.latency else None
+
+    def update(number: int) -> tuple[Track, float]:
+        frame = frames[number]  # reading it is the camera's work
+        began = time.perf_counter()
+        track = tracker.update(frame)
+        taken = time.perf_counter() - began
+        return track, next(given) if given else taken
+
+    answers = list(_answers(update, len(frames), rule.fps))
+    taken = {answer.frame: answer.seconds for answer in answers}
+    counted = Answers()
+    counted.start(first_box, initialised)
+    first = _Answer(
+        0, 0.0, 0.0, Track(Box(*map(float, np.asarray(first_box))), np.nan, TargetState.TRACKING)
+    )
+    motion = _Motion(first)
+    waiting = iter([*answers, None])
+    following = next(waiting)
+    for number in range(1, len(frames)):
+        due = (number + rule.permitted) / rule.fps
+        while following is not None and following.done <= due + TICK:
+            motion.saw(following)
+            following = next(waiting)
+        track = motion.last.track
+        box = motion.at(number) if rule.predict == 'constant_velocity' else track.box
+        lost = track.state is TargetState.LOST
+        counted.add(box, track.score, lost, taken.get(number, float('nan')))
+    return counted.result()
+
+
+def _answers(
+    update: Callable[[int], tuple[Track, float]], count: int, fps: float
+) -> Iterator[_Answer]:
+    """Yield the answers of a tracker that always takes the newest frame."""
+    free, last = 0.0, 0
+    while True:
+        newest = max(last + 1, int(free * fps + TICK))
+        if newest >= count:
+            return
+        track, seconds = update(newest)
+        free = max(free, newest / fps) + seconds
+        last = newest
+        yield _Answer(newest, free, seconds, track)
+
+
+class _Motion:
+    """The constant velocity of the box's centre, pixels a frame, from answer to answer."""
+
+    def __init__(self, first: _Answer) -> None:
+        self.last = first
+        self._velocity = np.zeros(2)
+
+    def saw(self, answer: _Answer) -> None:
+        """Take the next answer."""
+        lost = TargetState.LOST in (answer.track.state, self.last.track.state)
+        if lost:  # it has jumped, or is not where the box is
+            self._velocity = np.zeros(2)
+        else:
+            new, old = answer.track.box, self.last.track.box
+            step = np.array([new.cx - old.cx, new.cy - old.cy]) / (answer.frame - self.last.frame)
+            self._velocity += NEWEST * (step - self._velocity)
+        self.last = answer
+
+    def at(self, frame: int) -> Box:
+        """Return where the target is on a frame, of the size it was seen with."""
+        box = self.last.track.box
+        dx, dy = self._velocity * (frame - self.last.frame)
+        return Box(box.x + float(dx), box.y + float(dy), box.w, box.h)

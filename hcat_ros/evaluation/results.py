@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a tracker answered on a sequence, in memory and as a CSV file, and whole runs of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.evaluation.clips import Clip
+
+if TYPE_CHECKING:
+    from hcat_ros.evaluation.protocols import RunScore
+
+COLUMNS = ('frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms')
+LOST = 'lost'
+SEEN = 'tracking'
+
+
+class SequenceResult(NamedTuple):
+    """A tracker's answers for a clip, from its first visible frame to its last.
+
+    Row 0 is that first frame, with the box that the tracker was given.
+    """
+
+    boxes: NDArray[np.float64]
+    """(n, 4) as x y w h, pixels."""
+    scores: NDArray[np.float64]
+    """(n,), raw scores in 0..1; NaN where the tracker gives none, as in row 0."""
+    lost: NDArray[np.bool_]
+    """(n,), whether the tracker said that it has lost the target."""
+    seconds: NDArray[np.float64]
+    """(n,), what the start (row 0) and each update took; NaN where that is not known."""
+
+
+class RealTime(NamedTuple):
+    """What is left of a tracker's accuracy when frames do not wait for it."""
+
+    fps: float
+    offline: float
+    """The protocol's first measure when every frame is tracked."""
+    real: float
+    """The same in real time."""
+    skipped: float
+    """Share of the frames that came while the tracker was busy."""
+    least_rate: float | None
+    """Smallest number of updates a second that keeps 95 % of the offline AO; None: not measured."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tracker over all sequences of a data set, scored."""
+
+    title: str
+    configuration: dict[str, Any]
+    """All that one needs to do it again: tracker, engine, versions, protocol."""
+    clips: list[Clip]
+    results: list[SequenceResult]
+    score: RunScore
+    real_time: RealTime | None = None
+
+
+def write_result(result: SequenceResult, path: Path) -> None:
+    """Write a CSV file with a row a frame; it is there whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    with partial.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for number, (box, score, lost, seconds) in enumerate(zip(*result)):
+            # As many digits as bring the very numbers back: a run goes on where it stopped.
+            values = [repr(float(value)) for value in box]
+            state = LOST if lost else SEEN
+            writer.writerow([number, *values, repr(float(score)), state, f'{1e3 * seconds:.4f}'])
+    partial.replace(path)
+
+
+def read_result(path: Path) -> SequenceResult:
+    """Return what `write_result` wrote. Raises OSError; ValueError, naming file and line."""
+    with path.open(newline='', encoding='utf-8', errors='replace') as file:
+        reader = csv.reader(file)
+        if tuple(next(reader, ())) != COLUMNS:
+            raise ValueError(f'{path}: expected a first line {",".join(COLUMNS)}')
+        rows: list[list[float]] = []
+        for row in reader:
+            try:
+                number, *values, state, milliseconds = row
+                if int(number) != len(rows) or len(values) != 5 or state not in (LOST, SEEN):
+                    raise ValueError
+                rows.append([*map(float, values), state == LOST, float(milliseconds) / 1e3])
+            except ValueError:
+                raise ValueError(
+                    f'{path}, line {reader.line_num}: expected {",".join(COLUMNS)} of frame '
+                    f'{len(rows)}, got {",".join(row)}; delete the file to run it again'
+                ) from None
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    return SequenceResult(table[:, :4], table[:, 4], table[:, 5] != 0, table[:, 6])

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trackers over a data set, in a folder that a killed evaluation goes on from."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hcat_ros import __version__
+from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.passes import Task, describe, run_passes
+from hcat_ros.evaluation.protocols import Protocol, score_run
+from hcat_ros.evaluation.realtime import Latency, RealTimeRule
+from hcat_ros.evaluation.result_files import read_boxes
+from hcat_ros.evaluation.results import RealTime, Run, SequenceResult
+from hcat_ros.evaluation.trackers import TrackerSpec
+
+RUN_FILE = 'run.json'
+KEPT_SHARE = 0.95
+"""Of the offline score, above which a rate of updates is enough."""
+FRAMES_AN_UPDATE = (1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
+"""Tried one after the other for the smallest rate that is enough."""
+
+Progress = Callable[[Iterable[SequenceResult], int, str], Iterable[SequenceResult]]
+"""Passes results on and shows how far it is: what comes, how many will, of what."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tracker that takes part: one to run, or a folder of results that another program wrote."""
+
+    title: str
+    tracker: TrackerSpec | Path
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated and how."""
+
+    protocol: Protocol
+    clips: Sequence[Clip]
+    data: str
+    """The name of the data set's folder, for the report."""
+    folder: Path
+    """Where results are kept."""
+    jobs: int = 1
+    threads: int = 1
+    """Of each process's tracker; 0: its own choice."""
+    real_time: RealTimeRule | None = None
+    """Measured beside the offline pass."""
+    least_rate: bool = False
+    """Whether to look for the smallest rate of updates that is enough, at `real_time`'s fps."""
+    restart: bool = False
+    """Whether results of another configuration are thrown away rather than refused."""
+    command: Sequence[str] = ()
+    """The words of a command line that does it again, for the report."""
+    initialise: Callable[[], None] | None = None
+    """Called in the process that finds out what a tracker is; what it loads is told there."""
+
+    def run(self, entry: Entry, progress: Progress) -> Run:
+        """Evaluate a tracker.
+
+        Raises ValueError for frames and results that cannot be used, and for a folder that has
+        results of another configuration; OSError, EngineError, ModelError.
+        """
+        configuration, results = self.answers(entry, progress)
+        run = self._scored(entry.title, configuration, results)
+        if self.real_time is None or isinstance(entry.tracker, Path):
+            return run
+        found = self._real_time(entry, entry.tracker, self.real_time, run, progress)
+        return replace(run, real_time=found)
+
+    def answers(
+        self, entry: Entry, progress: Progress
+    ) -> tuple[dict[str, Any], list[SequenceResult]]:
+        """Return a tracker's configuration and its answers to the clips, scored or not.
+
+        Raises as `run` does.
+        """
+        if isinstance(entry.tracker, Path):
+            results = [
+                read_boxes(entry.tracker, clip.name, len(clip.images) - int(clip.visible[0]))
+                for clip in self.clips
+            ]
+            return {'tracker': {'results': entry.tracker.name}}, results
+        description = describe(entry.tracker, self.threads, self.initialise)
+        configuration = {'tracker': description, 'threads': self.threads}
+        home = self.folder / slug(entry.title)
+        self._claim(home, configuration)
+        return configuration, self._results(entry, entry.tracker, 'offline', None, progress)
+
+    def _results(
+        self,
+        entry: Entry,
+        tracker: TrackerSpec,
+        name: str,
+        rule: RealTimeRule | None,
+        progress: Progress,
+    ) -> list[SequenceResult]:
+        folder = self.folder / slug(entry.title) / name
+        tasks = [
+            Task(tracker, clip, 0, rule, self.threads, folder / f'{slug(clip.name)}.csv')
+            for clip in self.clips
+        ]
+        running = run_passes(tasks, self.jobs)
+        what = entry.title if rule is None else f'{entry.title}, {rule_name(rule)}'
+        return list(progress(running, len(tasks), what))
+
+    def _real_time(
+        self,
+        entry: Entry,
+        tracker: TrackerSpec,
+        rule: RealTimeRule,
+        offline: Run,
+        progress: Progress,
+    ) -> RealTime:
+        def headline(results: Sequence[SequenceResult]) -> float:
+            return self._scored(entry.title, {}, results).score.measures[measure]
+
+        measure = self.protocol.measures[0]
+        before = offline.score.measures[measure]
+        results = self._results(entry, tracker, rule_name(rule), rule, progress)
+        later = np.concatenate([result.seconds[1:] for result in results])
+        least = rule.fps if self.least_rate else None
+        for frames in FRAMES_AN_UPDATE if self.least_rate else ():
+            slower = replace(rule, latency=Latency(frames / rule.fps))
+            answers = self._results(entry, tracker, rule_name(slower), slower, progress)
+            if headline(answers) < KEPT_SHARE * before:
+                break
+            least = rule.fps / frames
+        skipped = float(np.isnan(later).mean())
+        return RealTime(rule.fps, before, headline(results), skipped, least)
+
+    def _scored(
+        self, title: str, configuration: dict[str, Any], results: Sequence[SequenceResult]
+    ) -> Run:
+        score = score_run(self.protocol, self.clips, results, self._sizes())
+        whole = {
+            **configuration,
+            'data': {'folder': self.data, 'sequences': len(self.clips)},
+            'protocol': self.protocol.title,
+            **({'real time': real_time_words(self.real_time)} if self.real_time else {}),
+            'versions': versions(),
+            'machine': machine(),
+            **({'command': list(self.command)} if self.command else {}),
+        }
+        return Run(title, whole, list(self.clips), list(results), score)
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [frame_size(clip) for clip in self.clips]
+
+    def _claim(self, home: Path, configuration: dict[str, Any]) -> None:
+        """Make sure that what is in a folder is of this configuration, and say so in it."""
+        wanted = json.loads(json.dumps(configuration))
+        wanted['sequences'] = {clip.name: len(clip.images) for clip in self.clips}
+        path = home / RUN_FILE
+        if path.is_file() and not self.restart:
+            try:
+                found = json.loads(path.read_text(encoding='utf-8'))
+            except ValueError as error:
+                raise ValueError(f'{path} is damaged ({error}); take --restart') from error
+            # Sequences may be added to a run; those that are there must be the same.
+            shared = {
+                name: count
+                for name, count in found.get('sequences', {}).items()
+                if wanted['sequences'].get(name, count) != count
+            }
+            differing = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
+            if differing or shared:
+                what = ', '.join([*differing, *shared])
+                raise ValueError(
+                    f'{home} holds results of another configuration ({what} differ); take another '
+                    '--out, or --restart to throw them away'
+                )
+            wanted['sequences'] = {**found.get('sequences', {}), **wanted['sequences']}
+        elif home.is_dir():
+            for old in home.glob('*/*.csv'):
+                old.unlink()
+        home.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f'.{RUN_FILE}.partial')
+        partial.write_text(json.dumps(wanted, indent=2), encoding='utf-8')
+        partial.replace(path)
+
+
+_sizes: dict[Path, tuple[int, int]] = {}
+
+
+def frame_size(clip: Clip) -> tuple[int, int]:
+    """Return (width, height) of a clip's first image, pixels. Raises ValueError."""
+    path = clip.images[int(clip.visible[0])]
+    if path not in _sizes:
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise ValueError(f'{path} is not a readable image')
+        _sizes[path] = (image.shape[1], image.shape[0])
+    return _sizes[path]
+
+
+def slug(title: str) -> str:
+    """Return a title as the name of a file or folder."""
+    return re.sub(r'[^\w.=+-]+', '-', title).strip('.') or '-'
+
+
+def rule_name(rule: RealTimeRule) -> str:
+    """Return a name of a real-time rule that no other one has."""
+    latency = 'measured'
+    if rule.latency:
+        latency = 'ms+-'.join(f'{1e3 * value:g}' for value in rule.latency)
+    predict = '' if rule.predict == 'none' else f'-{rule.predict}'
+    permitted = '' if rule.permitted == 1 else f'-permitted-{rule.permitted:g}'
+    return f'{rule.fps:g}fps-{latency}ms{permitted}{predict}'.replace('measuredms', 'measured')
+
+
+def real_time_words(rule: RealTimeRule) -> dict[str, Any]:
+    """Return a rule as what a report shows."""
+    latency: Any = 'measured on this machine'
+    if rule.latency:
+        latency = {f'{name} [ms]': 1e3 * value for name, value in rule.latency._asdict().items()}
+    return {**asdict(rule), 'latency': latency}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what has a part in the numbers."""
+    return {
+        'hcat_ros': __version__,
+        'Python': platform.python_version(),
+        'numpy': metadata.version('numpy'),
+        'OpenCV': cv2.__version__,
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return the processor and the system."""
+    name = platform.processor()
+    try:
+        for line in _lines(Path('/proc/cpuinfo')):
+            if line.startswith(('model name', 'Model')):
+                name = line.split(':', 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {'processor': name or platform.machine(), 'system': platform.platform(terse=True)}
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding='utf-8', errors='replace') as file:
+        yield from file

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hcat_ros.boxes import iou
+from hcat_ros.engines import EngineError
+from hcat_ros.evaluation.clips import Clip, read_clips
+from hcat_ros.evaluation.one_pass import one_pass
+from hcat_ros.evaluation.passes import Frames
+from hcat_ros.evaluation.trackers import (
+    HcatSpec,
+    OpenCvSpec,
+    OpenCvTracker,
+    StillSpec,
+    opencv_trackers,
+    parse_tracker,
+)
+from hcat_ros.tracking import TargetState
+
+
+@pytest.fixture
+def clip(tmp_path: Path, sequence: Callable[..., Path]) -> Clip:
+    sequence(tmp_path / 'video' / 'clip', 6)
+    return read_clips('plain', tmp_path / 'video')[0]
+
+
+@pytest.mark.parametrize(
+    ('text', 'spec', 'title'),
+    [
+        ('hcat_lite0', HcatSpec('hcat_lite0'), 'hcat_lite0'),
+        ('models/mine:openvino', HcatSpec('models/mine', 'openvino'), 'mine openvino'),
+        ('a:auto:int8', HcatSpec('a', 'auto', 'int8'), 'a int8'),
+        ('opencv:MIL', OpenCvSpec('MIL'), 'OpenCV MIL'),
+        ('opencv:nano:a.onnx:b', OpenCvSpec('nano', ('a.onnx', 'b')), 'OpenCV Nano'),
+        ('still', StillSpec(), 'still'),
+    ],
+)
+def test_a_text_says_which(text: str, spec: object, title: str) -> None:
+    found = parse_tracker(text)
+    assert found == spec
+    assert found.title == title
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('', 'a part between colons is empty'),
+        ('hcat_lite0:', 'a part between colons is empty'),
+        ('opencv', 'expected opencv:NAME, of .*mil'),
+        ('hcat_lite0:tensorflow', "no engine 'tensorflow'; there are tensorrt"),
+        ('hcat_lite0:torch:fp32:2', 'expected MODEL, MODEL:ENGINE or MODEL:ENGINE:PRECISION'),
+    ],
+)
+def test_what_says_nothing_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_tracker(text)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'reason'),
+    [
+        (OpenCvSpec('abacus'), r"no tracker 'abacus' in OpenCV [\d.]+: it has .*mil"),
+        (OpenCvSpec('mil', ('a',)), 'opencv:mil: expected opencv:mil$'),
+        (OpenCvSpec('nano', ('a',)), 'expected opencv:nano:BACKBONE:NECKHEAD'),
+        (OpenCvSpec('nano', ('a', 'b')), 'opencv:nano: no file a'),
+        (HcatSpec('hcat_lite0', 'onnxruntime', 'fp8'), "no precision 'fp8'"),
+        (HcatSpec('hcat_lite0', changes=(('window_penalty', 2.0),)), 'window_penalty 2'),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused(spec: OpenCvSpec | HcatSpec, reason: str) -> None:
+    if isinstance(spec, OpenCvSpec) and spec.name == 'nano' and 'nano' not in opencv_trackers():
+        pytest.skip('this OpenCV has no Nano')
+    with pytest.raises((ValueError, EngineError), match=reason):
+        spec.load(1)
+
+
+def test_ours_with_other_settings(clip: Clip) -> None:
+    make, description = HcatSpec(
+        'hcat_lite0', 'onnxruntime', changes=(('window_penalty', 0.9),)
+    ).load(1)
+    assert description['settings']['window_penalty'] == 0.9
+    answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
+    assert iou(answers.boxes, clip.boxes)[-1] > 0.4
+
+
+def test_opencvs_trackers_follow_too(clip: Clip) -> None:
+    make, description = OpenCvSpec('mil').load(1)
+    assert description['OpenCV'] == cv2.__version__
+    answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
+    still = iou(clip.boxes[0], clip.boxes)
+    assert iou(answers.boxes, clip.boxes)[1:].mean() > still[1:].mean() + 0.1
+    assert np.isnan(answers.scores).all()
+    assert make() is not make(), 'a new one for each sequence'
+
+
+class Failing:
+    """A tracker as OpenCV's, that finds, fails, raises and finds again."""
+
+    def __init__(self) -> None:
+        self.answers = [(True, (1, 2, 3, 4)), (False, (0, 0, 0, 0)), cv2.error('gone')]
+
+    def init(self, frame: np.ndarray, box: tuple[int, ...]) -> None:
+        assert all(type(value) is int for value in box)
+        self.box = box
+
+    def update(self, frame: np.ndarray) -> tuple[bool, tuple[int, ...]]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, cv2.error):
+            raise answer
+        return answer
+
+
+def test_a_failure_of_opencvs_is_lost_where_it_was() -> None:
+    frame = np.zeros((50, 60, 3), np.uint8)
+    inner = Failing()
+    tracker = OpenCvTracker(inner)
+    tracker.init(frame, np.array([10.4, 20.6, 0.3, 30]))
+    assert inner.box == (10, 21, 1, 30)
+    tracks = [tracker.update(frame) for _ in range(3)]
+    assert [track.state for track in tracks] == [
+        TargetState.TRACKING,
+        TargetState.LOST,
+        TargetState.LOST,
+    ]
+    assert [tuple(track.box) for track in tracks] == [(1, 2, 3, 4)] * 3
+
+
+def test_still_stays(clip: Clip) -> None:
+    make, _ = StillSpec().load(1)
+    answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
+    assert (answers.boxes == clip.boxes[0]).all()
