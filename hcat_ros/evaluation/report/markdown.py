@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report's tables as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hcat_ros.evaluation.report.configuration import commands, protocols, versions, words
+from hcat_ros.evaluation.report.scenes import Scene, headline
+from hcat_ros.evaluation.report.tables import Table, sequence_table, summary
+from hcat_ros.evaluation.results import Run
+
+
+def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
+    """Return title, summary, sequences (worst first), versions and commands."""
+    parts = [f'# {escaped(title)}', markdown_table(summary(runs))]
+    parts += [
+        f'Protocol {escaped(protocol.title)}. {escaped(words(protocol))}'
+        for protocol in protocols(runs)
+    ]
+    parts += [f'## Sequences, by {escaped(headline(runs))}']
+    parts += [markdown_table(sequence_table(scenes, runs)), '## Versions']
+    parts += ['\n'.join(f'- **{escaped(run.title)}**: {escaped(versions(run))}' for run in runs)]
+    parts += [f'```sh\n{command}\n```' for command in commands(runs) if '```' not in command]
+    return '\n\n'.join(parts) + '\n'
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table, its best values bold."""
+    lines = [_line([escaped(table.title), *(escaped(column.title) for column in table.columns)])]
+    lines.append('|---|' + '---:|' * len(table.columns))
+    for row, name in enumerate(table.names):
+        texts = [column.text(row) for column in table.columns]
+        marked = [f'**{t}**' if best else t for t, best in zip(texts, table.best[row])]
+        lines.append(_line([escaped(name), *marked]))
+    return '\n'.join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def escaped(text: str) -> str:
+    """Return a text of which Markdown and HTML make nothing else, on one line."""
+    text = ' '.join(text.split()).replace('&', '&amp;').replace('<', '&lt;')
+    return re.sub(r'([\\`*\[\]|~])', r'\\\1', text)

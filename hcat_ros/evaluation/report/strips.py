@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strips of frames that show how a tracker lost its target, and found it again."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.report.scenes import Scene
+from hcat_ros.tracking.encodings import Image
+
+ReadFrame = Callable[[Clip, int], 'Image | None']
+"""Returns the frame, BGR uint8 (H, W, 3), of a row of a clip's result; None where it has none."""
+
+MISSED, HIT, FEW = 0.2, 0.5, 5
+"""A target is missed where the IoU is 0, or below MISSED in FEW frames, and hit above HIT."""
+HEIGHT, WIDTH = 240, 430
+"""Of a picture at most, pixels."""
+QUALITY = 78
+LARGEST_ZOOM = 3.0
+TRUTH = (255, 255, 255)
+TRACKS = (
+    (230, 160, 60),
+    (50, 120, 255),
+    (130, 200, 30),
+    (200, 130, 225),
+    (60, 190, 245),
+    (170, 170, 170),
+)
+"""Colours of the runs on photographs, BGR; the page's own, lighter."""
+
+
+class Moment(NamedTuple):
+    """A frame that tells something."""
+
+    row: int
+    """Of the result."""
+    what: str
+
+
+class Picture(NamedTuple):
+    """A moment, drawn."""
+
+    moment: Moment
+    source: str
+    """Its JPEG as data URI."""
+    width: int
+    height: int
+    zoom: float
+
+
+def read_frame(clip: Clip, index: int) -> Image | None:
+    """Read the image file that belongs to a row of the clip's result; None where it cannot be."""
+    index += int(clip.visible[0]) if len(clip.visible) else 0
+    if index >= len(clip.images) or not clip.images[index].is_file():
+        return None
+    image = cv2.imread(str(clip.images[index]), cv2.IMREAD_COLOR)
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
+    """Return the rows where the target is missed first, and where it is hit again (or None).
+
+    overlaps: (n,), NaN where a frame does not count.
+    """
+    counted = np.flatnonzero(np.isfinite(overlaps))
+    values = overlaps[counted]
+    found: list[tuple[int, int | None]] = []
+    place = 0
+    while place < len(values):
+        window = values[place : place + FEW]
+        if values[place] > 0 and not (len(window) == FEW and (window < MISSED).all()):
+            place += 1
+            continue
+        again = next((p for p in range(place + 1, len(values)) if values[p] >= HIT), None)
+        found.append((int(counted[place]), None if again is None else int(counted[again])))
+        if again is None:
+            break
+        place = again
+    return found
+
+
+def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
+    """Return what is worth being seen, in the order of time, `most` at most.
+
+    The start, and of each failure the last good frame, the failure, some frames after it and
+    the one where the target is found again; of a track that never fails its worst frame.
+    """
+    counted = np.flatnonzero(np.isfinite(overlaps))
+    found = {0: 'start'}
+    begin = 0
+    for failure, again in failures(overlaps):
+        good = counted[(counted >= begin) & (counted < failure)]
+        good = good[overlaps[good] >= HIT]
+        end = len(overlaps) if again is None else again
+        # In the order of what they tell.
+        new = {failure: 'missed'}
+        if again is not None:
+            new[again] = 'found again'
+        if len(good):
+            new.setdefault(int(good[-1]), 'last good')
+        if end - failure > FEW:
+            new[failure + min(10, (end - failure) // 3)] = 'after'
+            new.setdefault((failure + end) // 2, 'after')
+        room = most - len(found)
+        if room < 2:
+            break
+        found = {**dict(itertools.islice(new.items(), room)), **found}
+        begin = end
+    if len(found) == 1 and len(counted):
+        found.setdefault(int(counted[overlaps[counted].argmin()]), 'lowest IoU')
+        found.setdefault(len(overlaps) - 1, 'end')
+    return [Moment(index, found[index]) for index in sorted(found)]
+
+
+def strip(scene: Scene, read: ReadFrame = read_frame) -> list[Picture]:
+    """Draw the moments of a scene as its first run has them, with the boxes of all runs.
+
+    Moments without an image are left out.
+    """
+    told = scene.told
+    drawn = []
+    for moment in moments(told.score.overlaps):
+        image = read(told.clip, moment.row)
+        if image is None:
+            continue
+        truth = told.truth[moment.row] if moment.row < len(told.truth) else np.full(4, np.nan)
+        tracks = [
+            (number, answer.result.boxes[moment.row])
+            for number, answer in enumerate(scene.answers)
+            if answer is not None and moment.row < len(answer.result.boxes)
+        ]
+        picture, zoom = drawn_frame(image, truth, tracks)
+        done, jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if done:
+            source = f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
+            drawn.append(Picture(moment, source, picture.shape[1], picture.shape[0], zoom))
+    return drawn
+
+
+def drawn_frame(
+    image: Image, truth: ArrayLike, tracks: Sequence[tuple[int, ArrayLike]]
+) -> tuple[Image, float]:
+    """Return a small picture of a frame with boxes on it, and how far it is zoomed in.
+
+    truth: x y w h, or NaN; tracks: of each run its number and box, the most important first.
+    """
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    boxes = [np.asarray(truth, np.float64), *(np.asarray(box, np.float64) for _, box in tracks)]
+    size = (image.shape[1], image.shape[0])
+    x, y, w, h = _window([box for box in boxes[:2] if np.isfinite(box).all()], size)
+    least = min(HEIGHT / size[1], WIDTH / size[0])
+    # All pictures of a sequence are of one size, whatever they show.
+    shown = np.maximum(np.round(np.multiply(size, least)), 1).astype(int)
+    scale = shown / (w, h)
+    way = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
+    part = image[y : y + h, x : x + w]
+    picture = np.asarray(cv2.resize(part, shown.tolist(), interpolation=way), np.uint8)
+    for (number, _), box in reversed(list(zip(tracks, boxes[1:]))):
+        _draw_box(picture, box, (x, y), scale, TRACKS[number % len(TRACKS)], 2 + (number == 0))
+    _draw_box(picture, boxes[0], (x, y), scale, TRUTH, 2)
+    return picture, size[1] / h
+
+
+def _window(
+    boxes: Sequence[NDArray[np.float64]], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the part x, y, w, h of a frame to be shown: less of it where the target is small."""
+    width, height = size
+    if not boxes:
+        return 0, 0, width, height
+    low = np.maximum(np.min([box[:2] for box in boxes], axis=0), 0)
+    high = np.minimum(np.max([box[:2] + box[2:] for box in boxes], axis=0), size)
+    side = math.sqrt(max(float(np.prod(boxes[0][2:])), 1.0))
+    room = float(np.max((high - low) / size)) * 1.2  # share of the frame that shows all boxes
+    zoom = min(LARGEST_ZOOM, height / 5 / side, 1 / max(room, 0.01))
+    if zoom < 1.25:
+        return 0, 0, width, height
+    w, h = max(round(width / zoom), 1), max(round(height / zoom), 1)
+    x, y = np.clip((low + high) / 2 - (w / 2, h / 2), 0, (width - w, height - h))
+    return round(float(x)), round(float(y)), w, h
+
+
+def _draw_box(
+    picture: Image,
+    box: NDArray[np.float64],
+    corner: tuple[int, int],
+    scale: NDArray[np.float64],
+    colour: tuple[int, ...],
+    line: int,
+) -> None:
+    """Draw a box with a dark rim, which is seen on any ground."""
+    if not np.isfinite(box).all():
+        return
+    # A box may be anywhere; OpenCV's whole numbers are not.
+    far = np.array([picture.shape[1] + 50, picture.shape[0] + 50])
+    (x1, y1), (x2, y2) = (
+        np.clip((point - corner) * scale, -50, far).round().astype(int).tolist()
+        for point in (box[:2], box[:2] + box[2:])
+    )
+    cv2.rectangle(picture, (x1, y1), (x2, y2), (20, 20, 20), line + 2, cv2.LINE_AA)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of runs as tables, for the page and for Markdown alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.evaluation.metrics import LostMeasures, lost_measures
+from hcat_ros.evaluation.report.scenes import Scene, headline
+from hcat_ros.evaluation.results import Run
+
+LEAST_SECONDS = 1e-4
+"""Median time of an update, below which there is no tracker at work, and no speed."""
+NO_VALUE = '–'  # noqa: RUF001 a dash, as tables have it
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number for each row."""
+
+    title: str
+    values: tuple[float, ...]
+    """NaN where there is none."""
+    form: str = '.3f'
+    sign: int = 1
+    """1: the highest is the best, -1: the lowest, 0: none is better than another."""
+    note: str = ''
+    """What it says, in words."""
+    bar: bool = False
+    """Whether it is a share, to be shown as a bar too."""
+    run: int = 0
+    """The one whose colour the bar has."""
+
+    def text(self, row: int) -> str:
+        """Return a row's number as it is shown."""
+        value = self.values[row]
+        return format(value, self.form) if math.isfinite(value) else NO_VALUE
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with a name each."""
+
+    title: str
+    """Of the column of names."""
+    names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    best: tuple[tuple[bool, ...], ...]
+    """(rows, columns), the values to be marked."""
+    runs: tuple[int, ...] = ()
+    """Numbers of the runs, where a row is one."""
+
+
+def best_of(values: Sequence[float], texts: Sequence[str], sign: int) -> tuple[bool, ...]:
+    """Return which of several numbers are the best as shown; none where all look alike."""
+    known = [value for value in values if math.isfinite(value)]
+    if not sign or len({text for text in texts if text != NO_VALUE}) < 2:
+        return (False,) * len(values)
+    top = texts[list(values).index(max(known) if sign > 0 else min(known))]
+    return tuple(text == top for text in texts)
+
+
+class Speed(NamedTuple):
+    """How long updates took; milliseconds."""
+
+    start: float
+    """Median of the first frames, which name the target."""
+    median: float
+    p95: float
+    p99: float
+    rate: float
+    """Updates a second, over all of them."""
+
+
+def speed(run: Run) -> Speed:
+    """Return a run's speed, NaN where it is not known."""
+    seconds = update_seconds(run)
+    if not len(seconds):
+        return Speed(*[math.nan] * 5)
+    starts = np.concatenate([result.seconds[:1] for result in run.results])
+    starts = starts[np.isfinite(starts)]
+    start = 1e3 * float(np.median(starts)) if len(starts) else math.nan
+    median, p95, p99 = (1e3 * float(q) for q in np.percentile(seconds, [50, 95, 99]))
+    return Speed(start, median, p95, p99, len(seconds) / float(seconds.sum()))
+
+
+def update_seconds(run: Run) -> NDArray[np.float64]:
+    """Return what the updates of a run took, those that are known, (m,)."""
+    parts = [np.empty(0), *(result.seconds[1:] for result in run.results)]
+    seconds = np.concatenate(parts)
+    seconds = seconds[np.isfinite(seconds)]
+    if not len(seconds) or np.median(seconds) < LEAST_SECONDS:
+        return np.empty(0)
+    return np.asarray(seconds, np.float64)
+
+
+def lost_of(run: Run) -> LostMeasures | None:
+    """Return how well a run knows that it is lost; None where it never says so.
+
+    Sequences without a frame that counts tell nothing; the first frame is given.
+    """
+    lost, overlap = [], []
+    for result, score in zip(run.results, run.score.sequences):
+        if np.isfinite(score.overlaps[1:]).any():
+            lost.append(result.lost[1:])
+            overlap.append(score.overlaps[1:])
+    if not lost or not np.concatenate(lost).any():
+        return None
+    return lost_measures(np.concatenate(lost), np.concatenate(overlap))
+
+
+def summary(runs: Sequence[Run]) -> Table:
+    """Return a row a run: measures, real time, knowing that it is lost, speed."""
+    columns = [
+        Column(name, tuple(run.score.measures.get(name, math.nan) for run in runs))
+        for name in dict.fromkeys(name for run in runs for name in run.score.measures)
+    ]
+    columns += _real_time(runs)
+    losts = [lost_of(run) for run in runs]
+    columns += [
+        Column(
+            'lost precision',
+            tuple(math.nan if lost is None else lost.precision for lost in losts),
+            note='share of the frames called lost in which the target is not in the box',
+        ),
+        Column(
+            'lost recall',
+            tuple(math.nan if lost is None else lost.recall for lost in losts),
+            note='share of the frames without the target in the box that were called lost',
+        ),
+    ]
+    speeds = [speed(run) for run in runs]
+    columns += [
+        Column('ms, median', tuple(s.median for s in speeds), '.1f', -1, 'what an update takes'),
+        Column('ms, 95 %', tuple(s.p95 for s in speeds), '.1f', -1, '95 % of them take no longer'),
+        Column('updates/s', tuple(s.rate for s in speeds), '.1f', 1, 'one right after the other'),
+    ]
+    counts = [len(run.clips) for run in runs]
+    if len(set(counts)) > 1:
+        columns.append(Column('sequences', tuple(map(float, counts)), '.0f', 0))
+    columns = [column for column in columns if any(map(math.isfinite, column.values))]
+    rows = range(len(runs))
+    marks = [best_of(c.values, [c.text(row) for row in rows], c.sign) for c in columns]
+    names = tuple(run.title for run in runs)
+    best = tuple(tuple(mark[row] for mark in marks) for row in rows)
+    return Table('run', names, tuple(columns), best, tuple(rows))
+
+
+def _real_time(runs: Sequence[Run]) -> list[Column]:
+    measure = headline(runs)
+    rates = sorted({run.real_time.fps for run in runs if run.real_time is not None})
+    at = f'at {rates[0]:g} fps' if len(rates) == 1 else 'in real time'
+
+    def column(field: str, title: str, form: str, sign: int, note: str) -> Column:
+        found = (getattr(run.real_time, field, None) for run in runs)
+        values = tuple(math.nan if value is None else float(value) for value in found)
+        return Column(title, values, form, sign, note)
+
+    offline = column('offline', f'{measure} offline', '.3f', 1, 'frames wait for the tracker')
+    # Runs that are offline themselves have it already.
+    same = all(
+        run.real_time is None
+        or offline.text(row) == format(run.score.measures.get(measure, math.nan), '.3f')
+        for row, run in enumerate(runs)
+    )
+    return [
+        *([] if same else [offline]),
+        column('real', f'{measure} {at}', '.3f', 1, 'frames do not wait for the tracker'),
+        column('skipped', 'skipped', '.1%', -1, 'of the frames, since the tracker was busy'),
+        column(
+            'least_rate',
+            'least updates/s',
+            '.1f',
+            -1,
+            'the smallest number of updates a second that keeps 95 % of the offline AO',
+        ),
+    ]
+
+
+def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> Table:
+    """Return a row a sequence, in this order: the headline measure of each run.
+
+    One run alone has a column for each of its measures.
+    """
+    frames = tuple(float(len(scene.told.result.boxes)) for scene in scenes)
+    columns = [Column('frames', frames, '.0f', 0)]
+    if len(runs) == 1:
+        columns += [
+            Column(name, tuple(scene.values(name)[0] for scene in scenes), bar=True)
+            for name in runs[0].score.measures
+        ]
+        marks = tuple((False,) * len(columns) for _ in scenes)
+    else:
+        measure = headline(runs)
+        values = [scene.values(measure) for scene in scenes]
+        columns += [
+            Column(run.title, tuple(row[number] for row in values), bar=True, run=number)
+            for number, run in enumerate(runs)
+        ]
+        marks = tuple(
+            (False, *best_of(row, [column.text(number) for column in columns[1:]], 1))
+            for number, row in enumerate(values)
+        )
+    return Table('sequence', tuple(scene.name for scene in scenes), tuple(columns), marks)
+
+
+def speed_table(runs: Sequence[Run]) -> Table | None:
+    """Return a row for each run whose speed is known; None where there is none."""
+    speeds = [speed(run) for run in runs]
+    known = tuple(row for row, found in enumerate(speeds) if math.isfinite(found.median))
+    if not known:
+        return None
+    titles = ('start, ms', 'median, ms', '95 %, ms', '99 %, ms', 'updates/s')
+    forms = ('.1f', '.2f', '.2f', '.2f', '.1f')
+    columns = tuple(
+        Column(title, tuple(values), form, 0)
+        for title, form, values in zip(titles, forms, zip(*(speeds[row] for row in known)))
+    )
+    marks = tuple((False,) * len(columns) for _ in known)
+    return Table('run', tuple(runs[row].title for row in known), columns, marks, known)
