@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,10 +60,12 @@ def follow(
 ) -> Iterator[Followed]:
     """Yield each image that is not passed over, as it is done.
 
-    Late images and jumps in time or size are treated as the node treats them, and are told to
-    `findings`. An image on which a target is named while another one is followed comes twice:
-    with the track of the old target, and with the new one's box. Raises EngineError.
+    A target that the tracker has already is dropped. Late images and jumps in time or size are
+    treated as the node treats them, and are told to `findings`. An image on which a target is
+    named while another one is followed comes twice: with the track of the old target, and with
+    the new one's box. Raises EngineError.
     """
+    tracker.drop_target()
     stream = ImageStream()
     target, class_id = 0, ''
     before: int | None = None
@@ -114,20 +117,15 @@ def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame 
         yield before, None
 
 
+@dataclass
 class _Sequence:
     """A target, from the image that it was named on."""
 
-    def __init__(self, followed: Followed) -> None:
-        image = followed.frame.image
-        self.size = (image.shape[1], image.shape[0])
-        self.answers = Answers()
-        self.truth: list[NDArray[np.float64]] = []
-        self.places: list[tuple[int, int, int]] = []
-        """Time of recording, stamp and number of each image."""
-
-    def add(self, frame: BagFrame, truth: NDArray[np.float64]) -> None:
-        self.truth.append(truth)
-        self.places.append((frame.log_time, frame.stamp, frame.index))
+    size: tuple[int, int]
+    answers: Answers = field(default_factory=Answers)
+    truth: list[NDArray[np.float64]] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)
+    """Time of recording, stamp and number of each image."""
 
 
 class Sequences:
@@ -144,18 +142,46 @@ class Sequences:
         if track is None:
             return
         if followed.starts:
-            self._sequences.append(_Sequence(followed))
+            height, width = followed.frame.image.shape[:2]
+            self._sequences.append(_Sequence((width, height)))
             self._sequences[-1].answers.start(track.box, followed.seconds)
             if not _usable(truth):  # the box that the tracker was given takes its place
                 truth = np.array([*track.box[:2], *np.maximum(track.box[2:], LEAST_SIDE)])
         else:
             lost = track.state is TargetState.LOST
             self._sequences[-1].answers.add(track.box, track.score, lost, followed.seconds)
-        self._sequences[-1].add(followed.frame, truth)
+        frame = followed.frame
+        self._sequences[-1].truth.append(truth)
+        self._sequences[-1].places.append((frame.log_time, frame.stamp, frame.index))
 
     def numbers(self) -> list[NDArray[np.int64]]:
         """Return the numbers of each target's images on their topic."""
         return [np.array([place[2] for place in each.places]) for each in self._sequences]
+
+    def stamps(self) -> list[NDArray[np.int64]]:
+        """Return the stamps of each target's images."""
+        return [np.array([place[1] for place in each.places]) for each in self._sequences]
+
+    def answered_by(self, tracks: Mapping[int, Track]) -> Sequences:
+        """Return these targets with other answers, by the stamp of their image.
+
+        Each starts with the box that it was named with. An image without an answer keeps the one
+        of the image before.
+        """
+        others = Sequences(self._bag, self._topic)
+        for each in self._sequences:
+            answers = Answers()
+            box, lost = each.answers.result().boxes[0].tolist(), False
+            answers.start(box, float('nan'))
+            for _, stamp, _ in each.places[1:]:
+                score = float('nan')
+                if stamp in tracks:
+                    track = tracks[stamp]
+                    box, score = list(track.box), track.score
+                    lost = track.state is TargetState.LOST
+                answers.add(box, score, lost, float('nan'))
+            others._sequences.append(replace(each, answers=answers))
+        return others
 
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:
         """Return a clip and a result for each target. The clips' images have names, no files."""

@@ -80,9 +80,10 @@ def decoded(data: bytes, kind: str) -> Any:
     Raises ValueError.
     """
     try:
+        content = data
         if data[:4] == _ZSTD:  # no CDR begins like this
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        return typestore().deserialize_cdr(data, kind)
+            content = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        return typestore().deserialize_cdr(content, kind)
     except Exception as error:  # what damaged bytes make these two raise has no common base
         raise ValueError(f'{len(data)} bytes are no {kind} ({error})') from error
 

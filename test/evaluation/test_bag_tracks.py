@@ -12,15 +12,17 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, SECOND, BagWriter, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import IndexedTruth
+from hcat_ros.evaluation.bag_boxes import IndexedTruth, NamedBox, NamedStarts
 from hcat_ros.evaluation.bag_output import detection
-from hcat_ros.evaluation.bag_replay import Followed
-from hcat_ros.evaluation.bag_tracks import follow_recorded, recorded_tracks
+from hcat_ros.evaluation.bag_replay import Sequences, follow
+from hcat_ros.evaluation.bag_tracks import Recorded, recorded, recorded_tracks
 from hcat_ros.evaluation.bags import open_bag
 from hcat_ros.evaluation.findings import Findings
-from hcat_ros.tracking import TargetState
+from hcat_ros.tracking import TargetState, Tracker
 
-STAMPS = stamps_of(7)
+COUNT = 7
+STAMPS = stamps_of(COUNT)
+BOX = Box(20.0, 12.0, 20.0, 16.0)
 
 
 def box(number: int) -> Box:
@@ -28,84 +30,86 @@ def box(number: int) -> Box:
 
 
 def track_bag(path: Path, tracks: dict[int, Any], topic: str = '/hcat/track') -> Path:
-    """A bag with tracks by their stamp: target's id, and class and score unless it is lost."""
+    """A bag with tracks by their stamp: the box's number, and class and score unless it is lost."""
     with BagWriter(path) as bag:
-        for stamp, (number, target, *results) in tracks.items():
-            bag.add(topic, stamp + SECOND, detection(stamp, '', box(number), target, results))
+        for stamp, (number, *results) in tracks.items():
+            bag.add(topic, stamp + SECOND, detection(stamp, '', box(number), '1', results))
     return path
 
 
-def through(tmp_path: Path, tracks: dict[int, Any]) -> tuple[list[Followed], list[str]]:
-    images = [np.zeros((60, 80, 3), np.uint8)] * 7
-    findings = Findings()
-    recorded = recorded_tracks(track_bag(tmp_path / 'track', tracks), findings)
-    truth = IndexedTruth({number: box(number) for number in range(7)})
-    with open_bag(write_bag(tmp_path / 'walk', images)) as bag:
-        frames = bag.frames(bag.image_topic())
-        return list(follow_recorded(recorded, frames, truth, findings)), list(findings)
+@pytest.fixture
+def judge(tmp_path: Path, scripted_engine: Any) -> Any:
+    """Judges tracks on a replay of seven images; the target is named on `starts`."""
+
+    def run(tracks: dict[int, Any], *starts: int) -> tuple[Recorded, list[str]]:
+        images = [np.zeros((60, 80, 3), np.uint8)] * COUNT
+        findings = Findings()
+        found = recorded_tracks(track_bag(tmp_path / 'track', tracks), findings)
+        truth = IndexedTruth({number: box(number) for number in range(COUNT)})
+        start = NamedStarts([NamedBox(BOX, STAMPS[number], 0) for number in starts])
+        tracker = Tracker(scripted_engine(scripted_engine.seeing()))
+        with open_bag(write_bag(tmp_path / 'walk', images)) as bag:
+            topic = bag.image_topic()
+            own = Sequences(bag, topic)
+            for followed in follow(tracker, bag.frames(topic), start, truth, findings):
+                own.add(followed)
+            return recorded(own, found, findings), list(findings)
+
+    return run
 
 
-def told(followed: list[Followed]) -> list[tuple[int, int, str]]:
-    return [
-        (f.frame.index, f.target, 'named' if f.starts else f.track.state.value if f.track else '-')
-        for f in followed
-    ]
-
-
-def test_a_recorded_track(tmp_path: Path) -> None:
-    tracks = {STAMPS[n]: (n, '1', ('dog', 0.5 + n / 100)) for n in range(2, 7)}
-    found, findings = through(tmp_path, tracks)
-    assert told(found) == [
-        (0, 0, '-'),
-        (1, 1, 'named'),
-        *((number, 1, 'tracking') for number in range(2, 7)),
-    ]
-    assert [each.iou for each in found[2:]] == [1.0] * 5
-    assert [each.track.score for each in found[2:] if each.track] == [0.52, 0.53, 0.54, 0.55, 0.56]
-    assert {each.class_id for each in found[1:]} == {'dog'}
+def test_a_recorded_track_is_judged_on_the_same_images(judge: Any) -> None:
+    tracks = {STAMPS[n]: (n, ('dog', 0.5 + n / 100)) for n in range(2, COUNT)}
+    found, findings = judge(tracks, 1)
+    (clip,), (result,) = found.sequences.results()
+    assert len(clip.images) == len(result.boxes) == 6
+    assert result.boxes[0].tolist() == list(BOX)
+    assert result.boxes[1:].tolist() == [list(box(number)) for number in range(2, COUNT)]
+    assert result.scores[1:].tolist() == [0.52, 0.53, 0.54, 0.55, 0.56]
+    assert np.isnan(result.seconds).all()
+    run = found.sequences.run('recorded', {})
+    assert run is not None
+    assert run.score.measures['AO'] == 1
+    assert found.compared == 5
+    assert 0 < found.difference < 80
     assert findings == []
 
 
-def test_lost_and_dropped_images_and_a_second_target(tmp_path: Path) -> None:
+def test_lost_and_dropped_images_and_tracks_of_others(judge: Any) -> None:
     tracks = {
-        STAMPS[1]: (1, '1', ('dog', 0.9)),
-        STAMPS[3]: (3, '1'),
-        STAMPS[5]: (5, '2', ('cat', 0.8)),
-        STAMPS[6]: (6, '2', ('cat', 0.8)),
-        BEGIN - SECOND: (0, '1', ('dog', 0.9)),
+        STAMPS[2]: (2, ('dog', 0.9)),
+        STAMPS[3]: (3,),
+        STAMPS[6]: (6, ('dog', 0.8)),
+        BEGIN - SECOND: (0, ('dog', 0.9)),
     }
-    found, findings = through(tmp_path, tracks)
-    assert told(found) == [
-        (0, 1, 'named'),
-        (1, 1, 'tracking'),
-        (2, 1, 'tracking'),
-        (3, 1, 'lost'),
-        (4, 1, 'lost'),
-        (4, 2, 'named'),
-        (5, 2, 'tracking'),
-        (6, 2, 'tracking'),
-    ]
-    assert found[2].track is not None
-    assert found[2].track.box == box(1)  # of the image before
+    found, findings = judge(tracks, 0)
+    (result,) = found.sequences.results()[1]
+    kept = [list(BOX), list(BOX), *(list(box(number)) for number in (2, 3, 3, 3, 6))]
+    assert result.boxes.tolist() == kept
+    assert result.lost.tolist() == [False, False, False, True, True, True, False]
+    assert np.isfinite(result.scores).tolist() == [False, False, True, False, False, False, True]
+    assert found.compared == 3
     assert findings == [
-        'images without a track: 2, the first: image 2',
+        'images without a track: 3, the first: the one of 1700000000.033 s',
         'tracks without an image: 1, the first: the one of 1699999999.000 s',
     ]
 
 
-def test_a_track_from_the_first_image_on(tmp_path: Path) -> None:
-    found, _ = through(tmp_path, {stamp: (n, '4', ('', 0.9)) for n, stamp in enumerate(STAMPS)})
-    assert told(found) == [(0, 1, 'named'), *((n, 1, 'tracking') for n in range(1, 7))]
+def test_each_target_of_the_replay_has_its_part(judge: Any) -> None:
+    found, _ = judge({stamp: (n, ('dog', 0.9)) for n, stamp in enumerate(STAMPS)}, 0, 4)
+    assert [len(result.boxes) for result in found.sequences.results()[1]] == [5, 3]
+    assert found.compared == 6
 
 
-def test_a_track_of_other_images(tmp_path: Path) -> None:
-    found, findings = through(tmp_path, {5: (1, '1', ('dog', 0.9))})
-    assert told(found) == [(number, 0, '-') for number in range(7)]
-    assert findings == ['tracks without an image: 1, the first: the one of 0.000 s']
+def test_a_track_of_other_images(judge: Any) -> None:
+    found, findings = judge({5: (1, ('dog', 0.9))}, 0)
+    assert found.compared == 0
+    assert np.isnan(found.difference)
+    assert findings[1] == 'tracks without an image: 1, the first: the one of 0.000 s'
 
 
 def test_a_bag_without_a_track(tmp_path: Path) -> None:
-    path = track_bag(tmp_path / 'bag', {5: (1, '1')}, '/boxes')
+    path = track_bag(tmp_path / 'bag', {5: (1,)}, '/boxes')
     with pytest.raises(ValueError, match='expected one Detection2D topic track, found none'):
         recorded_tracks(path, Findings())
     with BagWriter(tmp_path / 'two') as bag:
@@ -116,8 +120,8 @@ def test_a_bag_without_a_track(tmp_path: Path) -> None:
 
 
 def test_the_state_of_the_node(tmp_path: Path) -> None:
-    path = track_bag(tmp_path / 'bag', {5: (1, '1'), 6: (2, '1', ('dog', 0.25))})
+    path = track_bag(tmp_path / 'bag', {5: (1,), 6: (2, ('dog', 0.25))})
     tracks = recorded_tracks(path, Findings())
-    assert tracks[5].track.state is TargetState.LOST
-    assert np.isnan(tracks[5].track.score)
-    assert tracks[6].track.score == 0.25
+    assert tracks[5].state is TargetState.LOST
+    assert np.isnan(tracks[5].score)
+    assert (tracks[6].state, tracks[6].score) == (TargetState.TRACKING, 0.25)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Track a target through every image of a rosbag, and tell how well it went. Needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hcat_ros.boxes import Box
+from hcat_ros.commands.window import drawn_box
+from hcat_ros.engines import ENGINES
+from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.tracking import Tracker
+from hcat_ros.tracking.encodings import Image
+
+if TYPE_CHECKING:
+    from hcat_ros.evaluation.bag_tracks import Recorded
+    from hcat_ros.evaluation.bags import Bag, BagFrame
+    from hcat_ros.evaluation.replay import Replayed
+    from hcat_ros.evaluation.results import Run, SequenceResult
+
+MOST_SPANS = 8
+"""Spans without the target that are listed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('bag', type=Path, help='folder of a rosbag2, or its .mcap or .db3 file')
+    parser.add_argument(
+        '--image', '--image-topic', default='', metavar='TOPIC', help='the only one unless given'
+    )
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument(
+        '--box',
+        nargs=4,
+        type=float,
+        metavar=('X', 'Y', 'W', 'H'),
+        help='the target in the first image, pixels',
+    )
+    target.add_argument('--select', action='store_true', help='draw it in a window')
+    target.add_argument(
+        '--init-box-topic',
+        default='',
+        metavar='TOPIC',
+        help='Detection2D that names targets; one called init_box is found without',
+    )
+    parser.add_argument(
+        '--truth',
+        default='',
+        metavar='TOPIC|FILE',
+        help='true boxes: a Detection2D topic, or a text of x y w h for each image, or a CSV with '
+        'columns stamp or frame, x, y, w, h; without another box the first one names the target',
+    )
+    parser.add_argument(
+        '--track',
+        type=Path,
+        metavar='BAG',
+        help='also judge the track in this bag, recorded from the node, and compare the two',
+    )
+    parser.add_argument('--start', type=float, default=0.0, metavar='SECONDS', help='begin later')
+    parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
+    parser.add_argument('--engine', default='auto', choices=['auto', *ENGINES])
+    parser.add_argument('--precision', default='auto')
+    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
+    parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
+    parser.add_argument('--mono16-bits', type=int, default=16, help='bits that the sensor fills')
+    parser.add_argument(
+        '--out', type=Path, metavar='FOLDER', help='the name of the bag and _replay unless given'
+    )
+    parser.add_argument('--force', action='store_true', help="replace an earlier replay's files")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Replay, print the summary. Raises ValueError, OSError, EngineError, RuntimeError."""
+    try:
+        from hcat_ros.evaluation.bag_tracks import recorded, recorded_tracks
+        from hcat_ros.evaluation.bags import open_bag
+        from hcat_ros.evaluation.replay import WRITTEN, Options, replay
+        from hcat_ros.evaluation.report import write_report
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
+    if arguments.start < 0:
+        raise ValueError(f'--start {arguments.start:g}: expected 0 or more')
+    if not 8 <= arguments.mono16_bits <= 16:
+        raise ValueError(f'--mono16-bits {arguments.mono16_bits}: expected 8 to 16')
+    options = Options(
+        arguments.image,
+        Box(*arguments.box) if arguments.box else None,
+        _draw if arguments.select else None,
+        arguments.init_box_topic,
+        arguments.truth,
+        arguments.start,
+        arguments.mono16_bits,
+    )
+    with open_bag(arguments.bag) as bag:
+        out = arguments.out or Path(f'{bag.name}_replay')
+        tracker, title, configuration = _tracker(arguments)
+        replayed = replay(bag, options, tracker, out, force=arguments.force, progress=_with_a_bar)
+        about = _about(bag, replayed)
+        runs = [replayed.sequences.run(title, {**configuration, **about})]
+        lines = _summary(bag, replayed, runs[0])
+        if arguments.track:
+            tracks = recorded_tracks(arguments.track, bag.findings)
+            other = recorded(replayed.sequences, tracks, bag.findings)
+            name = f'track in {arguments.track.name}'
+            runs.append(other.sequences.run(name, {'tracker': {'recorded': name}, **about}))
+            lines += _comparison(name, other, runs[1])
+        for line in (*lines, *map('note: {}'.format, bag.findings)):
+            print(line)
+        written = [str(out / name) for name in WRITTEN]
+        judged = [run for run in runs if run is not None]
+        if judged:
+            # While the bag is open: the report shows some of its images.
+            frame = replayed.sequences.read_frame
+            page = write_report(judged, out, f'Replay of {bag.name}', frame=frame)
+            written += [str(page), str(page.with_suffix('.md'))]
+        print(f'wrote {", ".join(written)}')
+
+
+def _draw(image: Image) -> Box:
+    return drawn_box(image, 'hcat replay: drag a box, then Enter', '--select', '--box')
+
+
+def _with_a_bar(frames: Iterable[BagFrame], total: int) -> Iterable[BagFrame]:
+    # disable=None: no bar where stderr is no terminal.
+    bar: Iterable[BagFrame] = tqdm(frames, total=total, unit='image', disable=None)
+    return bar
+
+
+def _tracker(arguments: argparse.Namespace) -> tuple[Tracker, str, dict[str, Any]]:
+    """Return the tracker, its name, and what it is in detail."""
+    from hcat_ros.evaluation.trackers import HcatSpec
+
+    penalty = arguments.window_penalty
+    changes = () if penalty is None else (('window_penalty', penalty),)
+    spec = HcatSpec(arguments.model, arguments.engine, arguments.precision, changes)
+    make, description = spec.load(arguments.threads)
+    tracker = make()
+    assert isinstance(tracker, Tracker)
+    return tracker, spec.title, {'tracker': description, 'threads': arguments.threads}
+
+
+def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
+    from hcat_ros.evaluation.bag_replay import PROTOCOL
+    from hcat_ros.evaluation.protocols import PROTOCOLS
+    from hcat_ros.evaluation.runs import machine, versions
+
+    data = {
+        'bag': bag.path.name,
+        'topic': replayed.topic.name,
+        'type': replayed.topic.type,
+        'images': replayed.images,
+        'target named by': replayed.named_by,
+    }
+    return {
+        'data': data,
+        'protocol': PROTOCOLS[PROTOCOL].title,
+        'versions': versions(),
+        'machine': machine(),
+    }
+
+
+def _summary(bag: Bag, replayed: Replayed, run: Run | None) -> list[str]:
+    """Return what the replay came to, in lines."""
+    _, results = replayed.sequences.results()
+    lines = [
+        f'{bag.name}: {replayed.images} of {replayed.topic.count} images on {replayed.topic.name}',
+        f'targets: {len(results)}, named by {replayed.named_by}; tracked on '
+        f'{replayed.followed} images',
+    ]
+    if run is not None:
+        lines.append(_measures(run))
+    elif results:
+        lines.append('no truth: give it with --truth to have the track judged')
+    seconds = np.concatenate([result.seconds[1:] for result in results] or [np.empty(0)])
+    seconds = seconds[np.isfinite(seconds)]
+    if len(seconds):
+        median, slow = 1e3 * np.percentile(seconds, (50, 95))
+        rate = 1 / seconds.mean()
+        lines.append(f'{median:.1f} ms an image, 95 % within {slow:.1f} ms, {rate:.1f} a second')
+    numbers = replayed.sequences.numbers()
+    lost = [span for pair in zip(results, numbers) for span in _lost_spans(*pair)]
+    count = sum(int(result.lost.sum()) for result in results)
+    listed = ', '.join(f'{first}-{last}' for first, last in lost[:MOST_SPANS])
+    more = f' and {len(lost) - MOST_SPANS} more' if len(lost) > MOST_SPANS else ''
+    lines.append(f'lost on {count} images{f": {listed}{more}" if lost else ""}')
+    return lines
+
+
+def _measures(run: Run) -> str:
+    measures = ', '.join(f'{name} {value:.3f}' for name, value in run.score.measures.items())
+    judged = sum(int(np.isfinite(score.overlaps).sum()) for score in run.score.sequences)
+    return f'{measures}; {judged} images judged'
+
+
+def _comparison(name: str, other: Recorded, run: Run | None) -> list[str]:
+    """Return what a recorded track came to, in lines."""
+    lines = [] if run is None else [f'{name}: {_measures(run)}']
+    gap = f', boxes differ by at most {other.difference:.3g} px' if other.compared else ''
+    return [*lines, f'{name}: {other.compared} images have a track in both{gap}']
+
+
+def _lost_spans(result: SequenceResult, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the first and last image of each span in which the target was lost."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], result.lost.astype(int), [0]])))
+    return [(int(numbers[first]), int(numbers[end - 1])) for first, end in changes.reshape(-1, 2)]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A replay from end to end: a bag goes in, a bag with the track and a table come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_boxes import (
+    INIT_BOX,
+    NamedStarts,
+    Start,
+    Truth,
+    TruthStart,
+    init_box_topic,
+    named_boxes,
+    start_at_once,
+    truth_from,
+)
+from hcat_ros.evaluation.bag_output import COLUMNS, TrackBag, TrackTable
+from hcat_ros.evaluation.bag_replay import Followed, Sequences, follow
+from hcat_ros.evaluation.bag_types import Topic
+from hcat_ros.evaluation.bags import METADATA, Bag, BagFrame
+from hcat_ros.tracking import Tracker
+from hcat_ros.tracking.encodings import Image, to_bgr
+
+BAG, TABLE = 'track', 'track.csv'
+WRITTEN = (f'{BAG}.mcap', TABLE, METADATA)
+"""The files of a replay. Its folder is a rosbag2."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is replayed, and how."""
+
+    image: str = ''
+    """Topic; empty: the only one with pictures."""
+    box: Box | None = None
+    """Names the target in the first image."""
+    draw: Callable[[Image], Box] | None = None
+    """Returns the target in the first image, BGR."""
+    init_box_topic: str = ''
+    """Topic that names targets; empty: one called init_box, if the bag has it."""
+    truth: str = ''
+    """Topic or file, see `truth_from`; empty: none."""
+    start: float = 0.0
+    """Seconds from the first image that are passed over."""
+    mono16_bits: int = 16
+    """How many bits of a mono16 pixel the sensor fills."""
+
+
+class Replayed(NamedTuple):
+    """What became of a replay."""
+
+    topic: Topic
+    named_by: str
+    """What named the target."""
+    sequences: Sequences
+    images: int
+    """Those that were looked at."""
+    followed: int
+    """Those with a target."""
+
+
+def replay(
+    bag: Bag,
+    options: Options,
+    tracker: Tracker,
+    out: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[Iterable[BagFrame], int], Iterable[BagFrame]] = lambda frames, _: frames,
+) -> Replayed:
+    """Follow the target through a bag and write into the folder `out`: see `WRITTEN`.
+
+    force: whether the files of an earlier replay are replaced. progress: passes images on and
+    shows how far it is. What was not as it should be is in `bag.findings`. Raises ValueError for
+    options that do not fit the bag, and without any image; OSError, EngineError. Files are there
+    whole or not at all.
+    """
+    _check_free(out, bag.path, force)
+    topic = bag.image_topic(options.image)
+    truth = truth_from(bag, options.truth) if options.truth else None
+    start, named_by = _start(bag, topic, options, truth)
+    frames = progress(_frames(bag, topic, options), topic.count)
+    passing = follow(tracker, frames, start, truth, bag.findings)
+    sequences = Sequences(bag, topic)
+    images, followed = _write(passing, sequences, out)
+    if images == 0:
+        raise ValueError(f'{bag.path}: no image on {topic.name} could be used')
+    return Replayed(topic, named_by, sequences, images, followed)
+
+
+def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tuple[int, int]:
+    """Write what comes; return the number of images and of those with a target."""
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    images, followed = set(), 0
+    try:
+        with TemporaryDirectory(prefix='.partial_', dir=out) as folder, ExitStack() as stack:
+            partial = Path(folder, BAG)
+            written = stack.enter_context(TrackBag(partial))
+            table = stack.enter_context(TrackTable(partial / TABLE))
+            for image in passing:
+                sequences.add(image)
+                written.write(image)
+                table.write(image)
+                images.add(image.frame.index)
+                followed += image.track is not None
+            stack.close()
+            for name in WRITTEN if images else ():
+                (partial / name).replace(out / name)
+    finally:
+        if made and not any(out.iterdir()):
+            with suppress(OSError):
+                out.rmdir()
+    return len(images), followed
+
+
+def _check_free(out: Path, bag: Path, force: bool) -> None:
+    if out.resolve() in (bag.resolve(), bag.resolve().parent if bag.is_file() else None):
+        raise ValueError(f'--out {out} is where the bag lies; name another folder')
+    there = [name for name in WRITTEN if (out / name).exists()]
+    if not there:
+        return
+    if not force:
+        raise ValueError(
+            f'{out} holds {" and ".join(there)} already: name another folder with --out, or '
+            'replace it with --force'
+        )
+    try:
+        with (out / TABLE).open(encoding='utf-8', errors='replace') as file:
+            ours = file.readline().strip() == ','.join(COLUMNS)
+    except OSError:
+        ours = False
+    if not ours:
+        raise ValueError(f'{out} holds {" and ".join(there)}, but is not the folder of a replay')
+
+
+def _frames(bag: Bag, topic: Topic, options: Options) -> Iterator[BagFrame]:
+    """Yield the frames from so many seconds after the first one on."""
+    first: int | None = None
+    for frame in bag.frames(topic, options.mono16_bits):
+        first = frame.log_time if first is None else first
+        if frame.log_time - first >= options.start * 1e9:
+            yield frame
+
+
+def _start(bag: Bag, topic: Topic, options: Options, truth: Truth | None) -> tuple[Start, str]:
+    """Return where targets start, and what says so. Raises ValueError."""
+    if options.box is not None:
+        return start_at_once(options.box), '--box'
+    if options.draw is not None:
+        first = next(_frames(bag, topic, options), None)
+        if first is None:
+            raise ValueError(f'{bag.path}: no image could be used')
+        return start_at_once(options.draw(to_bgr(first.image, first.encoding))), 'the box drawn'
+    boxes = init_box_topic(bag, options.init_box_topic)
+    if boxes is not None:
+        return NamedStarts(named_boxes(bag, boxes)), boxes.name
+    if truth is not None:
+        return TruthStart(truth), 'the first true box'
+    raise ValueError(
+        f'{bag.path} has no topic {INIT_BOX} of vision_msgs/msg/Detection2D: name the target with '
+        '--box X Y W H or --init-box-topic TOPIC, draw it with --select, or give the truth'
+    )

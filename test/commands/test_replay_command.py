@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import write_bag, write_sequence_bag
+
+from hcat_ros.commands.main import main
+from hcat_ros.evaluation.clips import read_clips
+from hcat_ros.evaluation.one_pass import measures, one_pass
+from hcat_ros.evaluation.replay import WRITTEN
+from hcat_ros.evaluation.trackers import HcatSpec
+
+ENGINE = ['--engine', 'onnxruntime', '--threads', '1']
+
+
+@pytest.fixture
+def bag(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
+    return write_sequence_bag(tmp_path / 'walk', sequence(tmp_path / 'images' / 'patch'))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def timeless(path: Path) -> list[dict[str, str]]:
+    """The rows without what differs from run to run."""
+    return [{name: row[name] for name in row if name != 'ms'} for row in rows(path)]
+
+
+def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """What the command says on stderr, which is one line, when it ends with 1."""
+    capfd.readouterr()
+    assert main(['replay', *ENGINE, *argv]) == 1
+    text = capfd.readouterr().err
+    assert text.startswith('hcat replay: ')
+    assert text.count('\n') == 1
+    return text
+
+
+def test_a_bag_is_replayed_and_judged(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(['replay', str(bag), '--truth', '/truth', *ENGINE]) == 0
+    out = tmp_path / 'walk_replay'
+    files = {file.name for file in out.iterdir()}
+    assert files == {*WRITTEN, 'report.html', 'report.md'}
+    table = rows(out / 'track.csv')
+    assert [row['state'] for row in table] == ['named', *['tracking'] * 4]
+    text = capsys.readouterr().out
+    assert 'walk: 5 of 5 images on /camera/image\n' in text
+    assert 'targets: 1, named by /init_box; tracked on 5 images\n' in text
+    overlap = np.mean([float(row['iou']) for row in table[1:]])
+    assert overlap > 0.5
+    assert f'AO {overlap:.3f}, success AUC ' in text
+    assert '4 images judged\n' in text
+    assert 'ms an image, 95 % within ' in text
+    assert 'lost on 0 images\n' in text
+    assert 'wrote walk_replay/track.mcap, ' in text
+    assert 'note' not in text
+    page = (out / 'report.html').read_text()
+    assert 'Replay of walk' in page
+    assert 'data:image/jpeg;base64,' in page  # images of the bag
+
+
+def test_both_storages_and_every_run_give_the_same_track(
+    tmp_path: Path, sequence: Callable[..., Path]
+) -> None:
+    images = sequence(tmp_path / 'images' / 'patch')
+    tables = []
+    for name, storage in (('a', 'sqlite3'), ('b', 'mcap'), ('c', 'mcap')):
+        bag = write_sequence_bag(tmp_path / name, images, storage=storage)
+        out = tmp_path / f'{name}_out'
+        assert main(['replay', str(bag), '--out', str(out), *ENGINE]) == 0
+        tables.append(timeless(out / 'track.csv'))
+    assert tables[0] == tables[1] == tables[2]
+    assert len(tables[0]) == 5
+
+
+def test_a_recorded_track_is_judged_beside_the_own(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    argv = ['replay', str(bag), '--truth', '/truth', *ENGINE]
+    assert main([*argv, '--out', str(first)]) == 0
+    capsys.readouterr()
+    assert main([*argv, '--out', str(second), '--track', str(first)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(
+        r'track in first: 4 images have a track in both, boxes differ by at most', text
+    )
+    gap = float(re.search(r'at most ([\d.e-]+) px', text)[1])  # type: ignore[index]
+    assert gap < 1e-9
+    assert '| track in first |' in (second / 'report.md').read_text()
+
+
+def test_without_truth_and_with_a_note(
+    tmp_path: Path, sequence: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [cv2.imread(str(path)) for path in sorted(sequence(tmp_path / 'patch').glob('*.png'))]
+    bag = write_bag(tmp_path / 'walk', images, kind='jpeg')
+    (bag / 'metadata.yaml').unlink()
+    out = tmp_path / 'out'
+    assert (
+        main(['replay', str(bag), '--box', '20', '30', '32', '24', '--out', str(out), *ENGINE]) == 0
+    )
+    text = capsys.readouterr().out
+    assert 'named by --box' in text
+    assert 'no truth: give it with --truth to have the track judged\n' in text
+    assert 'note: metadata.yaml is missing: the files in the folder are read\n' in text
+    assert {file.name for file in out.iterdir()} == set(WRITTEN)
+
+
+def test_errors_name_the_value_and_what_to_do(
+    bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = ['--out', str(tmp_path / 'out')]
+    assert 'no bag missing' in failure(['missing'], capfd)
+    assert 'no topic /other; it has /camera/image (5 ' in failure(
+        [str(bag), '--image', '/other', *out], capfd
+    )
+    assert 'truth nowhere: there is no such file' in failure(
+        [str(bag), '--truth', 'nowhere', *out], capfd
+    )
+    assert '--start -1: expected 0 or more' in failure([str(bag), '--start', '-1'], capfd)
+    assert '--mono16-bits 3: expected 8 to 16' in failure([str(bag), '--mono16-bits', '3'], capfd)
+    assert 'no image on /camera/image could be used' in failure(
+        [str(bag), '--start', '99', *out], capfd
+    )
+    assert 'expected one Detection2D topic track, found none' in failure(
+        [str(bag), '--track', str(bag), *out], capfd
+    )
+    text = failure([str(bag), '--out', str(bag)], capfd)
+    assert 'is where the bag lies; name another folder' in text
+
+
+def process(argv: list[str], code: str, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """The verb in a process of its own, after some code."""
+    code = (
+        f'import sys; {code}; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
+    )
+    return subprocess.run(
+        [sys.executable, '-c', code, 'replay', *argv],
+        cwd=checkout,
+        env={name: value for name, value in os.environ.items() if name != 'DISPLAY'},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize('missing', ['rosbags', 'mcap', 'zstandard'])
+def test_without_what_it_needs_it_says_what_to_install(
+    bag: Path, checkout: Path, missing: str
+) -> None:
+    ended = process([str(bag)], f'sys.modules["{missing}"] = None', checkout)
+    assert ended.returncode == 1
+    assert "pip install 'hcat_ros[evaluate]'" in ended.stderr
+    assert missing in ended.stderr
+    assert 'Traceback' not in ended.stderr
+
+
+def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
+    bag: Path, tmp_path: Path, checkout: Path
+) -> None:
+    if not re.search(r'GUI:\s+NONE', cv2.getBuildInformation()):
+        pytest.skip('this OpenCV can open windows')
+    argv = [str(bag), '--select', '--out', str(tmp_path / 'out'), *ENGINE]
+    ended = process(argv, 'pass', checkout)
+    assert ended.returncode == 1
+    assert '--select: this OpenCV cannot open a window' in ended.stderr
+    assert 'or use --box' in ended.stderr
+    assert 'Traceback' not in ended.stderr
+
+
+@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
+def test_a_real_walk_scores_as_its_images_do(
+    shared: Path, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AO of the bag is that of one pass over the files it was made of."""
+    count = 90
+    folder = shared / 'data' / 'eval' / 'otb_jogging'
+    bag = write_sequence_bag(tmp_path / 'jogging', folder, count, storage=storage)
+    argv = ['--truth', '/truth', '--out', str(tmp_path / 'out')]
+    assert main(['replay', str(bag), *argv, *ENGINE]) == 0
+    clip = next(clip for clip in read_clips('plain', folder.parent) if clip.name == folder.name)
+    make, _ = HcatSpec('hcat_lite0', 'onnxruntime').load(1)
+    images = (cv2.imread(str(path)) for path in clip.images[:count])
+    found = one_pass(make(), images, clip.boxes[0])
+    expected = measures(found, clip.boxes[:count]).ao
+    assert expected > 0.3
+    assert f'AO {expected:.3f}, ' in capsys.readouterr().out
+    table = rows(tmp_path / 'out' / 'track.csv')
+    boxes = np.array([[float(row[name]) for name in 'xywh'] for row in table])
+    assert np.abs(boxes - found.boxes).max() < 1e-3

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import SECOND
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_boxes import NO_BOX
+from hcat_ros.evaluation.bag_output import COLUMNS, TrackBag, TrackTable, drawn
+from hcat_ros.evaluation.bag_replay import Followed
+from hcat_ros.evaluation.bags import BagFrame, open_bag
+from hcat_ros.message_data import best_class, box_of, decoded_image, nanoseconds
+from hcat_ros.tracking import TargetState, Track
+
+BOX = Box(20.0, 22.5, 30.0, 16.0)
+TRUTH = np.array([20.0, 22.5, 30.0, 32.0])
+NAN = float('nan')
+
+
+def image(index: int) -> BagFrame:
+    pixels = np.full((120, 160, 3), 40, np.uint8)
+    return BagFrame(index, (10 + index) * SECOND, (20 + index) * SECOND, 'front', pixels, 'rgb8')
+
+
+def followed() -> list[Followed]:
+    """No target, one named, tracked, lost, tracked without a truth."""
+    tracking, lost = TargetState.TRACKING, TargetState.LOST
+    return [
+        Followed(image(0), None, 0, False, '', TRUTH, NAN),
+        Followed(image(1), Track(BOX, NAN, tracking), 1, True, 'dog', TRUTH, 0.02),
+        Followed(image(2), Track(BOX, 0.75, tracking), 1, False, 'dog', TRUTH, 0.01),
+        Followed(image(3), Track(BOX, 0.25, lost), 1, False, '', TRUTH, 0.01),
+        Followed(image(4), Track(BOX, 0.5, tracking), 1, False, '', NO_BOX, 0.03),
+    ]
+
+
+def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
+    with TrackBag(tmp_path / 'track') as written:
+        for each in followed():
+            written.write(each)
+    assert sorted(path.name for path in (tmp_path / 'track').iterdir()) == [
+        'metadata.yaml',
+        'track.mcap',
+    ]
+    with open_bag(tmp_path / 'track') as bag:
+        found = {name: list(bag.decoded(topic)) for name, topic in bag.topics.items()}
+        assert list(bag.findings) == []
+
+    def times(topic: str) -> list[int]:
+        return [log_time // SECOND - 20 for _, log_time, _ in found[topic]]
+
+    assert {topic: times(topic) for topic in found} == {
+        '/init_box': [1],
+        '/track': [2, 3, 4],
+        '/truth': [0, 1, 2, 3],
+        '/track_image/compressed': [0, 1, 2, 3, 4],
+        '/hcat/score': [2, 3, 4],
+        '/hcat/iou': [2, 3],
+        '/hcat/latency_ms': [1, 2, 3, 4],
+    }
+    tracks = [message for _, _, message in found['/track']]
+    assert [nanoseconds(message.header.stamp) // SECOND - 10 for message in tracks] == [2, 3, 4]
+    assert {(message.header.frame_id, message.id) for message in tracks} == {('front', '1')}
+    assert {box_of(message) for message in tracks} == {BOX}
+    best = [best_class(message) for message in tracks]
+    assert best == [('dog', 0.75), ('', 0.0), ('target', 0.5)]
+    assert [len(message.results) for message in tracks] == [1, 0, 1]
+    (named,) = (message for _, _, message in found['/init_box'])
+    assert (box_of(named), best_class(named)[0]) == (BOX, 'dog')
+    assert [message.data for _, _, message in found['/hcat/score']] == [0.75, 0.25, 0.5]
+    assert [message.data for _, _, message in found['/hcat/iou']] == [0.5, 0.5]
+    assert [message.data for _, _, message in found['/hcat/latency_ms']] == [20, 10, 10, 30]
+    picture, encoding = decoded_image(found['/track_image/compressed'][2][2])
+    assert (picture.shape, encoding) == ((120, 160, 3), 'bgr8')
+    assert cv2.absdiff(picture, drawn(followed()[2])).mean() < 10
+
+
+def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
+    for each in followed():
+        picture = drawn(each)
+        assert (each.frame.image == 40).all()
+        white = (picture == 255).all(axis=2)
+        assert white[54, 30] == np.isfinite(each.truth).all()  # the lower edge of the truth
+        assert (picture[38, 45] != 40).any() == (each.track is not None)  # and of the track
+
+
+def test_the_table(tmp_path: Path) -> None:
+    with TrackTable(tmp_path / 'track.csv') as table:
+        for each in followed():
+            table.write(each)
+    with (tmp_path / 'track.csv').open(newline='') as file:
+        names, *rows = csv.reader(file)
+    assert tuple(names) == COLUMNS
+    box = ['20.000', '22.500', '30.000', '16.000']
+    assert rows == [
+        ['10000000000', '0', '', '', '', '', '', 'no target', '', '', ''],
+        ['11000000000', '1', *box, '', 'named', '20.000', '0.5000', '1'],
+        ['12000000000', '2', *box, '0.7500', 'tracking', '10.000', '0.5000', '1'],
+        ['13000000000', '3', *box, '0.2500', 'lost', '10.000', '0.5000', '1'],
+        ['14000000000', '4', *box, '0.5000', 'tracking', '30.000', '', '1'],
+    ]
+
+
+def test_a_bag_that_was_not_finished_is_no_whole_one(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with TrackBag(tmp_path / 'track') as written:
+            written.write(followed()[1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / 'track' / 'metadata.yaml').exists()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from rosbags.typesys import get_types_from_msg
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_output import compressed, detection
+from hcat_ros.evaluation.bag_types import (
+    COMPRESSED,
+    DETECTION,
+    FLOAT,
+    VISION_MSGS,
+    decoded,
+    encoded,
+    header,
+    made,
+    typestore,
+)
+from hcat_ros.message_data import best_class, box_of, nanoseconds
+
+
+@pytest.fixture(scope='module')
+def vision_msgs(checkout: Path) -> Path:
+    return checkout / 'tools' / 'ros_from_pip' / 'vision_msgs'
+
+
+def test_the_types_are_the_official_ones(vision_msgs: Path) -> None:
+    """DDS and `ros2 bag play` match types by these hashes."""
+    official = json.loads((vision_msgs / 'type_hashes.json').read_text())
+    assert len(official) == 4
+    for name, expected in official.items():
+        assert typestore().hash_rihs01(f'vision_msgs/msg/{name}') == expected
+
+
+@pytest.mark.parametrize('name', VISION_MSGS)
+def test_they_are_those_that_ros_from_pip_builds(vision_msgs: Path, name: str) -> None:
+    text = (vision_msgs / 'msg' / f'{name}.msg').read_text()
+    kind = f'vision_msgs/msg/{name}'
+    assert get_types_from_msg(text, kind)[kind] == typestore().fielddefs[kind]
+
+
+@pytest.mark.parametrize('kind', ['std_msgs/msg/Header', 'sensor_msgs/msg/Image', COMPRESSED])
+def test_the_hashes_of_the_others_are_those_of_ros(kind: str) -> None:
+    package, _, name = kind.split('/')
+    messages = pytest.importorskip(f'{package}.msg', reason='needs ROS 2')
+    share = Path(messages.__file__).parents[4].parent / 'share'
+    found = list(share.glob(f'{package}/msg/{name}.json'))
+    if not found:
+        pytest.skip('this ROS is older than type hashes (Iron)')
+    hashes = {
+        entry['type_name']: entry['hash_string']
+        for entry in json.loads(found[0].read_text())['type_hashes']
+    }
+    assert typestore().hash_rihs01(kind) == hashes[kind]
+
+
+def messages() -> list[object]:
+    stamp = -3 * 10**9 + 7
+    return [
+        detection(stamp, 'camera', Box(1.5, 2, 30, 40), '7', [('cat', 0.25), ('dog', 0.5)]),
+        detection(5, '', Box(1, 2, 3, 4)),
+        compressed(5, 'camera', np.full((8, 10, 3), 90, np.uint8)),
+        made(FLOAT, data=0.1),
+    ]
+
+
+@pytest.mark.parametrize('message', messages(), ids=lambda message: type(message).__name__)
+def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) -> None:
+    serialization = pytest.importorskip('rclpy.serialization', reason='needs ROS 2')
+    package, _, name = message.__msgtype__.split('/')  # type: ignore[attr-defined]
+    theirs = getattr(pytest.importorskip(f'{package}.msg'), name)
+    data = bytes(encoded(message))
+    found = serialization.deserialize_message(data, theirs)
+    again = serialization.serialize_message(found)
+    # ROS leaves what was there before in bytes between fields, so that is not compared.
+    assert len(again) - len(data) in (0, 1, 2, 3)
+    returned = decoded(again, message.__msgtype__)  # type: ignore[attr-defined]
+    assert bytes(encoded(returned)) == data
+    if name == 'Detection2D':
+        assert box_of(found) == box_of(message)  # type: ignore[arg-type]
+        assert best_class(found) == best_class(message)  # type: ignore[arg-type]
+        assert found.id == message.id  # type: ignore[attr-defined]
+        stamp = message.header.stamp  # type: ignore[attr-defined]
+        assert nanoseconds(found.header.stamp) == nanoseconds(stamp)
+
+
+@pytest.mark.parametrize(
+    'data', [b'', b'\0\1\0\0', b'\x28\xb5\x2f\xfd', b'\0\1\0\0' + b'\xff' * 60]
+)
+def test_bytes_that_are_no_message(data: bytes) -> None:
+    expected = re.escape(f'{len(data)} bytes are no {DETECTION} (')
+    with pytest.raises(ValueError, match=expected):
+        decoded(data, DETECTION)
+
+
+def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:
+    """Before 4.0 it had the image itself in it."""
+    old = bytes(encoded(detection(5, '', Box(1, 2, 3, 4))))
+    with pytest.raises(ValueError, match='are no vision_msgs'):
+        decoded(old[:-8] + bytes(200), DETECTION)
+
+
+def test_a_stamp_survives() -> None:
+    for stamp in (0, 1_700_000_000_123_456_789, -1):
+        assert nanoseconds(header(stamp, '').stamp) == stamp

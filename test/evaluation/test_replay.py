@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+
+from bags import BEGIN, BagWriter, raw_image, stamps_of, write_bag
+
+from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bag_tracks import recorded, recorded_tracks
+from hcat_ros.evaluation.bags import open_bag
+from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.replay import WRITTEN, Options, Replayed, replay
+from hcat_ros.tracking import Tracker
+
+COUNT = 9
+BOX = (30.0, 20.0, 24.0, 20.0)
+OTHER = Box(34.0, 22.0, 24.0, 20.0)
+IMAGES = [np.full((96, 128, 3), 10 * number, np.uint8) for number in range(COUNT)]
+TRUTH = np.array([BOX] * COUNT)
+
+
+@pytest.fixture
+def tracker(scripted_engine: Any) -> Tracker:
+    return Tracker(scripted_engine(scripted_engine.seeing()))
+
+
+def named_by(path: Path, options: Options, tracker: Tracker, out: Path) -> tuple[Replayed, list]:
+    with open_bag(path) as bag:
+        replayed = replay(bag, options, tracker, out)
+    with (out / 'track.csv').open(newline='') as file:
+        return replayed, list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ('bag', 'options', 'source', 'box', 'first'),
+    [
+        ({'init_box': BOX}, {}, '/init_box', BOX, 0),
+        ({'init_box': BOX}, {'init_box_topic': 'init_box'}, '/init_box', BOX, 0),
+        ({'truth': TRUTH}, {'init_box_topic': '/truth'}, '/truth', BOX, 0),
+        ({'init_box': BOX}, {'box': OTHER}, '--box', OTHER, 0),
+        ({'init_box': BOX}, {'draw': lambda image: OTHER}, 'the box drawn', OTHER, 0),
+        ({'truth': TRUTH}, {'truth': '/truth'}, 'the first true box', BOX, 0),
+        ({'truth': TRUTH}, {'truth': '/truth', 'start': 0.1}, 'the first true box', BOX, 3),
+        ({}, {'box': OTHER, 'start': 0.09}, '--box', OTHER, 3),
+    ],
+)
+def test_what_names_the_target(
+    tmp_path: Path, tracker: Tracker, bag: dict, options: dict, source: str, box: Any, first: int
+) -> None:
+    path = write_bag(tmp_path / 'walk', IMAGES, **bag)
+    replayed, rows = named_by(path, Options(**options), tracker, tmp_path / 'out')
+    assert replayed.named_by == source
+    named = next(row for row in rows if row['state'] == 'named')
+    assert int(named['frame']) == first
+    assert [float(named[name]) for name in 'xywh'] == list(box)
+    assert int(rows[-1]['frame']) == COUNT - 1
+    assert replayed.images == COUNT - first
+
+
+def test_the_box_is_drawn_on_the_first_image_that_is_tracked(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    shown = []
+
+    def draw(image: np.ndarray) -> Box:
+        shown.append(image.copy())
+        return OTHER
+
+    path = write_bag(tmp_path / 'walk', IMAGES)
+    named_by(path, Options(draw=draw, start=0.1), tracker, tmp_path / 'out')
+    assert len(shown) == 1
+    assert (shown[0] == IMAGES[3]).all()
+
+
+def test_no_target_is_an_error_that_says_how(tmp_path: Path, tracker: Tracker) -> None:
+    with (
+        open_bag(write_bag(tmp_path / 'walk', IMAGES)) as bag,
+        pytest.raises(
+            ValueError, match=r'has no topic init_box.*--box X Y W H or --init-box-topic'
+        ),
+    ):
+        replay(bag, Options(), tracker, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_no_image_that_can_be_used(tmp_path: Path, tracker: Tracker) -> None:
+    with BagWriter(tmp_path / 'walk') as bag:
+        bag.add('/camera', BEGIN, raw_image(BEGIN, IMAGES[0]), b'\0\1\0\0nothing')
+    with (
+        open_bag(tmp_path / 'walk') as bag,
+        pytest.raises(ValueError, match='no image on /camera could be used'),
+    ):
+        replay(bag, Options(box=OTHER), tracker, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX, truth=TRUTH)
+    out = tmp_path / 'deep' / 'out'
+    with open_bag(path) as bag:
+        replayed = replay(bag, Options(truth='/truth'), tracker, out)
+        assert sorted(file.name for file in out.iterdir()) == sorted(WRITTEN)
+        findings = Findings()
+        found = recorded(replayed.sequences, recorded_tracks(out, findings), findings)
+        assert found.compared == COUNT - 1
+        assert found.difference < 1e-9
+        ours = replayed.sequences.run('', {})
+        theirs = found.sequences.run('', {})
+        assert ours is not None
+        assert theirs is not None
+        assert ours.score.measures == pytest.approx(theirs.score.measures)
+        assert list(findings) == list(bag.findings) == []
+
+
+def test_an_earlier_replay_is_replaced_only_where_that_is_said(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    path, out = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX), tmp_path / 'out'
+    named_by(path, Options(), tracker, out)
+    before = {name: (out / name).read_bytes() for name in WRITTEN}
+    (out / 'notes.txt').write_text('mine')
+    with open_bag(path) as bag:
+        with pytest.raises(ValueError, match=r'out holds track.mcap and track.csv and metadata'):
+            replay(bag, Options(box=OTHER), tracker, out)
+        assert {name: (out / name).read_bytes() for name in WRITTEN} == before
+        replay(bag, Options(box=OTHER), tracker, out, force=True)
+    assert all((out / name).read_bytes() != before[name] for name in WRITTEN[:2])
+    assert (out / 'notes.txt').read_text() == 'mine'
+
+
+def test_no_bag_is_ever_written_over(tmp_path: Path, tracker: Tracker) -> None:
+    path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX)
+    other = write_bag(tmp_path / 'track', IMAGES)
+    before = {file: file.read_bytes() for file in (*path.iterdir(), *other.iterdir())}
+    with open_bag(path) as bag:
+        with pytest.raises(ValueError, match='is where the bag lies'):
+            replay(bag, Options(), tracker, path, force=True)
+        with pytest.raises(ValueError, match=r'holds track.mcap and metadata.yaml, but is not'):
+            replay(bag, Options(), tracker, other, force=True)
+    with (
+        open_bag(path / 'walk.mcap') as bag,
+        pytest.raises(ValueError, match='is where the bag lies'),
+    ):
+        replay(bag, Options(), tracker, path, force=True)
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_nothing_is_left_of_a_replay_that_fails(tmp_path: Path, scripted_engine: Any) -> None:
+    from hcat_ros.engines import EngineError
+
+    engine = scripted_engine(*[scripted_engine.seeing()] * 3, EngineError('out of memory'))
+    path, out = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX), tmp_path / 'out'
+    with open_bag(path) as bag, pytest.raises(EngineError, match='out of memory'):
+        replay(bag, Options(), Tracker(engine), out)
+    assert not out.exists()
+    out.mkdir()
+    (out / 'notes.txt').write_text('mine')
+    engine.answers = [scripted_engine.seeing(), EngineError('again')]
+    with open_bag(path) as bag, pytest.raises(EngineError, match='again'):
+        replay(bag, Options(), Tracker(engine), out)
+    assert [file.name for file in out.iterdir()] == ['notes.txt']
+
+
+def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -> None:
+    """Truth by stamp stays with its image although messages are missing."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(COUNT)]
+    path = write_bag(tmp_path / 'walk', images, init_box=BOX)
+    file = path / 'walk.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    truth = tmp_path / 'truth.csv'
+    rows = [f'{stamp},{30 + number},20,24,20' for number, stamp in enumerate(stamps_of(COUNT))]
+    truth.write_text('\n'.join(['stamp,x,y,w,h', *rows]))
+    with open_bag(path) as bag:
+        replayed = replay(bag, Options(truth=str(truth)), tracker, tmp_path / 'out')
+        assert 4 <= replayed.images < COUNT
+        run = replayed.sequences.run('', {})
+        assert run is not None
+        assert run.clips[0].boxes[:, 0].tolist() == [30.0 + n for n in range(replayed.images)]
+        assert f'read {replayed.images} of {COUNT} messages' in '\n'.join(bag.findings)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from hcat_ros.boxes import Box
+from hcat_ros.engines import EngineCard, Prediction
+from hcat_ros.evaluation.bags import open_bag
+from hcat_ros.evaluation.replay import Options, replay
+from hcat_ros.tracking import Tracker
+
+class Still:
+    card = EngineCard('still', 'double', '1', 'fp32', 128, 256, 16)
+    def template(self, crop):
+        return 0
+    def search(self, crop, features):
+        return Prediction(np.full((16, 16), 0.7), np.tile([0.5, 0.5, 0.25, 0.25], (256, 1)))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+before = peak()
+with open_bag(Path(sys.argv[1])) as bag:
+    found = replay(bag, Options(box=Box(40.0, 30, 60, 60)), Tracker(Still()), Path(sys.argv[2]))
+print(found.images, before, peak())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='peak memory in KiB: Linux')
+@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
+def test_memory_does_not_grow_with_the_bag(
+    tmp_path: Path, checkout: Path, storage: str, picture: Callable[..., np.ndarray]
+) -> None:
+    images = (picture(480, 640, number % 5) for number in range(300))
+    path = write_bag(tmp_path / 'walk', images, storage=storage)
+    size = sum(file.stat().st_size for file in path.iterdir()) >> 20
+    ended = subprocess.run(
+        [sys.executable, '-c', MEMORY, str(path), str(tmp_path / 'out')],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    count, before, peak = (int(word) for word in ended.stdout.split())
+    assert count == 300
+    assert size > 250
+    assert peak - before < 60
