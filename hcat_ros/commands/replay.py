@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         replayed = replay(bag, options, tracker, out, force=arguments.force, progress=_with_a_bar)
         about = _about(bag, replayed)
         runs = [replayed.sequences.run(title, {**configuration, **about})]
-        lines = _summary(bag, replayed, runs[0])
+        lines = _summary(bag, replayed, runs[0], arguments.truth)
         if arguments.track:
             tracks = recorded_tracks(arguments.track, bag.findings)
             other = recorded(replayed.sequences, tracks, bag.findings)
@@ -166,7 +166,7 @@ def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
     }
 
 
-def _summary(bag: Bag, replayed: Replayed, run: Run | None) -> list[str]:
+def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: str) -> list[str]:
     """Return what the replay came to, in lines."""
     _, results = replayed.sequences.results()
     lines = [
@@ -177,7 +177,8 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None) -> list[str]:
     if run is not None:
         lines.append(_measures(run))
     elif results:
-        lines.append('no truth: give it with --truth to have the track judged')
+        how = 'none of it on a tracked image' if truth else 'give it with --truth'
+        lines.append(f'no truth to judge the track with: {how}')
     seconds = np.concatenate([result.seconds[1:] for result in results] or [np.empty(0)])
     seconds = seconds[np.isfinite(seconds)]
     if len(seconds):

@@ -142,6 +142,9 @@ class Truth(Protocol):
     def of(self, frame: BagFrame) -> NDArray[np.float64]:
         """Return the true box of an image, (4,) as x y w h, NaN if it is absent or not known."""
 
+    def unused(self) -> str:
+        """Return how many boxes have belonged to no image, in words; empty if all did."""
+
 
 class StampedTruth:
     """True boxes by the stamp of their image."""
@@ -150,6 +153,7 @@ class StampedTruth:
         """boxes: stamp in nanoseconds to x, y, w, h."""
         self._stamps = sorted(boxes)
         self._boxes = {stamp: _box(values) for stamp, values in boxes.items()}
+        self._used: set[int] = set()
 
     def of(self, frame: BagFrame) -> NDArray[np.float64]:
         """See `Truth`."""
@@ -158,7 +162,12 @@ class StampedTruth:
         stamp = min(near, key=lambda stamp: abs(stamp - frame.stamp), default=None)
         if stamp is None or abs(stamp - frame.stamp) > TRUTH_TOLERANCE * 1e9:
             return NO_BOX
+        self._used.add(stamp)
         return self._boxes[stamp]
+
+    def unused(self) -> str:
+        """See `Truth`."""
+        return _unused(self._boxes, self._used, f'no image within {1e3 * TRUTH_TOLERANCE:g} ms')
 
 
 class IndexedTruth:
@@ -167,10 +176,21 @@ class IndexedTruth:
     def __init__(self, boxes: Mapping[int, Sequence[float]]) -> None:
         """boxes: number to x, y, w, h."""
         self._boxes = {number: _box(values) for number, values in boxes.items()}
+        self._used: set[int] = set()
 
     def of(self, frame: BagFrame) -> NDArray[np.float64]:
         """See `Truth`."""
+        self._used.add(frame.index)
         return self._boxes.get(frame.index, NO_BOX)
+
+    def unused(self) -> str:
+        """See `Truth`."""
+        return _unused(self._boxes, self._used, 'no image of that number')
+
+
+def _unused(boxes: Mapping[int, NDArray[np.float64]], used: set[int], reason: str) -> str:
+    left = [place for place in boxes if place not in used and np.isfinite(boxes[place]).all()]
+    return f'{len(left)} of {len(boxes)} true boxes were of no use: {reason}' if left else ''
 
 
 def _box(values: Sequence[float]) -> NDArray[np.float64]:

@@ -72,6 +72,13 @@ class Bag:
             self._scratch.close()
             raise
         self._tell_damage()
+        for file in files:
+            journal = file.with_name(f'{file.name}-wal')
+            if journal.is_file() and journal.stat().st_size:
+                self.findings.note(
+                    f'{journal.name} has messages that are not in {file.name} and are not read: '
+                    f'move them there with `sqlite3 {file.name} "PRAGMA wal_checkpoint"`'
+                )
         self.topics: dict[str, Topic] = {}
         """By name. Where they are known, the counts are those before the bag was damaged."""
         for file in self._files:
@@ -97,6 +104,11 @@ class Bag:
     def close(self) -> None:
         """Remove what was unpacked."""
         self._scratch.close()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a file cannot be read as it was written, as far as is known yet."""
+        return any(file.damage for file in self._files)
 
     @property
     def name(self) -> str:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bag_boxes import (
     INIT_BOX,
+    IndexedTruth,
+    NamedBox,
     NamedStarts,
     Start,
     Truth,
@@ -86,13 +88,20 @@ def replay(
     _check_free(out, bag.path, force)
     topic = bag.image_topic(options.image)
     truth = truth_from(bag, options.truth) if options.truth else None
-    start, named_by = _start(bag, topic, options, truth)
+    start, named_by = _start(bag, options, truth)
     frames = progress(_frames(bag, topic, options), topic.count)
     passing = follow(tracker, frames, start, truth, bag.findings)
     sequences = Sequences(bag, topic)
     images, followed = _write(passing, sequences, out)
     if images == 0:
         raise ValueError(f'{bag.path}: no image on {topic.name} could be used')
+    if truth and (unused := truth.unused()):
+        bag.findings.note(unused)
+    if isinstance(truth, IndexedTruth) and bag.damaged:
+        bag.findings.note(
+            'the truth goes by the number of the image, and images are missing: it may belong to '
+            'other images; give it by stamp'
+        )
     return Replayed(topic, named_by, sequences, images, followed)
 
 
@@ -151,15 +160,31 @@ def _frames(bag: Bag, topic: Topic, options: Options) -> Iterator[BagFrame]:
             yield frame
 
 
-def _start(bag: Bag, topic: Topic, options: Options, truth: Truth | None) -> tuple[Start, str]:
+class DrawnStart:
+    """Starts on the first image, in the box that the user draws there."""
+
+    def __init__(self, draw: Callable[[Image], Box]) -> None:
+        self._draw: Callable[[Image], Box] | None = draw
+
+    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+        """See `Start`. Raises what drawing raises."""
+        if self._draw is None:
+            return None
+        box = self._draw(to_bgr(frame.image, frame.encoding))
+        self._draw = None
+        return NamedBox(box, frame.stamp, frame.log_time)
+
+    def unused(self) -> list[str]:
+        """See `Start`."""
+        return []
+
+
+def _start(bag: Bag, options: Options, truth: Truth | None) -> tuple[Start, str]:
     """Return where targets start, and what says so. Raises ValueError."""
     if options.box is not None:
         return start_at_once(options.box), '--box'
     if options.draw is not None:
-        first = next(_frames(bag, topic, options), None)
-        if first is None:
-            raise ValueError(f'{bag.path}: no image could be used')
-        return start_at_once(options.draw(to_bgr(first.image, first.encoding))), 'the box drawn'
+        return DrawnStart(options.draw), 'the box drawn'
     boxes = init_box_topic(bag, options.init_box_topic)
     if boxes is not None:
         return NamedStarts(named_boxes(bag, boxes)), boxes.name

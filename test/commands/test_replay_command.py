@@ -121,7 +121,7 @@ def test_without_truth_and_with_a_note(
     )
     text = capsys.readouterr().out
     assert 'named by --box' in text
-    assert 'no truth: give it with --truth to have the track judged\n' in text
+    assert 'no truth to judge the track with: give it with --truth\n' in text
     assert 'note: metadata.yaml is missing: the files in the folder are read\n' in text
     assert {file.name for file in out.iterdir()} == set(WRITTEN)
 

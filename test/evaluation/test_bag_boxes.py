@@ -12,6 +12,7 @@ from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bag_boxes import (
+    IndexedTruth,
     NamedBox,
     NamedStarts,
     StampedTruth,
@@ -167,6 +168,18 @@ def test_truth_on_a_topic(tmp_path: Path) -> None:
         assert np.array_equal(found, boxes, equal_nan=True)
         with pytest.raises(ValueError, match='truth nowhere: there is no such file, nor such a'):
             truth_from(bag, 'nowhere')
+
+
+def test_boxes_that_belong_to_no_image_are_counted() -> None:
+    stamped = StampedTruth({SECOND: BOX, 2 * SECOND: OTHER, 3 * SECOND: [0, 0, 0, 0]})
+    assert stamped.of(frame(1.0)).tolist() == list(BOX)
+    assert stamped.unused() == '1 of 3 true boxes were of no use: no image within 1 ms'
+    assert stamped.of(frame(2.0)).tolist() == list(OTHER)
+    assert stamped.unused() == ''
+    numbered = IndexedTruth({0: BOX, 5: OTHER})
+    numbered.of(frame(1.0, 0))
+    numbered.of(frame(1.1, 1))
+    assert numbered.unused() == '1 of 2 true boxes were of no use: no image of that number'
 
 
 BY_NUMBER = {0: [1, 2, 30, 40], 1: None, 2: [5, 6, 30, 40]}

@@ -17,14 +17,11 @@ from bags import (
     DELAY,
     SECOND,
     BagWriter,
-    packed_image,
     raw_image,
     stamps_of,
     write_bag,
 )
 
-from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_output import detection
 from hcat_ros.evaluation.bag_types import COMPRESSED, DETECTION, IMAGE, header, made
 from hcat_ros.evaluation.bags import METADATA, open_bag
 from hcat_ros.tracking.encodings import ENCODINGS, to_bgr
@@ -132,88 +129,6 @@ def test_an_image_is_found_again_by_its_times(tmp_path: Path, images: list[np.nd
                 bag.frame_at(topic, stamp + DELAY, 5)
 
 
-# Which topic
-
-
-def bag_of(path: Path, topics: dict[str, object], count: int = 2) -> Path:
-    """A bag with a few messages like this one on each topic."""
-    with BagWriter(path) as bag:
-        for number in range(count):
-            for topic, message in topics.items():
-                bag.add(topic, BEGIN + number * SECOND, message)
-    return path
-
-
-COLOUR = np.full((8, 10, 3), 90, np.uint8)
-
-
-def colour() -> object:
-    return raw_image(0, COLOUR)
-
-
-def depth_named(encoding: str) -> object:
-    message = raw_image(0, np.full((8, 10), 900, np.uint16), 'mono16')
-    message.encoding = encoding
-    return message
-
-
-def packed_depth() -> object:
-    message = packed_image(0, COLOUR, 'png')
-    message.format = '16UC1; compressedDepth png'
-    return message
-
-
-@pytest.mark.parametrize(
-    ('topics', 'chosen'),
-    [
-        ({'/cam/image_raw': colour}, '/cam/image_raw'),
-        ({'/a': colour, '/a/compressed': lambda: packed_image(0, COLOUR)}, '/a'),
-        ({'/a/compressed': lambda: packed_image(0, COLOUR)}, '/a/compressed'),
-        ({'/rgb': colour, '/depth': lambda: depth_named('16UC1')}, '/rgb'),
-        ({'/rgb': colour, '/depth': lambda: depth_named('32FC1')}, '/rgb'),
-        ({'/rgb': colour, '/depth/compressedDepth': packed_depth}, '/rgb'),
-        ({'/rgb': colour, '/hcat/track_image': colour}, '/rgb'),
-        ({'/rgb': colour, '/track_image/compressed': lambda: packed_image(0, COLOUR)}, '/rgb'),
-        ({'/rgb': colour, '/track': lambda: detection(0, '', Box(1, 2, 3, 4))}, '/rgb'),
-    ],
-)
-def test_the_topic_with_the_pictures(tmp_path: Path, topics: dict, chosen: str) -> None:
-    made_of = {name: message() for name, message in topics.items()}
-    with open_bag(bag_of(tmp_path / 'bag', made_of)) as bag:
-        assert bag.image_topic().name == chosen
-        assert bag.image_topic(chosen).count == 2
-        assert bag.image_topic(chosen[1:]).name == chosen  # without the slash
-
-
-@pytest.mark.parametrize(
-    ('topics', 'name', 'reason'),
-    [
-        ({'/a': colour, '/b': colour}, '', r'several image topics, name one: /a \(2\), /b \(2\)'),
-        (
-            {'/track': lambda: detection(0, '', Box(1, 2, 3, 4))},
-            '',
-            r'no topic with pictures; it has /track \(2 vision_msgs/msg/Detection2D\)',
-        ),
-        ({'/depth': lambda: depth_named('16UC1')}, '', 'no topic with pictures; it has /depth'),
-        ({'/depth': lambda: depth_named('16UC1')}, '/depth', '/depth is no picture: it holds dist'),
-        ({'/d': packed_depth}, 'd', '/d is no picture: it holds distances'),
-        ({'/a': colour}, '/b', r'no topic /b; it has /a \(2 sensor_msgs/msg/Image\)'),
-        (
-            {'/a': lambda: detection(0, '', Box(1, 2, 3, 4))},
-            '/a',
-            '/a is of type vision_msgs/msg/Detection2D, expected sensor_msgs/msg/Image or',
-        ),
-    ],
-)
-def test_a_choice_that_there_is_not(tmp_path: Path, topics: dict, name: str, reason: str) -> None:
-    made_of = {name: message() for name, message in topics.items()}
-    with (
-        open_bag(bag_of(tmp_path / 'bag', made_of)) as bag,
-        pytest.raises(ValueError, match=reason),
-    ):
-        bag.image_topic(name)
-
-
 # What cannot be read
 
 
@@ -237,7 +152,10 @@ def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
     message = made(
         COMPRESSED, header=header(0, ''), format='jpeg', data=np.frombuffer(b'text', np.uint8)
     )
-    with open_bag(bag_of(tmp_path / 'bag', {'/a/compressed': message})) as bag:
+    with BagWriter(tmp_path / 'bag') as written:
+        for number in range(2):
+            written.add('/a/compressed', BEGIN + number, message)
+    with open_bag(tmp_path / 'bag') as bag:
         assert list(bag.frames(bag.image_topic())) == []
         (finding,) = bag.findings
         assert 'images that cannot be used: 2, the first: image 0: compressed image' in finding
@@ -311,6 +229,17 @@ def test_the_files_of_a_split_bag(tmp_path: Path, images: list[np.ndarray], kind
         assert f'{names[3]} is missing' in text
         assert f'{names[5]}: ' in text
         assert f'{CAMERA}: read 9 of 11 messages' in text
+
+
+def test_a_journal_beside_the_database_is_told_of(tmp_path: Path, images: list[np.ndarray]) -> None:
+    path = write_bag(tmp_path / 'walk', images, storage='sqlite3')
+    (path / 'walk.db3-wal').write_bytes(b'')
+    with open_bag(path) as bag:
+        assert list(bag.findings) == []
+    (path / 'walk.db3-wal').write_bytes(b'pages')
+    with open_bag(path) as bag:
+        (finding,) = bag.findings
+    assert 'walk.db3-wal has messages that are not in walk.db3 and are not read' in finding
 
 
 def test_what_is_no_bag(tmp_path: Path) -> None:

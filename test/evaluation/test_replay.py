@@ -183,13 +183,21 @@ def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -
     truth = tmp_path / 'truth.csv'
     rows = [f'{stamp},{30 + number},20,24,20' for number, stamp in enumerate(stamps_of(COUNT))]
     truth.write_text('\n'.join(['stamp,x,y,w,h', *rows]))
+    by_number = tmp_path / 'groundtruth.txt'
+    by_number.write_text('\n'.join('30,20,24,20' for _ in images))
+    with open_bag(path) as bag:
+        replay(bag, Options(truth=str(by_number)), tracker, tmp_path / 'other')
+        assert 'it may belong to other images; give it by stamp' in '\n'.join(bag.findings)
     with open_bag(path) as bag:
         replayed = replay(bag, Options(truth=str(truth)), tracker, tmp_path / 'out')
         assert 4 <= replayed.images < COUNT
         run = replayed.sequences.run('', {})
         assert run is not None
         assert run.clips[0].boxes[:, 0].tolist() == [30.0 + n for n in range(replayed.images)]
-        assert f'read {replayed.images} of {COUNT} messages' in '\n'.join(bag.findings)
+        text = '\n'.join(bag.findings)
+        assert f'read {replayed.images} of {COUNT} messages' in text
+        assert f'{COUNT - replayed.images} of {COUNT} true boxes were of no use' in text
+        assert 'by stamp' not in text
 
 
 MEMORY = """
