@@ -41,7 +41,7 @@ def run_multi_start(evaluation: Evaluation, entry: Entry, progress: Progress) ->
         anchored_clip(clip, anchor) for clip in evaluation.clips for anchor in starts[clip.name]
     ]
     apart = replace(evaluation, clips=passes, folder=evaluation.folder / FOLDER)
-    results = iter(apart.answers(entry, progress)[1])
+    results = iter(apart.answers(apart.settle(entry), progress))
     return multi_start(
         [
             [

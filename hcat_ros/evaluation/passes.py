@@ -58,15 +58,16 @@ def run_passes(
             raise
 
 
-def describe(
+def settle(
     tracker: TrackerSpec, threads: int = 1, initialise: Callable[[], None] | None = None
-) -> dict[str, Any]:
-    """Return what a tracker turns out to be, loaded in a process of its own.
+) -> tuple[TrackerSpec, dict[str, Any]]:
+    """Return what a tracker turns out to be, and in words, loaded in a process of its own.
 
     Raises ValueError, EngineError, ModelError if it cannot be loaded.
     """
     with ProcessPoolExecutor(1, initializer=initialise) as pool:
-        return pool.submit(_described, tracker, threads).result()
+        description = pool.submit(_described, tracker, threads).result()
+    return tracker.settled(description), description
 
 
 _loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}

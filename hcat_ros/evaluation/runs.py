@@ -7,7 +7,7 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from hcat_ros import __version__
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.passes import Task, describe, run_passes
+from hcat_ros.evaluation.passes import Task, run_passes, settle
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
@@ -40,6 +40,8 @@ class Entry:
 
     title: str
     tracker: TrackerSpec | Path
+    configuration: dict[str, Any] = field(default_factory=dict)
+    """What it turned out to be."""
 
 
 @dataclass(frozen=True)
@@ -66,37 +68,38 @@ class Evaluation:
     initialise: Callable[[], None] | None = None
     """Called in the process that finds out what a tracker is; what it loads is told there."""
 
-    def run(self, entry: Entry, progress: Progress) -> Run:
-        """Evaluate a tracker.
+    def settle(self, entry: Entry) -> Entry:
+        """Return an entry whose tracker has been loaded once, with what it turned out to be.
 
-        Raises ValueError for frames and results that cannot be used, and for a folder that has
-        results of another configuration; OSError, EngineError, ModelError.
+        Its place in the folder is then taken. Raises ValueError for a folder that has results of
+        another configuration; OSError, EngineError, ModelError.
         """
-        configuration, results = self.answers(entry, progress)
-        run = self._scored(entry.title, configuration, results)
+        if isinstance(entry.tracker, Path):
+            return replace(entry, configuration={'tracker': {'results': entry.tracker.name}})
+        tracker, description = settle(entry.tracker, self.threads, self.initialise)
+        configuration = {'tracker': description, 'threads': self.threads}
+        self._claim(self.folder / slug(entry.title), configuration)
+        return Entry(entry.title, tracker, configuration)
+
+    def answers(self, entry: Entry, progress: Progress) -> list[SequenceResult]:
+        """Return a settled entry's answers to the clips.
+
+        Raises ValueError for frames and results that cannot be used; OSError, EngineError.
+        """
+        if isinstance(entry.tracker, Path):
+            return [
+                read_boxes(entry.tracker, clip.name, len(clip.images) - int(clip.visible[0]))
+                for clip in self.clips
+            ]
+        return self._results(entry, entry.tracker, 'offline', None, progress)
+
+    def run(self, entry: Entry, progress: Progress) -> Run:
+        """Evaluate a settled entry. Raises as `answers`, and where there is nothing to score."""
+        run = self._scored(entry, self.answers(entry, progress))
         if self.real_time is None or isinstance(entry.tracker, Path):
             return run
         found = self._real_time(entry, entry.tracker, self.real_time, run, progress)
         return replace(run, real_time=found)
-
-    def answers(
-        self, entry: Entry, progress: Progress
-    ) -> tuple[dict[str, Any], list[SequenceResult]]:
-        """Return a tracker's configuration and its answers to the clips, scored or not.
-
-        Raises as `run` does.
-        """
-        if isinstance(entry.tracker, Path):
-            results = [
-                read_boxes(entry.tracker, clip.name, len(clip.images) - int(clip.visible[0]))
-                for clip in self.clips
-            ]
-            return {'tracker': {'results': entry.tracker.name}}, results
-        description = describe(entry.tracker, self.threads, self.initialise)
-        configuration = {'tracker': description, 'threads': self.threads}
-        home = self.folder / slug(entry.title)
-        self._claim(home, configuration)
-        return configuration, self._results(entry, entry.tracker, 'offline', None, progress)
 
     def _results(
         self,
@@ -124,7 +127,7 @@ class Evaluation:
         progress: Progress,
     ) -> RealTime:
         def headline(results: Sequence[SequenceResult]) -> float:
-            return self._scored(entry.title, {}, results).score.measures[measure]
+            return self._scored(entry, results).score.measures[measure]
 
         measure = self.protocol.measures[0]
         before = offline.score.measures[measure]
@@ -140,12 +143,10 @@ class Evaluation:
         skipped = float(np.isnan(later).mean())
         return RealTime(rule.fps, before, headline(results), skipped, least)
 
-    def _scored(
-        self, title: str, configuration: dict[str, Any], results: Sequence[SequenceResult]
-    ) -> Run:
+    def _scored(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
         score = score_run(self.protocol, self.clips, results, self._sizes())
         whole = {
-            **configuration,
+            **entry.configuration,
             'data': {'folder': self.data, 'sequences': len(self.clips)},
             'protocol': self.protocol.title,
             **({'real time': real_time_words(self.real_time)} if self.real_time else {}),
@@ -153,7 +154,7 @@ class Evaluation:
             'machine': machine(),
             **({'command': list(self.command)} if self.command else {}),
         }
-        return Run(title, whole, list(self.clips), list(results), score)
+        return Run(entry.title, whole, list(self.clips), list(results), score)
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [frame_size(clip) for clip in self.clips]

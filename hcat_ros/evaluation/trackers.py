@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,9 @@ class TrackerSpec(Protocol):
         numbers. Raises ValueError, EngineError, ModelError.
         """
 
+    def settled(self, loaded: dict[str, Any]) -> TrackerSpec:
+        """Return what was loaded, so described, with nothing left to be found out again."""
+
 
 @dataclass(frozen=True)
 class HcatSpec:
@@ -92,6 +95,10 @@ class HcatSpec:
         }
         return (lambda: Tracker(engine, config)), description
 
+    def settled(self, loaded: dict[str, Any]) -> HcatSpec:
+        """See `TrackerSpec`."""
+        return replace(self, engine=loaded['engine'].split()[0], precision=loaded['precision'])
+
 
 @dataclass(frozen=True)
 class StillSpec:
@@ -102,6 +109,10 @@ class StillSpec:
     def load(self, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
         """See `TrackerSpec`."""
         return StillTracker, {}
+
+    def settled(self, loaded: dict[str, Any]) -> StillSpec:
+        """See `TrackerSpec`."""
+        return self
 
 
 class StillTracker:
@@ -157,6 +168,10 @@ class OpenCvSpec:
 
         make()  # files that it cannot read are told of now
         return make, {'OpenCV': cv2.__version__, 'files': [Path(file).name for file in self.files]}
+
+    def settled(self, loaded: dict[str, Any]) -> OpenCvSpec:
+        """See `TrackerSpec`."""
+        return self
 
 
 class OpenCvTracker:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.clips import Clip, read_clips
-from hcat_ros.evaluation.passes import START_NOISE, Frames, Task, describe, run_passes, started
+from hcat_ros.evaluation.passes import START_NOISE, Frames, Task, run_passes, settle, started
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.results import read_result
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
@@ -132,10 +132,12 @@ def test_no_process_is_refused(clips: list[Clip]) -> None:
         list(run_passes([Task(StillSpec(), clips[0])], jobs=0))
 
 
-def test_a_tracker_is_described_or_refused_before_anything_runs() -> None:
-    found = describe(HCAT)
+def test_a_tracker_is_settled_or_refused_before_anything_runs() -> None:
+    spec, found = settle(HcatSpec('hcat_lite0'))
+    assert spec == HcatSpec('hcat_lite0', 'onnxruntime', 'fp32'), 'nothing is left to find out'
     assert found['precision'] == 'fp32'
     assert found['engine'].startswith('onnxruntime')
     assert found['settings']['window_penalty'] == 0.2
+    assert settle(StillSpec()) == (StillSpec(), {})
     with pytest.raises(ModelError, match="no model 'nothing'"):
-        describe(HcatSpec('nothing'))
+        settle(HcatSpec('nothing'))

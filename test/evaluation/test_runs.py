@@ -12,7 +12,7 @@ import pytest
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
-from hcat_ros.evaluation.results import SequenceResult, read_result
+from hcat_ros.evaluation.results import Run, SequenceResult, read_result
 from hcat_ros.evaluation.runs import RUN_FILE, Entry, Evaluation, frame_size, rule_name, slug
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 
@@ -41,33 +41,37 @@ class Seen:
         return results
 
 
+def run(evaluation: Evaluation, entry: Entry, seen: Seen | None = None) -> Run:
+    return evaluation.run(evaluation.settle(entry), seen or Seen())
+
+
 def test_a_run_is_scored_and_says_what_it_was(evaluation: Evaluation) -> None:
     seen = Seen()
-    run, still = evaluation.run(HCAT, seen), evaluation.run(STILL, seen)
+    found, still = run(evaluation, HCAT, seen), run(evaluation, STILL, seen)
     assert seen.what == [('ours', 2), ('still', 2)]
-    assert 0 < still.score.measures['AO'] < run.score.measures['AO'] <= 1
-    assert [score.name for score in run.score.sequences] == ['clip_0', 'clip_1']
-    assert run.configuration['tracker']['precision'] == 'fp32'
-    assert run.configuration['threads'] == 1
-    assert run.configuration['data'] == {'folder': 'video', 'sequences': 2}
-    assert set(run.configuration['versions']) == {'hcat_ros', 'Python', 'numpy', 'OpenCV'}
-    assert run.configuration['machine']['processor']
-    assert run.real_time is None
+    assert 0 < still.score.measures['AO'] < found.score.measures['AO'] <= 1
+    assert [score.name for score in found.score.sequences] == ['clip_0', 'clip_1']
+    assert found.configuration['tracker']['precision'] == 'fp32'
+    assert found.configuration['threads'] == 1
+    assert found.configuration['data'] == {'folder': 'video', 'sequences': 2}
+    assert set(found.configuration['versions']) == {'hcat_ros', 'Python', 'numpy', 'OpenCV'}
+    assert found.configuration['machine']['processor']
+    assert found.real_time is None
     kept = read_result(evaluation.folder / 'ours' / 'offline' / 'clip_0.csv')
-    np.testing.assert_array_equal(kept.boxes, run.results[0].boxes)
+    np.testing.assert_array_equal(kept.boxes, found.results[0].boxes)
 
 
 def test_real_time_stands_beside_offline(evaluation: Evaluation) -> None:
     rule = RealTimeRule(30, Latency(2 / 30))
-    run = replace(evaluation, real_time=rule).run(HCAT, Seen())
-    found = run.real_time
+    done = run(replace(evaluation, real_time=rule), HCAT)
+    found = done.real_time
     assert found is not None
     assert found.fps == 30
-    assert found.offline == run.score.measures['AO']
+    assert found.offline == done.score.measures['AO']
     assert found.real < found.offline, 'the target moves a quarter of its width a frame'
     assert found.skipped == pytest.approx(0.5)  # frames 2, 4, 6 of 1 to 6
     assert found.least_rate is None
-    assert run.configuration['real time']['latency'] == {
+    assert done.configuration['real time']['latency'] == {
         'mean [ms]': pytest.approx(66.667, abs=1e-3),
         'deviation [ms]': 0.0,
     }
@@ -75,11 +79,11 @@ def test_real_time_stands_beside_offline(evaluation: Evaluation) -> None:
 
 def test_the_least_rate_is_that_which_keeps_the_score(evaluation: Evaluation) -> None:
     rule = RealTimeRule(30, Latency(1 / 30))
-    fast = replace(evaluation, real_time=rule, least_rate=True).run(HCAT, Seen())
+    fast = run(replace(evaluation, real_time=rule, least_rate=True), HCAT)
     assert fast.real_time is not None
     assert fast.real_time.real == fast.real_time.offline
     assert fast.real_time.least_rate == 30
-    still = replace(evaluation, real_time=rule, least_rate=True).run(STILL, Seen())
+    still = run(replace(evaluation, real_time=rule, least_rate=True), STILL)
     assert still.real_time is not None
     assert still.real_time.least_rate == 1, 'for a box that never moves any rate will do'
 
@@ -87,18 +91,18 @@ def test_the_least_rate_is_that_which_keeps_the_score(evaluation: Evaluation) ->
 def test_results_are_used_again_and_those_of_another_tracker_refused(
     evaluation: Evaluation,
 ) -> None:
-    first = evaluation.run(HCAT, Seen())
+    first = run(evaluation, HCAT)
     path = evaluation.folder / 'ours' / 'offline' / 'clip_0.csv'
     when = path.stat().st_mtime_ns
-    again = evaluation.run(HCAT, Seen())
+    again = run(evaluation, HCAT)
     assert path.stat().st_mtime_ns == when
     assert again.score.measures == first.score.measures
     other = Entry('ours', HcatSpec('hcat_lite0', 'onnxruntime', 'int8'))
     with pytest.raises(ValueError, match=r'ours holds results of another .*tracker differ'):
-        evaluation.run(other, Seen())
+        run(evaluation, other)
     with pytest.raises(ValueError, match='threads differ'):
-        replace(evaluation, threads=2).run(HCAT, Seen())
-    anew = replace(evaluation, restart=True).run(other, Seen())
+        run(replace(evaluation, threads=2), HCAT)
+    anew = run(replace(evaluation, restart=True), other)
     assert path.stat().st_mtime_ns != when
     assert anew.configuration['tracker']['precision'] == 'int8'
 
@@ -106,24 +110,24 @@ def test_results_are_used_again_and_those_of_another_tracker_refused(
 def test_sequences_are_added_to_a_run(
     evaluation: Evaluation, tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
-    evaluation.run(STILL, Seen())
+    run(evaluation, STILL)
     sequence(tmp_path / 'video' / 'clip_2', 4, 2)
     more = replace(evaluation, clips=read_clips('plain', tmp_path / 'video'))
-    assert len(more.run(STILL, Seen()).results) == 3
-    assert len(evaluation.run(STILL, Seen()).results) == 2, 'and left out again'
+    assert len(run(more, STILL).results) == 3
+    assert len(run(evaluation, STILL).results) == 2, 'and left out again'
     sequence(tmp_path / 'video' / 'clip_2', 5, 2)
     longer = replace(evaluation, clips=read_clips('plain', tmp_path / 'video'))
     with pytest.raises(ValueError, match='clip_2 differ'):
-        longer.run(STILL, Seen())
+        run(longer, STILL)
 
 
 def test_a_damaged_run_file_is_named(evaluation: Evaluation) -> None:
-    evaluation.run(STILL, Seen())
+    run(evaluation, STILL)
     path = evaluation.folder / 'still' / RUN_FILE
     path.write_text(path.read_text()[:-5])
     with pytest.raises(ValueError, match=r'run\.json is damaged .*--restart'):
-        evaluation.run(STILL, Seen())
-    replace(evaluation, restart=True).run(STILL, Seen())
+        run(evaluation, STILL)
+    run(replace(evaluation, restart=True), STILL)
     assert json.loads(path.read_text())['threads'] == 1
 
 
@@ -132,9 +136,9 @@ def test_result_files_of_others_are_scored(evaluation: Evaluation, tmp_path: Pat
         boxes = np.nan_to_num(clip.boxes, nan=5.0)
         (tmp_path / 'theirs').mkdir(exist_ok=True)
         np.savetxt(tmp_path / 'theirs' / f'{clip.name}.txt', boxes, '%.3f', ',')
-    run = evaluation.run(Entry('perfect', tmp_path / 'theirs'), Seen())
-    assert run.score.measures['AO'] == 1
-    assert run.configuration['tracker'] == {'results': 'theirs'}
+    found = run(evaluation, Entry('perfect', tmp_path / 'theirs'))
+    assert found.score.measures['AO'] == 1
+    assert found.configuration['tracker'] == {'results': 'theirs'}
 
 
 def test_names_for_files() -> None:
