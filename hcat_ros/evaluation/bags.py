@@ -72,12 +72,12 @@ class Bag:
             self._scratch.close()
             raise
         self._tell_damage()
-        for file in files:
-            journal = file.with_name(f'{file.name}-wal')
+        for whole in files:
+            journal = whole.with_name(f'{whole.name}-wal')
             if journal.is_file() and journal.stat().st_size:
                 self.findings.note(
-                    f'{journal.name} has messages that are not in {file.name} and are not read: '
-                    f'move them there with `sqlite3 {file.name} "PRAGMA wal_checkpoint"`'
+                    f'{journal.name} has messages that are not in {whole.name} and are not read: '
+                    f'move them there with `sqlite3 {whole.name} "PRAGMA wal_checkpoint"`'
                 )
         self.topics: dict[str, Topic] = {}
         """By name. Where they are known, the counts are those before the bag was damaged."""
