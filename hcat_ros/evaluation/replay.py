@@ -99,8 +99,8 @@ def replay(
         bag.findings.note(unused)
     if isinstance(truth, IndexedTruth) and bag.damaged:
         bag.findings.note(
-            'the truth goes by the number of the image, and images are missing: it may belong to '
-            'other images; give it by stamp'
+            'the truth goes by the number of the image: behind images that are missing it belongs '
+            'to others; give it by stamp'
         )
     return Replayed(topic, named_by, sequences, images, followed)
 
