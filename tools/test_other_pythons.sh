@@ -25,7 +25,7 @@ for version in 3.10 3.12; do
     if [ ! -e "$venv/.done" ] || [ setup.py -nt "$venv/.done" ]; then
         "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-            -e '.[opencv,onnxruntime,select,test]'
+            -e '.[opencv,onnxruntime,select,evaluate,test]'
         touch "$venv/.done"
     fi
     echo "Python $version, the part without ROS and PyTorch:"

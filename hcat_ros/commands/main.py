@@ -13,8 +13,10 @@ from hcat_ros.commands import (
     benchmark,
     build_engine,
     doctor,
+    evaluate,
     export,
     quantize,
+    replay,
     select,
     track,
     train,
@@ -27,6 +29,8 @@ VERBS = {
     'select': select,
     'doctor': doctor,
     'benchmark': benchmark,
+    'evaluate': evaluate,
+    'replay': replay,
     'tune': tune,
     'export': export,
     'quantize': quantize,
@@ -51,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             )
         )
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(words)
+    arguments.command = ['hcat', *words]
     show_messages()
     try:
         VERBS[arguments.verb].run(arguments)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate trackers on a benchmark or on sequences of your own, offline and in real time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hcat_ros.commands.messages import show_messages
+from hcat_ros.evaluation.clips import LAYOUTS, Clip, read_clips
+from hcat_ros.evaluation.multi_start import MEASURES, run_multi_start
+from hcat_ros.evaluation.protocols import PROTOCOLS
+from hcat_ros.evaluation.realtime import PREDICTORS, Latency, RealTimeRule
+from hcat_ros.evaluation.result_files import write_submission
+from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.evaluation.runs import Entry, Evaluation, slug
+from hcat_ros.evaluation.trackers import parse_tracker
+from hcat_ros.models import DEFAULT_MODEL
+
+BENCHMARKS = tuple(name for name in LAYOUTS if name in PROTOCOLS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('data', type=Path, help='folder of the benchmark, in its own layout')
+    parser.add_argument(
+        '--benchmark',
+        default='plain',
+        choices=BENCHMARKS,
+        help='layout and scoring; plain: folders of images with a groundtruth.txt',
+    )
+    parser.add_argument('--sequences', nargs='+', metavar='NAME', help='only these')
+    parser.add_argument(
+        '--tracker',
+        nargs='+',
+        default=[DEFAULT_MODEL],
+        metavar='[LABEL=]TRACKER',
+        help='MODEL[:ENGINE[:PRECISION]], opencv:NAME (csrt, kcf, mil, nano:BACKBONE:HEAD, ...) or '
+        'still',
+    )
+    parser.add_argument(
+        '--results',
+        nargs='+',
+        default=[],
+        metavar='LABEL=FOLDER',
+        help="other trackers' result files, a text of boxes for each sequence",
+    )
+    parser.add_argument('--jobs', type=int, default=1, help='processes, each with a tracker')
+    parser.add_argument('--threads', type=int, default=1, help='of each tracker, 0: its own choice')
+    parser.add_argument(
+        '--realtime', type=float, metavar='FPS', help='also with frames that do not wait'
+    )
+    parser.add_argument(
+        '--latency-ms',
+        metavar='MEAN[,DEVIATION]',
+        help='what an update takes in real time; measured here unless given',
+    )
+    parser.add_argument(
+        '--permitted',
+        type=float,
+        default=1.0,
+        help="share of a frame's time by which its answer may come late: 1 as in VOT-RT, 0 as in "
+        'latency-aware evaluation',
+    )
+    parser.add_argument(
+        '--predict',
+        default='none',
+        choices=PREDICTORS,
+        help='where the target is taken to be until a newer answer comes',
+    )
+    parser.add_argument(
+        '--least-rate',
+        action='store_true',
+        help='find the smallest number of updates a second that keeps 95 %% of the offline score',
+    )
+    parser.add_argument(
+        '--multi-start',
+        action='store_true',
+        help="also VOT's experiment: accuracy, robustness and EAO of passes from many frames",
+    )
+    parser.add_argument(
+        '--submission',
+        action='store_true',
+        help="write the archive that the benchmark's server takes; without truth nothing is scored",
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('evaluation'), help='folder of results; goes on from them'
+    )
+    parser.add_argument(
+        '--restart', action='store_true', help='throw results of another configuration away'
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate, print the summary, write report and archives.
+
+    Raises ValueError, OSError, ModelError, EngineError.
+    """
+    try:
+        from hcat_ros.evaluation.report import write_report
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
+    clips = chosen(read_clips(arguments.benchmark, arguments.data), arguments.sequences)
+    entries = [
+        *(entry(text, arguments.tracker) for text in arguments.tracker),
+        *(results_entry(text) for text in arguments.results),
+    ]
+    titles = [slug(item.title) for item in entries]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ValueError(f"two trackers are called '{title}': give them labels, LABEL=TRACKER")
+    name = arguments.data.resolve().name
+    evaluation = Evaluation(
+        PROTOCOLS[arguments.benchmark],
+        clips,
+        name,
+        arguments.out,
+        arguments.jobs,
+        arguments.threads,
+        real_time_rule(arguments),
+        arguments.least_rate,
+        arguments.restart,
+        arguments.command,
+        show_messages,
+    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    runs = []
+    for item in map(evaluation.settle, entries):
+        if arguments.submission:
+            path = arguments.out / f'{slug(item.title)}.zip'
+            write_submission(arguments.benchmark, clips, evaluation.answers(item, shown), path)
+            print(f'wrote {path}')
+        if any(len(clip.visible) > 1 for clip in clips):
+            done = evaluation.run(item, shown)
+            if arguments.multi_start:
+                measures = run_multi_start(evaluation, item, shown)
+                whole = done.score.measures | {
+                    name: getattr(measures, name.lower()) for name in MEASURES
+                }
+                done = replace(done, score=replace(done.score, measures=whole))
+            runs.append(done)
+    if not runs:
+        if not arguments.submission:
+            raise ValueError(
+                f'{arguments.data} has first boxes only, so nothing can be scored; write what its '
+                'server takes with --submission'
+            )
+        return
+    path = write_document(runs, arguments.out / 'results.json')
+    page = write_report(runs, arguments.out, f'{PROTOCOLS[arguments.benchmark].title}: {name}')
+    print(page.with_suffix('.md').read_text(encoding='utf-8').split('\n## ')[0])
+    print(f'wrote {path}, {page.with_suffix(".md")} and {page}')
+
+
+def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
+    """Return the clips of these names, all without names. Raises ValueError for one not there."""
+    if not names:
+        return clips
+    there = {clip.name: clip for clip in clips}
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(f'no sequence {", ".join(missing)}; there are {", ".join(there)}')
+    return [there[name] for name in names]
+
+
+def entry(text: str, texts: Sequence[str]) -> Entry:
+    """Return a tracker of the command line. Raises ValueError."""
+    label, sign, spec = text.partition('=')
+    tracker = parse_tracker(spec if sign else text)
+    return Entry(label if sign else tracker.title, tracker)
+
+
+def results_entry(text: str) -> Entry:
+    """Return a folder of result files of the command line. Raises ValueError."""
+    label, sign, folder = text.partition('=')
+    if not (label and sign and folder):
+        raise ValueError(f"--results '{text}': expected LABEL=FOLDER")
+    if not Path(folder).is_dir():
+        raise ValueError(f'--results {text}: no folder {folder}')
+    return Entry(label, Path(folder))
+
+
+def real_time_rule(arguments: argparse.Namespace) -> RealTimeRule | None:
+    """Return what counts as real time, None if nothing was said. Raises ValueError."""
+    if arguments.realtime is None:
+        for name in ('latency_ms', 'least_rate'):
+            if getattr(arguments, name):
+                raise ValueError(f'--{name.replace("_", "-")} goes with --realtime FPS')
+        return None
+    latency = None
+    if arguments.latency_ms:
+        try:
+            values = [float(part) / 1e3 for part in arguments.latency_ms.split(',')]
+            latency = Latency(*values)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"--latency-ms '{arguments.latency_ms}': expected MEAN or MEAN,DEVIATION"
+            ) from None
+    return RealTimeRule(arguments.realtime, latency, arguments.permitted, arguments.predict)
+
+
+def shown(results: Iterable[SequenceResult], total: int, what: str) -> Iterable[SequenceResult]:
+    """Show a bar while results come."""
+    bar: Iterable[SequenceResult] = tqdm(results, what, total, unit='sequence', disable=None)
+    return bar
+
+
+def write_document(runs: Sequence[Run], path: Path) -> Path:
+    """Write all figures as JSON."""
+    document = [
+        {
+            'title': run.title,
+            'configuration': run.configuration,
+            'measures': run.score.measures,
+            'real time': run.real_time._asdict() if run.real_time else None,
+            'sequences': {score.name: score.measures for score in run.score.sequences},
+        }
+        for run in runs
+    ]
+    partial = path.with_name(f'.{path.name}.partial')
+    partial.write_text(json.dumps(document, indent=2, default=_plain), encoding='utf-8')
+    partial.replace(path)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, 'item') else str(value)

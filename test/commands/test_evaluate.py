@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcat_ros.commands.main import main
+from hcat_ros.evaluation.metrics import average_overlap, overlaps
+from hcat_ros.evaluation.results import read_result
+
+pytest.importorskip('jinja2', reason='needs jinja2 (pip install .[evaluate])')
+pytest.importorskip('matplotlib', reason='needs matplotlib (pip install .[evaluate])')
+
+OURS = 'ours=hcat_lite0:onnxruntime'
+
+
+@pytest.fixture
+def data(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
+    for number in range(2):
+        sequence(tmp_path / 'video' / f'clip_{number}', 8, number, absent=(4,))
+    return tmp_path / 'video'
+
+
+def evaluate(data: Path, out: Path, *words: str) -> int:
+    return main(['evaluate', str(data), '--out', str(out), *words])
+
+
+def test_what_it_says_is_what_the_result_files_hold(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    words = ('--tracker', OURS, 'opencv:mil', 'still', '--jobs', '2', '--realtime', '30')
+    assert evaluate(data, out, *words, '--latency-ms', '50,5', '--least-rate') == 0
+    printed = capsys.readouterr().out
+    document = {run['title']: run for run in json.loads((out / 'results.json').read_text())}
+    assert list(document) == ['ours', 'OpenCV MIL', 'still']
+    ours = document['ours']
+    aos = []
+    for number in range(2):
+        text = (data / f'clip_{number}' / 'groundtruth.txt').read_text().replace(',', ' ')
+        truth = np.array([[float(v) for v in row.split()] for row in text.splitlines()])
+        kept = read_result(out / 'ours' / 'offline' / f'clip_{number}.csv')
+        aos.append(ours['sequences'][f'clip_{number}']['AO'])
+        assert aos[-1] == average_overlap(overlaps(kept.boxes[1:], truth[1:]))
+    assert ours['measures']['AO'] == pytest.approx(np.mean(aos))
+    assert f'{ours["measures"]["AO"]:.3f}' in printed
+    assert ours['measures']['AO'] > document['still']['measures']['AO']
+    assert ours['real time']['real'] < ours['real time']['offline']
+    assert 0.2 < ours['real time']['skipped'] < 0.45, 'an update takes one frame and a half'
+    assert ours['real time']['least_rate'] <= 30
+    assert document['still']['real time']['real'] == document['still']['measures']['AO']
+    page = (out / 'report.html').read_text()
+    assert 'clip_1' in page
+    assert 'OpenCV MIL' in page
+
+
+def test_an_evaluation_goes_on_with_other_trackers(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    assert evaluate(data, out, '--tracker', 'still') == 0
+    file = out / 'still' / 'offline' / 'clip_0.csv'
+    when = file.stat().st_mtime_ns
+    assert evaluate(data, out, '--tracker', 'still', OURS) == 0
+    assert file.stat().st_mtime_ns == when
+    assert evaluate(data, out, '--tracker', f'{OURS}:int8') == 1
+    assert 'ours holds results of another configuration' in capsys.readouterr().err
+    assert evaluate(data, out, '--tracker', f'{OURS}:int8', '--restart') == 0
+
+
+def test_results_of_another_program(data: Path, tmp_path: Path) -> None:
+    out, theirs = tmp_path / 'out', tmp_path / 'theirs'
+    theirs.mkdir()
+    for number in range(2):
+        text = (data / f'clip_{number}' / 'groundtruth.txt').read_text()
+        (theirs / f'clip_{number}.txt').write_text(text.replace('nan nan nan nan', '9,9,9,9'))
+    words = ('--tracker', 'still', '--results', f'perfect={theirs}', '--sequences', 'clip_1')
+    assert evaluate(data, out, *words) == 0
+    still, perfect = json.loads((out / 'results.json').read_text())
+    assert perfect['measures']['AO'] == 1
+    assert list(perfect['sequences']) == list(still['sequences']) == ['clip_1']
+
+
+def test_a_benchmark_without_its_truth_gives_an_archive(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / 'got10k' / 'test'
+    for number in range(2):
+        folder = root / f'GOT-10k_Test_{number:06d}'
+        folder.mkdir(parents=True)
+        for index, image in enumerate(sorted((data / f'clip_{number}').glob('*.png')), 1):
+            (folder / f'{index:08d}.png').write_bytes(image.read_bytes())
+        (folder / 'groundtruth.txt').write_text('20,30,32,24\n')
+    out = tmp_path / 'out'
+    words = ('--benchmark', 'got10k', '--tracker', OURS)
+    assert evaluate(root.parent, out, *words) == 1
+    assert 'first boxes only' in capsys.readouterr().err
+    assert evaluate(root.parent, out, *words, '--submission') == 0
+    names = zipfile.ZipFile(out / 'ours.zip').namelist()
+    assert 'GOT-10k_Test_000001/GOT-10k_Test_000001_001.txt' in names
+    assert len(names) == 4
+
+
+def test_vots_experiment(data: Path, tmp_path: Path) -> None:
+    assert evaluate(data, tmp_path / 'out', '--tracker', OURS, '--multi-start') == 0
+    (run,) = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert 0.3 < run['measures']['accuracy'] <= 1
+    assert 0.5 < run['measures']['robustness'] <= 1
+    passes = sorted(p.name for p in (tmp_path / 'out' / 'multi-start').rglob('*.csv'))
+    assert passes == [
+        f'clip_{number}_0000000{frame}_{way}.csv'
+        for number in range(2)
+        for frame, way in ((0, 'forward'), (7, 'backward'))
+    ]
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (('--tracker', 'still', 'still'), "two trackers are called 'still'"),
+        (('--tracker', 'opencv:abacus'), "no tracker 'abacus' in OpenCV"),
+        (('--tracker', 'no_such_model'), "no model 'no_such_model'"),
+        (('--sequences', 'clip_9'), 'no sequence clip_9; there are clip_0, clip_1'),
+        (('--results', 'theirs'), "--results 'theirs': expected LABEL=FOLDER"),
+        (('--results', 'a=/no/such'), 'no folder /no/such'),
+        (('--latency-ms', '10'), '--latency-ms goes with --realtime FPS'),
+        (('--least-rate',), '--least-rate goes with --realtime FPS'),
+        (('--realtime', '30', '--latency-ms', 'x'), "--latency-ms 'x': expected MEAN or MEAN,DEV"),
+        (('--realtime', '30', '--latency-ms', '1,2,3'), 'expected MEAN or MEAN,DEVIATION'),
+        (('--realtime', '-1'), '-1 frames a second: expected more than 0'),
+        (('--jobs', '0'), '--jobs 0: expected 1 or more'),
+        (('--submission',), "'plain' has no server to send results to"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    reason: str,
+) -> None:
+    assert evaluate(data, tmp_path / 'out', *words) == 1
+    assert reason in capsys.readouterr().err
