@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From pixels to bearings and back, for lenses with distortion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcat_ros.boxes import Box
+
+COEFFICIENTS = {
+    'plumb_bob': (0, 4, 5),
+    'rational_polynomial': (0, 4, 5, 8, 12, 14),
+    'equidistant': (0, 4),
+}
+"""How many distortion coefficients each model of CameraInfo has; 0: none given, no distortion."""
+NEWTON_STEPS = 20
+RAY_TOLERANCE = 0.1
+"""Pixels within which a ray must be seen again where it came from."""
+
+
+class Angles(NamedTuple):
+    """A direction in the body frame (x forward, y left, z up): rad to the left, rad up."""
+
+    azimuth: float
+    elevation: float
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A calibrated camera. Raises ValueError, naming the value, for what cannot be one.
+
+    Bearings are in the frame of the camera's mount (REP-103: x forward, y left, z up); a camera
+    that looks down from it has its angle in `pitch` (rad, positive down, as a rotation about y).
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+    model: str = 'plumb_bob'
+    pitch: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f'image size {self.width}x{self.height}: expected above 0')
+        for name in ('fx', 'fy', 'cx', 'cy', 'pitch'):
+            value = getattr(self, name)
+            if not math.isfinite(value) or (name in ('fx', 'fy') and value <= 0):
+                wanted = 'a finite number above 0' if name in ('fx', 'fy') else 'a finite number'
+                raise ValueError(f'{name} {value}: expected {wanted}; is the camera calibrated?')
+        if abs(self.pitch) > math.pi / 2:
+            raise ValueError(f'pitch {self.pitch}: expected -1.57 to 1.57')
+        if self.model not in COEFFICIENTS:
+            known = ', '.join(COEFFICIENTS)
+            raise ValueError(f'distortion model {self.model!r}: expected one of {known}')
+        if len(self.distortion) not in COEFFICIENTS[self.model]:
+            raise ValueError(
+                f'{len(self.distortion)} distortion coefficients: '
+                f'{self.model} has {COEFFICIENTS[self.model][-1]}'
+            )
+        if not all(math.isfinite(value) for value in self.distortion):
+            raise ValueError(f'distortion {self.distortion}: expected finite numbers')
+
+    @classmethod
+    def from_info(
+        cls,
+        width: int,
+        height: int,
+        k: ArrayLike,
+        d: Sequence[float] = (),
+        distortion_model: str = 'plumb_bob',
+        pitch: float = 0.0,
+    ) -> CameraModel:
+        """Return the camera of a CameraInfo's fields: k (9,) or (3, 3), d as in the message."""
+        matrix = np.asarray(k, np.float64)
+        if matrix.size != 9:
+            raise ValueError(f'camera matrix of {matrix.size} numbers: expected 9')
+        (fx, _, cx), (_, fy, cy) = matrix.reshape(3, 3)[:2].tolist()
+        distortion = tuple(float(value) for value in d)
+        # Drivers leave the model empty, or fill d with zeros, where nothing is distorted.
+        if not any(distortion):
+            distortion = ()
+            if not distortion_model:
+                distortion_model = 'plumb_bob'
+        return cls(int(width), int(height), fx, fy, cx, cy, distortion, distortion_model, pitch)
+
+    @classmethod
+    def from_fov(
+        cls, width: int, height: int, horizontal_fov: float, pitch: float = 0.0
+    ) -> CameraModel:
+        """Return a camera without distortion that sees `horizontal_fov` rad from side to side."""
+        if not 0.01 <= horizontal_fov <= 3.1:
+            raise ValueError(f'horizontal_fov {horizontal_fov}: expected 0.01 to 3.1 rad')
+        focal = width / 2 / math.tan(horizontal_fov / 2)
+        return cls(width, height, focal, focal, width / 2, height / 2, pitch=pitch)
+
+    def bearing(self, u: float, v: float) -> Angles:
+        """Return where the pixel (u, v) looks; NaN for a pixel that the lens has no ray for."""
+        x, y, z = self._mount_ray(u, v)
+        return Angles(math.atan2(y, x), math.atan2(z, math.hypot(x, y)))
+
+    def pixel(self, azimuth: float, elevation: float) -> tuple[float, float]:
+        """Return the pixel (u, v) that shows a bearing; NaN for one that is behind the camera."""
+        x = math.cos(elevation) * math.cos(azimuth)
+        y = math.cos(elevation) * math.sin(azimuth)
+        z = math.sin(elevation)
+        c, s = math.cos(self.pitch), math.sin(self.pitch)
+        return self._project(-y, -(s * x + c * z), c * x - s * z)
+
+    def angular_size(self, box: Box) -> tuple[float, float]:
+        """Return the angles that a box of pixels spans, (width, height) in rad.
+
+        They are measured through the centre of the box, between rays, so a box of some size
+        is as large at the border of a wide lens as it is.
+        """
+        middle = [
+            (box.x, box.cy),
+            (box.x + box.w, box.cy),
+            (box.cx, box.y),
+            (box.cx, box.y + box.h),
+        ]
+        left, right, top, bottom = (np.array(self._mount_ray(u, v)) for u, v in middle)
+        return _angle_between(left, right), _angle_between(top, bottom)
+
+    def _mount_ray(self, u: float, v: float) -> tuple[float, float, float]:
+        """Return the ray of a pixel in the frame of the mount."""
+        right, down, ahead = self._ray(u, v)
+        c, s = math.cos(self.pitch), math.sin(self.pitch)
+        return c * ahead - s * down, -right, -s * ahead - c * down
+
+    def _ray(self, u: float, v: float) -> tuple[float, float, float]:
+        """Return the ray of a pixel in the optical frame: right, down, ahead."""
+        xd, yd = (u - self.cx) / self.fx, (v - self.cy) / self.fy
+        nowhere = math.nan, math.nan, math.nan
+        if not (math.isfinite(xd) and math.isfinite(yd)):
+            return nowhere
+        if self.model == 'equidistant':
+            radius = math.hypot(xd, yd)
+            theta = self._angle_off_axis(radius)
+            if math.isnan(theta):
+                return nowhere
+            if radius == 0:
+                return 0.0, 0.0, 1.0
+            across = math.sin(theta) / radius
+            return xd * across, yd * across, math.cos(theta)
+        if not self.distortion:
+            return xd, yd, 1.0
+        x, y = self._undistorted(u, v)
+        seen = self._project(x, y, 1.0)
+        # Polynomials fold back outside of what was calibrated; no ray is better than a wrong one.
+        if not math.hypot(seen[0] - u, seen[1] - v) < RAY_TOLERANCE:
+            return nowhere
+        return x, y, 1.0
+
+    def _undistorted(self, u: float, v: float) -> tuple[float, float]:
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-10)
+        points = np.array([[[u, v]]], np.float64)
+        distortion = np.array(self.distortion)
+        # OpenCV's five default iterations are degrees off at the border of a wide lens.
+        iterated = getattr(cv2, 'undistortPointsIter', None)
+        if iterated is not None:
+            found = iterated(points, self._matrix, distortion, None, None, criteria)
+        else:
+            found = cv2.undistortPoints(
+                points, self._matrix, distortion, R=None, P=None, criteria=criteria
+            )
+        x, y = np.asarray(found, np.float64).reshape(2).tolist()
+        return x, y
+
+    def _project(self, right: float, down: float, ahead: float) -> tuple[float, float]:
+        """Return the pixel of a ray in the optical frame."""
+        if self.model == 'equidistant':
+            across = math.hypot(right, down)
+            theta = math.atan2(across, ahead)
+            scale = self._distorted(theta) / across if across > 0 else 0.0
+            return self.fx * right * scale + self.cx, self.fy * down * scale + self.cy
+        if not ahead > 0:
+            return math.nan, math.nan
+        x, y = right / ahead, down / ahead
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return math.nan, math.nan
+        if self.distortion:
+            seen, _ = cv2.projectPoints(
+                np.array([[x, y, 1.0]]),
+                np.zeros(3),
+                np.zeros(3),
+                self._matrix,
+                np.array(self.distortion),
+            )
+            u, v = np.asarray(seen, np.float64).reshape(2).tolist()
+            return u, v
+        return self.fx * x + self.cx, self.fy * y + self.cy
+
+    def _distorted(self, theta: float) -> float:
+        """Return theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8)."""
+        square = theta * theta
+        total = 0.0
+        for coefficient in reversed(self.distortion):
+            total = square * (coefficient + total)
+        return theta * (1 + total)
+
+    def _angle_off_axis(self, radius: float) -> float:
+        """Return the angle that an equidistant lens shows at a normalised radius, or NaN.
+
+        OpenCV's inverse ends at 90 degrees; lenses do not.
+        """
+        theta = min(radius, math.pi)
+        for _ in range(NEWTON_STEPS):
+            step = 1e-6
+            slope = (self._distorted(theta + step) - self._distorted(theta - step)) / (2 * step)
+            if slope <= 0:
+                return math.nan
+            change = (radius - self._distorted(theta)) / slope
+            theta = min(max(theta + change, 0.0), math.pi)
+            if abs(change) < 1e-12:
+                break
+        return theta if abs(self._distorted(theta) - radius) * self.fx < RAY_TOLERANCE else math.nan
+
+    @property
+    def _matrix(self) -> NDArray[np.float64]:
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+
+def _angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the angle between two rays, rad; exact for small ones, where acos is not."""
+    return math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b))

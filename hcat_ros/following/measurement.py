@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one track says of its target: where it is seen from the camera, how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box
+from hcat_ros.following.camera import CameraModel
+
+BORDER = 1.0
+"""Pixels from the border of the frame within which a box is taken to be cut off by it."""
+
+
+@dataclass(frozen=True)
+class BearingMeasurement:
+    """Bearing (rad, to the left and up) and angular size of a target in the image of `stamp`."""
+
+    stamp: float
+    """Of the image, in seconds."""
+    azimuth: float
+    elevation: float
+    covariance: NDArray[np.float64]
+    """(2, 2) of azimuth and elevation, rad^2."""
+    width_rad: float
+    height_rad: float
+    score: float
+    """Of the tracker, 0..1."""
+    target: str = ''
+    """Which target this is; another one starts anew."""
+    width_clipped: bool = False
+    """Whether the border of the image may hide a part, so that the target is wider than seen."""
+    height_clipped: bool = False
+
+    def is_finite(self) -> bool:
+        """Return whether all numbers are, and the covariance and sizes are above 0."""
+        covariance = np.asarray(self.covariance, np.float64)
+        numbers = (
+            self.stamp,
+            self.azimuth,
+            self.elevation,
+            self.width_rad,
+            self.height_rad,
+            self.score,
+        )
+        return (
+            bool(np.isfinite(numbers).all())
+            and covariance.shape == (2, 2)
+            and bool(np.isfinite(covariance).all())
+            and covariance[0, 0] > 0
+            and covariance[1, 1] > 0
+            and float(np.linalg.det(covariance)) > 0
+            and self.width_rad > 0
+            and self.height_rad > 0
+        )
+
+
+def bearing_of(
+    box: Box,
+    camera: CameraModel,
+    score: float,
+    stamp: float,
+    target: str = '',
+    centre_noise: float = 0.05,
+) -> BearingMeasurement:
+    """Return the bearing of a box in full-image pixels, seen at `stamp` (s).
+
+    The deviation of its centre is `centre_noise` of its side, and one pixel more. Values that are
+    not finite pass through: `Follower.track` refuses them.
+    """
+    azimuth, elevation = camera.bearing(box.cx, box.cy)
+    width, height = camera.angular_size(box)
+    deviation = np.array(
+        [centre_noise * width + 1 / camera.fx, centre_noise * height + 1 / camera.fy]
+    )
+    return BearingMeasurement(
+        stamp,
+        azimuth,
+        elevation,
+        np.diag(deviation**2),
+        width,
+        height,
+        score,
+        target,
+        box.x <= BORDER or box.x + box.w >= camera.width - BORDER,
+        box.y <= BORDER or box.y + box.h >= camera.height - BORDER,
+    )
