@@ -36,7 +36,14 @@ RUNTIMES = {
     'tensorrt': ['polygraphy>=0.49.13'],
 }
 EXPORT = ['torch>=2.6', 'safetensors>=0.4', 'onnx>=1.15', 'onnxslim>=0.1.50', 'onnxruntime>=1.16']
-EVALUATE = ['jinja2>=3', 'markupsafe>=2', 'matplotlib>=3.5', 'rosbags>=0.10', 'mcap>=1', 'zstandard']
+EVALUATE = [
+    'jinja2>=3',
+    'markupsafe>=2',
+    'matplotlib>=3.5',
+    'rosbags>=0.11.9',
+    'mcap>=1.2.1',
+    'zstandard>=0.21',
+]
 # onnx and onnxruntime run the teachers.
 TRAIN = ['torch>=2.6', 'safetensors>=0.4', 'tensorboard', 'onnx>=1.15', 'onnxruntime>=1.16']
 

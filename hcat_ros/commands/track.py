@@ -13,6 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from hcat_ros.boxes import Box
+from hcat_ros.commands.window import drawn_box, no_window
 from hcat_ros.drawing import draw_track
 from hcat_ros.engines import ENGINES, load_engine
 from hcat_ros.frames import FrameSource
@@ -21,6 +22,7 @@ from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig
 from hcat_ros.tracking.encodings import Image
 
 WINDOW = 'hcat track: q or Esc ends'
+INSTEAD = '--box and --out'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         for frame in source:
             start = time.perf_counter()
             if frame.index == 0:
-                box = arguments.box or _drawn_box(frame.image)
+                box = arguments.box or drawn_box(frame.image, WINDOW, '--show', INSTEAD)
                 tracker.init(frame.image, box)
                 track = Track(Box(*box), 1.0, TargetState.TRACKING)
                 # Not before the box has proved usable: an old file is kept until then.
@@ -130,28 +132,10 @@ class _Mp4:
         self.writer.write(image)
 
 
-def _windows_or_error(error: cv2.error) -> RuntimeError:
-    return RuntimeError(
-        f'--show: this OpenCV cannot open a window ({error.err}); install opencv-python in place '
-        'of opencv-python-headless and run where there is a display, or use --box and --out'
-    )
-
-
-def _drawn_box(image: Image) -> Box:
-    """Let the user draw the target."""
-    try:
-        x, y, w, h = cv2.selectROI(WINDOW, image, showCrosshair=False)
-    except cv2.error as error:
-        raise _windows_or_error(error) from error
-    if w == 0 or h == 0:
-        raise ValueError('no box was drawn')
-    return Box(float(x), float(y), float(w), float(h))
-
-
 def _shown(image: Image) -> bool:
     """Show a frame; False when the user wants to end."""
     try:
         cv2.imshow(WINDOW, image)
         return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)
     except cv2.error as error:
-        raise _windows_or_error(error) from error
+        raise no_window(error, '--show', INSTEAD) from error

@@ -27,7 +27,7 @@ from hcat_ros.evaluation.trackers import TrackerSpec
 RUN_FILE = 'run.json'
 KEPT_SHARE = 0.95
 """Of the offline score, above which a rate of updates is enough."""
-FRAMES_AN_UPDATE = (1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
+FRAMES_AN_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
 """Tried one after the other for the smallest rate that is enough."""
 
 Progress = Callable[[Iterable[SequenceResult], int, str], Iterable[SequenceResult]]

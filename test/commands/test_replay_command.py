@@ -163,7 +163,7 @@ def process(argv: list[str], code: str, checkout: Path) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize('missing', ['rosbags', 'mcap', 'zstandard'])
+@pytest.mark.parametrize('missing', ['jinja2', 'rosbags', 'mcap', 'zstandard'])
 def test_without_what_it_needs_it_says_what_to_install(
     bag: Path, checkout: Path, missing: str
 ) -> None:
