@@ -37,8 +37,8 @@ from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 
 WARM_UP = 480.0
-"""Seconds. The heap reaches its size in steps of one image, each when messages happen to overlap more
-than ever before: four in the first eight minutes, none in the next twenty-two."""
+"""Seconds. The heap reaches its size in steps of one image, each when messages overlap more than
+ever before: four in the first eight minutes, none in the next twenty-two."""
 SHIFTS = 40
 """Different pictures; the ground moves to and fro by as many pixels."""
 

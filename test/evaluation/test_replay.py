@@ -187,7 +187,8 @@ def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -
     by_number.write_text('\n'.join('30,20,24,20' for _ in images))
     with open_bag(path) as bag:
         replay(bag, Options(truth=str(by_number)), tracker, tmp_path / 'other')
-        assert 'behind images that are missing it belongs to others; give it by stamp' in '\n'.join(bag.findings)
+        told = '\n'.join(bag.findings)
+    assert 'behind images that are missing it belongs to others; give it by stamp' in told
     with open_bag(path) as bag:
         replayed = replay(bag, Options(truth=str(truth)), tracker, tmp_path / 'out')
         assert 4 <= replayed.images < COUNT
