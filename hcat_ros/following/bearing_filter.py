@@ -3,10 +3,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hcat_ros.following.ego_motion import EgoMotion
+from hcat_ros.following.measurement import BearingMeasurement
+
+FIRST_RATE = 1.0
+"""Deviation of the bearing rate of a target that has been seen once, rad/s."""
+NEAREST = 0.3
+"""Share of the range that must be left for the platform's way to be taken out."""
+
+Matrix = NDArray[np.float64]
 
 
 class Bearing(NamedTuple):
@@ -22,3 +33,166 @@ class Bearing(NamedTuple):
     elevation_rate: float
     covariance: NDArray[np.float64]
     """(4, 4), in the order of the fields."""
+
+    @property
+    def direction(self) -> Matrix:
+        """The unit vector (3,) forward, left, up."""
+        return _direction(self.azimuth, self.elevation)
+
+
+class BearingFilter:
+    """Constant-velocity Kalman filter over (azimuth, elevation, their rates).
+
+    Between two times the bearing moves with the target's own rates, and the camera's turning
+    is then taken out: the state is always in the camera's frame of its own time, so there are no
+    poles as long as the target is in view, and a delay is bridged however the platform turns.
+    The rates walk randomly: in a second their deviation grows by `process_noise` rad/s.
+    """
+
+    def __init__(self, ego: EgoMotion, process_noise: float) -> None:
+        self.process_noise = process_noise
+        self.range: float | None = None
+        """Of the target in m; where it is known the platform's way is taken out as well."""
+        self._ego = ego
+        self._bearing: Bearing | None = None
+
+    @property
+    def last(self) -> Bearing | None:
+        """The state at the stamp of the last measurement, None before the first."""
+        return self._bearing
+
+    def clear(self) -> None:
+        """Forget the target."""
+        self._bearing = self.range = None
+
+    def start(self, measurement: BearingMeasurement) -> None:
+        """Begin with a measurement, of which the rates are not known."""
+        covariance = np.diag([0.0, 0.0, FIRST_RATE**2, FIRST_RATE**2])
+        covariance[:2, :2] = measurement.covariance
+        self._bearing = Bearing(
+            measurement.stamp, measurement.azimuth, measurement.elevation, 0.0, 0.0, covariance
+        )
+
+    def at(self, time: float) -> Bearing | None:
+        """Return the bearing at a time, None before the first measurement."""
+        state = self._bearing
+        if state is None:
+            return None
+        dt = time - state.time
+        motion = np.eye(4)
+        motion[0, 2] = motion[1, 3] = dt
+        noise = self.process_noise**2 * np.array(
+            [[abs(dt) ** 3 / 3, dt * dt / 2], [dt * dt / 2, abs(dt)]]
+        )
+        covariance = motion @ state.covariance @ motion.T + np.kron(noise, np.eye(2))
+        azimuth, elevation = self._passed(
+            state.azimuth + state.azimuth_rate * dt,
+            state.elevation + state.elevation_rate * dt,
+            self._ego.travel(state.time, time),
+        )
+        moved = Bearing(
+            time,
+            azimuth,
+            elevation,
+            state.azimuth_rate,
+            state.elevation_rate,
+            covariance,
+        )
+        return _rotated(moved, self._ego.rotation(state.time, time))
+
+    def _passed(self, azimuth: float, elevation: float, way: Matrix) -> tuple[float, float]:
+        """Return a bearing as it is after a way (3,) of the platform, m."""
+        if self.range is None or not way.any():
+            return azimuth, elevation
+        ahead = self.range * _direction(azimuth, elevation) - way
+        if float(np.linalg.norm(ahead)) < NEAREST * self.range:
+            return azimuth, elevation
+        return _angles(ahead)
+
+    def distance(self, measurement: BearingMeasurement) -> float:
+        """Return how far a measurement lies from the expected bearing: Mahalanobis, deviations."""
+        expected = self.at(measurement.stamp)
+        if expected is None:
+            return 0.0
+        innovation = _innovation(measurement, expected)
+        spread = expected.covariance[:2, :2] + measurement.covariance
+        return math.sqrt(max(0.0, float(innovation @ np.linalg.solve(spread, innovation))))
+
+    def update(self, measurement: BearingMeasurement) -> None:
+        """Take a measurement: x += K (z - H x), K = P H^T (H P H^T + R)^-1, H = [I 0]."""
+        expected = self.at(measurement.stamp)
+        if expected is None:
+            self.start(measurement)
+            return
+        prior = expected.covariance
+        spread = prior[:2, :2] + measurement.covariance
+        gain = np.linalg.solve(spread, prior[:2]).T
+        change = gain @ _innovation(measurement, expected)
+        # Joseph's form stays symmetric and positive whatever the rounding.
+        rest = np.eye(4)
+        rest[:, :2] -= gain
+        covariance = rest @ prior @ rest.T + gain @ measurement.covariance @ gain.T
+        azimuth, elevation, azimuth_rate, elevation_rate = (
+            np.array(expected[1:5], np.float64) + change
+        ).tolist()
+        self._bearing = Bearing(
+            measurement.stamp,
+            _wrapped(azimuth),
+            min(max(elevation, -math.pi / 2), math.pi / 2),
+            azimuth_rate,
+            elevation_rate,
+            covariance,
+        )
+
+
+def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Matrix:
+    return np.array(
+        [
+            _wrapped(measurement.azimuth - expected.azimuth),
+            measurement.elevation - expected.elevation,
+        ]
+    )
+
+
+def _rotated(bearing: Bearing, rotation: Matrix) -> Bearing:
+    """Return a bearing as it is from a camera turned by `rotation` (3, 3)."""
+    azimuth, elevation = bearing.azimuth, bearing.elevation
+    direction = rotation.T @ _direction(azimuth, elevation)
+    # Columns: how the direction changes with azimuth and with elevation.
+    tangent = rotation.T @ np.array(
+        [
+            [-math.cos(elevation) * math.sin(azimuth), -math.sin(elevation) * math.cos(azimuth)],
+            [math.cos(elevation) * math.cos(azimuth), -math.sin(elevation) * math.sin(azimuth)],
+            [0.0, math.cos(elevation)],
+        ]
+    )
+    x, y, _ = direction.tolist()
+    across = max(math.hypot(x, y), 1e-6)
+    back = np.array([[-y / across**2, x / across**2, 0.0], [0.0, 0.0, 1 / across]])
+    turned = back @ tangent
+    both = np.kron(np.eye(2), turned)
+    azimuth_rate, elevation_rate = (
+        turned @ np.array([bearing.azimuth_rate, bearing.elevation_rate])
+    ).tolist()
+    return Bearing(
+        bearing.time,
+        *_angles(direction),
+        azimuth_rate,
+        elevation_rate,
+        both @ bearing.covariance @ both.T,
+    )
+
+
+def _direction(azimuth: float, elevation: float) -> Matrix:
+    across = math.cos(elevation)
+    return np.array([across * math.cos(azimuth), across * math.sin(azimuth), math.sin(elevation)])
+
+
+def _angles(direction: Matrix) -> tuple[float, float]:
+    x, y, z = direction.tolist()
+    return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+
+
+def _wrapped(angle: float) -> float:
+    """Return an angle as one from -pi to pi."""
+    return math.remainder(angle, 2 * math.pi)

@@ -65,7 +65,9 @@ class FollowConfig:
     pitch: AxisConfig = field(default_factory=AxisConfig)
     forward: AxisConfig = field(default_factory=AxisConfig)
     climb: AxisConfig = field(default_factory=AxisConfig)
-    lateral: AxisConfig = field(default_factory=lambda: AxisConfig(kp=0.0, max_speed=0.0))
+    lateral: AxisConfig = field(
+        default_factory=lambda: AxisConfig(kp=0.0, feed_forward=0.0, max_speed=0.0)
+    )
     max_reverse: float = _number(0.0, 0, 30, 'Largest speed backwards [m/s].')
     derivative_smoothing: float = _number(
         0.1, 0, 5, 'Time constant of the low pass on derivatives [s].'
@@ -188,32 +190,90 @@ class FollowConfig:
         return cls(
             platform='ground',
             yaw=AxisConfig(
-                kp=1.5,
+                kp=3.0,
                 ki=0.1,
-                dead_band=0.02,
+                integral_limit=0.2,
+                feed_forward=0.9,
+                dead_band=0.01,
                 max_speed=1.2,
-                max_acceleration=3.0,
+                max_acceleration=4.0,
                 max_deceleration=6.0,
             ),
             forward=AxisConfig(
-                kp=0.6,
+                kp=0.8,
                 ki=0.05,
+                integral_limit=0.1,
+                feed_forward=0.8,
                 dead_band=0.1,
                 max_speed=0.5,
-                max_acceleration=0.5,
-                max_deceleration=1.0,
+                max_acceleration=0.6,
+                max_deceleration=1.2,
             ),
+            actuation_delay=0.1,
+            actuation_lag=0.1,
         )
 
     @classmethod
     def drone(cls) -> FollowConfig:
-        """Return values for a multirotor with velocity control, of about 3 m/s."""
-        return cls(platform='drone')
+        """Return values for a multirotor with velocity control, of about 3 m/s.
+
+        It keeps the target a little below, so that it is not led down to the ground.
+        """
+        return cls(
+            platform='drone',
+            yaw=AxisConfig(
+                kp=2.5,
+                ki=0.1,
+                integral_limit=0.2,
+                feed_forward=0.9,
+                dead_band=0.01,
+                max_speed=1.0,
+                max_acceleration=3.0,
+                max_deceleration=4.0,
+            ),
+            forward=AxisConfig(
+                kp=0.6,
+                ki=0.05,
+                integral_limit=0.5,
+                feed_forward=0.8,
+                dead_band=0.2,
+                max_speed=3.0,
+                max_acceleration=1.5,
+                max_deceleration=2.5,
+            ),
+            climb=AxisConfig(
+                kp=0.6,
+                ki=0.02,
+                integral_limit=0.2,
+                feed_forward=0.5,
+                dead_band=0.2,
+                max_speed=1.0,
+                max_acceleration=1.0,
+                max_deceleration=2.0,
+            ),
+            max_reverse=1.5,
+            desired_elevation=-0.2,
+            actuation_delay=0.1,
+            actuation_lag=0.2,
+            range_process_noise=1.0,
+        )
 
     @classmethod
     def gimbal(cls) -> FollowConfig:
         """Return values for a pan-tilt head with rate control."""
-        return cls(platform='gimbal')
+        axis = AxisConfig(
+            kp=4.0,
+            ki=0.2,
+            integral_limit=0.3,
+            feed_forward=0.95,
+            dead_band=0.005,
+            max_speed=2.0,
+            max_acceleration=10.0,
+            max_deceleration=15.0,
+        )
+        return cls(
+            platform='gimbal', yaw=axis, pitch=axis, actuation_delay=0.05, actuation_lag=0.05
+        )
 
 
 def _walk(config: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,10 @@ from hcat_ros.following.camera import CameraModel
 
 BORDER = 1.0
 """Pixels from the border of the frame within which a box is taken to be cut off by it."""
+SMALLEST_VARIANCE, LARGEST_VARIANCE = 1e-12, 10.0
+"""rad^2. Less is not measured by any camera, more says nothing."""
+LEAST_SIZE = 1e-6
+"""rad."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class BearingMeasurement:
     """Whether the border of the image may hide a part, so that the target is wider than seen."""
     height_clipped: bool = False
 
-    def is_finite(self) -> bool:
-        """Return whether all numbers are, and the covariance and sizes are above 0."""
+    def is_sound(self) -> bool:
+        """Return whether all numbers are finite and can be angles, sizes and a covariance."""
         covariance = np.asarray(self.covariance, np.float64)
         numbers = (
             self.stamp,
@@ -50,11 +55,14 @@ class BearingMeasurement:
             bool(np.isfinite(numbers).all())
             and covariance.shape == (2, 2)
             and bool(np.isfinite(covariance).all())
-            and covariance[0, 0] > 0
-            and covariance[1, 1] > 0
-            and float(np.linalg.det(covariance)) > 0
-            and self.width_rad > 0
-            and self.height_rad > 0
+            and bool((covariance.diagonal() >= SMALLEST_VARIANCE).all())
+            and bool((covariance.diagonal() <= LARGEST_VARIANCE).all())
+            and float(covariance[0, 1]) == float(covariance[1, 0])
+            and float(np.linalg.det(covariance)) >= SMALLEST_VARIANCE**2
+            and abs(self.azimuth) <= math.pi
+            and abs(self.elevation) <= math.pi / 2
+            and LEAST_SIZE <= self.width_rad <= math.pi
+            and LEAST_SIZE <= self.height_rad <= math.pi
         )
 
 

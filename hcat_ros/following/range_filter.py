@@ -3,7 +3,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.following.config import FollowConfig
+from hcat_ros.following.ego_motion import EgoMotion
+from hcat_ros.following.measurement import BearingMeasurement
+
+FIRST_SPEED = 1.0
+"""Deviation of the speed of a target that has been seen once, m/s."""
+REFERENCE_TRACKS = 5
+"""On which the size of the target at the start is measured."""
+KNOWN = 0.5
+"""Share of the range above which its deviation means that it is not known."""
+LEAST_RANGE = 0.01
+"""m."""
 
 
 class Range(NamedTuple):
@@ -15,4 +32,119 @@ class Range(NamedTuple):
     speed: float
     """m/s, the target's own along the line of sight, positive away."""
     deviation: float
-    """m."""
+    """Of the range, m."""
+    speed_deviation: float
+    """m/s."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its deviation is small enough to drive by."""
+        return self.deviation < KNOWN * self.range
+
+
+class SizedRange(NamedTuple):
+    """What the size of a target in one image says of its range, m."""
+
+    range: float
+    at_most: bool
+    """Whether a part is out of the image, so that the target may be nearer."""
+
+
+class RangeFromSize:
+    """Pinhole: range = size / (2 tan(angle / 2)), the size known or such that the start fits."""
+
+    def __init__(self) -> None:
+        self._first: list[float] = []
+
+    def clear(self) -> None:
+        """Forget the size at the start."""
+        self._first.clear()
+
+    def of(self, measurement: BearingMeasurement, config: FollowConfig) -> SizedRange | None:
+        """Return the range, None where the configuration does not tell how to get it."""
+        if config.range_mode == 'size':
+            known = [
+                (config.target_height, measurement.height_rad, measurement.height_clipped),
+                (config.target_width, measurement.width_rad, measurement.width_clipped),
+            ]
+            known = [one for one in known if one[0] > 0]
+            # A side that is whole says more than one that is cut off; then height, which changes
+            # less than width when a target turns.
+            size, angle, clipped = min(known, key=lambda one: one[2])
+            return SizedRange(size / (2 * math.tan(min(angle, 3.0) / 2)), clipped)
+        if config.range_mode == 'relative':
+            half = math.tan(min(measurement.height_rad, 3.0) / 2)
+            clipped = measurement.height_clipped
+            if len(self._first) < REFERENCE_TRACKS and not clipped:
+                self._first.append(math.log(half))
+            if not self._first:
+                return None
+            reference = math.exp(sum(self._first) / len(self._first))
+            return SizedRange(config.reference_range * reference / half, clipped)
+        return None
+
+
+class RangeFilter:
+    """Kalman filter over (range, the target's own speed along the line of sight).
+
+    The platform's own way is taken out, as for bearings. The speed walks randomly: in a second its
+    deviation grows by `process_noise` m/s.
+    """
+
+    def __init__(self, ego: EgoMotion, process_noise: float) -> None:
+        self.process_noise = process_noise
+        self._ego = ego
+        self._time = 0.0
+        self._state: NDArray[np.float64] | None = None
+        self._covariance: NDArray[np.float64] = np.zeros((2, 2))
+
+    def clear(self) -> None:
+        """Forget the target."""
+        self._state = None
+
+    def at(self, time: float, direction: NDArray[np.float64]) -> Range | None:
+        """Return the range at a time of a target seen in a direction (3,); None if never seen."""
+        if self._state is None:
+            return None
+        state, covariance = self._expected(self._state, time, direction)
+        return Range(
+            time,
+            max(float(state[0]), LEAST_RANGE),
+            float(state[1]),
+            math.sqrt(float(covariance[0, 0])),
+            math.sqrt(float(covariance[1, 1])),
+        )
+
+    def update(
+        self, time: float, seen: SizedRange, noise: float, direction: NDArray[np.float64]
+    ) -> None:
+        """Take a range measured at a time, its deviation `noise` as a share of the range."""
+        if self._state is None:
+            if seen.at_most:
+                return
+            self._time, self._state = time, np.array([seen.range, 0.0])
+            self._covariance = np.diag([(noise * seen.range) ** 2, FIRST_SPEED**2])
+            return
+        state, covariance = self._expected(self._state, time, direction)
+        # By the expected range: measured ones that are short by chance would count for more.
+        deviation = noise * max(float(state[0]), seen.range, LEAST_RANGE)
+        if not (seen.at_most and seen.range >= state[0]):
+            gain = covariance[:, 0] / (covariance[0, 0] + deviation**2)
+            state = state + gain * (seen.range - state[0])
+            rest = np.eye(2)
+            rest[:, 0] -= gain
+            covariance = rest @ covariance @ rest.T + np.outer(gain, gain) * deviation**2
+        state[0] = max(float(state[0]), LEAST_RANGE)
+        self._time, self._state, self._covariance = time, state, covariance
+
+    def _expected(
+        self, state: NDArray[np.float64], time: float, direction: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        dt = time - self._time
+        motion = np.array([[1.0, dt], [0.0, 1.0]])
+        noise = self.process_noise**2 * np.array(
+            [[abs(dt) ** 3 / 3, dt * dt / 2], [dt * dt / 2, abs(dt)]]
+        )
+        own = float(self._ego.travel(self._time, time) @ direction)
+        expected = motion @ state - np.array([own, 0.0])
+        return expected, motion @ self._covariance @ motion.T + noise

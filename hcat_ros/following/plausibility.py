@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a measurement can be the target that has been followed so far."""
+
+from __future__ import annotations
+
+import math
+
+from hcat_ros.following.bearing_filter import BearingFilter
+from hcat_ros.following.config import FollowConfig
+from hcat_ros.following.ego_motion import EgoMotion
+from hcat_ros.following.measurement import BearingMeasurement
+
+
+class Plausibility:
+    """Refuses jumps of place and size, until several in a row agree with each other.
+
+    Refused measurements that follow one and the same course are the target after all, seen anew
+    (the tracker found it again); refused ones that lie anywhere never become it.
+    """
+
+    def __init__(self, ego: EgoMotion) -> None:
+        self._ego = ego
+        self._last: BearingMeasurement | None = None
+        self._other: BearingFilter | None = None
+        self._other_last: BearingMeasurement | None = None
+        self._agreeing = 0
+
+    def clear(self) -> None:
+        """Forget the target: the next measurement is plausible."""
+        self._last = self._other = self._other_last = None
+        self._agreeing = 0
+
+    def refusal(
+        self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
+    ) -> str:
+        """Return why a measurement is not the target that `course` follows, '' if it may be."""
+        reason = _implausible(measurement, self._last, course, config)
+        if reason:
+            self._consider(measurement, config)
+        else:
+            self.clear()
+            self._last = measurement
+        return reason
+
+    def agrees(self, config: FollowConfig) -> bool:
+        """Return whether so many refused measurements agree that they are to be believed."""
+        return self._agreeing >= config.rejections
+
+    def _consider(self, measurement: BearingMeasurement, config: FollowConfig) -> None:
+        if self._other is None or _implausible(measurement, self._other_last, self._other, config):
+            self._other = BearingFilter(self._ego, config.bearing_process_noise)
+            self._agreeing = 0
+        self._other.update(measurement)
+        self._other_last = measurement
+        self._agreeing += 1
+
+
+def _implausible(
+    measurement: BearingMeasurement,
+    last: BearingMeasurement | None,
+    course: BearingFilter,
+    config: FollowConfig,
+) -> str:
+    if last is None:
+        return ''
+    distance = course.distance(measurement)
+    if distance > config.gate:
+        return f'jump of {distance:.1f} deviations'
+    most = math.log(config.size_jump)
+    sizes = (
+        ('width', measurement.width_rad, last.width_rad),
+        ('height', measurement.height_rad, last.height_rad),
+    )
+    for name, size, before in sizes:
+        if abs(math.log(size / before)) > most:
+            return f'jump of its {name} by a factor of {size / before:.2f}'
+    return ''

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the platform may move, how fast, and why not."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from hcat_ros.following.config import FollowConfig
+
+FADE = 0.5
+"""Share of `stale_timeout` after which the speed begins to go down to zero at its end."""
+
+
+class Verdict(NamedTuple):
+    """What safety leaves of the speed."""
+
+    share: float
+    """0..1."""
+    reason: str
+    """Why it is less than 1."""
+    at_once: bool = False
+    """Whether zero is due now, without the limits of deceleration."""
+
+
+class Safety:
+    """Keeps what is needed to answer `verdict(now)`.
+
+    A target that is lost or scores low is stopped for by the limits of deceleration: all parts
+    work, and a smooth stop neither tips the platform nor swings the camera away. What leaves open
+    whether the parts work (tracks that stop, only bad ones) and the operator's hold ask for zero
+    at once: then the stop must not depend on tuning, and the platform's own controller is still
+    there to brake. Before that the speed fades out, so that zero at once is hardly a step.
+    """
+
+    def __init__(self) -> None:
+        self.holding = False
+        self._active_since: float | None = None
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget all tracks."""
+        self._arrival: float | None = None
+        self._stamp = -math.inf
+        self._score = 0.0
+        self._lost = False
+        self._refusal = ''
+
+    def activate(self, now: float) -> None:
+        """Allow motion from the first track on whose image is not older than `now`."""
+        self._active_since = now
+        self.start_anew()
+
+    def deactivate(self) -> None:
+        """Allow nothing."""
+        self._active_since = None
+        self.start_anew()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether motion is allowed at all."""
+        return self._active_since is not None
+
+    def refusal(self, stamp: float, now: float, config: FollowConfig) -> str:
+        """Return why a track of an image of `stamp` cannot be taken `now`, '' if it can."""
+        if self._active_since is None:
+            return 'not active'
+        if stamp < self._active_since:
+            return 'image from before the activation'
+        # Clocks of two machines differ by milliseconds; the prediction may not run backwards far.
+        if stamp > now + 0.05:
+            return f'image from {stamp - now:.2f} s in the future: are the clocks synchronised?'
+        if now - stamp >= config.max_latency:
+            return f'image {now - stamp:.2f} s old'
+        if stamp <= self._stamp:
+            return 'image not newer than the last one'
+        return ''
+
+    def accepted(self, stamp: float, score: float, now: float) -> None:
+        """Note a good track."""
+        self._arrival, self._stamp, self._score = now, stamp, score
+        self._lost, self._refusal = False, ''
+
+    def refused(self, reason: str) -> None:
+        """Note a track that was not taken."""
+        self._refusal = reason
+
+    def lost(self) -> None:
+        """Note a track that says that the target is lost."""
+        self._lost = True
+
+    def is_stale(self, now: float, config: FollowConfig) -> bool:
+        """Return whether there is no good track, or none for too long."""
+        return self._arrival is None or now - self._arrival >= config.stale_timeout
+
+    def verdict(self, now: float, config: FollowConfig) -> Verdict:
+        """Return what is allowed now."""
+        if self._active_since is None:
+            return Verdict(0.0, 'not active', True)
+        if self.holding:
+            return Verdict(0.0, 'on hold', True)
+        why = f' ({self._refusal})' if self._refusal else ''
+        if self._arrival is None:
+            return Verdict(0.0, 'target lost' if self._lost else f'waiting for a track{why}', True)
+        age, image_age = now - self._arrival, now - self._stamp
+        if age >= config.stale_timeout:
+            reason = 'target lost' if self._lost else f'no good track for {age:.2f} s{why}'
+            return Verdict(0.0, reason, True)
+        if image_age >= config.max_latency:
+            return Verdict(0.0, f'image {image_age:.2f} s old', True)
+        if self._lost:
+            return Verdict(0.0, 'target lost')
+        by_score = _ramp(self._score, config.score_low, config.score_high)
+        left = 1 - age / config.stale_timeout
+        by_age = _ramp(left, 0.0, 1 - FADE)
+        share = by_score * by_age
+        if share == 1:
+            return Verdict(1.0, '')
+        if by_score <= by_age:
+            return Verdict(share, f'score {self._score:.2f}')
+        return Verdict(share, f'no good track for {age:.2f} s{why}')
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """Return 0 up to `low`, 1 from `high`, straight in between."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A yaw platform with delay and lag, and a camera whose images arrive late, around a Follower."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.following import BearingMeasurement, FollowConfig, Follower
+
+STEP = 0.005
+STEPS_A_COMMAND = 4
+STEPS_AN_IMAGE = 6
+"""33 images and 50 commands a second."""
+
+
+class Run(NamedTuple):
+    """A row for each step."""
+
+    times: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    """Azimuth at which the target truly is, rad."""
+    rates: NDArray[np.float64]
+    """Commanded, rad/s."""
+
+
+def run(
+    config: FollowConfig,
+    target: Callable[[float], float],
+    seconds: float,
+    *,
+    latency: float,
+    delay: float,
+    lag: float,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Run:
+    """Follow a target whose bearing from the start is target(t) rad."""
+    rng = np.random.default_rng(seed)
+    follower = Follower(config)
+    follower.activate(0.0)
+    heading = rate = commanded = 0.0
+    underway: deque[tuple[float, float]] = deque()
+    images: deque[tuple[float, float]] = deque()
+    rows = []
+    for step in range(round(seconds / STEP)):
+        now = step * STEP
+        if step % STEPS_AN_IMAGE == 0:
+            images.append((now, target(now) - heading + rng.normal(0, noise)))
+        while images and images[0][0] + latency <= now + 1e-9:
+            stamp, azimuth = images.popleft()
+            if abs(azimuth) < math.pi:
+                follower.track(seen(stamp, azimuth, noise=max(noise, 0.002)), now)
+        if step % STEPS_A_COMMAND == 0:
+            commanded = follower.command(now).yaw_rate
+            underway.append((now + delay, commanded))
+        while len(underway) > 1 and underway[1][0] <= now + 1e-9:
+            underway.popleft()
+        wanted = underway[0][1] if underway and underway[0][0] <= now + 1e-9 else 0.0
+        # Exact over the step: whatever the lag, the platform itself is stable.
+        rate = wanted + (rate - wanted) * (math.exp(-STEP / lag) if lag else 0.0)
+        heading += rate * STEP
+        rows.append((now, target(now) - heading, commanded))
+    return Run(*np.array(rows).T)
+
+
+def seen(
+    stamp: float,
+    azimuth: float = 0.0,
+    elevation: float = 0.0,
+    *,
+    size: float = 0.1,
+    score: float = 0.9,
+    noise: float = 0.005,
+    target: str = 'a',
+) -> BearingMeasurement:
+    """A target of some size, seen somewhere."""
+    return BearingMeasurement(
+        stamp, azimuth, elevation, np.eye(2) * noise**2, size, size, score, target
+    )
