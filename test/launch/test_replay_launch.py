@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ pytest.importorskip('rosbags', reason=NEEDS_BAGS)
 pytest.importorskip('mcap', reason=NEEDS_BAGS)
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
-from launching import Launch
+from launching import PATIENCE, Launch
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from hcat_ros.boxes import Box, iou
@@ -188,3 +189,16 @@ def test_what_cannot_be_tracked_ends_with_an_error(launch: Start, tmp_path: Path
     assert running.end() == 1
     assert "no model 'no_such_model'" in running.log
     assert '/hcat_tracker is not ready: it has not subscribed to /camera/image_raw' in running.log
+
+
+def test_an_interrupt_ends_it_without_a_report(launch: Start, tmp_path: Path) -> None:
+    pytest.importorskip('ros2bag', reason='needs `ros2 bag`')
+    write_bag(tmp_path / 'walk', '/camera/image_raw', IMAGE)
+    running = launch('bag:=walk', 'engine:=onnxruntime', 'threads:=1')
+    deadline = time.monotonic() + PATIENCE
+    while '[rosbag2_player]: Sleep' not in running.log and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.interrupt()
+    assert running.end() == 0, running.log
+    assert running.log.count('process has finished cleanly') == 3
+    assert 'report' not in running.log
