@@ -17,8 +17,15 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.annotation_files import read_box_table
-from hcat_ros.evaluation.bag_output import detection
-from hcat_ros.evaluation.bag_types import COMPRESSED, IMAGE, encoded, header, made, typestore
+from hcat_ros.evaluation.bags.message_types import (
+    COMPRESSED,
+    IMAGE,
+    encoded,
+    header,
+    made,
+    typestore,
+)
+from hcat_ros.evaluation.bags.output import detection
 from hcat_ros.frames import FrameSource
 from hcat_ros.tracking.encodings import encoding_named
 

@@ -61,7 +61,7 @@ class OfRosbags:
         pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
     def _read(self, message: Any) -> Any:
-        from hcat_ros.evaluation.bag_types import decoded, encoded
+        from hcat_ros.evaluation.bags.message_types import decoded, encoded
 
         return decoded(bytes(encoded(message)), message.__msgtype__)
 
@@ -71,13 +71,13 @@ class OfRosbags:
         return self._read(raw_image(0, pixels, encoding))
 
     def compressed(self, data: Any, kind: str) -> Any:
-        from hcat_ros.evaluation.bag_types import COMPRESSED, header, made
+        from hcat_ros.evaluation.bags.message_types import COMPRESSED, header, made
 
         content = np.frombuffer(bytes(data), np.uint8)
         return self._read(made(COMPRESSED, header=header(0, ''), format=kind, data=content))
 
     def detection(self, box: Box, *hypotheses: tuple[str, float]) -> Any:
-        from hcat_ros.evaluation.bag_output import detection
+        from hcat_ros.evaluation.bags.output import detection
 
         return self._read(detection(-2 * 10**9 + 34, '', box, '', list(hypotheses)))
 

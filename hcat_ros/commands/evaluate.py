@@ -18,8 +18,9 @@ from hcat_ros.evaluation.multi_start import MEASURES, run_multi_start
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import PREDICTORS, Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import write_submission
-from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.runs import Entry, Evaluation, slug
+from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import parse_tracker
 from hcat_ros.models import DEFAULT_MODEL
 

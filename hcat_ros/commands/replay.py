@@ -20,10 +20,11 @@ from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image
 
 if TYPE_CHECKING:
-    from hcat_ros.evaluation.bag_tracks import Recorded
-    from hcat_ros.evaluation.bags import Bag, BagFrame
-    from hcat_ros.evaluation.replay import Replayed
-    from hcat_ros.evaluation.results import Run, SequenceResult
+    from hcat_ros.evaluation.bags.reading import Bag, BagFrame
+    from hcat_ros.evaluation.bags.recorded_tracks import Recorded
+    from hcat_ros.evaluation.bags.replay import Replayed
+    from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import Run
 
 MOST_SPANS = 8
 """Spans without the target that are listed."""
@@ -79,9 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Replay, print the summary. Raises ValueError, OSError, EngineError, RuntimeError."""
     try:
-        from hcat_ros.evaluation.bag_tracks import recorded, recorded_tracks
-        from hcat_ros.evaluation.bags import open_bag
-        from hcat_ros.evaluation.replay import WRITTEN, Options, replay
+        from hcat_ros.evaluation.bags.reading import open_bag
+        from hcat_ros.evaluation.bags.recorded_tracks import recorded, recorded_tracks
+        from hcat_ros.evaluation.bags.replay import WRITTEN, Options, replay
         from hcat_ros.evaluation.report import write_report
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
@@ -147,7 +148,7 @@ def _tracker(arguments: argparse.Namespace) -> tuple[Tracker, str, dict[str, Any
 
 
 def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
-    from hcat_ros.evaluation.bag_replay import PROTOCOL
+    from hcat_ros.evaluation.bags.follow import PROTOCOL
     from hcat_ros.evaluation.protocols import PROTOCOLS
     from hcat_ros.evaluation.runs import machine, versions
 

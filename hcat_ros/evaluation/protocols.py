@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.evaluation import metrics
 from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.vot import pixel_overlaps
-
-if TYPE_CHECKING:
-    from hcat_ros.evaluation.results import SequenceResult
 
 Floats = NDArray[np.float64]
 

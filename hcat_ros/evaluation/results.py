@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tracker answered on a sequence, in memory and as a CSV file, and whole runs of it."""
+"""What a tracker answered on a sequence, in memory and as a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from hcat_ros.evaluation.clips import Clip
-
-if TYPE_CHECKING:
-    from hcat_ros.evaluation.protocols import RunScore
 
 COLUMNS = ('frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms')
 LOST = 'lost'
@@ -36,33 +30,6 @@ class SequenceResult(NamedTuple):
     """(n,), whether the tracker said that it has lost the target."""
     seconds: NDArray[np.float64]
     """(n,), what the start (row 0) and each update took; NaN where that is not known."""
-
-
-class RealTime(NamedTuple):
-    """What is left of a tracker's accuracy when frames do not wait for it."""
-
-    fps: float
-    offline: float
-    """The protocol's first measure when every frame is tracked."""
-    real: float
-    """The same in real time."""
-    skipped: float
-    """Share of the frames that came while the tracker was busy."""
-    least_rate: float | None
-    """Smallest number of updates a second that keeps 95 % of the offline AO; None: not measured."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One tracker over all sequences of a data set, scored."""
-
-    title: str
-    configuration: dict[str, Any]
-    """All that one needs to do it again: tracker, engine, versions, protocol."""
-    clips: list[Clip]
-    results: list[SequenceResult]
-    score: RunScore
-    real_time: RealTime | None = None
 
 
 def write_result(result: SequenceResult, path: Path) -> None:

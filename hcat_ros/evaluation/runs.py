@@ -21,7 +21,8 @@ from hcat_ros.evaluation.passes import Task, run_passes, settle
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
-from hcat_ros.evaluation.results import RealTime, Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import RealTime, Run
 from hcat_ros.evaluation.trackers import TrackerSpec
 
 RUN_FILE = 'run.json'

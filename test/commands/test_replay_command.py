@@ -19,9 +19,9 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import write_bag, write_sequence_bag
 
 from hcat_ros.commands.main import main
+from hcat_ros.evaluation.bags.replay import WRITTEN
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.one_pass import measures, one_pass
-from hcat_ros.evaluation.replay import WRITTEN
 from hcat_ros.evaluation.trackers import HcatSpec
 
 ENGINE = ['--engine', 'onnxruntime', '--threads', '1']

@@ -12,8 +12,9 @@ import pytest
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
-from hcat_ros.evaluation.results import Run, SequenceResult, read_result
+from hcat_ros.evaluation.results import SequenceResult, read_result
 from hcat_ros.evaluation.runs import RUN_FILE, Entry, Evaluation, frame_size, rule_name, slug
+from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 
 STILL = Entry('still', StillSpec())

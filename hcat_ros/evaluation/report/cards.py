@@ -13,7 +13,7 @@ from hcat_ros.evaluation.report.charts import time_chart
 from hcat_ros.evaluation.report.scenes import Scene, headline
 from hcat_ros.evaluation.report.strips import Picture, failures
 from hcat_ros.evaluation.report.tables import NO_VALUE
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 
 class Fact(NamedTuple):

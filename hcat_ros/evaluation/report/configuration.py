@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hcat_ros.evaluation.protocols import PROTOCOLS, Protocol
 from hcat_ros.evaluation.report.tables import NO_VALUE
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 COMMAND = 'command'
 """Key of a configuration: the command line that does it again, text or words."""

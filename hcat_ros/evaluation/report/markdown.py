@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hcat_ros.evaluation.report.configuration import commands, protocols, versions, words
 from hcat_ros.evaluation.report.scenes import Scene, headline
 from hcat_ros.evaluation.report.tables import Table, sequence_table, summary
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 
 def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:

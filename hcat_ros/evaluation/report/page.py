@@ -27,7 +27,7 @@ from hcat_ros.evaluation.report.tables import (
     summary,
     update_seconds,
 )
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 PAGE = Path(__file__).with_name('page.html')
 STRIPS, CHARTS = 6, 24

@@ -19,7 +19,7 @@ from hcat_ros.evaluation.metrics import (
 )
 from hcat_ros.evaluation.report.charts import curve_chart
 from hcat_ros.evaluation.report.tables import NO_VALUE
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 
 class LegendEntry(NamedTuple):

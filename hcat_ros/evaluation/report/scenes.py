@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.protocols import SequenceScore
-from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import Run
 
 
 class Answer(NamedTuple):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures
 from hcat_ros.evaluation.report.scenes import Scene, headline
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 LEAST_SECONDS = 1e-4
 """Median time of an update, below which there is no tracker at work, and no speed."""

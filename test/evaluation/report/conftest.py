@@ -13,7 +13,7 @@ pytest.importorskip('matplotlib', reason="needs matplotlib: pip install 'hcat_ro
 from made_runs import two_runs, write_clips
 
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 
 @pytest.fixture(scope='session')

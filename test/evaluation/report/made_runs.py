@@ -13,7 +13,8 @@ import numpy as np
 
 from hcat_ros.evaluation.clips import Clip, read_clips
 from hcat_ros.evaluation.protocols import PROTOCOLS, score_run
-from hcat_ros.evaluation.results import RealTime, Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import RealTime, Run
 
 FRAMES, WIDTH, HEIGHT = 60, 160, 120
 

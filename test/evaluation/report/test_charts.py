@@ -11,7 +11,7 @@ from made_runs import answer, run_of
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.report.charts import curve_chart, latency_chart, thinned, time_chart
 from hcat_ros.evaluation.report.scenes import scenes_of, spans
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 X = np.linspace(0, 1, 21)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.report import write_report
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 FIRST = "document.querySelector('#sequences tbody th').textContent.trim()"
 COLOURS = {

@@ -11,7 +11,7 @@ from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.report import write_report
 from hcat_ros.evaluation.report.configuration import COMPARED, commands, settings, versions, words
 from hcat_ros.evaluation.report.markdown import escaped
-from hcat_ros.evaluation.results import Run
+from hcat_ros.evaluation.scored_run import Run
 
 
 def test_the_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pages import Page
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.report import write_report
-from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import Run
 
 NASTY = '"><img src=x onerror=alert(1)>\'</script><script>alert(2)</script>{{ 7 * 7 }} $x$ \\'
 

@@ -20,7 +20,7 @@ from hcat_ros.evaluation.report.tables import (
     speed_table,
     summary,
 )
-from hcat_ros.evaluation.results import RealTime, Run
+from hcat_ros.evaluation.scored_run import RealTime, Run
 
 NAN = float('nan')
 

@@ -13,8 +13,8 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, CAMERA, BagWriter, raw_image, write_bag
 from rosbags.rosbag2 import Reader
 
-from hcat_ros.evaluation.bag_storage import Scratch, StorageFile, is_storage
-from hcat_ros.evaluation.bag_types import IMAGE, decoded
+from hcat_ros.evaluation.bags.message_types import IMAGE, decoded
+from hcat_ros.evaluation.bags.storage import Scratch, StorageFile, is_storage
 from hcat_ros.message_data import nanoseconds
 
 PIXELS = np.zeros((8, 10, 3), np.uint8)
@@ -121,7 +121,7 @@ def test_an_mcap_that_another_program_made(
     """Without chunks, without a profile, and with a topic that has nothing to do with ROS."""
     from mcap.writer import CompressionType, Writer
 
-    from hcat_ros.evaluation.bag_types import encoded, typestore
+    from hcat_ros.evaluation.bags.message_types import encoded, typestore
 
     path = tmp_path / 'other.mcap'
     for options in (

@@ -16,8 +16,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from hcat_ros.boxes import Box
 from hcat_ros.drawing import draw_label, draw_track
-from hcat_ros.evaluation.bag_replay import Followed
-from hcat_ros.evaluation.bag_types import (
+from hcat_ros.evaluation.bags.follow import Followed
+from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
     FLOAT,

@@ -15,15 +15,15 @@ from typing import Any
 
 import yaml
 
-from hcat_ros.evaluation.bag_storage import PACKED, SUFFIXES, Scratch, StorageFile, is_storage
-from hcat_ros.evaluation.bag_types import (
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     IMAGE,
     StoredMessage,
     Topic,
     decoded,
 )
-from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.bags.storage import PACKED, SUFFIXES, Scratch, StorageFile, is_storage
 from hcat_ros.message_data import decoded_image, image_view, nanoseconds
 from hcat_ros.tracking.encodings import NO_PICTURE, REFUSED, Image
 

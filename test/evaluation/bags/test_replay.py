@@ -16,10 +16,10 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, BagWriter, raw_image, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_tracks import recorded, recorded_tracks
-from hcat_ros.evaluation.bags import open_bag
-from hcat_ros.evaluation.findings import Findings
-from hcat_ros.evaluation.replay import WRITTEN, Options, Replayed, replay
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.reading import open_bag
+from hcat_ros.evaluation.bags.recorded_tracks import recorded, recorded_tracks
+from hcat_ros.evaluation.bags.replay import WRITTEN, Options, Replayed, replay
 from hcat_ros.tracking import Tracker
 
 COUNT = 9
@@ -207,8 +207,8 @@ from pathlib import Path
 import numpy as np
 from hcat_ros.boxes import Box
 from hcat_ros.engines import EngineCard, Prediction
-from hcat_ros.evaluation.bags import open_bag
-from hcat_ros.evaluation.replay import Options, replay
+from hcat_ros.evaluation.bags.reading import open_bag
+from hcat_ros.evaluation.bags.replay import Options, replay
 from hcat_ros.tracking import Tracker
 
 class Still:

@@ -13,8 +13,8 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, SECOND, BagWriter, packed_image, raw_image
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_output import detection
-from hcat_ros.evaluation.bags import open_bag
+from hcat_ros.evaluation.bags.output import detection
+from hcat_ros.evaluation.bags.reading import open_bag
 
 
 def bag_of(path: Path, topics: dict[str, object], count: int = 2) -> Path:

@@ -13,8 +13,7 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from rosbags.typesys import get_types_from_msg
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_output import compressed, detection
-from hcat_ros.evaluation.bag_types import (
+from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
     FLOAT,
@@ -25,6 +24,7 @@ from hcat_ros.evaluation.bag_types import (
     made,
     typestore,
 )
+from hcat_ros.evaluation.bags.output import compressed, detection
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 
 

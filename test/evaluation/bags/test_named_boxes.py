@@ -11,7 +11,7 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import (
+from hcat_ros.evaluation.bags.named_boxes import (
     IndexedTruth,
     NamedBox,
     NamedStarts,
@@ -23,8 +23,8 @@ from hcat_ros.evaluation.bag_boxes import (
     start_at_once,
     truth_from,
 )
-from hcat_ros.evaluation.bag_output import detection
-from hcat_ros.evaluation.bags import BagFrame, open_bag
+from hcat_ros.evaluation.bags.output import detection
+from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 
 PIXELS = np.zeros((60, 80, 3), np.uint8)
 BOX = Box(10.0, 12.0, 20.0, 16.0)

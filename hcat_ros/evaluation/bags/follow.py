@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import iou
-from hcat_ros.evaluation.bag_boxes import NO_BOX, Start, Truth
-from hcat_ros.evaluation.bag_types import Topic
-from hcat_ros.evaluation.bags import Bag, BagFrame
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.message_types import Topic
+from hcat_ros.evaluation.bags.named_boxes import NO_BOX, Start, Truth
+from hcat_ros.evaluation.bags.reading import Bag, BagFrame
 from hcat_ros.evaluation.clips import Clip, ImagesOf
-from hcat_ros.evaluation.findings import Findings
 from hcat_ros.evaluation.one_pass import Answers
 from hcat_ros.evaluation.protocols import PROTOCOLS, score_run
-from hcat_ros.evaluation.results import Run, SequenceResult
+from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.stream import ImageStream, Turn
 from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import zstandard
 from rosbags.rosbag2 import Reader
 
-from hcat_ros.evaluation.bag_salvage import Salvaged, salvaged
-from hcat_ros.evaluation.bag_types import StoredMessage, Topic
+from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
+from hcat_ros.evaluation.bags.salvage import Salvaged, salvaged
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hcat_ros.evaluation.bag_replay import Sequences
-from hcat_ros.evaluation.bag_types import DETECTION
-from hcat_ros.evaluation.bags import open_bag
-from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.follow import Sequences
+from hcat_ros.evaluation.bags.message_types import DETECTION
+from hcat_ros.evaluation.bags.reading import open_bag
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.tracking import TargetState, Track
 

@@ -13,10 +13,10 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import SECOND
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import NO_BOX
-from hcat_ros.evaluation.bag_output import COLUMNS, TrackBag, TrackTable, drawn
-from hcat_ros.evaluation.bag_replay import Followed
-from hcat_ros.evaluation.bags import BagFrame, open_bag
+from hcat_ros.evaluation.bags.follow import Followed
+from hcat_ros.evaluation.bags.named_boxes import NO_BOX
+from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable, drawn
+from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.message_data import best_class, box_of, decoded_image, nanoseconds
 from hcat_ros.tracking import TargetState, Track
 

@@ -13,10 +13,10 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import SECOND, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import IndexedTruth, NamedBox, NamedStarts, start_at_once
-from hcat_ros.evaluation.bag_replay import Followed, Sequences, follow
-from hcat_ros.evaluation.bags import BagFrame, open_bag
-from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.follow import Followed, Sequences, follow
+from hcat_ros.evaluation.bags.named_boxes import IndexedTruth, NamedBox, NamedStarts, start_at_once
+from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig
 
 BOX = Box(40.0, 30.0, 24.0, 24.0)

@@ -22,8 +22,8 @@ from bags import (
     write_bag,
 )
 
-from hcat_ros.evaluation.bag_types import COMPRESSED, DETECTION, IMAGE, header, made
-from hcat_ros.evaluation.bags import METADATA, open_bag
+from hcat_ros.evaluation.bags.message_types import COMPRESSED, DETECTION, IMAGE, header, made
+from hcat_ros.evaluation.bags.reading import METADATA, open_bag
 from hcat_ros.tracking.encodings import ENCODINGS, to_bgr
 
 KINDS = [

@@ -16,7 +16,7 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, stamps_of, write_bag
 
-from hcat_ros.evaluation.bags import METADATA, open_bag
+from hcat_ros.evaluation.bags.reading import METADATA, open_bag
 
 COUNT = 12
 KINDS = [

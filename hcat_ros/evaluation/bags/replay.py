@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import (
+from hcat_ros.evaluation.bags.follow import Followed, Sequences, follow
+from hcat_ros.evaluation.bags.message_types import Topic
+from hcat_ros.evaluation.bags.named_boxes import (
     INIT_BOX,
     IndexedTruth,
     NamedBox,
@@ -24,10 +26,8 @@ from hcat_ros.evaluation.bag_boxes import (
     start_at_once,
     truth_from,
 )
-from hcat_ros.evaluation.bag_output import COLUMNS, TrackBag, TrackTable
-from hcat_ros.evaluation.bag_replay import Followed, Sequences, follow
-from hcat_ros.evaluation.bag_types import Topic
-from hcat_ros.evaluation.bags import METADATA, Bag, BagFrame
+from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable
+from hcat_ros.evaluation.bags.reading import METADATA, Bag, BagFrame
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
 

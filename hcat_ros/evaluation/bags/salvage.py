@@ -22,7 +22,7 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.summary import Summary
 
-from hcat_ros.evaluation.bag_types import StoredMessage, Topic
+from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
 
 MOST_MISSING = 50_000
 """Rows in a row that cannot be read, after which a database counts as at its end: more than a

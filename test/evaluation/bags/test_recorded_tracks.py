@@ -12,12 +12,12 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, SECOND, BagWriter, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_boxes import IndexedTruth, NamedBox, NamedStarts
-from hcat_ros.evaluation.bag_output import detection
-from hcat_ros.evaluation.bag_replay import Sequences, follow
-from hcat_ros.evaluation.bag_tracks import Recorded, recorded, recorded_tracks
-from hcat_ros.evaluation.bags import open_bag
-from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.bags.findings import Findings
+from hcat_ros.evaluation.bags.follow import Sequences, follow
+from hcat_ros.evaluation.bags.named_boxes import IndexedTruth, NamedBox, NamedStarts
+from hcat_ros.evaluation.bags.output import detection
+from hcat_ros.evaluation.bags.reading import open_bag
+from hcat_ros.evaluation.bags.recorded_tracks import Recorded, recorded, recorded_tracks
 from hcat_ros.tracking import TargetState, Tracker
 
 COUNT = 7

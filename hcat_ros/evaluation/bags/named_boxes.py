@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bag_types import DETECTION, Topic
-from hcat_ros.evaluation.bags import Bag, BagFrame
+from hcat_ros.evaluation.bags.message_types import DETECTION, Topic
+from hcat_ros.evaluation.bags.reading import Bag, BagFrame
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 
 INIT_BOX = 'init_box'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from hcat_ros.evaluation.findings import Findings
+from hcat_ros.evaluation.bags.findings import Findings
 
 
 def test_each_kind_is_told_once_with_its_first() -> None:
