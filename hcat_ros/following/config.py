@@ -3,50 +3,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+from hcat_ros.following.config_fields import ConfigField, check, choice, described, number
 
 PLATFORMS = ('ground', 'drone', 'gimbal')
 RANGE_MODES = ('none', 'size', 'relative')
 AXES = ('yaw', 'pitch', 'forward', 'climb', 'lateral')
 
 
-class ConfigField(NamedTuple):
-    """What a field of the configuration is: axes have dotted names, such as yaw.kp."""
-
-    name: str
-    type: type
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-    description: str
-
-
-def _number(default: float, low: float, high: float, description: str) -> Any:
-    return field(default=default, metadata={'low': low, 'high': high, 'description': description})
-
-
-def _choice(default: str, choices: tuple[str, ...], description: str) -> Any:
-    return field(default=default, metadata={'choices': choices, 'description': description})
-
-
 @dataclass(frozen=True)
 class AxisConfig:
     """One axis of motion. Error e in rad (yaw, pitch) or m; speed in rad/s or m/s."""
 
-    kp: float = _number(1.0, 0, 20, 'Speed for each unit of error [1/s].')
-    ki: float = _number(0.0, 0, 10, 'Speed for each unit of error and second [1/s^2].')
-    kd: float = _number(0.0, 0, 5, "Damping: speed for each unit of the error's own rate.")
-    integral_limit: float = _number(0.2, 0, 5, 'Largest speed that the integral may add.')
-    feed_forward: float = _number(
+    kp: float = number(1.0, 0, 20, 'Speed for each unit of error [1/s].')
+    ki: float = number(0.0, 0, 10, 'Speed for each unit of error and second [1/s^2].')
+    kd: float = number(0.0, 0, 5, "Damping: speed for each unit of the error's own rate.")
+    integral_limit: float = number(0.2, 0, 5, 'Largest speed that the integral may add.')
+    feed_forward: float = number(
         0.8, 0, 1.5, "Share of the target's own motion that is followed without waiting for error."
     )
-    dead_band: float = _number(0.0, 0, 5, 'Error that is left alone; more counts from there on.')
-    max_speed: float = _number(0.5, 0, 30, 'Largest speed; 0 switches the axis off.')
-    max_acceleration: float = _number(1.0, 0.01, 100, 'Largest change of speed in a second.')
-    max_deceleration: float = _number(2.0, 0.01, 100, 'The same where the speed becomes less.')
+    dead_band: float = number(0.0, 0, 5, 'Error that is left alone; more counts from there on.')
+    max_speed: float = number(0.5, 0, 30, 'Largest speed; 0 switches the axis off.')
+    max_acceleration: float = number(1.0, 0.01, 100, 'Largest change of speed in a second.')
+    max_deceleration: float = number(2.0, 0.01, 100, 'The same where the speed becomes less.')
 
 
 @dataclass(frozen=True)
@@ -56,7 +38,7 @@ class FollowConfig:
     Start from `ground()`, `drone()` or `gimbal()` and take `changed({'yaw.kp': 2.0})`.
     """
 
-    platform: str = _choice(
+    platform: str = choice(
         'ground',
         PLATFORMS,
         'ground: yaw and forward; drone: yaw, climb, forward, lateral; gimbal: yaw and pitch.',
@@ -68,38 +50,38 @@ class FollowConfig:
     lateral: AxisConfig = field(
         default_factory=lambda: AxisConfig(kp=0.0, feed_forward=0.0, max_speed=0.0)
     )
-    max_reverse: float = _number(0.0, 0, 30, 'Largest speed backwards [m/s].')
-    derivative_smoothing: float = _number(
+    max_reverse: float = number(0.0, 0, 30, 'Largest speed backwards [m/s].')
+    derivative_smoothing: float = number(
         0.1, 0, 5, 'Time constant of the low pass on derivatives [s].'
     )
 
-    desired_azimuth: float = _number(
+    desired_azimuth: float = number(
         0.0, -1.5, 1.5, 'Where the target is to be seen, angle to the left [rad].'
     )
-    desired_elevation: float = _number(
+    desired_elevation: float = number(
         0.0, -1.5, 1.5, 'Where the target is to be seen, angle up [rad].'
     )
-    desired_range: float = _number(
+    desired_range: float = number(
         0.0, 0, 1000, 'Distance to keep [m]; 0: the one at the start (none without a range).'
     )
-    range_mode: str = _choice(
+    range_mode: str = choice(
         'none',
         RANGE_MODES,
         'Where the range comes from. none: unknown, no driving forward; size: from target_height '
         'or target_width; relative: from reference_range and the size at the start.',
     )
-    target_height: float = _number(0.0, 0, 100, 'Height of the target [m], 0 unknown.')
-    target_width: float = _number(0.0, 0, 100, 'Width of the target [m], 0 unknown.')
-    reference_range: float = _number(
+    target_height: float = number(0.0, 0, 100, 'Height of the target [m], 0 unknown.')
+    target_width: float = number(0.0, 0, 100, 'Width of the target [m], 0 unknown.')
+    reference_range: float = number(
         0.0, 0, 1000, 'Range of the target at the start [m], for range_mode relative.'
     )
-    blind_speed: float = _number(
+    blind_speed: float = number(
         0.0, 0, 5, 'Speed forward while the range is unknown [m/s]; 0: stay.'
     )
-    turn_slow: float = _number(
+    turn_slow: float = number(
         0.2, 0, 3.2, 'Azimuth error from which driving forward becomes slower [rad].'
     )
-    turn_stop: float = _number(
+    turn_stop: float = number(
         0.6, 0, 3.2, 'Azimuth error from which there is no driving forward [rad].'
     )
 
@@ -109,45 +91,45 @@ class FollowConfig:
             'description': 'Steer by where the target is now, not where the last image showed it.'
         },
     )
-    actuation_delay: float = _number(
+    actuation_delay: float = number(
         0.1, 0, 1, 'Time from a command to the start of its effect [s].'
     )
-    actuation_lag: float = _number(
+    actuation_lag: float = number(
         0.0, 0, 2, 'Time constant with which the platform takes a commanded speed [s].'
     )
-    centre_noise: float = _number(
+    centre_noise: float = number(
         0.05, 0.001, 1, 'Deviation of a measured centre, as a share of the side of the box.'
     )
-    bearing_process_noise: float = _number(
+    bearing_process_noise: float = number(
         0.5, 0.001, 20, "By how much the target's bearing rate may change in a second [rad/s]."
     )
-    range_noise: float = _number(0.1, 0.001, 1, 'Deviation of a measured range, as a share of it.')
-    range_process_noise: float = _number(
+    range_noise: float = number(0.1, 0.001, 1, 'Deviation of a measured range, as a share of it.')
+    range_process_noise: float = number(
         0.5, 0.001, 50, "By how much the target's speed may change in a second [m/s]."
     )
 
-    stale_timeout: float = _number(
+    stale_timeout: float = number(
         0.5, 0.05, 5, 'Time after the last good track at which the speed is zero [s].'
     )
-    max_latency: float = _number(
+    max_latency: float = number(
         1.0, 0.05, 5, 'Age of the image of a track from which on the speed is zero [s].'
     )
-    score_low: float = _number(0.3, 0, 1, 'Score up to which the speed is zero.')
-    score_high: float = _number(0.6, 0, 1, 'Score from which the speed is full.')
-    gate: float = _number(
+    score_low: float = number(0.3, 0, 1, 'Score up to which the speed is zero.')
+    score_high: float = number(0.6, 0, 1, 'Score from which the speed is full.')
+    gate: float = number(
         4.0, 1, 50, 'Deviations that a measurement may lie away from the expected bearing.'
     )
-    size_jump: float = _number(
+    size_jump: float = number(
         1.6, 1.05, 100, 'Factor by which the size may change from one track to the next.'
     )
-    rejections: int = _number(
+    rejections: int = number(
         5, 1, 1000, 'Implausible tracks in a row, that agree with each other, to start anew from.'
     )
 
     def __post_init__(self) -> None:
         values = self.values()
         for description in CONFIG_FIELDS:
-            _check(description, values[description.name])
+            check(description, values[description.name])
         for low, high in (('turn_slow', 'turn_stop'), ('score_low', 'score_high')):
             if values[low] >= values[high]:
                 raise ValueError(f'{low} {values[low]:g}: expected below {high} {values[high]:g}')
@@ -161,10 +143,10 @@ class FollowConfig:
     def values(self) -> dict[str, Any]:
         """Return all values by dotted name, in the order of `CONFIG_FIELDS`."""
         return {
-            f'{name}.{inner.name}' if inner else name: getattr(value, inner.name)
+            f'{name}.{inner.name}' if inner else name: getattr(getattr(self, name), inner.name)
             if inner
-            else value
-            for name, value, inner in _walk(self)
+            else getattr(self, name)
+            for name, inner in _walk()
         }
 
     def changed(self, values: Mapping[str, Any]) -> FollowConfig:
@@ -276,56 +258,21 @@ class FollowConfig:
         )
 
 
-def _walk(config: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (name, value, field of the axis or None) for all that can be set."""
+def _walk() -> Iterator[tuple[str, Field[Any] | None]]:
+    """Yield (name of a field, field of the axis that it is or None) for all that can be set."""
     for own in fields(FollowConfig):
-        value = getattr(config, own.name, None)
         if own.name in AXES:
-            yield from ((own.name, value, inner) for inner in fields(AxisConfig))
+            yield from ((own.name, inner) for inner in fields(AxisConfig))
         else:
-            yield own.name, value, None
+            yield own.name, None
 
 
-def _described(name: str, own: Any, prefix: str = '') -> ConfigField:
-    kinds = {'float': float, 'int': int, 'bool': bool, 'str': str}
-    meta = own.metadata
-    return ConfigField(
-        name,
-        kinds[str(own.type)],
-        meta.get('low'),
-        meta.get('high'),
-        meta.get('choices', ()),
-        prefix + meta['description'],
-    )
-
+_OWN = {own.name: own for own in fields(FollowConfig)}
 
 CONFIG_FIELDS: tuple[ConfigField, ...] = tuple(
-    _described(f'{name}.{inner.name}', inner, f'{name.capitalize()}: ')
+    described(f'{name}.{inner.name}', inner, f'{name.capitalize()}: ')
     if inner
-    else _described(name, next(own for own in fields(FollowConfig) if own.name == name))
-    for name, _, inner in _walk(FollowConfig)
+    else described(name, _OWN[name])
+    for name, inner in _walk()
 )
 """All that can be set, for parameters of a node and for documentation."""
-
-
-def _check(description: ConfigField, value: Any) -> None:
-    """Raise ValueError unless a value is of its type and within its range."""
-    name, kind = description.name, description.type
-    if kind is str:
-        if value not in description.choices:
-            raise ValueError(f'{name} {value!r}: expected one of {", ".join(description.choices)}')
-        return
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise ValueError(f'{name} {value!r}: expected true or false')
-        return
-    allowed = (int,) if kind is int else (int, float)
-    low, high = description.low or 0.0, description.high or 0.0
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, allowed)
-        or not math.isfinite(value)
-        or not low <= value <= high
-    ):
-        whole = 'a whole number from ' if kind is int else ''
-        raise ValueError(f'{name} {value!r}: expected {whole}{low:g} to {high:g}')

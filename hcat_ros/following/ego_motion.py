@@ -145,8 +145,9 @@ def turn(yaw: float, pitch: float) -> Vector:
     Positive yaw turns to the left, positive pitch down.
     """
     angle = math.hypot(yaw, pitch)
-    cross = np.array([[0.0, -yaw, pitch], [yaw, 0.0, 0.0], [-pitch, 0.0, 0.0]])
+    cross: Vector = np.array([[0.0, -yaw, pitch], [yaw, 0.0, 0.0], [-pitch, 0.0, 0.0]])
     if angle < 1e-9:
-        return np.eye(3) + cross
+        rotation: Vector = np.eye(3) + cross
+        return rotation
     square: Vector = cross @ cross
     return np.eye(3) + math.sin(angle) / angle * cross + (1 - math.cos(angle)) / angle**2 * square
