@@ -93,9 +93,9 @@ class Replay:
     def read_bag(self) -> None:
         """Choose the topics to be played. Raises ValueError."""
         # Here, as they need `rosbags`, and --show-args does not.
-        from hcat_ros.evaluation.bag_boxes import init_box_topic
-        from hcat_ros.evaluation.bag_types import COMPRESSED
-        from hcat_ros.evaluation.bags import open_bag
+        from hcat_ros.evaluation.bags.message_types import COMPRESSED
+        from hcat_ros.evaluation.bags.named_boxes import init_box_topic
+        from hcat_ros.evaluation.bags.reading import open_bag
 
         try:
             with open_bag(self.bag) as bag:

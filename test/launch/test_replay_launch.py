@@ -25,7 +25,7 @@ from launching import PATIENCE, Launch
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from hcat_ros.boxes import Box, iou
-from hcat_ros.evaluation.bag_types import (
+from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
     IMAGE,
@@ -34,7 +34,7 @@ from hcat_ros.evaluation.bag_types import (
     made,
     typestore,
 )
-from hcat_ros.evaluation.bags import open_bag
+from hcat_ros.evaluation.bags.reading import open_bag
 from hcat_ros.message_data import box_of, nanoseconds
 from hcat_ros.nodes.tracker_settings import SETTINGS
 
