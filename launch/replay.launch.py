@@ -36,7 +36,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.tracker_settings import FOR_TRACKER, SETTINGS
+from hcat_ros.nodes.tracker_settings import FOR_TRACKER
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -160,15 +160,7 @@ class Replay:
 
         on_exit = RegisterEventHandler(OnProcessExit(on_exit=ended))
         wait = self.poll(self.await_all)
-        return [*self.apart(), on_exit, GroupAction([tracker]), self.recorder, wait]
-
-    def apart(self) -> Entities:
-        """Tell of settings of the node that the comparison in the report does not have."""
-        defaults = {setting.name: str(setting.default) for setting in SETTINGS}
-        names = [name for name in FOR_TRACKER if name not in OFFLINE]
-        set_here = [name for name in names if str(self.setting(name)) != defaults[name]]
-        text = f"for the node alone, not for the report's own run: {', '.join(set_here)}"
-        return [LogInfo(msg=text)] if set_here else []
+        return [on_exit, GroupAction([tracker]), self.recorder, wait]
 
     def offline(self) -> list[str]:
         """Return the options with which `hcat replay` tracks as the node does, to compare."""
@@ -180,7 +172,9 @@ class Replay:
         for name in OFFLINE:
             if (value := self.setting(name)) is not None:
                 words += [f'--{name.replace("_", "-")}', str(value)]
-        return words
+        others = {name: self.setting(name) for name in FOR_TRACKER if name not in OFFLINE}
+        pairs = [f'{name}={value}' for name, value in others.items() if value is not None]
+        return [*words, *(['--set', *pairs] if pairs else [])]
 
     def setting(self, name: str) -> Any:
         """Return what the node is given for a parameter, None if nothing."""

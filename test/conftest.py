@@ -29,6 +29,22 @@ settings.register_profile('hcat', max_examples=60, deadline=None, derandomize=Tr
 settings.load_profile('hcat')
 
 
+if hasattr(pytest, 'version_tuple'):  # before 7 the hook has other arguments
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makemodule(
+        module_path: Path, parent: pytest.Collector
+    ) -> pytest.Module | None:
+        """Keep launch_testing's plugin away from modules that are no launch tests.
+
+        It imports each while the folder is listed: one that skips itself takes the folder along.
+        """
+        if b'mark.launch_test' in module_path.read_bytes():
+            return None
+        module: pytest.Module = pytest.Module.from_parent(parent, path=module_path)
+        return module
+
+
 @pytest.fixture(scope='session')
 def checkout() -> Path:
     """The root of the source checkout."""

@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', default='auto')
     parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
     parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
+    parser.add_argument(
+        '--set', nargs='+', default=[], metavar='NAME=VALUE', help='other settings of the tracker'
+    )
     parser.add_argument('--mono16-bits', type=int, default=16, help='bits that the sensor fills')
     parser.add_argument(
         '--out', type=Path, metavar='FOLDER', help='the name of the bag and _replay unless given'
@@ -136,10 +139,11 @@ def _with_a_bar(frames: Iterable[BagFrame], total: int) -> Iterable[BagFrame]:
 
 def _tracker(arguments: argparse.Namespace) -> tuple[Tracker, str, dict[str, Any]]:
     """Return the tracker, its name, and what it is in detail."""
-    from hcat_ros.evaluation.trackers import HcatSpec
+    from hcat_ros.evaluation.trackers import HcatSpec, parse_changes
 
     penalty = arguments.window_penalty
-    changes = () if penalty is None else (('window_penalty', penalty),)
+    changes = parse_changes(arguments.set)
+    changes += () if penalty is None else (('window_penalty', penalty),)
     spec = HcatSpec(arguments.model, arguments.engine, arguments.precision, changes)
     make, description = spec.load(arguments.threads)
     tracker = make()

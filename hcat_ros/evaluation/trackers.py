@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +91,7 @@ class HcatSpec:
             'weights': sorted(model.card.sha256.items()),
             'engine': f'{card.runtime} {card.runtime_version}',
             'precision': card.precision,
-            'settings': {name: getattr(config, name) for name in config.__dataclass_fields__},
+            'settings': asdict(config),
         }
         return (lambda: Tracker(engine, config)), description
 
@@ -152,9 +152,9 @@ class OpenCvSpec:
         if threads:
             cv2.setNumThreads(threads)
         name = there[self.name.lower()]
-        fields = FILES.get(self.name.lower(), ())
-        if len(self.files) != len(fields):
-            expected = ':'.join((OPENCV, self.name, *(part.upper() for part in fields)))
+        needed = FILES.get(self.name.lower(), ())
+        if len(self.files) != len(needed):
+            expected = ':'.join((OPENCV, self.name, *(part.upper() for part in needed)))
             raise ValueError(f'{OPENCV}:{self.name}: expected {expected}')
         for file in self.files:
             if not Path(file).is_file():
@@ -162,7 +162,7 @@ class OpenCvSpec:
 
         def make() -> SingleObjectTracker:
             parameters = getattr(cv2, f'Tracker{name}_Params')()
-            for attribute, file in zip(fields, self.files):
+            for attribute, file in zip(needed, self.files):
                 setattr(parameters, attribute, file)
             return OpenCvTracker(getattr(cv2, f'Tracker{name}_create')(parameters))
 
@@ -211,6 +211,26 @@ def opencv_trackers() -> dict[str, str]:
     ]
     # Deep learning trackers of OpenCV's own choice of files have none to be made by.
     return {name.lower(): name for name in names if hasattr(cv2, f'{begin}{name}_Params')}
+
+
+def parse_changes(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Return NAME=VALUE texts as `HcatSpec.changes`. Raises ValueError."""
+    defaults = TrackerConfig()
+    names = [item.name for item in fields(defaults)]
+    changes = []
+    for text in texts:
+        name, _, value = text.partition('=')
+        if name not in names:
+            raise ValueError(f"setting '{text}': expected NAME=VALUE, of {', '.join(names)}")
+        kind = type(getattr(defaults, name))
+        try:
+            changes.append((name, kind(value)))
+        except ValueError:
+            raise ValueError(
+                f"setting '{text}': expected a {'whole ' * (kind is int)}number"
+            ) from None
+    TrackerConfig(**dict(changes))  # refuses what is out of range
+    return tuple(changes)
 
 
 def parse_tracker(text: str) -> TrackerSpec:

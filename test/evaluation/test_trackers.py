@@ -19,6 +19,7 @@ from hcat_ros.evaluation.trackers import (
     OpenCvTracker,
     StillSpec,
     opencv_trackers,
+    parse_changes,
     parse_tracker,
 )
 from hcat_ros.tracking import TargetState
@@ -87,6 +88,20 @@ def test_ours_with_other_settings(clip: Clip) -> None:
     assert description['settings']['window_penalty'] == 0.9
     answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
     assert iou(answers.boxes, clip.boxes)[-1] > 0.4
+
+
+def test_settings_are_named_as_in_the_configuration() -> None:
+    found = parse_changes(['size_smoothing=0.5', 'scan_regions=2'])
+    assert found == (('size_smoothing', 0.5), ('scan_regions', 2))
+    assert type(found[1][1]) is int
+    for text, reason in (
+        ('speed=1', 'expected NAME=VALUE, of window_penalty, size_smoothing'),
+        ('window_penalty', "setting 'window_penalty': expected a number"),
+        ('scan_regions=1.5', 'expected a whole number'),
+        ('window_penalty=2', r'window_penalty 2\.0: expected 0 to 1'),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            parse_changes([text])
 
 
 def test_opencvs_trackers_follow_too(clip: Clip) -> None:
