@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pinhole camera in the world: x and y on the ground, z up, metres; REP-103 throughout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+class Pose(NamedTuple):
+    """Where the camera is [m] and looks: yaw to the left of x, pitch upwards [rad]; no roll."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    pitch: float
+
+    @property
+    def position(self) -> Matrix:
+        """(3,), metres."""
+        return np.array((self.x, self.y, self.z))
+
+    @property
+    def axes(self) -> Matrix:
+        """Rows: the camera's forward, left and up in the world, (3, 3)."""
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        level, climb = math.cos(self.pitch), math.sin(self.pitch)
+        return np.array(
+            (
+                (cos * level, sin * level, climb),
+                (-sin, cos, 0.0),
+                (-cos * climb, -sin * climb, level),
+            )
+        )
+
+    def seen(self, point: Matrix) -> Matrix:
+        """Return a point of the world as (forward, left, up) of the camera, metres."""
+        return np.asarray(self.axes @ (np.asarray(point) - self.position))
+
+
+class Bearing(NamedTuple):
+    """Direction and distance in the camera's body frame."""
+
+    azimuth: float
+    """To the left [rad]."""
+    elevation: float
+    """Upwards [rad]."""
+    range: float
+    """Metres."""
+
+
+def bearing_of(seen: Matrix) -> Bearing:
+    """Return the bearing of a point given as (forward, left, up), metres."""
+    forward, left, up = (float(value) for value in seen)
+    level = math.hypot(forward, left)
+    return Bearing(math.atan2(left, forward), math.atan2(up, level), math.hypot(level, up))
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A camera without distortion, square pixels, the middle of the picture on the axis."""
+
+    width: int
+    height: int
+    horizontal_fov: float
+    """Radians."""
+
+    @property
+    def focal(self) -> float:
+        """Pixels."""
+        return self.width / 2 / math.tan(self.horizontal_fov / 2)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Principal point (cx, cy), in OpenCV's pixels: whole numbers are pixels' middles."""
+        return (self.width - 1) / 2, (self.height - 1) / 2
+
+    @property
+    def matrix(self) -> Matrix:
+        """K of CameraInfo, (3, 3)."""
+        return np.array(
+            ((self.focal, 0, self.centre[0]), (0, self.focal, self.centre[1]), (0, 0, 1.0))
+        )
+
+    def projection(self, pose: Pose) -> Matrix:
+        """Return M (3, 3): a direction d of the world is seen at the pixel M d, homogeneous."""
+        forward, left, up = pose.axes
+        return np.asarray(self.matrix @ np.stack((-left, -up, forward)))
+
+    def horizon(self, pose: Pose) -> float:
+        """Return the row of the horizon, which is straight since cameras do not roll."""
+        return self.centre[1] + self.focal * math.tan(pose.pitch)

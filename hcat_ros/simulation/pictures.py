@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures a world is made of: real ones from a folder, or made ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hcat_ros.frames import IMAGE_SUFFIXES
+from hcat_ros.simulation import made_pictures
+from hcat_ros.tracking.encodings import Image
+
+PANORAMA_PHOTOS = 9
+_DRAWN = 120
+"""Photographs looked at for one world; more would make a simulation slow to start."""
+_ASPECTS = (0.35, 1.5)
+"""Width over height of a target."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a world is made of."""
+
+    panorama: list[Image]
+    """BGR, side by side around the horizon."""
+    ground: Image
+    """BGR."""
+    targets: list[Image]
+    """BGRA, cut to what is not transparent: the target, then others of its kind."""
+    board: Image
+    """BGR: what the target passes behind."""
+
+
+def load_pictures(folder: Path | None, rng: np.random.Generator, targets: int = 1) -> Pictures:
+    """Return pictures for a world, drawn by `rng`.
+
+    folder: with `photos` (photographs) and `cutouts` (objects with alpha) in it; None: pictures
+    are made. Raises FileNotFoundError, naming it, if they are not there, ValueError if none of
+    them can be used.
+    """
+    if folder is None:
+        return Pictures(
+            made_pictures.panorama(rng),
+            made_pictures.ground(rng),
+            [made_pictures.target(rng) for _ in range(targets)],
+            made_pictures.board(rng),
+        )
+    photos = _drawn_photos(_files(folder / 'photos'), rng)
+    outdoors = sorted(range(len(photos)), key=lambda i: -_outdoors(photos[i]))
+    backdrop = [photos[i] for i in outdoors[:PANORAMA_PHOTOS]]
+    rest = [photos[i] for i in outdoors[PANORAMA_PHOTOS:]] or photos
+    flat = max(rest, key=_evenness)
+    board = max((photo for photo in rest if photo is not flat), key=_detail, default=flat)
+    return Pictures(
+        backdrop, _evened(flat), _drawn_targets(_files(folder / 'cutouts'), rng, targets), board
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [path for path in folder.glob('*') if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise FileNotFoundError(
+            f'no images in {folder}: expected a folder with photos/ and cutouts/ (with alpha), '
+            'or none for made pictures'
+        )
+    return sorted(files)
+
+
+def _drawn_photos(files: list[Path], rng: np.random.Generator) -> list[Image]:
+    photos = []
+    for index in rng.permutation(len(files))[:_DRAWN]:
+        photo = cv2.imread(str(files[index]), cv2.IMREAD_COLOR)
+        if photo is not None and min(photo.shape[:2]) >= 64:
+            photos.append(np.asarray(photo, np.uint8))
+    if not photos:
+        raise ValueError(f'no image of 64 pixels or more can be read in {files[0].parent}')
+    return photos
+
+
+def _drawn_targets(files: list[Path], rng: np.random.Generator, count: int) -> list[Image]:
+    found: list[Image] = []
+    for index in rng.permutation(len(files)):
+        cutout = cv2.imread(str(files[index]), cv2.IMREAD_UNCHANGED)
+        if cutout is None or cutout.ndim != 3 or cutout.shape[2] != 4:
+            continue
+        cutout = trimmed(np.asarray(cutout, np.uint8))
+        if _is_target(cutout):
+            found.append(cutout)
+            if len(found) == count:
+                return found
+    if not found:
+        raise ValueError(
+            f'no target in {files[0].parent}: expected images with alpha, 100 pixels or more tall, '
+            f'{_ASPECTS[0]:g} to {_ASPECTS[1]:g} times as wide as tall, less than half transparent'
+        )
+    return [found[i % len(found)] for i in range(count)]
+
+
+def trimmed(cutout: Image) -> Image:
+    """Return a BGRA picture cut to what is not transparent, empty if all of it is."""
+    solid = cutout[..., 3] >= 128
+    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
+    if not rows.size:
+        return cutout[:0, :0]
+    return cutout[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _is_target(cutout: Image) -> bool:
+    height, width = cutout.shape[:2]
+    if height < 100 or not _ASPECTS[0] <= width / height <= _ASPECTS[1]:
+        return False
+    solid = cutout[..., 3] >= 128
+    grey = cv2.cvtColor(cutout[..., :3], cv2.COLOR_BGR2GRAY)
+    # A silhouette, all black or white, is nothing to follow by its looks.
+    return bool(solid.mean() > 0.5 and grey[solid].std() > 25)
+
+
+def _outdoors(photo: Image) -> float:
+    """Return how much a photograph looks like a view: wide, with sky above and not below."""
+    height, width = photo.shape[:2]
+    small = cv2.resize(photo, (96, 96), interpolation=cv2.INTER_AREA).astype(np.int16)
+    blue, red = small[..., 0], small[..., 2]
+    rough = np.abs(cv2.Laplacian(small.mean(2).astype(np.float32), cv2.CV_32F))
+    sky = (blue >= red - 4) & (blue > 110) & (rough < 16)
+    above, below = float(sky[:32].mean()), float(sky[40:].mean())
+    plain = float((small[:32].min(2) > 245).mean())  # a studio's white
+    detail = min(1.0, float(rough[40:].mean()) / 15)
+    return above - 1.2 * below - 0.8 * plain + 0.6 * detail + 0.4 * min(1.5, width / height)
+
+
+def _evenness(photo: Image) -> float:
+    """Return how alike a photograph's parts are, and how rich in detail: good for a ground."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    fine = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), 4))
+    parts = cv2.resize(fine, (6, 6), interpolation=cv2.INTER_AREA)
+    colours = cv2.resize(photo, (6, 6), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return float(4 * min(8.0, parts.min()) - parts.std() - colours.std((0, 1)).mean() / 2)
+
+
+def _evened(photo: Image) -> Image:
+    """Return the photograph without its large patches of light and colour."""
+    wide = photo.astype(np.float32)
+    patches = cv2.GaussianBlur(wide, (0, 0), 40)
+    return np.asarray(np.clip(wide - 0.8 * (patches - patches.mean((0, 1))), 0, 255), np.uint8)
+
+
+def _detail(photo: Image) -> float:
+    return float(np.abs(cv2.Laplacian(photo, cv2.CV_32F)).mean())

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How platforms move: limits, lags, a command's delay, the watchdog of a driver."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hcat_ros.simulation.camera import Pose
+
+TICK = 0.005
+"""Longest step of integration [s]."""
+GROUND_CLEARANCE = 0.3
+"""Metres that a drone keeps above the ground."""
+
+
+class Command(NamedTuple):
+    """A velocity command in the body frame (forward, left, up): m/s and rad/s.
+
+    yaw_rate is positive to the left, pitch_rate upwards.
+    """
+
+    forward: float = 0.0
+    left: float = 0.0
+    up: float = 0.0
+    yaw_rate: float = 0.0
+    pitch_rate: float = 0.0
+
+
+STOP = Command()
+
+
+class Axis(NamedTuple):
+    """What one axis can do. A speed of 0: the platform has no such axis."""
+
+    speed: float = 0.0
+    """Most, either way: m/s or rad/s."""
+    acceleration: float = 1.0
+    """Most: m/s^2 or rad/s^2."""
+    lag: float = 0.1
+    """Time constant of the first-order lag [s]."""
+
+    def next(self, value: float, wanted: float, dt: float) -> float:
+        """Return the velocity `dt` seconds later."""
+        if self.speed == 0:
+            return 0.0
+        wanted = max(-self.speed, min(self.speed, wanted))
+        # The lag's own answer over the step, so that a long one does not overshoot.
+        change = (wanted - value) * -math.expm1(-dt / self.lag)
+        most = self.acceleration * dt
+        return value + max(-most, min(most, change))
+
+
+ABSENT = Axis()
+
+
+@dataclass(frozen=True)
+class PlatformModel:
+    """A kind of platform."""
+
+    forward: Axis = ABSENT
+    left: Axis = ABSENT
+    up: Axis = ABSENT
+    yaw: Axis = ABSENT
+    pitch: Axis = ABSENT
+    command_delay: float = 0.04
+    """Seconds from a command's arrival to its effect."""
+    watchdog: float = 0.5
+    """Seconds after which a command is stale and the driver stops, as real ones do."""
+    camera_height: float = 1.0
+    """Of the camera above the ground at the start [m]."""
+    lowest_pitch: float = 0.0
+    highest_pitch: float = 0.0
+    """Ends of the gimbal's way [rad]."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """In the order of `Command`."""
+        return self.forward, self.left, self.up, self.yaw, self.pitch
+
+
+PLATFORMS = {
+    # A robot of the size of a TurtleBot 4 or Husky.
+    'ground': PlatformModel(
+        forward=Axis(1.5, 2.0, 0.15), yaw=Axis(1.5, 5.0, 0.1), camera_height=0.6
+    ),
+    # A small quadrotor in velocity mode; the camera is kept level by its gimbal.
+    'drone': PlatformModel(
+        forward=Axis(6.0, 4.0, 0.3),
+        left=Axis(4.0, 4.0, 0.3),
+        up=Axis(2.0, 3.0, 0.3),
+        yaw=Axis(1.5, 4.0, 0.15),
+        command_delay=0.06,
+        camera_height=3.0,
+    ),
+    'gimbal': PlatformModel(
+        yaw=Axis(2.0, 12.0, 0.05),
+        pitch=Axis(1.5, 12.0, 0.05),
+        command_delay=0.02,
+        camera_height=1.5,
+        lowest_pitch=math.radians(-45),
+        highest_pitch=math.radians(60),
+    ),
+}
+
+
+class Platform:
+    """A platform at work: commands in, pose out. Times are the simulation's seconds."""
+
+    def __init__(self, model: PlatformModel) -> None:
+        self.model = model
+        self.pose = Pose(0.0, 0.0, model.camera_height, 0.0, 0.0)
+        """Of the camera."""
+        self.velocity = STOP
+        """What the platform does, in the form of a command."""
+        self.time = 0.0
+        self._under_way: deque[tuple[float, Command]] = deque()
+        self._command = STOP
+        self._command_time = -math.inf
+
+    def command(self, command: Command) -> None:
+        """Take a command now; it acts after the delay. Raises ValueError if it is not finite."""
+        command = Command(*command)
+        if not all(math.isfinite(value) for value in command):
+            raise ValueError(f'{command} is not finite')
+        self._under_way.append((self.time + self.model.command_delay, command))
+
+    def advance(self, dt: float) -> None:
+        """Move on by `dt` seconds."""
+        ticks = max(1, math.ceil(dt / TICK - 1e-9))
+        start = self.time
+        for tick in range(1, ticks + 1):
+            self._tick(start + dt * tick / ticks)
+
+    def pose_before(self, seconds: float) -> Pose:
+        """Return the pose a moment ago, by the present velocity."""
+        return self._moved(self.velocity, -seconds)
+
+    def _moved(self, by: Command, dt: float) -> Pose:
+        pose = self.pose
+        heading = pose.yaw + by.yaw_rate * dt / 2
+        cos, sin = math.cos(heading), math.sin(heading)
+        return Pose(
+            pose.x + (by.forward * cos - by.left * sin) * dt,
+            pose.y + (by.forward * sin + by.left * cos) * dt,
+            pose.z + by.up * dt,
+            math.remainder(pose.yaw + by.yaw_rate * dt, 2 * math.pi),
+            pose.pitch + by.pitch_rate * dt,
+        )
+
+    def _tick(self, until: float) -> None:
+        dt = until - self.time
+        while self._under_way and self._under_way[0][0] <= self.time + 1e-9:
+            self._command_time, self._command = self._under_way.popleft()
+        stale = self.time - self._command_time > self.model.watchdog
+        wanted = STOP if stale else self._command
+        before = self.velocity
+        after = Command(
+            *(axis.next(now, want, dt) for axis, now, want in zip(self.model.axes, before, wanted))
+        )
+        mean = Command(*((a + b) / 2 for a, b in zip(before, after)))
+        model, pose = self.model, self._moved(mean, dt)
+        if model.up.speed and pose.z < GROUND_CLEARANCE:
+            pose = pose._replace(z=GROUND_CLEARANCE)
+            after = after._replace(up=max(0.0, after.up))
+        pitch = max(model.lowest_pitch, min(model.highest_pitch, pose.pitch))
+        if pitch != pose.pitch:
+            pose, after = pose._replace(pitch=pitch), after._replace(pitch_rate=0.0)
+        self.pose, self.velocity, self.time = pose, after, until

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The surroundings: a panorama at infinity and a ground plane, drawn by homographies alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.simulation.camera import Matrix, Pinhole, Pose
+from hcat_ros.tracking.encodings import Image
+
+FACETS = 8
+SCALE = 458.0
+"""Pixels of the panorama per radian: six photographs of 480 pixels go round."""
+FEATHER = 48
+"""Pixels over which neighbouring photographs are blended."""
+HIGHEST = math.radians(70)
+"""Elevation up to which the panorama reaches."""
+_WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+
+@dataclass(frozen=True)
+class _Facet:
+    picture: Image
+    azimuth: float
+    to_world: Matrix
+    """Pixels of the picture to directions of the world, (3, 3)."""
+
+
+def strip(photos: Sequence[Image]) -> Image:
+    """Return photographs side by side around 360 degrees, blended at the seams, BGR.
+
+    Where they do not go round, they are repeated, mirrored.
+    """
+    around = round(2 * math.pi * SCALE)
+    height = round(SCALE * 0.7)
+    scaled: list[Image] = []
+    total = 0
+    while total < around:
+        photo = photos[len(scaled) % len(photos)]
+        width = min(around, round(photo.shape[1] * height / photo.shape[0]))
+        area = cv2.INTER_AREA if height < photo.shape[0] else cv2.INTER_CUBIC
+        photo = np.asarray(cv2.resize(photo, (width, height), interpolation=area), np.uint8)
+        if len(scaled) // len(photos) % 2:
+            photo = photo[:, ::-1]
+        scaled.append(photo)
+        total += width
+    colours = np.zeros((height, around, 3), np.float32)
+    weights = np.zeros((1, around, 1), np.float32)
+    at = 0
+    for photo in scaled:
+        width = round(photo.shape[1] * around / total)
+        photo = np.asarray(cv2.resize(photo, (width, height)), np.uint8)
+        wide = cv2.copyMakeBorder(photo, 0, 0, FEATHER, FEATHER, cv2.BORDER_REFLECT)
+        ramp = np.minimum(np.arange(1, width + 2 * FEATHER + 1), 2 * FEATHER) / (2.0 * FEATHER)
+        weight = np.minimum(ramp, ramp[::-1]).astype(np.float32)[:, None]
+        columns = (at - FEATHER + np.arange(len(weight))) % around
+        # In halves, so that no column comes twice in one addition: a lone photograph meets itself.
+        for part in np.array_split(np.arange(len(weight)), 2):
+            colours[:, columns[part]] += wide[:, part] * weight[part]
+            weights[:, columns[part]] += weight[part]
+        at += width
+    return np.asarray(colours / weights, np.uint8)
+
+
+class Panorama:
+    """What is infinitely far away: photographs on a cylinder, cut into flat facets.
+
+    below: it goes on below the horizon, the photographs' middle; else they stand on it.
+    """
+
+    def __init__(self, photos: Sequence[Image], below: bool) -> None:
+        picture = strip(photos)
+        self._horizon = picture.shape[0] / 2 if below else picture.shape[0] - 3.0
+        self._facets = [self._facet(picture, number, below) for number in range(FACETS)]
+
+    def _facet(self, picture: Image, number: int, below: bool) -> _Facet:
+        azimuth = 2 * math.pi * number / FACETS
+        # A little wider than its share, so that no gap shows between two.
+        half = math.ceil(SCALE * math.tan(math.pi / FACETS)) + 2
+        top = math.ceil(SCALE * math.tan(HIGHEST))
+        bottom = top if below else 8
+        left = (half - np.arange(2 * half + 1)) / SCALE
+        up = (top - np.arange(top + bottom + 1))[:, None] / SCALE
+        angle = np.arctan(left)
+        columns = -(azimuth + angle) * SCALE
+        around = picture.shape[1]
+        # Padded, so that a facet never crosses the strip's ends.
+        pad = half + 2
+        start = math.floor(-azimuth * SCALE) % around
+        rolled = np.take(picture, (np.arange(2 * pad) + start - pad) % around, axis=1)
+        map_x = np.broadcast_to(
+            columns - math.floor(-azimuth * SCALE) + pad, (len(up), len(left))
+        ).astype(np.float32)
+        map_y = (self._horizon - up * np.cos(angle) * SCALE).astype(np.float32)
+        drawn = cv2.remap(rolled, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        cos, sin = math.cos(azimuth), math.sin(azimuth)
+        axes = np.array(((cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)))
+        pixels = np.array(
+            ((0.0, 0.0, SCALE), (-1.0, 0.0, half), (0.0, -1.0, top))
+        )  # (column, row, 1) to SCALE * (forward, left, up)
+        return _Facet(np.asarray(drawn, np.uint8), azimuth, axes @ pixels)
+
+    def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:
+        """Fill the frame (all rows from 0 of the lens's picture), in place."""
+        height, width = frame.shape[:2]
+        seen = lens.projection(pose)
+        corners = np.array([(u, v, 1) for u in (0, width - 1) for v in (0, lens.height - 1)])
+        rays = np.linalg.solve(seen, corners.T)
+        cos, sin = math.cos(pose.yaw), math.sin(pose.yaw)
+        ahead, left = rays[0] * cos + rays[1] * sin, rays[1] * cos - rays[0] * sin
+        reach = float(np.abs(np.arctan2(left, ahead)).max()) + math.pi / FACETS + 0.02
+        for facet in self._facets:
+            if abs(math.remainder(facet.azimuth - pose.yaw, 2 * math.pi)) > reach:
+                continue
+            to_frame = seen @ facet.to_world
+            rows, columns = facet.picture.shape[:2]
+            ends = (
+                to_frame @ np.array([(x, y, 1) for x in (0, columns - 1) for y in (0, rows - 1)]).T
+            )
+            if ends[2].min() > 0:
+                u = ends[0] / ends[2]
+                first, last = max(0, math.floor(u.min())), min(width, math.ceil(u.max()) + 1)
+            else:
+                first, last = 0, width
+            if last <= first:
+                continue
+            shift = np.array(((1.0, 0, first), (0, 1.0, 0), (0, 0, 1.0)))
+            part = frame[:, first:last]
+            cv2.warpPerspective(
+                facet.picture,
+                np.linalg.inv(to_frame) @ shift,
+                (part.shape[1], height),
+                dst=part,
+                flags=_WARP,
+                borderMode=cv2.BORDER_TRANSPARENT,
+            )
+
+
+class Ground:
+    """An endless plane at z = 0, a photograph laid out in mirrored tiles.
+
+    metres: a tile's longer side.
+    """
+
+    def __init__(self, photo: Image, metres: float) -> None:
+        half = np.hstack((photo, photo[:, ::-1]))
+        level = np.vstack((half, half[::-1]))
+        # Powers of two, so that all levels cover the same ground.
+        sides = [2 ** round(math.log2(side)) for side in level.shape[1::-1]]
+        level = np.asarray(cv2.resize(level, sides, interpolation=cv2.INTER_AREA), np.uint8)
+        self._density = max(sides) / (2 * metres)
+        """Pixels a metre of the finest level."""
+        self._period = tuple(side / self._density for side in sides)
+        self._levels: list[Image] = [level]
+        while min(level.shape[:2]) > 4:
+            size = (level.shape[1] // 2, level.shape[0] // 2)
+            level = np.asarray(cv2.resize(level, size, interpolation=cv2.INTER_AREA), np.uint8)
+            self._levels.append(level)
+
+    def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:
+        """Draw it below the horizon, in place."""
+        first = max(0, math.floor(lens.horizon(pose)) + 1)
+        if first >= lens.height:
+            return
+        x, y = (math.remainder(p, period) for p, period in zip((pose.x, pose.y), self._period))
+        plane = np.array(((1.0, 0, -x), (0, 1.0, -y), (0, 0, -pose.z)))
+        to_ground = np.linalg.inv(lens.projection(pose) @ plane)
+        levels = self._level_of_rows(np.arange(first, lens.height), pose, lens)
+        starts = np.flatnonzero(np.diff(levels, prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(levels)]):
+            number = int(levels[start])
+            texture = self._levels[number]
+            density = self._density / 2**number
+            # A texture's pixels are half a pixel from its edge, at every level.
+            to_texture = np.array(((density, 0, -0.5), (0, density, -0.5), (0, 0, 1.0)))
+            shift = np.array(((1.0, 0, 0), (0, 1.0, first + start), (0, 0, 1.0)))
+            part = frame[first + start : first + end]
+            cv2.warpPerspective(
+                texture,
+                to_texture @ to_ground @ shift,
+                (lens.width, len(part)),
+                dst=part,
+                flags=_WARP,
+                borderMode=cv2.BORDER_WRAP,
+            )
+
+    def _level_of_rows(self, rows: NDArray[np.int_], pose: Pose, lens: Pinhole) -> NDArray[np.int_]:
+        """Return which level of the texture is fine enough for each row."""
+        slope = (rows - lens.centre[1]) / lens.focal
+        down = slope * math.cos(pose.pitch) - math.sin(pose.pitch)
+        scale = pose.z / np.maximum(down, 1e-4)
+        across = scale / lens.focal
+        along = across * scale / max(pose.z, 1e-3)
+        # Between the two: true anisotropic filtering is not to be had from one texture.
+        wanted = np.log2(np.sqrt(across * along) * self._density)
+        return np.asarray(np.clip(np.floor(wanted + 0.4), 0, len(self._levels) - 1), np.int_)
