@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Target following as a ROS 2 lifecycle node: tracks in, velocity commands out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.executors import ExternalShutdownException
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import uninstall_signal_handlers
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import SetBool
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.following import Command, FollowConfig, Follower, bearing_of
+from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.nodes.diagnostics import diagnostic_array, shortened
+from hcat_ros.nodes.follow_camera import CameraSource
+from hcat_ros.nodes.follow_clock import ClockWatch
+from hcat_ros.nodes.follow_output import FollowOutput
+from hcat_ros.nodes.follow_report import following_state, following_statistics, following_values
+from hcat_ros.nodes.follow_wiring import wiring_problems
+from hcat_ros.nodes.follower_settings import (
+    FOLLOW_NAMES,
+    config_of,
+    platform_setting,
+    settings_for,
+)
+from hcat_ros.nodes.input_watch import InputWatch
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.parameters import Settings
+
+INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Takes what any publisher sends."""
+LOG_EVERY = 5.0
+"""Seconds between log lines about the same recurring trouble."""
+
+
+class FollowerNode(GuardedLifecycleNode):
+    """Commands a platform so that it keeps the tracked target in view.
+
+    In: `track`, `camera_info`. Out: `cmd_vel`, `target_bearing`, `target_pose`, `/diagnostics`.
+    Service: `~/hold`. Commands are sent at a steady rate from activation on, zero while there is
+    no reason to move; whatever ends the activity sends zero first. Nobody can do that after
+    kill -9 of this very process: the platform's driver needs a watchdog of its own.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('hcat_follower', **kwargs)
+        self._follower: Follower | None = None
+        self._active = False
+        self._ending = False
+        self._changed = False
+        self._command = Command(reason='not active')
+        self._image_stamp = 0.0
+        self._inputs: list[Any] = []
+        self._problems: list[str] = []
+        self._told: set[str] = set()
+        self._clock_watch = ClockWatch()
+        self._input_watch = InputWatch(self)
+        self._statistics = following_statistics()
+        self._report_time = time.monotonic()
+        self._platform = Settings(self, (platform_setting(),))
+        settings = settings_for(self._platform['platform'])
+        self._settings = Settings(self, settings, self._on_parameters)
+        self.add_on_set_parameters_callback(self._fit_together)
+        self._held = bool(self._settings['start_on_hold'])
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._report_timer = self.steady_timer(1.0, self._report)
+        self._timer = self.steady_timer(1 / self._settings['rate'], self._tick)
+        self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
+        if self._settings['autostart']:
+            self.start_soon()
+
+    # Transitions
+
+    def configure(self) -> None:
+        """Make the follower from the parameters. Raises for what cannot be used."""
+        values = self._values()
+        self._camera = CameraSource(values)
+        self._follower = Follower(config_of(values))
+        self._follower.hold(self._held)
+        self._output = FollowOutput(self, values['stamped'])
+        self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
+        self._changed = True
+
+    def activate(self) -> None:
+        """Subscribe, and command from here on."""
+        follower = self._follower
+        assert follower is not None  # configured
+        self._apply_parameters(follower)
+        self._statistics = following_statistics()
+        self._report_time = time.monotonic()
+        self._clock_watch.begin()
+        self._told.clear()
+        for kind, topic, callback in (
+            (Detection2D, 'track', self._on_track),
+            (CameraInfo, 'camera_info', self._on_camera_info),
+        ):
+            guarded = self._stopping_on_error(callback)
+            self._inputs.append(self._input_watch.subscribe(kind, topic, guarded, INPUT_QOS))
+        follower.activate(self._now())
+        self._active = True
+        held = ', on hold' if self._held else ''
+        self.get_logger().info(
+            f'active for platform {follower.config.platform}{held}: '
+            f'{self._inputs[0].topic_name} -> {self._output.command_topic}'
+        )
+
+    def deactivate(self) -> None:
+        """Stop the platform and unsubscribe."""
+        self._halt()
+        if self._follower is not None:
+            self._follower.deactivate()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self._problems.clear()
+
+    def cleanup(self) -> None:
+        """Forget the follower."""
+        if self._follower is not None:
+            self._output.destroy()
+        self._follower = None
+
+    def destroy_node(self) -> None:
+        """Stop the platform before nobody can any more."""
+        self._halt()
+        super().destroy_node()
+
+    def end_soon(self) -> None:
+        """Have the executor end at the next time a command is due."""
+        self._ending = True
+
+    def _halt(self) -> None:
+        if self._active:
+            self._active = False
+            self._command = Command(reason='not active')
+            self._output.stop(self._settings['base_frame'])
+
+    def _fail(self) -> None:
+        """Stop for good after an error that nobody has foreseen: deactivated, with the reason."""
+        self._halt()
+        self._failed(f'stopped and deactivated after an error:\n{traceback.format_exc()}')
+        self.trigger_deactivate()
+
+    def _stopping_on_error(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception:
+                self._fail()
+
+        return guarded
+
+    # Parameters
+
+    def _values(self) -> dict[str, Any]:
+        return self._settings.values() | self._platform.values()
+
+    def _fit_together(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse values that are well each but not together."""
+        changes = {p.name: p.value for p in parameters if p.name in FOLLOW_NAMES}
+        try:
+            config = config_of(self._values())
+        except ValueError:  # to be mended one by one
+            return SetParametersResult(successful=True)
+        try:
+            config.changed(changes)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_parameters(self, changes: Mapping[str, Any]) -> None:
+        # Taken with the next command: another callback may still refuse them.
+        self._changed = True
+
+    def _apply_parameters(self, follower: Follower) -> None:
+        if self._changed:
+            self._changed = False
+            # Another platform has other axes: that takes a configure.
+            follower.configure(self._config_for(follower.config.platform))
+            self._timer.timer_period_ns = int(1e9 / self._settings['rate'])
+
+    def _config_for(self, platform: str) -> FollowConfig:
+        return config_of({**self._settings.values(), 'platform': platform})
+
+    # Inputs
+
+    def _now(self) -> float:
+        """Return the time of the clock that the stamps are on, simulated where that is used."""
+        return float(self.get_clock().now().nanoseconds) / 1e9
+
+    def _on_track(self, message: Detection2D) -> None:
+        follower, now = self._follower, self._now()
+        if follower is None or not self._active:
+            return
+        self._statistics.count('tracks')
+        if not message.results:
+            self._statistics.count('lost tracks')
+            follower.track(None, now)
+            return
+        box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
+        reason, camera = self._camera.refusal(box), self._camera.camera
+        if camera is not None and not reason:
+            score, noise = best_class(message)[1], follower.config.centre_noise
+            measurement = bearing_of(box, camera, score, stamp, message.id, noise)
+            reason = follower.track(measurement, now)
+        if camera is None or reason:
+            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
+            self._refuse('refused tracks', f'track at {where} refused: {reason}')
+            return
+        self._clock_watch.track_came(time.monotonic())
+        self._image_stamp = stamp
+        self._sample('image age on arrival of its track', now - stamp)
+        frame = self._settings['camera_frame']
+        self._output.target(follower, message.header, stamp, frame, camera.pitch)
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        try:
+            self._camera.take(info)
+        except ValueError as error:
+            self._refuse('refused camera infos', f'camera_info refused: {error}')
+
+    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._held = bool(request.data)
+        if self._follower is not None:
+            self._follower.hold(self._held)
+            self._send_command(self._follower)
+        response.success = True
+        response.message = 'on hold' if self._held else 'hold released'
+        self.get_logger().info(response.message)
+        return response
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        reason = shortened(reason)
+        self._statistics.problem(kind, reason)
+        self.get_logger().warning(reason, throttle_duration_sec=LOG_EVERY)
+
+    def _sample(self, name: str, age: float) -> None:
+        if -1 < age < 60:  # stamps of another clock say nothing
+            self._statistics.sample(name, age)
+
+    # Outputs
+
+    def _tick(self) -> None:
+        if self._ending:
+            raise ExternalShutdownException
+        if self._follower is not None:
+            self._send_command(self._follower)
+
+    def _send_command(self, follower: Follower) -> None:
+        if not self._active:
+            return
+        try:
+            self._apply_parameters(follower)
+            self._command = self._next_command(follower)
+            self._output.command(self._command, self._settings['base_frame'])
+        except Exception:
+            self._fail()
+            return
+        self._statistics.count('commands')
+        if self._command.allowed > 0:
+            self._sample('image age at command', self._now() - self._image_stamp)
+
+    def _next_command(self, follower: Follower) -> Command:
+        now = self._now()
+        command = follower.command(now)
+        simulated = self.get_parameter('use_sim_time').value is True
+        timeout = follower.config.stale_timeout
+        trouble = self._clock_watch.trouble(now, time.monotonic(), timeout, simulated)
+        if not trouble or command.is_zero:
+            return command
+        self._clock_watch.forget_track()
+        follower.activate(now)  # whatever it believes rests on that clock
+        return Command(reason=trouble)
+
+    # Diagnostics
+
+    def _look_around(self) -> None:
+        """Find what is wrong around the node; what stays so is logged, once."""
+        found = wiring_problems(self, self._output.command_topic, self._output.stamped)
+        track, info = (subscription.topic_name for subscription in self._inputs)
+        if not self.count_publishers(track):
+            found.append(f'nobody publishes {track}')
+        if self._camera.camera is None:
+            found.append(
+                f'the camera is not known: no camera_info on {info}, and horizontal_fov is 0'
+            )
+        lasting = [problem for problem in found if problem in self._problems]
+        for problem in lasting:
+            if problem not in self._told:
+                self.get_logger().warning(problem)
+        self._told = set(lasting)
+        self._problems = found
+
+    def _report(self) -> None:
+        values = {'lifecycle': self.state_label, 'hold': str(self._held).lower()}
+        values |= {'failed transition': self.failure} if self.failure else {}
+        follower = self._follower
+        if follower is None or not self._active:
+            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
+            summary = self.failure or self.state_label
+        else:
+            self._look_around()
+            level, summary = following_state(self._command, self._problems)
+            now = self._now()
+            values |= following_values(
+                self._command, follower.bearing(now), follower.target_range(now), follower.config
+            )
+        elapsed = max(time.monotonic() - self._report_time, 1e-3)
+        self._report_time += elapsed
+        values |= self._statistics.report(elapsed)
+        name = f'{self.get_fully_qualified_name().lstrip("/")}: following'
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(stamp, name, '', level, summary, values))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node, the executable `follower_node`."""
+
+    def make() -> FollowerNode:
+        node = FollowerNode()
+        # rclpy's handlers end ROS at once: nothing could be sent any more, not even zero.
+        uninstall_signal_handlers()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: node.end_soon())
+        return node
+
+    return run_node(make, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the follower node, and the preset files that list them.
+
+`python -m hcat_ros.nodes.follower_settings drone > config/follow_drone.yaml` writes one anew.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from hcat_ros.following import CONFIG_FIELDS, CameraModel, FollowConfig
+from hcat_ros.following.config import PLATFORMS
+from hcat_ros.nodes.parameters import Setting
+
+FOLLOW_NAMES = tuple(field.name for field in CONFIG_FIELDS)
+"""Parameters that are FollowConfig's, by dotted name."""
+
+NODE_SETTINGS = (
+    Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
+    Setting(
+        'start_on_hold',
+        bool,
+        False,
+        'Stand still from the start until ~/hold is called with false.',
+    ),
+    Setting(
+        'stamped',
+        bool,
+        True,
+        'Type of cmd_vel: true for geometry_msgs/TwistStamped, false for geometry_msgs/Twist.',
+    ),
+    Setting('rate', float, 30.0, 'Commands a second.', 5, 200, live=True),
+    Setting(
+        'base_frame',
+        str,
+        'base_link',
+        'Frame of the commands, in the header of cmd_vel.',
+        live=True,
+    ),
+    Setting(
+        'camera_frame',
+        str,
+        '',
+        'Frame of target_bearing and target_pose: at the camera, x forward, y left, z up. Empty: '
+        'that of the images without its _optical.',
+        live=True,
+    ),
+    Setting(
+        'camera_pitch',
+        float,
+        0.0,
+        'Angle by which the camera looks down from the platform [rad], negative for up.',
+        -1.57,
+        1.57,
+    ),
+    Setting(
+        'rectified',
+        bool,
+        False,
+        "The images are rectified: camera_info's P holds, and no distortion.",
+    ),
+    Setting(
+        'horizontal_fov',
+        float,
+        0.0,
+        'What the camera sees from side to side [rad], used until a camera_info comes; 0: wait for '
+        'one.',
+        0,
+        3.1,
+    ),
+    Setting('image_width', int, 0, 'Pixels across, to go with horizontal_fov.', 0, 65535),
+    Setting('image_height', int, 0, 'Pixels down, to go with horizontal_fov.', 0, 65535),
+    Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
+)
+
+
+def preset(platform: str) -> FollowConfig:
+    """Return what FollowConfig has for a platform."""
+    made: FollowConfig = getattr(FollowConfig, platform)()
+    return made
+
+
+def platform_setting() -> Setting:
+    """Return the parameter that says what is driven, and so which values the others start from."""
+    field = next(field for field in CONFIG_FIELDS if field.name == 'platform')
+    return Setting('platform', str, PLATFORMS[0], field.description, choices=PLATFORMS)
+
+
+def settings_for(platform: str) -> tuple[Setting, ...]:
+    """Return all parameters but `platform`, with the values of its preset as defaults."""
+    defaults = preset(platform).values()
+    following = (
+        Setting(
+            field.name,
+            field.type,
+            defaults[field.name],
+            field.description,
+            *(() if field.low is None or field.high is None else (field.low, field.high)),
+            choices=tuple(field.choices),
+            live=True,
+        )
+        for field in CONFIG_FIELDS
+        if field.name != 'platform'
+    )
+    return (*NODE_SETTINGS, *following)
+
+
+def config_of(values: Mapping[str, Any]) -> FollowConfig:
+    """Return the values of all parameters as a configuration. Raises ValueError."""
+    return FollowConfig().changed({name: values[name] for name in FOLLOW_NAMES})
+
+
+def camera_of_fov(values: Mapping[str, Any]) -> CameraModel | None:
+    """Return the camera that the parameters describe, None if they do not. Raises ValueError."""
+    fov, width, height = (values[n] for n in ('horizontal_fov', 'image_width', 'image_height'))
+    if not fov:
+        return None
+    if not width or not height:
+        raise ValueError(
+            f'horizontal_fov {fov:g} needs image_width and image_height above 0, got '
+            f'{width} and {height}'
+        )
+    return CameraModel.from_fov(width, height, fov, values['camera_pitch'])
+
+
+def preset_file(platform: str) -> str:
+    """Return the parameter file of a platform: every parameter under what it is for."""
+    lines = textwrap.wrap(
+        f'Parameters of the follower node for platform {platform}. Those marked (live) can be '
+        'changed while it runs (ros2 param set); the others take effect at the next configure.',
+        98,
+        initial_indent='# ',
+        subsequent_indent='# ',
+    )
+    lines += ['/**:', '  ros__parameters:']
+    group = ''
+    for setting in (platform_setting(), *settings_for(platform)):
+        axis, dot, inner = setting.name.rpartition('.')
+        indent = ' ' * (6 if dot else 4)
+        if dot and axis != group:
+            lines.append(f'    {axis}:')
+        group = axis
+        value = platform if setting.name == 'platform' else setting.default
+        text = f'(live) {setting.description}' if setting.live else setting.description
+        # The axis has its name above.
+        text = text.replace(f'{axis.capitalize()}: ', '') if dot else text
+        text += f' {_range(setting)}' if _range(setting) else ''
+        comment = f'{indent}# '
+        lines += textwrap.wrap(text, 98, initial_indent=comment, subsequent_indent=comment)
+        lines.append(f'{indent}{inner}: {_yaml(value)}')
+    return '\n'.join(lines) + '\n'
+
+
+def _range(setting: Setting) -> str:
+    if setting.choices:
+        return f'{setting.expected.capitalize()}.'
+    if setting.kind in (int, float):
+        return f'{setting.low:g} to {setting.high:g}.'
+    return ''
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # A whole number would make an integer parameter of it.
+    return repr(value) if isinstance(value, (int, float)) else value or "''"
+
+
+if __name__ == '__main__':
+    sys.stdout.write(preset_file(sys.argv[1]))

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the follower does with tracks, over real DDS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+import rclpy
+from follow_talker import (
+    ABOVE,
+    AHEAD,
+    BELOW,
+    FOCAL,
+    LEFT,
+    RIGHT,
+    SIZE,
+    FollowTalker,
+    angles,
+    camera_info,
+    makers,
+    track_message,
+)
+from geometry_msgs.msg import Twist, TwistStamped
+from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
+from rclpy.parameter import Parameter
+
+from hcat_ros.boxes import Box
+from hcat_ros.following import CameraModel
+
+Follow = Callable[..., FollowTalker]
+
+
+@pytest.fixture
+def follow(ros: None) -> Iterator[Follow]:
+    """A function that makes a `FollowTalker` with these parameters of the node."""
+    yield from makers()
+
+
+@pytest.mark.parametrize(
+    ('platform', 'box', 'name', 'sign'),
+    [
+        ('ground', LEFT, 'yaw', 1),
+        ('ground', RIGHT, 'yaw', -1),
+        ('drone', LEFT, 'yaw', 1),
+        ('drone', RIGHT, 'yaw', -1),
+        ('drone', ABOVE, 'up', 1),
+        ('drone', BELOW, 'up', -1),
+        ('gimbal', LEFT, 'yaw', 1),
+        ('gimbal', RIGHT, 'yaw', -1),
+        # Right-handed about y, which is to the left: positive is nose down.
+        ('gimbal', ABOVE, 'pitch', -1),
+        ('gimbal', BELOW, 'pitch', 1),
+    ],
+)
+def test_it_turns_towards_the_target(
+    follow: Follow, platform: str, box: Box, name: str, sign: int
+) -> None:
+    talker = follow(platform=platform, desired_elevation=0.0)
+    talker.start()
+    value = talker.follow(box, name)
+    assert math.copysign(1, value) == sign
+    used = {'ground': {'yaw', 'forward'}, 'gimbal': {'yaw', 'pitch'}}
+    for other, speed in talker.last.items():
+        if other not in used.get(platform, {'yaw', 'up', 'forward', 'left'}):
+            assert speed == 0.0, other
+
+
+@pytest.mark.parametrize(('near', 'sign'), [(40.0, 1), (400.0, 0)])
+def test_it_drives_to_the_range_that_it_is_told(follow: Follow, near: float, sign: int) -> None:
+    talker = follow(range_mode='size', target_height=1.8, desired_range=4.0, max_reverse=0.0)
+    talker.start()
+    box = Box.from_center(320, 240, near / 2, near)  # 22.5 m and 2.25 m away
+    talker.stream(1.0, box)
+    forward = talker.last['forward']
+    assert forward > 0.05 if sign else forward == 0.0
+    assert talker.poses[-1].pose.position.x == pytest.approx(1.8 * FOCAL / near, rel=0.05)
+
+
+def test_bearing_and_pose_are_in_the_cameras_body_frame(follow: Follow) -> None:
+    talker = follow(range_mode='size', target_height=1.8)
+    talker.start()
+    for _ in range(10):
+        sent = talker.send(Box.from_center(120, 100, 60, 120))
+        talker.spin_for(0.03)
+    talker.spin(lambda: bool(talker.bearings and talker.poses), 'bearing and pose')
+    talker.spin(lambda: talker.bearings[-1].header.stamp == sent.header.stamp, 'the last one')
+    bearing, pose = talker.bearings[-1], talker.poses[-1]
+    assert bearing.header == pose.header
+    assert bearing.header.frame_id == 'camera_frame'
+
+    yaw, pitch = angles(bearing.pose.pose.orientation)
+    azimuth = math.atan2(200, FOCAL)
+    elevation = math.atan2(140, math.hypot(200, FOCAL))
+    assert yaw == pytest.approx(azimuth, abs=0.01)
+    assert pitch == pytest.approx(-elevation, abs=0.01), 'nose up is negative'
+    covariance = bearing.pose.covariance.reshape(6, 6)
+    wide, high = math.sqrt(covariance[5, 5]), math.sqrt(covariance[4, 4])
+    assert 0.0005 < wide < high < 0.05, 'the box is twice as high as wide'
+    assert not covariance[:4].any()
+
+    position = pose.pose.position
+    assert position.x > 0
+    assert math.atan2(position.y, position.x) == pytest.approx(yaw, abs=1e-6)
+    distance = math.hypot(position.x, position.y, position.z)
+    assert math.asin(position.z / distance) == pytest.approx(-pitch, abs=1e-6)
+    assert distance == pytest.approx(1.8 * FOCAL / 120, rel=0.15)
+
+
+def test_no_pose_without_a_range(follow: Follow) -> None:
+    talker = follow()
+    talker.start()
+    talker.stream(0.3, LEFT)
+    assert talker.bearings
+    assert not talker.poses
+
+
+def test_distortion_of_camera_info_counts(follow: Follow) -> None:
+    distortion = (-0.3, 0.1, 0.0, 0.0, 0.0)
+    # On hold, so that the camera does not turn and what was seen stays true.
+    talker = follow(start_on_hold=True)
+    talker.start(camera_info(distortion))
+    talker.stream(0.5, LEFT)
+    yaw, _ = angles(talker.bearings[-1].pose.pose.orientation)
+    k = camera_info().k
+    true = CameraModel.from_info(*SIZE, k, distortion).bearing(LEFT.cx, LEFT.cy).azimuth
+    plain = math.atan2(200, FOCAL)
+    assert abs(true - plain) > 0.01
+    assert yaw == pytest.approx(true, abs=0.003)
+
+
+def test_rectified_images_have_no_distortion_and_the_camera_may_look_down(follow: Follow) -> None:
+    talker = follow(
+        rectified=True,
+        camera_pitch=0.5,
+        camera_frame='eye',
+        platform='drone',
+        desired_elevation=0.0,
+        start_on_hold=True,
+    )
+    talker.start(camera_info((-0.3, 0.1, 0.0, 0.0, 0.0)))
+    talker.stream(0.5, LEFT)
+    message = talker.bearings[-1]
+    yaw, pitch = angles(message.pose.pose.orientation)
+    assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
+    assert pitch == pytest.approx(0, abs=0.003), 'in the frame of the camera, which is pitched'
+    assert message.header.frame_id == 'eye'
+    talker.hold(False)
+    assert talker.follow(LEFT, 'up') < 0, 'from the platform the target is below'
+
+
+@pytest.mark.parametrize('stamped', [True, False])
+def test_twist_with_or_without_a_stamp(follow: Follow, stamped: bool) -> None:
+    talker = follow(stamped=stamped, base_frame='hull')
+    talker.start()
+    assert talker.follow(LEFT, 'yaw') > 0
+    message = talker.commands[-1][1]
+    if stamped:
+        assert type(message) is TwistStamped
+        assert message.header.frame_id == 'hull'
+        now = talker.follower.get_clock().now().nanoseconds / 1e9
+        assert abs(now - message.header.stamp.sec - message.header.stamp.nanosec / 1e9) < 1
+    else:
+        assert type(message) is Twist
+
+
+def test_a_field_of_view_stands_in_for_camera_info(follow: Follow) -> None:
+    fov = 2 * math.atan2(SIZE[0] / 2, FOCAL)
+    size = {'image_width': SIZE[0], 'image_height': SIZE[1]}
+    talker = follow(horizontal_fov=fov, start_on_hold=True, **size)
+    talker.follower.start()
+    talker.spin(talker.connected, 'connections')
+    talker.stream(0.5, LEFT)
+    yaw, _ = angles(talker.bearings[-1].pose.pose.orientation)
+    assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
+
+
+def test_a_field_of_view_needs_the_size_of_the_image(follow: Follow) -> None:
+    talker = follow(horizontal_fov=1.0, image_width=640)
+    assert not talker.change(CONFIGURE)
+    assert 'image_height above 0, got 640 and 0' in talker.follower.failure
+
+
+def test_commands_come_at_the_rate_and_the_rate_changes_live(follow: Follow) -> None:
+    talker = follow(rate=20.0)
+    talker.start()
+    for rate in (20.0, 60.0):
+        assert talker.set('rate', rate).successful
+        talker.spin_for(0.3)
+        before = len(talker.commands)
+        talker.spin_for(2.0)
+        assert len(talker.commands) - before == pytest.approx(2 * rate, rel=0.25)
+
+
+def test_gains_change_live(follow: Follow) -> None:
+    talker = follow(yaw__kp=0.5, yaw__ki=0.0, yaw__feed_forward=0.0, yaw__max_speed=20.0)
+    talker.start()
+    talker.stream(1.0, LEFT)
+    slow = talker.last['yaw']
+    assert talker.set('yaw.kp', 2).successful, 'a whole number is one'
+    talker.stream(1.5, LEFT)
+    assert talker.last['yaw'] == pytest.approx(4 * slow, rel=0.2)
+    assert talker.set('yaw.max_speed', 0.1).successful
+    talker.stream(1.0, LEFT)
+    assert talker.last['yaw'] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('yaw.kp', 1000.0, '1000'),
+        ('yaw.kp', math.nan, 'nan'),
+        ('yaw.kp', 'much', "'much'"),
+        ('stale_timeout', 0.0, '0.05'),
+        ('range_mode', 'radar', "'radar'"),
+        ('range_mode', 'size', 'target_height or target_width above 0'),
+        ('turn_slow', 1.0, 'expected below turn_stop 0.6'),
+        ('rejections', 2.5, '2.5'),
+        ('rate', 1e6, '200'),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_range(
+    follow: Follow, name: str, value: Any, reason: str
+) -> None:
+    talker = follow()
+    talker.start()
+    before = talker.follower.get_parameter(name).value
+    result = talker.set(name, value)
+    assert not result.successful
+    assert name in result.reason
+    assert reason in result.reason
+    assert talker.follower.get_parameter(name).value == before
+    talker.spin_for(0.2)
+    assert talker.follower.state_label == 'active'
+
+
+def test_values_that_need_each_other_are_set_at_once(follow: Follow) -> None:
+    talker = follow()
+    talker.start()
+    both = [Parameter('range_mode', value='size'), Parameter('target_height', value=1.7)]
+    assert talker.follower.set_parameters_atomically(both).successful
+    mixed = [Parameter('yaw.kp', value=7.0), Parameter('rate', value=1e6)]
+    assert not talker.follower.set_parameters_atomically(mixed).successful
+    talker.stream(0.3)
+    config = talker.follower._follower.config
+    assert (config.range_mode, config.target_height) == ('size', 1.7)
+    assert config.yaw.kp != 7.0
+    assert talker.poses
+
+
+def test_values_that_contradict_each_other_at_the_start_can_be_mended(follow: Follow) -> None:
+    talker = follow(turn_slow=1.0, score_low=0.9)
+    assert not talker.change(CONFIGURE)
+    assert 'turn_slow 1: expected below turn_stop 0.6' in talker.follower.failure
+    assert talker.set('turn_slow', 0.2).successful
+    assert talker.set('score_low', 0.2).successful
+    assert talker.change(CONFIGURE)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [('platform', 'boat', 'ground or drone or gimbal'), ('yaw.kp', -1.0, 'yaw.kp')],
+)
+def test_a_wrong_value_at_the_start_is_told_and_can_be_mended(
+    follow: Follow, name: str, value: Any, reason: str
+) -> None:
+    talker = follow(**{name.replace('.', '__'): value})
+    assert not talker.change(CONFIGURE)
+    assert reason in talker.follower.failure
+    assert talker.set(name, 'drone' if name == 'platform' else 1.0).successful
+    assert talker.change(CONFIGURE)
+
+
+def test_the_whole_life_over_the_service(follow: Follow) -> None:
+    talker = follow()
+    for transition, state in (
+        (CONFIGURE, 'inactive'),
+        (ACTIVATE, 'active'),
+        (DEACTIVATE, 'inactive'),
+        (CLEANUP, 'unconfigured'),
+        (CONFIGURE, 'inactive'),
+        (ACTIVATE, 'active'),
+    ):
+        assert talker.change(transition), talker.follower.failure
+        assert talker.follower.state_label == state
+    talker.spin(talker.connected, 'connections')
+    talker.infos.publish(camera_info())
+    assert talker.follow(LEFT, 'yaw') > 0
+
+
+def test_autostart_and_a_namespace(follow: Follow) -> None:
+    talker = follow(autostart=True, namespace='robot1')
+    talker.spin(lambda: talker.follower.state_label == 'active', 'active by itself')
+    topics = [name for name, _ in talker.follower.get_topic_names_and_types()]
+    for name in ('cmd_vel', 'target_pose', 'target_bearing', 'track', 'camera_info'):
+        assert f'/robot1/{name}' in topics
+
+
+def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2, range_mode='size', target_height=1.8)
+    talker.says('unconfigured')
+    talker.follower.start()
+    values = talker.says('standing still: waiting for a track')
+    assert 'no camera_info on /camera_info, and horizontal_fov is 0' in values['message']
+    talker.infos.publish(camera_info())
+    talker.stream(1.0, LEFT)
+    values = talker.says('following')
+    assert values['level'] == b'\0'
+    assert float(values['allowed share of the speed']) == 1.0
+    azimuth, elevation = values['bearing error azimuth/elevation [deg]'].split(' / ')
+    assert float(azimuth) == pytest.approx(math.degrees(math.atan2(200, FOCAL)), abs=3)
+    assert abs(float(elevation)) < 1
+    assert float(values['range [m]'].split()[0]) == pytest.approx(1.8 * FOCAL / 120, rel=0.2)
+    assert float(values['command yaw/pitch rate [rad/s]'].split(' / ')[0]) > 0
+    assert int(values['tracks']) > 10
+    for stage in ('image age on arrival of its track', 'image age at command'):
+        assert len(values[f'{stage} p50/p95/p99 [ms]'].split(' / ')) == 3
+    talker.send_lost()
+    values = talker.says('standing still: target lost')
+    assert values['level'] == b'\1'
+
+
+def test_who_else_is_on_cmd_vel_is_told(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    teleop = talker.node.create_publisher(TwistStamped, 'cmd_vel', 1)
+    talker.says('/cmd_vel is published by /talker too')
+    talker.node.destroy_publisher(teleop)
+    talker.spin(
+        lambda: 'published by' not in talker.diagnostics[-1].status[0].message, 'alone again'
+    )
+    # Fast DDS lets no participant have one topic in two types: another one.
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    driver = rclpy.create_node('driver', context=context)
+    driver.create_subscription(Twist, 'cmd_vel', lambda message: None, 1)
+    values = talker.says('/driver takes geometry_msgs/msg/Twist from /cmd_vel')
+    assert 'stamped:=false' in values['message']
+    driver.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_tracks_of_another_camera_are_refused(follow: Follow) -> None:
+    talker = follow()
+    talker.start()
+    elsewhere = Box.from_center(1500, 900, 60, 120)
+    message = track_message(elsewhere, talker.follower.get_clock().now().to_msg())
+    talker.tracks.publish(message)
+    talker.spin(lambda: bool(talker.follower._statistics.last_problem), 'a refusal')
+    assert 'outside of the 640x480 of camera_info' in talker.follower._statistics.last_problem
+    talker.stream(0.2, AHEAD)
+    assert talker.bearings
