@@ -122,6 +122,9 @@ class FollowConfig:
     size_jump: float = number(
         1.6, 1.05, 100, 'Factor by which the size may change from one track to the next.'
     )
+    confirmations: int = number(
+        3, 1, 1000, 'Tracks in a row that must agree with each other before anything moves.'
+    )
     rejections: int = number(
         5, 1, 1000, 'Implausible tracks in a row, that agree with each other, to start anew from.'
     )

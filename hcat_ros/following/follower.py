@@ -40,8 +40,9 @@ class Follower:
             name: Axis(getattr(config, name), config.derivative_smoothing, self._reverse(name))
             for name in AXES
         }
-        self._target = ''
+        self._target: str | None = None
         self._first_range = 0.0
+        self._taken = -math.inf
         self._now = -math.inf
         self._commanded: float | None = None
 
@@ -93,7 +94,7 @@ class Follower:
         if not self._set_time(now):
             return 'time is not a number'
         if measurement is None:
-            self._safety.lost()
+            self._safety.lost('target lost')
             return ''
         reason = self._refusal(measurement, self._now)
         if reason:
@@ -101,7 +102,9 @@ class Follower:
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
-        self._safety.accepted(measurement.stamp, measurement.score, self._now)
+        self._taken = self._now
+        missing = self._plausibility.missing(self.config)
+        self._safety.taken(measurement.stamp, measurement.score, self._now, missing)
         return ''
 
     def turned(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
@@ -150,15 +153,19 @@ class Follower:
         if reason:
             return reason
         if measurement.target != self._target:
+            if self._target is not None:
+                self._safety.lost('another target')
             self._forget_target()
             self._target = measurement.target
-        elif self._safety.is_stale(now, self.config):
+        elif now - self._taken >= self.config.stale_timeout:
             # What was known is old; the target starts where it is, with its size at the start kept.
             self._forget_course()
         reason = self._plausibility.refusal(measurement, self._bearing, self.config)
-        if reason and self._plausibility.agrees(self.config):
-            self._forget_course()
-            return self._plausibility.refusal(measurement, self._bearing, self.config)
+        if reason and self._plausibility.gives_way(self.config):
+            self._plausibility.begin(measurement)
+            self._bearing.clear()
+            self._range.clear()
+            return ''
         return reason
 
     def _measure_range(self, measurement: BearingMeasurement) -> None:
@@ -232,7 +239,7 @@ class Follower:
             left=speeds.get('lateral', 0.0),
             up=speeds.get('climb', 0.0),
             yaw_rate=speeds.get('yaw', 0.0),
-            pitch_rate=-speeds.get('pitch', 0.0),
+            pitch_rate=0.0 - speeds.get('pitch', 0.0),
             allowed=verdict.share,
             reason=verdict.reason,
         )
@@ -254,12 +261,12 @@ class Follower:
         self._stand_still()
         self._ego.clear()
         self._safety.start_anew()
-        self._now, self._commanded = now, None
+        self._now, self._commanded, self._taken = now, None, -math.inf
 
     def _forget_target(self) -> None:
         self._forget_course()
         self._size.clear()
-        self._target, self._first_range = '', 0.0
+        self._target, self._first_range = None, 0.0
 
     def _forget_course(self) -> None:
         self._bearing.clear()

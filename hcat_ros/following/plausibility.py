@@ -15,7 +15,9 @@ class Plausibility:
     """Refuses jumps of place and size, until several in a row agree with each other.
 
     Refused measurements that follow one and the same course are the target after all, seen anew
-    (the tracker found it again); refused ones that lie anywhere never become it.
+    (the tracker found it again); refused ones that lie anywhere never become it. In the same way
+    a course is only to be followed after its first measurements have agreed, and after refused
+    ones as many plausible ones: among many that lie anywhere some are plausible by chance.
     """
 
     def __init__(self, ego: EgoMotion) -> None:
@@ -24,11 +26,13 @@ class Plausibility:
         self._other: BearingFilter | None = None
         self._other_last: BearingMeasurement | None = None
         self._agreeing = 0
+        self._good = 0
+        self._doubt = 0
 
     def clear(self) -> None:
         """Forget the target: the next measurement is plausible."""
         self._last = self._other = self._other_last = None
-        self._agreeing = 0
+        self._agreeing = self._good = self._doubt = 0
 
     def refusal(
         self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
@@ -37,14 +41,29 @@ class Plausibility:
         reason = _implausible(measurement, self._last, course, config)
         if reason:
             self._consider(measurement, config)
+            self._doubt = min(self._doubt + 1, config.confirmations)
         else:
-            self.clear()
-            self._last = measurement
+            self._last, self._other, self._agreeing = measurement, None, 0
+            self._good += 1
+            self._doubt = max(self._doubt - 1, 0)
         return reason
 
-    def agrees(self, config: FollowConfig) -> bool:
-        """Return whether so many refused measurements agree that they are to be believed."""
-        return self._agreeing >= config.rejections
+    def missing(self, config: FollowConfig) -> int:
+        """Return how many plausible measurements are still to come before one moves by them."""
+        return max(config.confirmations - self._good, self._doubt)
+
+    def gives_way(self, config: FollowConfig) -> bool:
+        """Return whether the last measurement, which was refused, is to begin a new course.
+
+        So it is when enough refused ones agree, or when the old course never was confirmed.
+        """
+        return self._agreeing >= config.rejections or self._good < config.confirmations
+
+    def begin(self, measurement: BearingMeasurement) -> None:
+        """Begin a new course, which has been confirmed by all refused ones that agreed."""
+        agreeing = max(self._agreeing, 1)
+        self.clear()
+        self._last, self._good = measurement, agreeing
 
     def _consider(self, measurement: BearingMeasurement, config: FollowConfig) -> None:
         if self._other is None or _implausible(measurement, self._other_last, self._other, config):

@@ -43,7 +43,8 @@ class Safety:
         self._arrival: float | None = None
         self._stamp = -math.inf
         self._score = 0.0
-        self._lost = False
+        self._newest = -math.inf
+        self._lost = ''
         self._refusal = ''
 
     def activate(self, now: float) -> None:
@@ -72,26 +73,26 @@ class Safety:
             return f'image from {stamp - now:.2f} s in the future: are the clocks synchronised?'
         if now - stamp >= config.max_latency:
             return f'image {now - stamp:.2f} s old'
-        if stamp <= self._stamp:
+        if stamp <= self._newest:
             return 'image not newer than the last one'
         return ''
 
-    def accepted(self, stamp: float, score: float, now: float) -> None:
-        """Note a good track."""
+    def taken(self, stamp: float, score: float, now: float, missing: int) -> None:
+        """Note a track; it is a good one when none is `missing` that has to agree with it."""
+        self._newest = stamp
+        if missing:
+            self.refused(f'{missing} more {"has" if missing == 1 else "have"} to agree')
+            return
         self._arrival, self._stamp, self._score = now, stamp, score
-        self._lost, self._refusal = False, ''
+        self._lost = self._refusal = ''
 
     def refused(self, reason: str) -> None:
         """Note a track that was not taken."""
         self._refusal = reason
 
-    def lost(self) -> None:
-        """Note a track that says that the target is lost."""
-        self._lost = True
-
-    def is_stale(self, now: float, config: FollowConfig) -> bool:
-        """Return whether there is no good track, or none for too long."""
-        return self._arrival is None or now - self._arrival >= config.stale_timeout
+    def lost(self, reason: str) -> None:
+        """Note that the target is not seen any more, until the next good track."""
+        self._lost = reason
 
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
         """Return what is allowed now."""
@@ -101,15 +102,14 @@ class Safety:
             return Verdict(0.0, 'on hold', True)
         why = f' ({self._refusal})' if self._refusal else ''
         if self._arrival is None:
-            return Verdict(0.0, 'target lost' if self._lost else f'waiting for a track{why}', True)
+            return Verdict(0.0, (self._lost or 'waiting for a track') + why, True)
         age, image_age = now - self._arrival, now - self._stamp
         if age >= config.stale_timeout:
-            reason = 'target lost' if self._lost else f'no good track for {age:.2f} s{why}'
-            return Verdict(0.0, reason, True)
+            return Verdict(0.0, (self._lost or f'no good track for {age:.2f} s') + why, True)
         if image_age >= config.max_latency:
             return Verdict(0.0, f'image {image_age:.2f} s old', True)
         if self._lost:
-            return Verdict(0.0, 'target lost')
+            return Verdict(0.0, self._lost + why)
         by_score = _ramp(self._score, config.score_low, config.score_high)
         left = 1 - age / config.stale_timeout
         by_age = _ramp(left, 0.0, 1 - FADE)
@@ -117,7 +117,7 @@ class Safety:
         if share == 1:
             return Verdict(1.0, '')
         if by_score <= by_age:
-            return Verdict(share, f'score {self._score:.2f}')
+            return Verdict(share, f'score {self._score:.2f}{why}')
         return Verdict(share, f'no good track for {age:.2f} s{why}')
 
 
