@@ -162,9 +162,9 @@ class Follower:
             self._forget_course()
         reason = self._plausibility.refusal(measurement, self._bearing, self.config)
         if reason and self._plausibility.gives_way(self.config):
-            self._plausibility.begin(measurement)
             self._bearing.clear()
             self._range.clear()
+            self._plausibility.begin(measurement)
             return ''
         return reason
 
@@ -265,13 +265,14 @@ class Follower:
 
     def _forget_target(self) -> None:
         self._forget_course()
+        self._plausibility.clear()
         self._size.clear()
         self._target, self._first_range = None, 0.0
 
     def _forget_course(self) -> None:
         self._bearing.clear()
         self._range.clear()
-        self._plausibility.clear()
+        self._plausibility.forget()
 
     def _stand_still(self) -> None:
         for axis in self._axes.values():
@@ -286,4 +287,4 @@ def _trusted(speed: float, variance: float) -> float:
 
     A filter that is ready for targets that turn has a rate for those that stand, too.
     """
-    return speed**3 / (speed**2 + variance / 4) if speed else 0.0
+    return speed**3 / (speed**2 + variance / 4) if abs(speed) > 1e-6 else 0.0

@@ -31,8 +31,13 @@ class Plausibility:
 
     def clear(self) -> None:
         """Forget the target: the next measurement is plausible."""
+        self._doubt = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget where the target was, but not how far its measurements are to be doubted."""
         self._last = self._other = self._other_last = None
-        self._agreeing = self._good = self._doubt = 0
+        self._agreeing = self._good = 0
 
     def refusal(
         self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
@@ -41,7 +46,7 @@ class Plausibility:
         reason = _implausible(measurement, self._last, course, config)
         if reason:
             self._consider(measurement, config)
-            self._doubt = min(self._doubt + 1, config.confirmations)
+            self._doubt = min(self._doubt + 1, config.rejections)
         else:
             self._last, self._other, self._agreeing = measurement, None, 0
             self._good += 1
@@ -61,9 +66,10 @@ class Plausibility:
 
     def begin(self, measurement: BearingMeasurement) -> None:
         """Begin a new course, which has been confirmed by all refused ones that agreed."""
-        agreeing = max(self._agreeing, 1)
-        self.clear()
+        agreeing = self._agreeing
+        self.forget()
         self._last, self._good = measurement, agreeing
+        self._doubt = max(self._doubt - agreeing, 0)
 
     def _consider(self, measurement: BearingMeasurement, config: FollowConfig) -> None:
         if self._other is None or _implausible(measurement, self._other_last, self._other, config):
