@@ -64,6 +64,8 @@ class CameraSource:
         camera = self.camera
         if camera is None:
             return 'the camera is not known'
+        if box.w <= 0 or box.h <= 0:
+            return 'it has no size'
         for centre, side in ((box.cx, camera.width), (box.cy, camera.height)):
             if centre < -OUTSIDE * side or centre > (1 + OUTSIDE) * side:
                 size = f'{camera.width}x{camera.height}'

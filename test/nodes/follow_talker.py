@@ -170,13 +170,13 @@ class FollowTalker:
         return self.last[name]
 
     def wait_for_stop(self, since: float, patience: float = 5.0) -> float:
-        """Wait for a zero command that came after `since`; return the time it came."""
+        """Wait for a zero command that came after `since`; return when the first one did."""
 
-        def stopped() -> bool:
-            return self.commands[-1][0] > since and stands(self.commands[-1][1])
+        def stops() -> list[float]:
+            return [at for at, message in self.commands if at > since and stands(message)]
 
-        self.spin(stopped, 'a stop', patience)
-        return self.commands[-1][0]
+        self.spin(lambda: bool(stops()), 'a stop', patience)
+        return stops()[0]
 
     def says(self, words: str) -> dict[str, str]:
         """Wait for diagnostics that say this; return their values."""

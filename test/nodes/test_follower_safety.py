@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever goes wrong around the follower, the platform stands still."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from builtin_interfaces.msg import Time
+from follow_talker import (
+    FPS,
+    LEFT,
+    RIGHT,
+    FollowTalker,
+    camera_info,
+    makers,
+    stands,
+    track_message,
+)
+from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
+from rosgraph_msgs.msg import Clock
+
+from hcat_ros.boxes import Box
+from hcat_ros.following import Command
+
+Follow = Callable[..., FollowTalker]
+SLACK = 0.15
+"""Seconds that a busy machine and the rate of the commands may add."""
+
+
+@pytest.fixture
+def follow(ros: None) -> Iterator[Follow]:
+    """A function that makes a `FollowTalker` with these parameters of the node."""
+    yield from makers()
+
+
+@pytest.fixture
+def turning(follow: Follow) -> FollowTalker:
+    """A platform that turns to the left."""
+    talker = follow(stale_timeout=0.4, yaw__max_deceleration=50.0)
+    talker.start()
+    assert talker.follow(LEFT, 'yaw') > 0
+    return talker
+
+
+def test_nothing_is_commanded_before_activation(follow: Follow) -> None:
+    talker = follow()
+    talker.stream(0.3, LEFT)
+    assert talker.change(CONFIGURE)
+    talker.infos.publish(camera_info())
+    talker.stream(0.5, LEFT)
+    assert talker.commands == []
+
+
+def test_after_activation_zero_until_a_track_of_a_new_image(follow: Follow) -> None:
+    talker = follow(max_latency=5.0)
+    talker.start()
+    talker.stream(0.5, LEFT, age=3.0)
+    assert len(talker.commands) > 5
+    assert all(stands(message) for _, message in talker.commands)
+    assert 'before the activation' in talker.follower._statistics.last_problem
+
+
+def test_tracks_that_stop_stop_the_platform_within_the_timeout(turning: FollowTalker) -> None:
+    turning.stream(0.3, LEFT)
+    turning.send(LEFT)
+    since = time.monotonic()
+    assert turning.wait_for_stop(since) - since < 0.4 + SLACK
+    turning.spin_for(0.5)
+    assert all(stands(message) for at, message in turning.commands if at > since + 0.4 + SLACK)
+    assert turning.follow(LEFT, 'yaw') > 0, 'and goes on when they come again'
+
+
+def test_a_target_that_is_lost_stops_the_platform(turning: FollowTalker) -> None:
+    since = time.monotonic()
+    turning.send_lost()
+    assert turning.wait_for_stop(since) - since < 0.4
+    for _ in range(20):
+        turning.send_lost()
+        turning.spin_for(1 / FPS)
+    assert stands(turning.commands[-1][1])
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('x', math.nan),
+        ('y', math.inf),
+        ('w', math.nan),
+        ('h', 0.0),
+        ('w', -5.0),
+        ('x', 1e300),
+        ('h', 1e-300),
+        ('score', math.nan),
+        ('score', -math.inf),
+        ('score', 7.0),
+    ],
+)
+def test_what_is_no_number_never_reaches_a_command(
+    turning: FollowTalker, name: str, value: float
+) -> None:
+    since = time.monotonic()
+    box = LEFT._replace(**{name: value}) if name != 'score' else LEFT
+    score = value if name == 'score' else 0.9
+    turning.stream(0.4 + SLACK, box, score=score)
+    assert stands(turning.commands[-1][1])
+    for _, message in turning.commands:
+        twist = message.twist
+        for part in (twist.linear, twist.angular):
+            assert all(math.isfinite(v) for v in (part.x, part.y, part.z))
+    assert turning.wait_for_stop(since) - since < 0.4 + SLACK
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+@pytest.mark.parametrize(
+    ('sec', 'nanosec'), [(0, 0), (-5, 0), (2**31 - 1, 999_999_999), (1, 2**32 - 1)]
+)
+def test_stamps_of_another_clock_command_nothing(follow: Follow, sec: int, nanosec: int) -> None:
+    talker = follow()
+    talker.start()
+    for _ in range(15):
+        talker.tracks.publish(track_message(LEFT, Time(sec=sec, nanosec=nanosec)))
+        talker.spin_for(1 / FPS)
+    assert all(stands(message) for _, message in talker.commands)
+    assert 'refused' in talker.follower._statistics.last_problem
+
+
+def test_a_jump_across_the_image_is_not_followed_at_once(turning: FollowTalker) -> None:
+    turning.stream(0.5, LEFT)
+    for _ in range(2):
+        turning.send(RIGHT)
+        turning.spin_for(1 / FPS)
+    assert turning.last['yaw'] >= 0
+    assert turning.follower._statistics.counts['refused tracks'] > 0
+
+
+def test_a_low_score_slows_down(turning: FollowTalker) -> None:
+    turning.stream(1.0, LEFT)
+    full = turning.last['yaw']
+    turning.stream(1.0, LEFT, score=0.45)
+    assert 0 < turning.last['yaw'] < 0.8 * full
+    turning.stream(0.5, LEFT, score=0.1)
+    assert stands(turning.commands[-1][1])
+
+
+def test_hold_stops_until_it_is_released(turning: FollowTalker) -> None:
+    since = time.monotonic()
+    assert turning.hold(True) == 'on hold'
+    assert turning.wait_for_stop(since) - since < SLACK
+    turning.stream(0.5, LEFT)
+    assert all(stands(message) for at, message in turning.commands if at > since + SLACK)
+    # Neither a new life nor a new target releases it.
+    for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
+        assert turning.change(transition)
+    before = len(turning.commands)
+    turning.infos.publish(camera_info())
+    turning.stream(0.7, LEFT, target='2')
+    assert len(turning.commands) > before + 5
+    assert all(stands(message) for _, message in turning.commands[before:])
+    assert turning.hold(False) == 'hold released'
+    turning.infos.publish(camera_info())
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+def test_it_can_start_on_hold(follow: Follow) -> None:
+    talker = follow(start_on_hold=True)
+    talker.start()
+    talker.stream(0.5, LEFT)
+    assert talker.bearings, 'it sees the target'
+    assert all(stands(message) for _, message in talker.commands)
+    talker.hold(False)
+    assert talker.follow(LEFT, 'yaw') > 0
+
+
+def test_deactivation_ends_with_zeros(turning: FollowTalker) -> None:
+    before = len(turning.commands)
+    assert turning.change(DEACTIVATE)
+    turning.stream(0.5, LEFT)
+    assert turning.commands[before:]
+    assert stands(turning.commands[-1][1])
+    count = len(turning.commands)
+    turning.stream(0.5, LEFT)
+    assert len(turning.commands) == count, 'silence'
+    assert turning.change(ACTIVATE)
+    turning.spin(turning.connected, 'connections')
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+def test_the_end_of_the_node_is_a_zero(follow: Follow, turning: FollowTalker) -> None:
+    turning.executor.remove_node(turning.follower)
+    turning.follower.destroy_node()
+    turning.spin_for(0.3)
+    assert stands(turning.commands[-1][1])
+
+
+@pytest.mark.parametrize('where', ['command', 'track', 'camera_info'])
+def test_an_error_that_nobody_foresaw_stops_and_deactivates(
+    turning: FollowTalker, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise RuntimeError('nobody foresaw this')
+
+    node = turning.follower
+    owner: Any = node._camera if where == 'camera_info' else node._follower
+    monkeypatch.setattr(owner, 'take' if where == 'camera_info' else where, fail)
+    turning.send(LEFT)
+    turning.infos.publish(camera_info())
+    turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
+    turning.spin_for(0.3)
+    assert stands(turning.commands[-1][1])
+    assert 'nobody foresaw this' in node.failure
+    values = turning.says('stopped and deactivated after an error')
+    assert values['level'] == b'\2'
+    monkeypatch.undo()
+    assert turning.change(ACTIVATE)
+    turning.spin(turning.connected, 'connections')
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+def test_a_command_that_is_no_number_stops_and_deactivates(
+    turning: FollowTalker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = turning.follower
+    broken = Command(yaw_rate=math.nan, allowed=1.0)
+    monkeypatch.setattr(node._follower, 'command', lambda now: broken)
+    turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
+    turning.spin_for(0.3)
+    assert stands(turning.commands[-1][1])
+    assert all(math.isfinite(message.twist.angular.z) for _, message in turning.commands)
+
+
+def test_without_a_camera_nothing_moves(follow: Follow) -> None:
+    talker = follow()
+    talker.follower.start()
+    talker.spin(talker.connected, 'connections')
+    bad = camera_info()
+    bad.k = [0.0] * 9
+    talker.infos.publish(bad)
+    talker.stream(0.5, LEFT)
+    assert all(stands(message) for _, message in talker.commands)
+    counts = talker.follower._statistics.counts
+    assert counts['refused camera infos'] == 1
+    assert counts['refused tracks'] > 5
+    talker.infos.publish(camera_info())
+    assert talker.follow(LEFT, 'yaw') > 0
+
+
+def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> None:
+    talker = follow(use_sim_time=True, stale_timeout=0.4)
+    clock = talker.node.create_publisher(Clock, '/clock', 10)
+    talker.start()
+    now = 1000.0
+
+    def run(seconds: float, goes: bool, box: Box = LEFT) -> None:
+        nonlocal now
+        for _ in range(round(seconds * FPS)):
+            now += goes / FPS
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = int(now), int(now % 1 * 1e9)
+            clock.publish(message)
+            talker.spin_for(1 / FPS)
+            talker.send(box)
+
+    run(1.0, goes=True)
+    assert talker.last['yaw'] > 0
+    since = time.monotonic()
+    run(1.0, goes=False)
+    stopped = [at for at, message in talker.commands if at > since and stands(message)]
+    assert stopped
+    assert stopped[0] - since < 0.4 + SLACK
+    assert all(stands(message) for at, message in talker.commands if at > stopped[0])
+    run(1.0, goes=True)
+    assert talker.last['yaw'] > 0, 'and goes on with it'
+    now -= 500.0  # a bag plays again
+    before = len(talker.commands)
+    run(0.1, goes=True)
+    assert any(stands(message) for _, message in talker.commands[before:])
+    run(1.0, goes=True)
+    assert talker.last['yaw'] > 0
