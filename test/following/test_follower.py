@@ -74,7 +74,7 @@ def test_drone_climbs_to_what_is_above_in_metres() -> None:
     )
     distance = 0.25 / math.tan(0.05)
     _, command = settled(config, lambda t: seen(t, 0.1, -0.1))
-    # The platform does not move as commanded here: its own way since the image is taken out in vain.
+    # The platform does not move as commanded here: its own way is taken out in vain.
     assert command.up == pytest.approx(config.climb.kp * distance * math.sin(0.1), rel=0.25)
     assert command.left == pytest.approx(0.5 * distance * math.sin(0.1), rel=0.25)
     assert command.yaw_rate > 0
