@@ -148,6 +148,17 @@ def test_behind_there_is_no_seam() -> None:
     assert course.last.azimuth_rate == pytest.approx(0.6, abs=0.05)
 
 
+def test_noise_about_the_seam_is_noise() -> None:
+    course = BearingFilter(still(), 0.5)
+    for frame in range(40):
+        measured = seen(frame / 30, (math.pi - 0.004) * (-1) ** frame)
+        assert course.distance(measured) < 3
+        course.update(measured)
+    assert course.last is not None
+    assert abs(course.last.azimuth) == pytest.approx(math.pi, abs=0.01)
+    assert course.last.azimuth_rate == pytest.approx(0, abs=0.1)
+
+
 def test_the_platforms_own_way_is_taken_out_where_the_range_is_known() -> None:
     ego = still()
     ego.commanded(0.0, Command(left=1.0))

@@ -120,6 +120,14 @@ def test_a_lost_target_is_braked_for_and_silence_fades_out() -> None:
         assert (speeds[10] < 0.6 * speeds[0]) == lost, 'one missing image is no loss'
 
 
+@pytest.mark.parametrize(('age', 'share'), [(0.1, 1.0), (0.24, 1.0), (0.375, 0.5), (0.45, 0.2)])
+def test_what_is_allowed_fades_from_half_of_the_timeout_on(age: float, share: float) -> None:
+    follower, now = chasing()
+    command = follower.command(now + age)
+    assert command.allowed == pytest.approx(share)
+    assert (f'no good track for {age:.2f} s' in command.reason) == (share < 1)
+
+
 def test_hold_is_at_once_and_leaving_it_by_the_limits() -> None:
     follower, now = chasing()
     follower.hold(True)

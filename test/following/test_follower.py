@@ -122,6 +122,19 @@ def test_unknown_range_is_not_driven_to_unless_configured() -> None:
     assert follower.target_range(3.9) is None
 
 
+def test_a_range_that_was_known_is_not_driven_by_for_long() -> None:
+    config = FollowConfig.ground().changed(
+        {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
+    )
+    look = lambda t: replace(seen(t), height_clipped=t > 2)  # noqa: E731
+    follower, command = settled(config, look, 2.2)
+    assert command.forward == pytest.approx(0.5)
+    assert follower.target_range(2.2) is not None
+    follower, command = settled(config, look, 12.0)
+    assert command.forward == 0
+    assert follower.target_range(12.0) is None
+
+
 def test_the_range_at_the_start_is_kept_where_none_is_desired() -> None:
     config = FollowConfig.ground().changed(
         {'range_mode': 'relative', 'reference_range': 2.0, 'max_reverse': 0.5}
