@@ -47,7 +47,7 @@ class CameraSource:
         """Take the parameters' values. Raises ValueError."""
         self.camera: CameraModel | None = camera_of_fov(values)
         self._rectified, self._pitch = values['rectified'], values['camera_pitch']
-        self._last: tuple[Any, ...] = ()
+        self._last = ''
 
     def take(self, info: Any) -> None:
         """Take a sensor_msgs/CameraInfo. Raises ValueError, once, for one that cannot be used."""
@@ -55,8 +55,8 @@ class CameraSource:
         fields = (info.width, info.height, info.distortion_model, *info.k, *info.p, *info.d)
         fields += (info.binning_x, info.binning_y)
         fields += (roi.x_offset, roi.y_offset, roi.width, roi.height)
-        if fields != self._last:  # one comes with each image
-            self._last = fields
+        if repr(fields) != self._last:  # one comes with each image; NaN differs from itself
+            self._last = repr(fields)
             self.camera = camera_of(info, self._rectified, self._pitch)
 
     def refusal(self, box: Box) -> str:

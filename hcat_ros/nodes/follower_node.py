@@ -7,36 +7,28 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import uninstall_signal_handlers
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection2D
 
-from hcat_ros.following import Command, FollowConfig, Follower, bearing_of
+from hcat_ros.following import Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.nodes.diagnostics import diagnostic_array, shortened
 from hcat_ros.nodes.follow_camera import CameraSource
 from hcat_ros.nodes.follow_clock import ClockWatch
 from hcat_ros.nodes.follow_output import FollowOutput
+from hcat_ros.nodes.follow_parameters import FollowParameters
 from hcat_ros.nodes.follow_report import following_state, following_statistics, following_values
 from hcat_ros.nodes.follow_wiring import wiring_problems
-from hcat_ros.nodes.follower_settings import (
-    FOLLOW_NAMES,
-    config_of,
-    platform_setting,
-    settings_for,
-)
 from hcat_ros.nodes.input_watch import InputWatch
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
-from hcat_ros.nodes.parameters import Settings
 
 INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Takes what any publisher sends."""
@@ -58,7 +50,6 @@ class FollowerNode(GuardedLifecycleNode):
         self._follower: Follower | None = None
         self._active = False
         self._ending = False
-        self._changed = False
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
         self._inputs: list[Any] = []
@@ -68,29 +59,26 @@ class FollowerNode(GuardedLifecycleNode):
         self._input_watch = InputWatch(self)
         self._statistics = following_statistics()
         self._report_time = time.monotonic()
-        self._platform = Settings(self, (platform_setting(),))
-        settings = settings_for(self._platform['platform'])
-        self._settings = Settings(self, settings, self._on_parameters)
-        self.add_on_set_parameters_callback(self._fit_together)
-        self._held = bool(self._settings['start_on_hold'])
+        self._chosen = FollowParameters(self)
+        self._held = bool(self._chosen['start_on_hold'])
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._report_timer = self.steady_timer(1.0, self._report)
-        self._timer = self.steady_timer(1 / self._settings['rate'], self._tick)
+        self._timer = self.steady_timer(1 / self._chosen['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
-        if self._settings['autostart']:
+        if self._chosen['autostart']:
             self.start_soon()
 
     # Transitions
 
     def configure(self) -> None:
         """Make the follower from the parameters. Raises for what cannot be used."""
-        values = self._values()
+        values = self._chosen.values()
         self._camera = CameraSource(values)
-        self._follower = Follower(config_of(values))
+        self._follower = Follower(self._chosen.config())
         self._follower.hold(self._held)
         self._output = FollowOutput(self, values['stamped'])
         self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
-        self._changed = True
+        self._chosen.changed = True
 
     def activate(self) -> None:
         """Subscribe, and command from here on."""
@@ -144,7 +132,7 @@ class FollowerNode(GuardedLifecycleNode):
         if self._active:
             self._active = False
             self._command = Command(reason='not active')
-            self._output.stop(self._settings['base_frame'])
+            self._output.stop(self._chosen['base_frame'])
 
     def _fail(self) -> None:
         """Stop for good after an error that nobody has foreseen: deactivated, with the reason."""
@@ -161,37 +149,12 @@ class FollowerNode(GuardedLifecycleNode):
 
         return guarded
 
-    # Parameters
-
-    def _values(self) -> dict[str, Any]:
-        return self._settings.values() | self._platform.values()
-
-    def _fit_together(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are well each but not together."""
-        changes = {p.name: p.value for p in parameters if p.name in FOLLOW_NAMES}
-        try:
-            config = config_of(self._values())
-        except ValueError:  # to be mended one by one
-            return SetParametersResult(successful=True)
-        try:
-            config.changed(changes)
-        except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def _on_parameters(self, changes: Mapping[str, Any]) -> None:
-        # Taken with the next command: another callback may still refuse them.
-        self._changed = True
-
     def _apply_parameters(self, follower: Follower) -> None:
-        if self._changed:
-            self._changed = False
+        if self._chosen.changed:
+            self._chosen.changed = False
             # Another platform has other axes: that takes a configure.
-            follower.configure(self._config_for(follower.config.platform))
-            self._timer.timer_period_ns = int(1e9 / self._settings['rate'])
-
-    def _config_for(self, platform: str) -> FollowConfig:
-        return config_of({**self._settings.values(), 'platform': platform})
+            follower.configure(self._chosen.config(follower.config.platform))
+            self._timer.timer_period_ns = int(1e9 / self._chosen['rate'])
 
     # Inputs
 
@@ -221,7 +184,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._clock_watch.track_came(time.monotonic())
         self._image_stamp = stamp
         self._sample('image age on arrival of its track', now - stamp)
-        frame = self._settings['camera_frame']
+        frame = self._chosen['camera_frame']
         self._output.target(follower, message.header, stamp, frame, camera.pitch)
 
     def _on_camera_info(self, info: CameraInfo) -> None:
@@ -263,7 +226,7 @@ class FollowerNode(GuardedLifecycleNode):
         try:
             self._apply_parameters(follower)
             self._command = self._next_command(follower)
-            self._output.command(self._command, self._settings['base_frame'])
+            self._output.command(self._command, self._chosen['base_frame'])
         except Exception:
             self._fail()
             return

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -86,7 +87,8 @@ def preset(platform: str) -> FollowConfig:
 def platform_setting() -> Setting:
     """Return the parameter that says what is driven, and so which values the others start from."""
     field = next(field for field in CONFIG_FIELDS if field.name == 'platform')
-    return Setting('platform', str, PLATFORMS[0], field.description, choices=PLATFORMS)
+    text = f'{field.description} At the start, what is not given is as its preset has it.'
+    return Setting('platform', str, PLATFORMS[0], text, choices=PLATFORMS)
 
 
 def settings_for(platform: str) -> tuple[Setting, ...]:
@@ -98,8 +100,9 @@ def settings_for(platform: str) -> tuple[Setting, ...]:
             field.type,
             defaults[field.name],
             field.description,
-            *(() if field.low is None or field.high is None else (field.low, field.high)),
-            choices=tuple(field.choices),
+            -math.inf if field.low is None else field.low,
+            math.inf if field.high is None else field.high,
+            tuple(field.choices),
             live=True,
         )
         for field in CONFIG_FIELDS
@@ -136,30 +139,35 @@ def preset_file(platform: str) -> str:
         subsequent_indent='# ',
     )
     lines += ['/**:', '  ros__parameters:']
-    group = ''
+    group = described = ''
     for setting in (platform_setting(), *settings_for(platform)):
         axis, dot, inner = setting.name.rpartition('.')
-        indent = ' ' * (6 if dot else 4)
         if dot and axis != group:
+            if described:
+                lines.append(
+                    f'    # As for {described}{"" if axis == "pitch" else ", in m and m/s"}.'
+                )
             lines.append(f'    {axis}:')
         group = axis
+        indent = ' ' * (6 if dot else 4)
+        if not (dot and described and axis != described):
+            comment = f'{indent}# '
+            lines += textwrap.wrap(
+                _comment(setting, axis), 98, initial_indent=comment, subsequent_indent=comment
+            )
+            described = described or axis
         value = platform if setting.name == 'platform' else setting.default
-        text = f'(live) {setting.description}' if setting.live else setting.description
-        # The axis has its name above.
-        text = text.replace(f'{axis.capitalize()}: ', '') if dot else text
-        text += f' {_range(setting)}' if _range(setting) else ''
-        comment = f'{indent}# '
-        lines += textwrap.wrap(text, 98, initial_indent=comment, subsequent_indent=comment)
         lines.append(f'{indent}{inner}: {_yaml(value)}')
     return '\n'.join(lines) + '\n'
 
 
-def _range(setting: Setting) -> str:
-    if setting.choices:
-        return f'{setting.expected.capitalize()}.'
+def _comment(setting: Setting, axis: str) -> str:
+    text = setting.description
+    if axis:
+        text = text.removeprefix(f'{axis.capitalize()}: ')  # it stands above
     if setting.kind in (int, float):
-        return f'{setting.low:g} to {setting.high:g}.'
-    return ''
+        text = f'{text.removesuffix(".")} ({setting.low:g} to {setting.high:g}).'
+    return f'(live) {text}' if setting.live else text
 
 
 def _yaml(value: Any) -> str:

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follow the target with a robot, a drone or a gimbal: the tracker, and the follower behind it.
+
+ros2 launch hcat_ros follow.launch.py platform:=ground image:=/camera/image_raw start_on_hold:=true
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.launch_description_sources import (
+    PythonLaunchDescriptionSource,
+    get_launch_description_from_python_launch_file,
+)
+from launch.launch_description_sources.python_launch_file_utilities import (
+    load_python_launch_file_as_module,
+)
+from launch_ros.actions import Node, SetParameter
+
+from hcat_ros.nodes.follower_settings import platform_setting, settings_for
+
+SHARE = Path(get_package_share_directory('hcat_ros'))
+TRACKER = SHARE / 'launch' / 'tracker.launch.py'
+PLATFORM = platform_setting()
+SHARED = ('autostart', 'diagnostics_period')
+"""Parameters that both nodes have; the tracker's arguments of these names are for both."""
+
+# The follower's parameters are launch arguments too, but for the gains of each axis.
+NODE_ARGUMENTS = {
+    setting.name: setting
+    for setting in settings_for(PLATFORM.default)
+    if '.' not in setting.name and setting.name not in SHARED
+}
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Return the launch arguments with their descriptions, the tracker's after our own."""
+    declared = [
+        DeclareLaunchArgument('platform', description=f'{PLATFORM.expected}: what is driven')
+    ]
+    for name, default, text in (
+        ('camera_info', 'camera_info', 'topic of the calibration that goes with the images'),
+        ('cmd_vel', 'cmd_vel', 'topic of the commands'),
+        ('follow_params_file', '', 'parameters of the follower; empty: those of the platform'),
+        ('start_tracker', 'true', 'start the tracker too: true or false'),
+        ('use_sim_time', 'false', 'take the time from /clock: true or false'),
+    ):
+        declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
+    for name, setting in NODE_ARGUMENTS.items():
+        text = f'{setting.description} Takes {setting.expected}; empty: as follow_params_file says.'
+        declared.append(DeclareLaunchArgument(name, default_value='', description=text))
+    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
+    declared += [
+        entity
+        for entity in tracker.entities
+        if isinstance(entity, DeclareLaunchArgument) and entity.name != 'cameras'
+    ]
+    return declared
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Make the nodes from the arguments' values."""
+    values = context.launch_configurations
+    tracker = load_python_launch_file_as_module(str(TRACKER))
+    typed = tracker.typed
+    platform = values['platform']
+    if platform not in PLATFORM.choices:
+        raise ValueError(f"launch argument platform:='{platform}': expected {PLATFORM.expected}")
+    file = Path(values['follow_params_file'] or SHARE / 'config' / f'follow_{platform}.yaml')
+    if not file.is_file():
+        raise ValueError(f'launch argument follow_params_file: no file {file}')
+    if values['log_level'].lower() not in tracker.LOG_LEVELS:
+        raise ValueError(
+            f"launch argument log_level:='{values['log_level']}': expected one of "
+            f'{", ".join(tracker.LOG_LEVELS)}'
+        )
+    given: dict[str, object] = {'platform': platform}
+    given['autostart'] = typed('autostart', values['autostart'], bool)
+    for name, setting in NODE_ARGUMENTS.items():
+        if values[name]:
+            given[name] = typed(name, values[name], setting.kind)
+    period = values['diagnostics_period']
+    if period:
+        given['diagnostics_period'] = typed('diagnostics_period', period, float)
+    follower = Node(
+        package='hcat_ros',
+        executable='follower_node',
+        name='hcat_follower',
+        namespace=values['namespace'],
+        remappings=[(name, values[name]) for name in ('camera_info', 'cmd_vel')],
+        parameters=[str(file), given],
+        arguments=['--ros-args', '--log-level', values['log_level']],
+        output='screen',
+    )
+    simulated = typed('use_sim_time', values['use_sim_time'], bool)
+    entities: list[LaunchDescriptionEntity] = [SetParameter('use_sim_time', simulated)]
+    if typed('start_tracker', values['start_tracker'], bool):
+        source = PythonLaunchDescriptionSource(str(TRACKER))
+        cameras = {'cameras': ''}.items()
+        entities.append(IncludeLaunchDescription(source, launch_arguments=cameras))
+    return [GroupAction([*entities, follower])]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and the nodes."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=start)])

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""follow.launch.py under the real `ros2 launch`: both nodes come up and the platform moves."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
+# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+pytest.importorskip('launch_ros', reason=NEEDS)
+pytest.importorskip('ros2launch', reason=NEEDS)
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_path
+from geometry_msgs.msg import Twist, TwistStamped
+from launching import PATIENCE, Launch, parameters, wait_for_state
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box
+from hcat_ros.following import FollowConfig
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.images import image_message
+
+try:
+    get_package_share_path('hcat_ros')
+except PackageNotFoundError:
+    pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
+
+Start = Callable[..., Launch]
+TARGET = Box(40.0, 90.0, 40.0, 40.0)
+
+
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A domain that nobody else on this machine or network sees."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Start]:
+    """A function that runs `ros2 launch hcat_ros follow.launch.py` with these words."""
+    started: list[Launch] = []
+
+    def start(*words: str) -> Launch:
+        started.append(Launch(tmp_path / f'launch{len(started)}.log', 'follow.launch.py', *words))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.fixture
+def viewer(own_domain: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node to look from."""
+    profile = get_package_share_path('hcat_ros') / 'config' / 'fastdds_large_images.xml'
+    with monkeypatch.context() as own:
+        own.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
+        rclpy.init()
+        node = rclpy.create_node('viewer')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def picture() -> np.ndarray:
+    """Return a textured square at `TARGET` on a plain ground."""
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    x, y, w, h = (int(value) for value in TARGET)
+    frame[y : y + h, x : x + w] = (40, 200, 240)
+    frame[y + 10 : y + 30, x + 10 : x + 30] = (200, 30, 60)
+    return frame
+
+
+def test_the_arguments_are_listed(launch: Start) -> None:
+    listing = launch('--show-args')
+    assert listing.end() == 0
+    for name in (
+        *('platform', 'camera_info', 'cmd_vel', 'stamped', 'target_height', 'start_on_hold'),
+        *('image', 'namespace', 'autostart', 'engine', 'init_box', 'log_level', 'use_sim_time'),
+    ):
+        assert f"'{name}':" in listing.log
+    assert "'cameras':" not in listing.log
+
+
+@pytest.mark.parametrize('platform', ['ground', 'drone', 'gimbal'])
+def test_each_platform_has_its_preset(launch: Start, viewer: Node, platform: str) -> None:
+    running = launch(f'platform:={platform}', 'start_tracker:=false', 'target_height:=2')
+    wait_for_state(viewer, '/hcat_follower', 'active', running)
+    config = getattr(FollowConfig, platform)()
+    names = ('platform', 'yaw.kp', 'pitch.max_speed', 'desired_elevation', 'target_height')
+    found = parameters(viewer, '/hcat_follower', *names)
+    assert found[0].string_value == platform
+    assert found[1].double_value == config.yaw.kp
+    assert found[2].double_value == config.pitch.max_speed
+    assert found[3].double_value == config.desired_elevation
+    assert found[4].double_value == 2.0
+    running.interrupt()
+    time.sleep(0.1)
+    running.interrupt()
+    assert running.end() == 0
+    assert running.log.count('process has finished cleanly') == 1
+    assert 'Traceback' not in running.log
+
+
+@pytest.mark.parametrize(('stamped', 'kind'), [('true', TwistStamped), ('false', Twist)])
+def test_images_become_commands(launch: Start, viewer: Node, stamped: str, kind: Any) -> None:
+    commands: list[Any] = []
+    viewer.create_subscription(kind, '/base/cmd_vel', commands.append, 50)
+    images = viewer.create_publisher(Image, '/camera/image_raw', 5)
+    infos = viewer.create_publisher(CameraInfo, '/camera/camera_info', 5)
+    boxes = viewer.create_publisher(Detection2D, '/robot1/init_box', 5)
+    running = launch(
+        'platform:=ground',
+        'namespace:=robot1',
+        'image:=/camera/image_raw',
+        'camera_info:=/camera/camera_info',
+        'cmd_vel:=/base/cmd_vel',
+        f'stamped:={stamped}',
+        'threads:=1',
+    )
+    for node in ('hcat_tracker', 'hcat_follower'):
+        wait_for_state(viewer, f'/robot1/{node}', 'active', running)
+    info = CameraInfo(width=320, height=240, distortion_model='plumb_bob')
+    info.k = [250.0, 0.0, 160.0, 0.0, 250.0, 120.0, 0.0, 0.0, 1.0]
+    frame = picture()
+    yaw = 0.0
+    deadline = time.monotonic() + PATIENCE
+    named = 0
+    while yaw <= 0.05 and time.monotonic() < deadline:
+        message = image_message(frame, 'bgr8')
+        message.header.stamp = info.header.stamp = viewer.get_clock().now().to_msg()
+        infos.publish(info)
+        images.publish(message)
+        named += 1
+        if named % 40 == 10:
+            boxes.publish(detection_message(Detection2D().header, TARGET))
+        rclpy.spin_once(viewer, timeout_sec=0.05)
+        if commands:
+            last = commands[-1]
+            yaw = (last.twist if stamped == 'true' else last).angular.z
+    assert yaw > 0.05, running.log
+    running.interrupt()
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        rclpy.spin_once(viewer, timeout_sec=0.05)
+    last = commands[-1]
+    assert (last.twist if stamped == 'true' else last) == Twist(), 'zero at the end'
+    assert running.end() == 0
+    assert running.log.count('process has finished cleanly') == 2
+    assert 'Traceback' not in running.log
+
+
+def test_it_starts_on_hold_and_waits_without_autostart(launch: Start, viewer: Node) -> None:
+    running = launch('platform:=drone', 'autostart:=false', 'start_on_hold:=true')
+    for node in ('hcat_tracker', 'hcat_follower'):
+        wait_for_state(viewer, f'/{node}', 'unconfigured', running)
+    hold, simulated = parameters(viewer, '/hcat_follower', 'start_on_hold', 'use_sim_time')
+    assert hold.bool_value
+    assert not simulated.bool_value
+    running.interrupt()
+    assert running.end() == 0
+
+
+def test_simulated_time_is_for_both(launch: Start, viewer: Node) -> None:
+    running = launch('platform:=ground', 'autostart:=false', 'use_sim_time:=true')
+    for node in ('/hcat_tracker', '/hcat_follower'):
+        wait_for_state(viewer, node, 'unconfigured', running)
+        assert parameters(viewer, node, 'use_sim_time')[0].bool_value, node
+    running.interrupt()
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ((), 'platform'),
+        (('platform:=boat',), "platform:='boat': expected ground or drone or gimbal"),
+        (('platform:=ground', 'stamped:=1'), "stamped:='1': expected true or false"),
+        (('platform:=ground', 'target_height:=tall'), "target_height:='tall': expected a number"),
+        (('platform:=ground', 'start_tracker:=no way'), "start_tracker:='no way'"),
+        (('platform:=ground', 'follow_params_file:=/no/such.yaml'), 'no file /no/such.yaml'),
+        (('platform:=ground', 'log_level:=loud'), "log_level:='loud': expected one of debug"),
+        (('platform:=ground', 'threads:=1.5'), "threads:='1.5': expected a whole number"),
+    ],
+)
+def test_a_wrong_argument_is_told(launch: Start, arguments: tuple[str, ...], reason: str) -> None:
+    refused = launch(*arguments)
+    assert refused.end() == 1
+    assert reason in refused.log
+    assert 'process started' not in refused.log
