@@ -81,10 +81,11 @@ class BearingFilter:
         dt = time - state.time
         motion = np.eye(4)
         motion[0, 2] = motion[1, 3] = dt
-        noise = self.process_noise**2 * np.array(
-            [[abs(dt) ** 3 / 3, dt * dt / 2], [dt * dt / 2, abs(dt)]]
-        )
-        covariance = motion @ state.covariance @ motion.T + np.kron(noise, np.eye(2))
+        noise = np.zeros((4, 4))
+        noise[0, 0] = noise[1, 1] = abs(dt) ** 3 / 3
+        noise[0, 2] = noise[2, 0] = noise[1, 3] = noise[3, 1] = dt * dt / 2
+        noise[2, 2] = noise[3, 3] = abs(dt)
+        covariance = motion @ state.covariance @ motion.T + self.process_noise**2 * noise
         azimuth, elevation = self._passed(
             state.azimuth + state.azimuth_rate * dt,
             state.elevation + state.elevation_rate * dt,
@@ -170,7 +171,8 @@ def _rotated(bearing: Bearing, rotation: Matrix) -> Bearing:
     across = max(math.hypot(x, y), 1e-6)
     back = np.array([[-y / across**2, x / across**2, 0.0], [0.0, 0.0, 1 / across]])
     turned = back @ tangent
-    both = np.kron(np.eye(2), turned)
+    both = np.zeros((4, 4))
+    both[:2, :2] = both[2:, 2:] = turned
     azimuth_rate, elevation_rate = (
         turned @ np.array([bearing.azimuth_rate, bearing.elevation_rate])
     ).tolist()
