@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from yaw_loop import seen
 
 from hcat_ros.following import BearingMeasurement, Command, FollowConfig, Follower
-from hcat_ros.following.follower import TIME_JITTER
 
 CONFIG = FollowConfig.ground().changed(
     {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
@@ -232,104 +228,3 @@ def test_a_slow_tracker_is_bounded_by_the_age_of_its_images() -> None:
     command = follower.command(now + 0.26)
     assert command.is_zero
     assert command.reason == 'image 0.32 s old'
-
-
-floats = st.floats(allow_nan=True, allow_infinity=True)
-angles = st.one_of(floats, st.floats(-0.6, 0.6))
-sizes = st.one_of(floats, st.floats(0.02, 1.0))
-measurements = st.builds(
-    BearingMeasurement,
-    st.one_of(floats, st.floats(-0.3, 0.01)),  # against now, see below
-    angles,
-    angles,
-    st.one_of(
-        st.floats(1e-4, 0.1).map(lambda deviation: np.eye(2) * deviation**2),
-        st.lists(floats, min_size=4, max_size=4).map(lambda own: np.array(own).reshape(2, 2)),
-    ),
-    sizes,
-    sizes,
-    st.one_of(floats, st.floats(0, 1)),
-    st.sampled_from(['a', 'a', 'a', 'b']),
-    st.booleans(),
-    st.booleans(),
-)
-EVENTS = st.one_of(
-    measurements,
-    measurements,
-    st.none(),
-    st.just('command'),
-    st.just('command'),
-    st.sampled_from(['activate', 'deactivate', 'hold', 'release', 'turned', 'configure', 'repeat']),
-)
-
-
-@given(
-    st.sampled_from([FollowConfig.ground, FollowConfig.drone, FollowConfig.gimbal]),
-    st.sampled_from(['none', 'size', 'relative']),
-    st.booleans(),
-    st.lists(
-        st.tuples(EVENTS, st.one_of(st.floats(0, 0.1), st.floats(0, 0.1), floats)), max_size=60
-    ),
-)
-@settings(max_examples=300, deadline=None)
-def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_allowed(
-    preset: Callable[[], FollowConfig],
-    range_mode: str,
-    lateral: bool,
-    events: list[tuple[BearingMeasurement | str | None, float]],
-) -> None:
-    config = preset().changed(
-        {'range_mode': range_mode, 'target_height': 0.5, 'reference_range': 3.0}
-    )
-    if lateral:
-        config = config.changed({'lateral.kp': 1.0, 'lateral.max_speed': 1.0})
-    follower = Follower(config)
-    follower.activate(0.0)
-    active, holding, good, now = True, False, -math.inf, 0.0
-    last = seen(0.0)
-    for event, dt in [(last, 0.05), *events]:
-        time = now + dt
-        if math.isfinite(time):
-            if time < now - TIME_JITTER:
-                good = -math.inf
-            now = time if time < now - TIME_JITTER else max(now, time)
-        if isinstance(event, BearingMeasurement) or event is None or event == 'repeat':
-            if event is not None and event != 'repeat':
-                last = replace(event, stamp=now + event.stamp)  # type: ignore[union-attr]
-            taken = follower.track(None if event is None else last, time)
-            if taken == '' and event is not None:
-                good = now
-        elif event == 'activate':
-            follower.activate(now)
-            active, good = True, -math.inf
-        elif event == 'deactivate':
-            follower.deactivate()
-            active = False
-        elif event in ('hold', 'release'):
-            holding = event == 'hold'
-            follower.hold(holding)
-        elif event == 'turned':
-            follower.turned(time, dt, -dt)
-        elif event == 'configure':
-            config = config.changed({'yaw.max_speed': 0.4, 'yaw.kp': 20, 'actuation_lag': 0.0})
-            follower.configure(config)
-        command = follower.command(time)
-        speeds = (
-            (command.forward, -config.max_reverse, config.forward.max_speed),
-            (command.left, -config.lateral.max_speed, config.lateral.max_speed),
-            (command.up, -config.climb.max_speed, config.climb.max_speed),
-            (command.yaw_rate, -config.yaw.max_speed, config.yaw.max_speed),
-            (command.pitch_rate, -config.pitch.max_speed, config.pitch.max_speed),
-        )
-        for speed, low, high in speeds:
-            assert math.isfinite(speed)
-            assert low <= speed <= high
-        assert 0 <= command.allowed <= 1
-        assert (command.allowed == 1) == (command.reason == '')
-        if not active or holding or not 0 <= now - good < config.stale_timeout:
-            assert command.is_zero, command
-            assert command.allowed == 0
-        if config.platform == 'gimbal':
-            assert command.forward == command.left == command.up == 0
-        if config.platform == 'ground':
-            assert command.left == command.up == command.pitch_rate == 0
