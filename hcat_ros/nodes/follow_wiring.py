@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who else is on the topics of the follower: what a user asks whose platform does not move."""
+"""Who is on the topics of the follower: what a user asks whose platform does not move."""
 
 from __future__ import annotations
 
@@ -7,31 +7,56 @@ from typing import Any
 
 from rclpy.node import Node
 
-TYPES = {
-    'geometry_msgs/msg/Twist': 'stamped:=false',
-    'geometry_msgs/msg/TwistStamped': 'stamped:=true',
-}
+TWIST = 'geometry_msgs/msg/Twist'
+REMEDIES = {TWIST: 'stamped:=false', f'{TWIST}Stamped': 'stamped:=true'}
 
 
-def wiring_problems(node: Node, command_topic: str, stamped: bool) -> list[str]:
-    """Return what is wrong with who publishes and who subscribes the commands, in words."""
-    own = node.get_fully_qualified_name()
-    problems = []
-    others = {_name(info) for info in node.get_publishers_info_by_topic(command_topic)} - {own}
-    if others:
-        problems.append(
-            f'{command_topic} is published by {", ".join(sorted(others))} too: the platform gets '
-            'both commands; let one of them through (twist_mux)'
-        )
-    ours = f'geometry_msgs/msg/Twist{"Stamped" if stamped else ""}'
-    for info in node.get_subscriptions_info_by_topic(command_topic):
-        if info.topic_type != ours:
-            remedy = TYPES.get(info.topic_type, 'remap one of the two')
-            problems.append(
-                f'{_name(info)} takes {info.topic_type} from {command_topic}, which carries '
-                f'{ours}: it gets nothing ({remedy})'
+class Surroundings:
+    """What is wrong around an active follower; what stays wrong is logged, once."""
+
+    def __init__(self, node: Node, command_topic: str, stamped: bool) -> None:
+        self._node = node
+        self._topic = command_topic
+        self._type = f'{TWIST}Stamped' if stamped else TWIST
+        self._last: list[str] = []
+        self._told: set[str] = set()
+
+    def look(self, track: str, camera_info: str, knows_camera: bool) -> list[str]:
+        """Return what is wrong now, in words. Takes the full names of the input topics."""
+        found = self._commands()
+        if not self._node.count_publishers(track):
+            found.append(f'nobody publishes {track}')
+        if not knows_camera:
+            found.append(
+                f'the camera is not known: no camera_info on {camera_info}, and horizontal_fov is 0'
             )
-    return problems
+        # Discovery takes a moment: what is wrong once may just not be there yet.
+        lasting = [problem for problem in found if problem in self._last]
+        for problem in lasting:
+            if problem not in self._told:
+                self._node.get_logger().warning(problem)
+        self._last, self._told = found, set(lasting)
+        return found
+
+    def _commands(self) -> list[str]:
+        """Return what is wrong with who publishes and who subscribes the commands."""
+        own = self._node.get_fully_qualified_name()
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        others = {_name(info) for info in publishers} - {own}
+        problems = []
+        if others:
+            problems.append(
+                f'{self._topic} is published by {", ".join(sorted(others))} too: the platform gets '
+                'both commands; let one of them through (twist_mux)'
+            )
+        for info in self._node.get_subscriptions_info_by_topic(self._topic):
+            if info.topic_type != self._type:
+                remedy = REMEDIES.get(info.topic_type, 'remap one of the two')
+                problems.append(
+                    f'{_name(info)} takes {info.topic_type} from {self._topic}, which carries '
+                    f'{self._type}: it gets nothing ({remedy})'
+                )
+        return problems
 
 
 def _name(info: Any) -> str:

@@ -26,7 +26,7 @@ from hcat_ros.nodes.follow_clock import ClockWatch
 from hcat_ros.nodes.follow_output import FollowOutput
 from hcat_ros.nodes.follow_parameters import FollowParameters
 from hcat_ros.nodes.follow_report import following_state, following_statistics, following_values
-from hcat_ros.nodes.follow_wiring import wiring_problems
+from hcat_ros.nodes.follow_wiring import Surroundings
 from hcat_ros.nodes.input_watch import InputWatch
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 
@@ -53,8 +53,6 @@ class FollowerNode(GuardedLifecycleNode):
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
         self._inputs: list[Any] = []
-        self._problems: list[str] = []
-        self._told: set[str] = set()
         self._clock_watch = ClockWatch()
         self._input_watch = InputWatch(self)
         self._statistics = following_statistics()
@@ -74,9 +72,10 @@ class FollowerNode(GuardedLifecycleNode):
         """Make the follower from the parameters. Raises for what cannot be used."""
         values = self._chosen.values()
         self._camera = CameraSource(values)
-        self._follower = Follower(self._chosen.config())
-        self._follower.hold(self._held)
+        follower = Follower(self._chosen.config())
+        follower.hold(self._held)
         self._output = FollowOutput(self, values['stamped'])
+        self._follower = follower
         self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
         self._chosen.changed = True
 
@@ -88,13 +87,13 @@ class FollowerNode(GuardedLifecycleNode):
         self._statistics = following_statistics()
         self._report_time = time.monotonic()
         self._clock_watch.begin()
-        self._told.clear()
         for kind, topic, callback in (
             (Detection2D, 'track', self._on_track),
             (CameraInfo, 'camera_info', self._on_camera_info),
         ):
             guarded = self._stopping_on_error(callback)
             self._inputs.append(self._input_watch.subscribe(kind, topic, guarded, INPUT_QOS))
+        self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
         follower.activate(self._now())
         self._active = True
         held = ', on hold' if self._held else ''
@@ -111,7 +110,6 @@ class FollowerNode(GuardedLifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        self._problems.clear()
 
     def cleanup(self) -> None:
         """Forget the follower."""
@@ -248,23 +246,6 @@ class FollowerNode(GuardedLifecycleNode):
 
     # Diagnostics
 
-    def _look_around(self) -> None:
-        """Find what is wrong around the node; what stays so is logged, once."""
-        found = wiring_problems(self, self._output.command_topic, self._output.stamped)
-        track, info = (subscription.topic_name for subscription in self._inputs)
-        if not self.count_publishers(track):
-            found.append(f'nobody publishes {track}')
-        if self._camera.camera is None:
-            found.append(
-                f'the camera is not known: no camera_info on {info}, and horizontal_fov is 0'
-            )
-        lasting = [problem for problem in found if problem in self._problems]
-        for problem in lasting:
-            if problem not in self._told:
-                self.get_logger().warning(problem)
-        self._told = set(lasting)
-        self._problems = found
-
     def _report(self) -> None:
         values = {'lifecycle': self.state_label, 'hold': str(self._held).lower()}
         values |= {'failed transition': self.failure} if self.failure else {}
@@ -273,8 +254,9 @@ class FollowerNode(GuardedLifecycleNode):
             level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
             summary = self.failure or self.state_label
         else:
-            self._look_around()
-            level, summary = following_state(self._command, self._problems)
+            track, info = (subscription.topic_name for subscription in self._inputs)
+            problems = self._surroundings.look(track, info, self._camera.camera is not None)
+            level, summary = following_state(self._command, problems)
             now = self._now()
             values |= following_values(
                 self._command, follower.bearing(now), follower.target_range(now), follower.config
