@@ -54,7 +54,7 @@ class Occluder:
         """Metres, of the present passage."""
         # From when `hidden_share` is covered by one edge to when the other uncovers as much.
         covered = (2 * self._hidden_share - 1) * self._target_width
-        return BEFORE * max(self._target_width, covered + self._speed * self.duration)
+        return BEFORE * (covered + self._speed * self.duration)
 
     def _plan(self, middle: float) -> None:
         self._middle = middle

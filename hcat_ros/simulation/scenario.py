@@ -21,7 +21,7 @@ _RANGES = {
     'exposure': (0.0, 0.1),
     'exposure_change': (0.0, 0.8),
     'distractors': (0, 20),
-    'hidden_share': (0.0, 1.0),
+    'hidden_share': (0.3, 1.0),
 }
 
 

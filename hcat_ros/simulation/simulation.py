@@ -134,7 +134,7 @@ class Simulation:
     def frame(self) -> SimFrame:
         """Return what the camera sees now."""
         pose, lens = self.platform.pose, self.lens
-        image: Image = np.zeros((lens.height, lens.width, 3), np.uint8)
+        image: Image = np.empty((lens.height, lens.width, 3), np.uint8)
         self._panorama.draw(image, pose, lens)
         if self._ground is not None:
             self._ground.draw(image, pose, lens)

@@ -63,7 +63,7 @@ def top_view(simulation: Simulation, size: int = 480, metres: float = 0.0) -> Im
             ([(p.x, p.y) for p, _ in past], PLATFORM),
             ([(f[0], f[1]) for _, f in past], TARGET),
         ):
-            cv2.polylines(view, [place(np.array(points))], False, colour, 1, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(view, [place(np.array(points))], False, colour, 2, cv2.LINE_AA, _SHIFT)
     for ends in simulation.board_from_above():
         cv2.polylines(view, [place(ends)], False, (110, 110, 110), 4, cv2.LINE_AA, _SHIFT)
     arrow = np.array(((9.0, 0), (-6, 5), (-3, 0), (-6, -5))) / scale

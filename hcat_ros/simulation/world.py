@@ -76,6 +76,8 @@ class Panorama:
 
     def __init__(self, photos: Sequence[Image], below: bool) -> None:
         picture = strip(photos)
+        self._zenith = picture[:4].mean((0, 1)).tolist()
+        """What is above the facets."""
         self._horizon = picture.shape[0] / 2 if below else picture.shape[0] - 3.0
         self._facets = [self._facet(picture, number, below) for number in range(FACETS)]
 
@@ -108,6 +110,7 @@ class Panorama:
 
     def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:
         """Fill the frame (all rows from 0 of the lens's picture), in place."""
+        frame[:] = self._zenith
         height, width = frame.shape[:2]
         seen = lens.projection(pose)
         corners = np.array([(u, v, 1) for u in (0, width - 1) for v in (0, lens.height - 1)])
