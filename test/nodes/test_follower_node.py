@@ -325,11 +325,16 @@ def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
     assert values['level'] == b'\1'
 
 
-def test_who_else_is_on_cmd_vel_is_told(follow: Follow) -> None:
+def test_who_else_is_on_cmd_vel_is_told(follow: Follow, capfd: pytest.CaptureFixture[str]) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.start()
     teleop = talker.node.create_publisher(TwistStamped, 'cmd_vel', 1)
-    talker.says('/cmd_vel is published by /talker too')
+    values = talker.says('/cmd_vel is published by /talker too')
+    assert values['level'] == b'\1'
+    talker.spin_for(1.0)
+    log = capfd.readouterr().err
+    assert log.count('/cmd_vel is published by /talker too') == 1, 'once, not with each report'
+    assert '[WARN]' in log
     talker.node.destroy_publisher(teleop)
     talker.spin(
         lambda: 'published by' not in talker.diagnostics[-1].status[0].message, 'alone again'
