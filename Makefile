@@ -2,6 +2,7 @@
 # make test    all tests
 # make lint    style, types, import contracts
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
+# make bench-follow  following on simulated platforms (SEEDS=20; writes bench/)
 # make report  models and OpenCV's trackers on the sequences in DATA, offline and in real time
 #              (writes report/)
 # make soak    half an hour of tracking: memory, descriptors, latency (MINUTES=30; writes soak/)
@@ -13,7 +14,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo test lint bench report soak clean ros setup setup-test setup-lint
+.PHONY: demo test lint bench bench-follow report soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -54,6 +55,12 @@ bench: setup-test
 		--json bench/benchmark.json --plot bench/benchmark.png | tee bench/benchmark.md
 	echo | tee -a bench/benchmark.md
 	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
+
+# PICTURES: folder with photos/ and cutouts/; without it pictures are made.
+bench-follow: setup
+	@$(ACTIVATE)
+	python tools/bench_follow.py --seeds $(or $(SEEDS),20) \
+		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
 
 # In an environment of its own: CSRT and KCF come with another OpenCV. NANO: NanoTrack's files.
 DATA ?= ../shared/data/eval

@@ -105,6 +105,8 @@ setup(
     keywords=['ROS', 'tracking', 'transformer', 'ONNX', 'TensorRT'],
     entry_points={
         'console_scripts': [
+            'camera_sim = hcat_ros.nodes.camera_sim:main',
+            'follower_node = hcat_ros.nodes.follower_node:main',
             'hcat = hcat_ros.commands.main:main',
             'select_page = hcat_ros.nodes.select_page:main',
             'tracker_node = hcat_ros.nodes.tracker_node:main',

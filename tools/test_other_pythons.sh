@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests that need neither ROS nor PyTorch under the other supported Pythons, where
-# they are installed: JetPack 6 has 3.10, Ubuntu 24.04 3.12.
+# they are installed, side by side: JetPack 6 has 3.10, Ubuntu 24.04 3.12.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -15,19 +15,34 @@ find_python() {
     fi
 }
 
-for version in 3.10 3.12; do
-    python=$(find_python "$version")
-    if [ -z "$python" ]; then
-        echo "Python $version is not installed here: its run is left out"
-        continue
-    fi
-    venv=.venv-$version
+install() {
+    local python=$1 venv=$2
     if [ ! -e "$venv/.done" ] || [ setup.py -nt "$venv/.done" ]; then
         "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
             -e '.[opencv,onnxruntime,select,evaluate,test]'
         touch "$venv/.done"
     fi
-    echo "Python $version, the part without ROS and PyTorch:"
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore test/nodes
+}
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+running=()
+for version in 3.10 3.12; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        echo "Python $version is not installed here: its run is left out"
+        continue
+    fi
+    install "$python" ".venv-$version"
+    ".venv-$version/bin/python" -m pytest -q -p no:cacheprovider --ignore test/nodes \
+        >"$logs/$version" 2>&1 &
+    running+=("$version:$!")
 done
+failed=0
+for each in ${running[@]+"${running[@]}"}; do
+    wait "${each#*:}" || failed=1
+    echo "Python ${each%%:*}, the part without ROS and PyTorch:"
+    cat "$logs/${each%%:*}"
+done
+exit "$failed"

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker and the follower on a simulated platform, in simulated time: every run is the same.
+
+What an update of the tracker takes, and what the camera and the link add to it, are given, not
+measured: the loop shows what latency does to following, on any machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hcat_ros.boxes import iou
+from hcat_ros.following import CameraModel, Command, FollowConfig, Follower, bearing_of
+from hcat_ros.simulation.platform import Command as PlatformCommand
+from hcat_ros.simulation.scenario import Scenario
+from hcat_ros.simulation.simulation import SimFrame, Simulation
+from hcat_ros.tracking import TargetState, Track, Tracker
+
+COMMANDS_A_FRAME = 2
+"""Commands are sent at this many times the camera's rate."""
+TURN_RATE = 0.5
+"""rad/s, of the platform while it turns away before the start."""
+MARGIN = 0.9
+"""Share of a platform's limits that a follower is allowed to use."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A closed loop. Raises ValueError for what cannot be simulated."""
+
+    scenario: Scenario = field(default_factory=Scenario)
+    seconds: float = 20.0
+    processing: float = 0.015
+    """Seconds that an update of the tracker takes."""
+    latency: float = 0.0
+    """Seconds that camera and link take beside it."""
+    compensate: bool = True
+    """Whether the follower makes up for latency; see `FollowConfig.compensate_latency`."""
+    turned: float = 0.0
+    """Radians by which the platform looks to the right of the target at the start."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ('seconds', 1.0, 3600.0),
+            ('processing', 0.0, 1.0),
+            ('latency', 0.0, 1.0),
+            ('turned', -1.0, 1.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f'{name} {getattr(self, name)}: expected {low:g} to {high:g}')
+
+    @property
+    def config(self) -> FollowConfig:
+        """The platform's preset, with the limits and the lag of the simulated one."""
+        scenario, model = self.scenario, self.scenario.platform_model
+        preset = getattr(FollowConfig, scenario.platform)()
+        changes: dict[str, object] = {
+            'yaw.max_speed': MARGIN * model.yaw.speed,
+            'yaw.max_acceleration': MARGIN * model.yaw.acceleration,
+            'yaw.max_deceleration': MARGIN * model.yaw.acceleration,
+            'actuation_delay': model.command_delay + 0.5 / (COMMANDS_A_FRAME * scenario.fps),
+            'actuation_lag': model.yaw.lag,
+            'compensate_latency': self.compensate,
+        }
+        if scenario.platform == 'gimbal':
+            changes['pitch.max_speed'] = MARGIN * model.pitch.speed
+        else:
+            changes |= {
+                'range_mode': 'size',
+                'target_height': scenario.target_height,
+                'forward.max_speed': model.forward.speed,
+                'forward.max_acceleration': MARGIN * model.forward.acceleration,
+                'forward.max_deceleration': MARGIN * model.forward.acceleration,
+            }
+        config: FollowConfig = preset.changed(changes)
+        return config
+
+
+class Sample(NamedTuple):
+    """The loop at one frame."""
+
+    frame: SimFrame
+    track: Track
+    command: Command
+    """The last one sent."""
+
+    @property
+    def overlap(self) -> float:
+        """IoU of the track with the truth, NaN where the target cannot be seen."""
+        truth = self.frame.truth.box
+        return float('nan') if truth is None else float(iou(self.track.box, truth))
+
+
+def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[Sample]:
+    """Yield the loop frame by frame. pictures: see `Simulation`.
+
+    Raises ValueError if the target is not in the first frame; EngineError.
+    """
+    scenario, config = loop.scenario, loop.config
+    simulation = Simulation(scenario, pictures)
+    _turn(simulation, loop.turned)
+    frame = simulation.frame()
+    if frame.truth.box is None:
+        raise ValueError(f'{scenario}: the target is not seen at the start')
+    camera = CameraModel.from_fov(scenario.width, scenario.height, scenario.horizontal_fov)
+    tracker.init(frame.image, frame.truth.box)
+    follower = Follower(config)
+    follower.activate(frame.time)
+    under_way: deque[tuple[float, float, Track]] = deque()
+    command = Command()
+    tick = 1 / (COMMANDS_A_FRAME * scenario.fps)
+    for number in range(1, round(loop.seconds * scenario.fps) * COMMANDS_A_FRAME + 1):
+        simulation.advance(tick)
+        now = simulation.time
+        sample = None
+        if number % COMMANDS_A_FRAME == 0:
+            frame = simulation.frame()
+            track = tracker.update(frame.image)
+            under_way.append((now + loop.processing + loop.latency, now, track))
+            sample = Sample(frame, track, command)
+        while under_way and under_way[0][0] <= now + 1e-9:
+            _, stamp, track = under_way.popleft()
+            lost = track.state is TargetState.LOST
+            noise = config.centre_noise
+            seen = bearing_of(track.box, camera, track.score, stamp, 'target', noise)
+            follower.track(None if lost else seen, now)
+        command = follower.command(now)
+        simulation.command(as_platform_command(command))
+        if sample is not None:
+            yield sample
+
+
+def as_platform_command(command: Command) -> PlatformCommand:
+    """Return a follower's command as the simulated platform takes it, pitch positive upwards."""
+    return PlatformCommand(
+        command.forward, command.left, command.up, command.yaw_rate, -command.pitch_rate
+    )
+
+
+def _turn(simulation: Simulation, angle: float) -> None:
+    """Let the platform look away from the target, to the right for angles above 0."""
+    if not angle:
+        return
+    start = simulation.platform.pose.yaw
+    step = 1 / simulation.scenario.fps
+    model = simulation.scenario.platform_model
+    settled = model.command_delay + 5 * model.yaw.lag
+    while abs(math.remainder(simulation.platform.pose.yaw - start, 2 * math.pi)) < abs(angle):
+        simulation.command(PlatformCommand(yaw_rate=-math.copysign(TURN_RATE, angle)))
+        simulation.advance(step)
+    simulation.command(PlatformCommand())
+    simulation.advance(settled)
+
+
+class LoopScore(NamedTuple):
+    """What a run comes to."""
+
+    bearing_error: float
+    """Root mean square of the azimuth error after `SETTLED` seconds, as a share of the field of
+    view; frames on which the target cannot be followed (behind something) left out."""
+    in_view: float
+    """Share of the frames with the target in the frame, seen or not."""
+    hidden: int
+    """How often the target could not be seen for a while."""
+    found: int
+    """How often it was followed again within `FOUND_WITHIN` seconds after."""
+    overshoot: float
+    """Largest error on the other side over the one at the start; NaN if it starts ahead."""
+    settling: float
+    """Seconds until the azimuth error stays below `SMALL` of the field of view; NaN likewise."""
+    range_error: float
+    """Root mean square of the range error over the range kept; NaN for a gimbal."""
+
+
+SETTLED = 2.0
+FOUND_WITHIN = 3.0
+SMALL = 0.05
+FOLLOWED = 0.3
+"""IoU from which the target counts as followed again."""
+
+
+def score(loop: Loop, samples: list[Sample]) -> LoopScore:
+    """Return the measures of a run's samples."""
+    truths = [sample.frame.truth for sample in samples]
+    times = np.array([sample.frame.time for sample in samples])
+    times -= times[0] - 1 / loop.scenario.fps
+    config = loop.config
+    azimuth = np.array([truth.bearing.azimuth for truth in truths]) - config.desired_azimuth
+    azimuth = np.remainder(azimuth + math.pi, 2 * math.pi) - math.pi
+    share = azimuth / loop.scenario.horizontal_fov
+    seen = np.array([truth.box is not None for truth in truths])
+    hidden, found = _found_again(samples, seen, loop.scenario.fps)
+    counted = seen & (times >= SETTLED)
+    overshoot = settling = range_error = float('nan')
+    if loop.turned:
+        away = share * math.copysign(1.0, loop.turned)
+        overshoot = float(max(0.0, -away.min())) / abs(loop.turned / loop.scenario.horizontal_fov)
+        late = np.flatnonzero(np.abs(share) > SMALL)
+        settling = float(times[late[-1]]) if len(late) else 0.0
+    if loop.scenario.platform != 'gimbal':
+        ranges = np.array([truth.bearing.range for truth in truths])
+        kept = config.desired_range or ranges[0]
+        range_error = _rms((ranges[counted] - kept) / kept)
+    return LoopScore(
+        _rms(share[counted]),
+        float(np.mean([truth.in_view for truth in truths])),
+        hidden,
+        found,
+        overshoot,
+        settling,
+        range_error,
+    )
+
+
+def _rms(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    return float(np.sqrt(np.square(values).mean())) if len(values) else float('nan')
+
+
+def _found_again(
+    samples: list[Sample], seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], fps: float
+) -> tuple[int, int]:
+    """Return how often the target was away for more than a tenth of a second, and came back."""
+    hidden = found = 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], seen, [True]]).astype(int)))
+    for first, end in edges.reshape(-1, 2):
+        if end - first < 0.1 * fps or end == len(seen):
+            continue
+        hidden += 1
+        window = samples[end : end + round(FOUND_WITHIN * fps)]
+        found += any(
+            sample.overlap > FOLLOWED and sample.track.state is not TargetState.LOST
+            for sample in window
+        )
+    return hidden, found

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well targets are followed: tracker and follower on a simulated platform, over many seeds.
+
+Every scenario by itself, then manoeuvres with latency added, with and without the compensation.
+Runs that are done are kept in FOLDER/follow.jsonl and not done again. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hcat_ros.engines import Engine, load_engine
+from hcat_ros.models import DEFAULT_MODEL, load_model
+from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
+from hcat_ros.simulation.closed_loop import Loop, LoopScore, run, score
+from hcat_ros.tracking import Tracker, TrackerConfig
+
+STEP = 'step'
+"""A target at rest, a quarter of the field of view off the axis."""
+SCENARIOS = (STEP, *PATHS)
+LATENCIES = (0.0, 0.05, 0.15)
+MANOEUVRES = (STEP, 'zigzag')
+"""Those on which latency is measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    platform: str
+    scenario: str
+    seed: int
+    latency: float
+    compensate: bool
+    seconds: float
+    pictures: str
+    """Empty: made ones."""
+    model: str
+    precision: str
+
+    @property
+    def loop(self) -> Loop:
+        """The loop that it is."""
+        still = self.scenario == STEP
+        path, speed = ('straight', 0.0) if still else (self.scenario, 0.5)
+        scenario = Scenario(path, self.platform, self.seed, speed)
+        return Loop(
+            scenario,
+            seconds=self.seconds,
+            latency=self.latency,
+            compensate=self.compensate,
+            turned=scenario.horizontal_fov / 4 if still else 0.0,
+        )
+
+
+_engines: dict[tuple[str, str], tuple[Engine, TrackerConfig]] = {}
+
+
+def measured(case: Case) -> LoopScore:
+    """Run a case; in a worker, whose engine serves again."""
+    key = (case.model, case.precision)
+    if key not in _engines:
+        cv2.setNumThreads(1)
+        model = load_model(case.model)
+        engine = load_engine(model, 'onnxruntime', case.precision, 1)
+        _engines[key] = engine, TrackerConfig(**model.card.tracking)
+    pictures = Path(case.pictures) if case.pictures else None
+    return score(case.loop, list(run(case.loop, Tracker(*_engines[key]), pictures)))
+
+
+def cases(arguments: argparse.Namespace) -> list[Case]:
+    """Return all runs, those of a plain table first."""
+    plain = [
+        (platform, scenario, latency, compensate)
+        for platform in arguments.platforms
+        for scenario in arguments.scenarios
+        for latency, compensate in ((0.0, True),)
+    ]
+    late = [
+        (platform, scenario, latency, compensate)
+        for platform in arguments.platforms
+        for scenario in MANOEUVRES
+        if scenario in arguments.scenarios
+        for latency in LATENCIES
+        for compensate in (True, False)
+    ]
+    pictures = str(arguments.pictures) if arguments.pictures else ''
+    return [
+        Case(
+            platform,
+            scenario,
+            seed,
+            latency,
+            compensate,
+            arguments.seconds,
+            pictures,
+            arguments.model,
+            arguments.precision,
+        )
+        for platform, scenario, latency, compensate in dict.fromkeys((*plain, *late))
+        for seed in range(arguments.seeds)
+    ]
+
+
+def results(wanted: Sequence[Case], jobs: int, file: Path) -> dict[Case, LoopScore]:
+    """Return all scores; the file has what is done, and gets what is done now."""
+    done: dict[Case, LoopScore] = {}
+    if file.is_file():
+        for line in file.read_text(encoding='utf-8').splitlines():
+            content = json.loads(line)
+            done[Case(**content['case'])] = LoopScore(**content['score'])
+    missing = [case for case in wanted if case not in done]
+    with ProcessPoolExecutor(jobs) as pool, file.open('a', encoding='utf-8') as output:
+        running = pool.map(measured, missing)
+        for case, found in zip(missing, tqdm(running, total=len(missing), disable=None)):
+            done[case] = found
+            output.write(json.dumps({'case': asdict(case), 'score': found._asdict()}) + '\n')
+            output.flush()
+    return {case: done[case] for case in wanted}
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return Markdown."""
+    lines = [titles, ['---'] * 2 + ['---:'] * (len(titles) - 2), *rows]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in lines)
+
+
+def mean(values: Iterable[float], form: str = '{:.1%}') -> str:
+    """Return a mean as text, '-' where there is nothing."""
+    known = [value for value in values if math.isfinite(value)]
+    return form.format(np.mean(known)) if known else '-'
+
+
+def tables(scores: dict[Case, LoopScore]) -> str:
+    """Return what was found as Markdown."""
+    groups: dict[Any, list[LoopScore]] = defaultdict(list)
+    for case, found in scores.items():
+        groups[case.platform, case.scenario, case.latency, case.compensate].append(found)
+    plain = [
+        (
+            platform,
+            scenario,
+            mean(run.bearing_error for run in runs),
+            mean([max(run.bearing_error for run in runs)]),
+            mean(run.in_view for run in runs),
+            f'{sum(run.found for run in runs)} of {sum(run.hidden for run in runs)}',
+            mean(run.range_error for run in runs),
+        )
+        for (platform, scenario, latency, compensate), runs in groups.items()
+        if latency == 0 and compensate
+    ]
+    late = [
+        (
+            platform,
+            scenario,
+            f'{1e3 * latency:.0f} ms',
+            'on' if compensate else 'off',
+            mean(run.bearing_error for run in runs),
+            mean((run.overshoot for run in runs), '{:.0%}'),
+            mean((run.settling for run in runs), '{:.2f} s'),
+        )
+        for (platform, scenario, latency, compensate), runs in groups.items()
+        if scenario in MANOEUVRES
+    ]
+    titles = ['platform', 'target', 'bearing error, RMS', 'worst', 'in view', 'found again']
+    late_titles = ['platform', 'target', 'latency', 'compensation', 'bearing error, RMS']
+    return '\n\n'.join(
+        (
+            table([*titles, 'range error, RMS'], plain),
+            table([*late_titles, 'overshoot', 'settled'], late),
+        )
+    )
+
+
+def main() -> None:
+    """Parse the arguments, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--platforms', nargs='+', default=list(PLATFORMS), choices=PLATFORMS)
+    parser.add_argument('--scenarios', nargs='+', default=list(SCENARIOS), choices=SCENARIOS)
+    parser.add_argument('--seeds', type=int, default=20)
+    parser.add_argument('--seconds', type=float, default=15.0, help='of each run')
+    parser.add_argument('--pictures', type=Path, help='folder with photos/ and cutouts/')
+    parser.add_argument('--model', default=DEFAULT_MODEL)
+    parser.add_argument('--precision', default='int8')
+    parser.add_argument('--jobs', type=int, default=2)
+    parser.add_argument('--out', type=Path, default=Path('bench'), metavar='FOLDER')
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    scores = results(cases(arguments), arguments.jobs, arguments.out / 'follow.jsonl')
+    text = tables(scores)
+    print(text)
+    (arguments.out / 'follow.md').write_text(text + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
