@@ -1,4 +1,6 @@
 # make demo    track a target in a real video through the real node (writes demo/)
+# make demo-follow   tracker and follower keep a target in view of a simulated drone (writes demo/;
+#              FOLLOW="--platform ground --path zigzag": another platform, another way)
 # make test    all tests
 # make lint    style, types, import contracts
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
@@ -14,7 +16,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo test lint bench bench-follow report soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow test lint bench bench-follow report soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -33,6 +35,11 @@ STAMP = $(VENV)/.hcat-$(1)
 demo: setup
 	@$(ACTIVATE)
 	python tools/demo.py $(if $(VIDEO),--video $(VIDEO) --box $(BOX))
+
+demo-follow: setup
+	@$(ACTIVATE)
+	python tools/demo_follow.py $(FOLLOW) \
+		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
 
 test: setup-test
 	@$(ACTIVATE)

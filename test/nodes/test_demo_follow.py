@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo of following, tools/demo_follow.py: three processes for a few seconds, its pictures."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from hcat_ros.boxes import Box
+from hcat_ros.following import Command
+from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.simulation import PLATFORMS, Bearing, Scenario
+from hcat_ros.tracking import TargetState, Track
+
+
+@pytest.fixture
+def pictures(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that draws."""
+    monkeypatch.syspath_prepend(str(checkout / 'tools'))
+    return pytest.importorskip('follow_pictures')
+
+
+def demo(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(checkout / 'tools' / 'demo_follow.py'), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def test_a_robot_follows(checkout: Path, tmp_path: Path) -> None:
+    words = ['--platform', 'ground', '--path', 'straight', '--seconds', '3']
+    done = demo(checkout, *words, '--out', str(tmp_path / 'new' / 'demo'))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'RMS bearing error' in done.stdout
+    assert 'from image to command: median' in done.stdout
+    view_and_above = 640 + 480
+    video = cv2.VideoCapture(str(tmp_path / 'new' / 'demo' / 'follow.mp4'))
+    read, frame = video.read()
+    assert read
+    assert frame.shape == (480, view_and_above, 3)
+    assert 10 < video.get(cv2.CAP_PROP_FRAME_COUNT) < 3 * 30 + 5
+    plot = cv2.imread(str(tmp_path / 'new' / 'demo' / 'follow.png'))
+    assert plot is not None
+    assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 10
+
+
+def test_what_does_not_run_is_told(checkout: Path, tmp_path: Path) -> None:
+    done = demo(checkout, '--pictures', str(tmp_path), '--out', str(tmp_path / 'demo'))
+    assert done.returncode == 1
+    assert 'demo_follow: 0 frames' in done.stderr
+    assert str(tmp_path) in done.stderr, 'what the camera has to say'
+    assert not (tmp_path / 'demo').exists()
+
+
+@pytest.mark.parametrize('words', ['--seconds 0', '--pictures /no/such/folder', '--platform boat'])
+def test_a_wrong_argument_is_told(checkout: Path, words: str) -> None:
+    done = demo(checkout, *words.split())
+    assert done.returncode == 2
+    assert words.split()[1] in done.stderr
+
+
+def test_commands_in_words(pictures: Any) -> None:
+    assert pictures.commanded(None) == 'no command yet'
+    assert pictures.commanded(Command()) == 'stop'
+    turn = Command(forward=1.5, up=-0.25, yaw_rate=math.radians(-10))
+    assert pictures.commanded(turn) == 'forward +1.50 m/s   climb -0.25 m/s   turn -10 deg/s'
+    # A Twist's angular.y is downwards, here it is upwards.
+    assert pictures.commanded(Command(pitch_rate=math.radians(-20))) == 'tilt +20 deg/s'
+    assert '-0' not in pictures.commanded(Command(yaw_rate=-1e-4))
+
+
+def test_spans_without_the_target(pictures: Any) -> None:
+    times = np.arange(6) / 10
+    away = np.array([True, False, True, True, False, True])
+    assert pictures.hidden_spans(times, away) == [(0.0, 0.1), (0.2, 0.4), (0.5, 0.5)]
+
+
+def test_an_axis_has_round_marks_around_its_values(pictures: Any) -> None:
+    line = pictures.Line('x', (0, 0, 0), np.array([0.3, 7.2]))
+    marks = pictures.ticks(pictures.Panel('x', (line,), (), (0.0, 0.5)))
+    assert marks == [0, 2, 4, 6, 8]
+    least = pictures.ticks(pictures.Panel('x', (line,), (), (-10.0, 10.0)))
+    assert (least[0], least[-1]) == (-10, 10)
+
+
+def test_the_chart_shows_where_the_target_is_hidden(pictures: Any) -> None:
+    track = Track(Box(0, 0, 1, 1), 0.9, TargetState.TRACKING)
+    moments = [
+        pictures.Moment(n / 10, track, Command(yaw_rate=0.1), Bearing(0.1, 0, 5.0), n < 50, True)
+        for n in range(100)
+    ]
+    shown = pictures.chart(moments, 1.2, 5.0, 'a run')
+    shade = (shown == pictures.SHADE).all(2).sum(0) > pictures.HIGH  # text has that grey too
+    left, wide = pictures.LEFT, pictures.WIDE
+    middle = left + wide * 5 / 9.9
+    assert not shade[left : int(middle) - 5].any()
+    assert shade[int(middle) + 5 : left + wide - 5].all()
+    for_gimbal = pictures.chart(moments, 1.2, None, 'a run')
+    assert for_gimbal.shape[0] < shown.shape[0], 'no range, no speed'
+
+
+@pytest.mark.parametrize('platform', PLATFORMS)
+def test_the_follower_is_told_of_the_platform(platform: str) -> None:
+    changed = follower_parameters(Scenario('straight', platform, target_height=0.7, fps=20))
+    model = PLATFORMS[platform]
+    assert 0.5 * model.yaw.speed < changed['yaw.max_speed'] <= model.yaw.speed
+    assert changed['rate'] == 40
+    assert ('forward.max_speed' in changed) == (platform != 'gimbal')
+    if platform != 'gimbal':
+        assert changed['target_height'] == 0.7
+        assert changed['range_mode'] == 'size'
+    # What a preset has already is not given again.
+    assert 'score_low' not in changed

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of following as pictures: the video, and the chart of errors and commands over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.drawing import draw_label, draw_track
+from hcat_ros.following import Command
+from hcat_ros.simulation import Bearing
+from hcat_ros.tracking import Track
+
+BLUE, GREEN, RED = (200, 120, 40), (60, 150, 60), (60, 90, 210)
+SHADE, GUIDE, INK = (232, 232, 232), (190, 190, 190), (30, 30, 30)
+GOAL = 0.05
+"""Share of the field of view under which the bearing error is to stay."""
+LEFT, WIDE, HIGH, GAP = 80, 900, 190, 56
+"""Pixels of the chart."""
+
+Values = NDArray[np.float64]
+
+
+class Moment(NamedTuple):
+    """One frame of a run."""
+
+    seconds: float
+    """Since the first frame."""
+    track: Track | None
+    """The last one up to this frame, None before the first."""
+    command: Command | None
+    """The last one that had been sent."""
+    bearing: Bearing
+    """The target's true one."""
+    seen: bool
+    """Whether the target can be seen."""
+    hidden: bool
+    """In the frame, but covered."""
+
+
+def write_video(
+    pictures: Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
+    moments: Sequence[Moment],
+    fps: float,
+    path: Path,
+) -> None:
+    """Write the robot's view with the track, beside it the scene from above.
+
+    pictures: for each moment the view and what it looks like from above, None if unknown. Raises
+    OSError if OpenCV cannot write it.
+    """
+    writer: cv2.VideoWriter | None = None
+    above: NDArray[np.uint8] | None = None
+    for moment, (view, top) in zip(moments, pictures):
+        high = view.shape[0]
+        if top is not None:
+            above = np.asarray(
+                cv2.resize(top, (high, high), interpolation=cv2.INTER_AREA), np.uint8
+            )
+        elif above is None:
+            above = np.full((high, high, 3), 250, np.uint8)
+        frame = np.hstack((drawn(view, moment), above))
+        if writer is None:
+            size = (frame.shape[1], frame.shape[0])
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, size)
+            if not writer.isOpened():
+                raise OSError(f'OpenCV cannot write {path}: see that it was built with FFmpeg')
+        writer.write(frame)
+    if writer is not None:
+        writer.release()
+
+
+def drawn(view: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:
+    """Return the view with the track, the time and the command, BGR."""
+    picture = view.copy()
+    high, wide = view.shape[:2]
+    scale = max(high / 720, 0.5)
+    cross = (wide // 2, high // 2)
+    cv2.drawMarker(picture, cross, (255, 255, 255), cv2.MARKER_CROSS, round(20 * scale), 1)
+    if moment.track is not None:
+        draw_track(picture, moment.track, commanded(moment.command))
+    else:
+        draw_label(picture, commanded(moment.command), (0, high), scale, (255, 255, 255))
+    state = f'{moment.seconds:4.1f} s'
+    if not moment.seen:
+        state += '   target hidden' if moment.hidden else '   target out of view'
+    draw_label(picture, state, (0, 0), scale, (255, 255, 255))
+    return picture
+
+
+def commanded(command: Command | None) -> str:
+    """Return a command in words."""
+    if command is None:
+        return 'no command yet'
+    if command.is_zero:
+        return 'stop'
+    words = [
+        f'{name} {value:+.2f} m/s'
+        for name, value in (('forward', command.forward), ('climb', command.up))
+        if abs(value) >= 0.005
+    ]
+    words += [
+        f'{name} {math.degrees(value):+.0f} deg/s'
+        for name, value in (('turn', command.yaw_rate), ('tilt', -command.pitch_rate))
+        if abs(math.degrees(value)) >= 0.5
+    ]
+    return '   '.join(words) or 'hardly moves'
+
+
+class Line(NamedTuple):
+    """A curve of a panel."""
+
+    name: str
+    colour: tuple[int, int, int]
+    values: Values
+
+
+class Panel(NamedTuple):
+    """A panel of the chart."""
+
+    title: str
+    lines: tuple[Line, ...]
+    guides: tuple[float, ...]
+    """Values at which a thin line is drawn."""
+    least: tuple[float, float]
+    """Lowest and highest value that are shown at least."""
+
+
+def panels(moments: Sequence[Moment], fov: float, kept: float | None) -> tuple[Panel, ...]:
+    """Return the panels of a run. fov: rad; kept: range [m], None for a gimbal."""
+
+    def command(name: str) -> Values:
+        return np.array([getattr(m.command, name) if m.command else 0.0 for m in moments])
+
+    def share(name: str) -> Values:
+        """In percent of the field of view, cut at the frame's edge."""
+        angles = np.array([getattr(moment.bearing, name) for moment in moments])
+        return np.asarray(np.clip(100 / fov * angles, -50, 50))
+
+    error = [Line('azimuth', BLUE, share('azimuth'))]
+    turns = [Line('turn', BLUE, np.degrees(command('yaw_rate')))]
+    if kept is None:
+        error.append(Line('elevation', GREEN, share('elevation')))
+        turns.append(Line('tilt', GREEN, -np.degrees(command('pitch_rate'))))
+    goal = 100 * GOAL
+    title = f'bearing error [% of the field of view]; lines at +-{goal:g}'
+    found = [Panel(title, tuple(error), (-goal, 0.0, goal), (-2 * goal, 2 * goal))]
+    if kept is not None:
+        ranges = np.array([moment.bearing.range for moment in moments])
+        found.append(
+            Panel(
+                f'range [m]; line at {kept:.1f}, to be kept',
+                (Line('range', RED, ranges),),
+                (kept,),
+                (0.8 * kept, 1.2 * kept),
+            )
+        )
+        drive = [Line('forward', RED, command('forward'))]
+        if command('up').any():
+            drive.append(Line('climb', GREEN, command('up')))
+        found.append(Panel('commands [m/s]', tuple(drive), (0.0,), (0.0, 0.5)))
+    found.append(Panel('commands [deg/s]', tuple(turns), (0.0,), (-10.0, 10.0)))
+    return tuple(found)
+
+
+def chart(
+    moments: Sequence[Moment], fov: float, kept: float | None, title: str
+) -> NDArray[np.uint8]:
+    """Return a picture of the errors and commands over time, BGR.
+
+    Spans where the target cannot be seen are grey. fov: rad; kept: range [m], None for a gimbal.
+    """
+    shown = panels(moments, fov, kept)
+    height = 40 + len(shown) * (HIGH + GAP) + 30
+    picture = np.full((height, LEFT + WIDE + 110, 3), 255, np.uint8)
+    times = np.array([moment.seconds for moment in moments])
+    end = max(float(times[-1]), 0.1)
+
+    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = INK) -> None:
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(picture, text, (x, y), font, 0.45, colour, 1, cv2.LINE_AA)
+
+    def across(seconds: float) -> int:
+        return LEFT + round(seconds / end * WIDE)
+
+    write(title, LEFT, 24)
+    spans = hidden_spans(times, np.array([not moment.seen for moment in moments]))
+    for number, panel in enumerate(shown):
+        top = 40 + GAP // 2 + number * (HIGH + GAP)
+        marks = ticks(panel)
+        low, high = marks[0], marks[-1]
+
+        def down(value: float, top: int = top, low: float = low, high: float = high) -> int:
+            share = (high - min(max(value, low), high)) / (high - low)
+            return top + round(share * HIGH)
+
+        for start, stop in spans:
+            cv2.rectangle(
+                picture, (across(start), top), (across(stop), top + HIGH), SHADE, cv2.FILLED
+            )
+        for guide in panel.guides:
+            cv2.line(picture, (LEFT, down(guide)), (LEFT + WIDE, down(guide)), GUIDE, 1)
+        for value in marks:
+            text = f'{value:g}'
+            (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+            write(text, LEFT - 10 - width, down(value) + 5)
+            cv2.line(picture, (LEFT - 4, down(value)), (LEFT, down(value)), INK, 1)
+        for place, line in enumerate(panel.lines):
+            points = [(across(at), down(value)) for at, value in zip(times, line.values)]
+            cv2.polylines(picture, [np.array(points, np.int32)], False, line.colour, 2, cv2.LINE_AA)
+            write(line.name, LEFT + WIDE + 12, top + 20 + 22 * place, line.colour)
+        cv2.rectangle(picture, (LEFT, top), (LEFT + WIDE, top + HIGH), (120, 120, 120), 1)
+        write(panel.title, LEFT, top - 9)
+        step = 1 if end < 8 else 5
+        for second in range(0, math.floor(end) + 1, step):
+            cv2.line(
+                picture, (across(second), top + HIGH), (across(second), top + HIGH + 4), INK, 1
+            )
+            write(f'{second}', across(second) - 5, top + HIGH + 19)
+    write('seconds' + ('; grey: the target cannot be seen' if spans else ''), LEFT, height - 12)
+    return picture
+
+
+def ticks(panel: Panel) -> list[float]:
+    """Return the round values that mark a panel's axis, from its lowest to its highest."""
+    values = np.concatenate([line.values for line in panel.lines])
+    # Single peaks, as while the target is gone, may be cut off.
+    low = min(panel.least[0], float(np.percentile(values, 0.5)))
+    high = max(panel.least[1], float(np.percentile(values, 99.5)))
+    rough = (high - low) / 4
+    ten = 10.0 ** math.floor(math.log10(rough))
+    step = next(round_step * ten for round_step in (1, 2, 2.5, 5, 10) if round_step * ten >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [step * number for number in range(first, last + 1)]
+
+
+def hidden_spans(times: Values, away: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Return the spans of seconds over which `away` holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], away, [False]]).astype(int)))
+    last = len(times) - 1
+    return [
+        (float(times[first]), float(times[min(end, last)])) for first, end in edges.reshape(-1, 2)
+    ]
