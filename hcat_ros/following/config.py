@@ -257,7 +257,12 @@ class FollowConfig:
             max_deceleration=15.0,
         )
         return cls(
-            platform='gimbal', yaw=axis, pitch=axis, actuation_delay=0.05, actuation_lag=0.05
+            platform='gimbal',
+            yaw=axis,
+            pitch=axis,
+            actuation_delay=0.05,
+            actuation_lag=0.05,
+            bearing_process_noise=2.0,
         )
 
 

@@ -94,7 +94,7 @@ class Follower:
         if not self._set_time(now):
             return 'time is not a number'
         if measurement is None:
-            self._safety.lost('target lost')
+            self._safety.lost()
             return ''
         reason = self._refusal(measurement, self._now)
         if reason:
@@ -154,7 +154,7 @@ class Follower:
             return reason
         if measurement.target != self._target:
             if self._target is not None:
-                self._safety.lost('another target')
+                self._safety.replaced()
             self._forget_target()
             self._target = measurement.target
         elif now - self._taken >= self.config.stale_timeout:
@@ -201,6 +201,10 @@ class Follower:
             speeds['pitch'] = axes['pitch'].drive(elevation, up_motion, dt, share)
             return self._as_command(speeds, verdict)
         speeds['yaw'] = axes['yaw'].drive(azimuth, yaw_motion, dt, share)
+        if verdict.turning_only:
+            others = ('forward', 'climb', 'lateral')
+            speeds |= {name: axes[name].approach(0.0, dt) for name in others}
+            return self._as_command(speeds, verdict)
         speeds['forward'] = self._forward(azimuth, distance, dt, share)
         if config.platform == 'drone':
             # Angles are metres at a range. One that is not known is taken to be as desired, and

@@ -21,16 +21,20 @@ class Verdict(NamedTuple):
     """Why it is less than 1."""
     at_once: bool = False
     """Whether zero is due now, without the limits of deceleration."""
+    turning_only: bool = False
+    """Whether the share is for turning alone, and the rest has to brake."""
 
 
 class Safety:
     """Keeps what is needed to answer `verdict(now)`.
 
-    A target that is lost or scores low is stopped for by the limits of deceleration: all parts
-    work, and a smooth stop neither tips the platform nor swings the camera away. What leaves open
-    whether the parts work (tracks that stop, only bad ones) and the operator's hold ask for zero
-    at once: then the stop must not depend on tuning, and the platform's own controller is still
-    there to brake. Before that the speed fades out, so that zero at once is hardly a step.
+    A target that scores low is stopped for by the limits of deceleration: all parts work, and a
+    smooth stop neither tips the platform nor swings the camera away. For one that is lost the
+    platform brakes, but its turning goes on, less and less until `stale_timeout`: a camera that
+    stops at the first doubt lets a moving target leave the frame. What leaves open whether the parts
+    work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then the
+    stop must not depend on tuning, and the platform's own controller is still there to brake. Before
+    that the speed fades out, so that zero at once is hardly a step.
     """
 
     def __init__(self) -> None:
@@ -45,6 +49,7 @@ class Safety:
         self._score = 0.0
         self._newest = -math.inf
         self._lost = ''
+        self._replaced = False
         self._refusal = ''
 
     def activate(self, now: float) -> None:
@@ -85,14 +90,19 @@ class Safety:
             return
         self._arrival, self._stamp, self._score = now, stamp, score
         self._lost = self._refusal = ''
+        self._replaced = False
 
     def refused(self, reason: str) -> None:
         """Note a track that was not taken."""
         self._refusal = reason
 
-    def lost(self, reason: str) -> None:
+    def lost(self) -> None:
         """Note that the target is not seen any more, until the next good track."""
-        self._lost = reason
+        self._lost = 'target lost'
+
+    def replaced(self) -> None:
+        """Note that another target is followed, which its tracks have to agree on first."""
+        self._lost, self._replaced = 'another target', True
 
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
         """Return what is allowed now."""
@@ -108,12 +118,14 @@ class Safety:
             return Verdict(0.0, (self._lost or f'no good track for {age:.2f} s') + why, True)
         if image_age >= config.max_latency:
             return Verdict(0.0, f'image {image_age:.2f} s old', True)
-        if self._lost:
-            return Verdict(0.0, self._lost + why)
         by_score = _ramp(self._score, config.score_low, config.score_high)
         left = 1 - age / config.stale_timeout
         by_age = _ramp(left, 0.0, 1 - FADE)
         share = by_score * by_age
+        if self._replaced:
+            return Verdict(0.0, self._lost + why)
+        if self._lost:
+            return Verdict(share, self._lost + why, turning_only=True)
         if share == 1:
             return Verdict(1.0, '')
         if by_score <= by_age:

@@ -116,6 +116,28 @@ def test_a_lost_target_is_braked_for_and_silence_fades_out() -> None:
         assert (speeds[10] < 0.6 * speeds[0]) == lost, 'one missing image is no loss'
 
 
+def test_turning_goes_on_for_a_while_when_the_target_is_lost() -> None:
+    follower = Follower(FollowConfig.gimbal())
+    follower.activate(0.0)
+    now = before = 0.0
+    for _ in range(100):
+        now += TICK
+        follower.track(seen(now - LATENCY, 0.05), now)
+        before = follower.command(now).yaw_rate
+    assert before > 0.1, 'towards a target that stays ahead of it'
+    follower.track(None, now)
+    rates = {}
+    for tick in range(1, 40):
+        now += TICK
+        follower.track(None, now)
+        command = follower.command(now)
+        rates[tick] = command.yaw_rate
+        assert command.reason.startswith('target lost')
+    assert rates[5] > 0.5 * before
+    assert rates[20] < rates[5]
+    assert rates[26] == rates[39] == 0, 'after stale_timeout'
+
+
 @pytest.mark.parametrize(('age', 'share'), [(0.1, 1.0), (0.24, 1.0), (0.375, 0.5), (0.45, 0.2)])
 def test_what_is_allowed_fades_from_half_of_the_timeout_on(age: float, share: float) -> None:
     follower, now = chasing()
