@@ -31,10 +31,10 @@ class Safety:
     A target that scores low is stopped for by the limits of deceleration: all parts work, and a
     smooth stop neither tips the platform nor swings the camera away. For one that is lost the
     platform brakes, but its turning goes on, less and less until `stale_timeout`: a camera that
-    stops at the first doubt lets a moving target leave the frame. What leaves open whether the parts
-    work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then the
-    stop must not depend on tuning, and the platform's own controller is still there to brake. Before
-    that the speed fades out, so that zero at once is hardly a step.
+    stops at the first doubt lets a moving target leave the frame. What leaves open whether the
+    parts work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then
+    the stop must not depend on tuning, and the platform's own controller is still there to brake.
+    Before that the speed fades out, so that zero at once is hardly a step.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The follower's parameters, live and at its start, over real DDS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from follow_talker import (
+    LEFT,
+    FollowTalker,
+    makers,
+)
+from lives import CONFIGURE
+from rclpy.parameter import Parameter
+
+Follow = Callable[..., FollowTalker]
+
+
+@pytest.fixture
+def follow(ros: None) -> Iterator[Follow]:
+    """A function that makes a `FollowTalker` with these parameters of the node."""
+    yield from makers()
+
+
+def test_gains_change_live(follow: Follow) -> None:
+    talker = follow(yaw__kp=0.5, yaw__ki=0.0, yaw__feed_forward=0.0, yaw__max_speed=20.0)
+    talker.start()
+    talker.stream(1.0, LEFT)
+    slow = talker.last['yaw']
+    assert talker.set('yaw.kp', 2).successful, 'a whole number is one'
+    talker.stream(1.5, LEFT)
+    assert talker.last['yaw'] == pytest.approx(4 * slow, rel=0.2)
+    assert talker.set('yaw.max_speed', 0.1).successful
+    talker.stream(1.0, LEFT)
+    assert talker.last['yaw'] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('yaw.kp', 1000.0, '1000'),
+        ('yaw.kp', math.nan, 'nan'),
+        ('yaw.kp', 'much', "'much'"),
+        ('stale_timeout', 0.0, '0.05'),
+        ('range_mode', 'radar', "'radar'"),
+        ('range_mode', 'size', 'target_height or target_width above 0'),
+        ('turn_slow', 1.0, 'expected below turn_stop 0.6'),
+        ('rejections', 2.5, '2.5'),
+        ('rate', 1e6, '200'),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_range(
+    follow: Follow, name: str, value: Any, reason: str
+) -> None:
+    talker = follow()
+    talker.start()
+    before = talker.follower.get_parameter(name).value
+    result = talker.set(name, value)
+    assert not result.successful
+    assert name in result.reason
+    assert reason in result.reason
+    assert talker.follower.get_parameter(name).value == before
+    talker.spin_for(0.2)
+    assert talker.follower.state_label == 'active'
+
+
+def test_values_that_need_each_other_are_set_at_once(follow: Follow) -> None:
+    talker = follow()
+    talker.start()
+    both = [Parameter('range_mode', value='size'), Parameter('target_height', value=1.7)]
+    assert talker.follower.set_parameters_atomically(both).successful
+    mixed = [Parameter('yaw.kp', value=7.0), Parameter('rate', value=1e6)]
+    assert not talker.follower.set_parameters_atomically(mixed).successful
+    talker.stream(0.3)
+    config = talker.follower._follower.config
+    assert (config.range_mode, config.target_height) == ('size', 1.7)
+    assert config.yaw.kp != 7.0
+    assert talker.poses
+
+
+def test_values_that_contradict_each_other_at_the_start_can_be_mended(follow: Follow) -> None:
+    talker = follow(turn_slow=1.0, score_low=0.9)
+    assert not talker.change(CONFIGURE)
+    assert 'turn_slow 1: expected below turn_stop 0.6' in talker.follower.failure
+    assert talker.set('turn_slow', 0.2).successful
+    assert talker.set('score_low', 0.2).successful
+    assert talker.change(CONFIGURE)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [('platform', 'boat', 'ground or drone or gimbal'), ('yaw.kp', -1.0, 'yaw.kp')],
+)
+def test_a_wrong_value_at_the_start_is_told_and_can_be_mended(
+    follow: Follow, name: str, value: Any, reason: str
+) -> None:
+    talker = follow(**{name.replace('.', '__'): value})
+    assert not talker.change(CONFIGURE)
+    assert reason in talker.follower.failure
+    assert talker.set(name, 'drone' if name == 'platform' else 1.0).successful
+    assert talker.change(CONFIGURE)
