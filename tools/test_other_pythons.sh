@@ -26,8 +26,10 @@ install() {
 }
 
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
 running=()
+# Job control, or what runs in the background would ignore the Ctrl-C that some tests send.
+set -m
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
 for version in 3.10 3.12; do
     python=$(find_python "$version")
     if [ -z "$python" ]; then
