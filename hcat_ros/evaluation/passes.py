@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -50,7 +51,7 @@ def run_passes(
     """
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
-    with ProcessPoolExecutor(jobs, initializer=initialise) as pool:
+    with _pool(jobs, initialise) as pool:
         try:
             yield from pool.map(_result, tasks)
         except BaseException:  # what waits would be done first, hours of it
@@ -65,9 +66,14 @@ def settle(
 
     Raises ValueError, EngineError, ModelError if it cannot be loaded.
     """
-    with ProcessPoolExecutor(1, initializer=initialise) as pool:
+    with _pool(1, initialise) as pool:
         description = pool.submit(_described, tracker, threads).result()
     return tracker.settled(description), description
+
+
+def _pool(jobs: int, initialise: Callable[[], None] | None) -> ProcessPoolExecutor:
+    # New processes, not copies of this one: what its libraries' threads hold would be half there.
+    return ProcessPoolExecutor(jobs, get_context('spawn'), initialise)
 
 
 _loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}
