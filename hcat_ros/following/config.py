@@ -111,6 +111,13 @@ class FollowConfig:
     stale_timeout: float = number(
         0.5, 0.05, 5, 'Time after the last good track at which the speed is zero [s].'
     )
+    lost_timeout: float = number(
+        0.0,
+        0,
+        60,
+        'Time for which a target called lost is turned after while what is seen in its place '
+        'stays on its course; turning fades by stale_timeout else [s].',
+    )
     max_latency: float = number(
         1.0, 0.05, 5, 'Age of the image of a track from which on the speed is zero [s].'
     )
@@ -185,10 +192,10 @@ class FollowConfig:
                 max_deceleration=6.0,
             ),
             forward=AxisConfig(
-                kp=0.8,
+                kp=1.0,
                 ki=0.05,
                 integral_limit=0.1,
-                feed_forward=0.8,
+                feed_forward=1.0,
                 dead_band=0.1,
                 max_speed=0.5,
                 max_acceleration=0.6,
@@ -217,10 +224,10 @@ class FollowConfig:
                 max_deceleration=4.0,
             ),
             forward=AxisConfig(
-                kp=0.6,
+                kp=1.0,
                 ki=0.05,
                 integral_limit=0.5,
-                feed_forward=0.8,
+                feed_forward=1.0,
                 dead_band=0.2,
                 max_speed=3.0,
                 max_acceleration=1.5,
@@ -240,7 +247,8 @@ class FollowConfig:
             desired_elevation=-0.2,
             actuation_delay=0.1,
             actuation_lag=0.2,
-            range_process_noise=1.0,
+            range_noise=0.06,
+            range_process_noise=3.0,
         )
 
     @classmethod
@@ -263,6 +271,8 @@ class FollowConfig:
             actuation_delay=0.05,
             actuation_lag=0.05,
             bearing_process_noise=2.0,
+            # Turning moves nothing into anybody's way, and a target in flight is gone in no time.
+            lost_timeout=5.0,
         )
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import math
 
-from hcat_ros.following.axis import Axis
 from hcat_ros.following.bearing_filter import Bearing, BearingFilter
 from hcat_ros.following.command import Command
-from hcat_ros.following.config import AXES, FollowConfig
+from hcat_ros.following.config import FollowConfig
 from hcat_ros.following.ego_motion import MEMORY, EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 from hcat_ros.following.plausibility import Plausibility
 from hcat_ros.following.range_filter import Range, RangeFilter, RangeFromSize
 from hcat_ros.following.safety import Safety, Verdict
+from hcat_ros.following.steering import Seen, Steering, trusted
 
 LONGEST_STEP = 0.2
 """Seconds that one step of the controllers counts for at most, after a pause of the caller."""
@@ -36,10 +36,7 @@ class Follower:
         self._size = RangeFromSize()
         self._plausibility = Plausibility(self._ego)
         self._safety = Safety()
-        self._axes = {
-            name: Axis(getattr(config, name), config.derivative_smoothing, self._reverse(name))
-            for name in AXES
-        }
+        self._steering = Steering(config)
         self._target: str | None = None
         self._first_range = 0.0
         self._taken = -math.inf
@@ -52,12 +49,11 @@ class Follower:
         self._ego.delay, self._ego.lag = config.actuation_delay, config.actuation_lag
         self._bearing.process_noise = config.bearing_process_noise
         self._range.process_noise = config.range_process_noise
-        for name, axis in self._axes.items():
-            axis.configure(getattr(config, name), config.derivative_smoothing, self._reverse(name))
+        self._steering.configure(config)
         if (before.platform, before.range_mode) != (config.platform, config.range_mode):
             self._forget_target()
             self._safety.start_anew()
-            self._stand_still()
+            self._steering.stop()
 
     def activate(self, now: float) -> None:
         """Allow commands, from the first track on whose image is not older than `now`."""
@@ -86,16 +82,17 @@ class Follower:
         """Stand still at once while on, also over an activation; the target is still watched."""
         self._safety.holding = on
 
-    def track(self, measurement: BearingMeasurement | None, now: float) -> str:
-        """Take a track that has arrived, None for one that says that the target is lost.
+    def track(self, measurement: BearingMeasurement | None, now: float, lost: bool = False) -> str:
+        """Take a track that has arrived, None or `lost` for one of a target that is lost.
 
-        Returns why it was refused, '' if it was taken.
+        measurement: of a lost target, where the tracker looks for it, with any score.
+        Returns why it was refused, '' if it was taken (of a lost target: is turned after).
         """
         if not self._set_time(now):
             return 'time is not a number'
-        if measurement is None:
-            self._safety.lost()
-            return ''
+        if measurement is None or lost:
+            self._safety.lost(self._now)
+            return '' if measurement and self._turns_after(measurement) else 'target lost'
         reason = self._refusal(measurement, self._now)
         if reason:
             self._safety.refused(reason)
@@ -115,14 +112,14 @@ class Follower:
     def command(self, now: float) -> Command:
         """Return what to do now."""
         if not self._set_time(now):
-            self._stand_still()
+            self._steering.stop()
             return Command(reason='time is not a number')
         now = self._now
         dt = min(now - self._commanded, LONGEST_STEP) if self._commanded is not None else 0.0
         self._commanded = now
         verdict = self._safety.verdict(now, self.config)
         if verdict.at_once:
-            self._stand_still()
+            self._steering.stop()
             command = Command(reason=verdict.reason)
         else:
             command = self._motion(now, dt, verdict)
@@ -143,6 +140,25 @@ class Follower:
             return None
         found = self._range.at(time, bearing.direction)
         return found if found is not None and found.is_known else None
+
+    def _turns_after(self, measurement: BearingMeasurement) -> bool:
+        """Let what is seen in place of a lost target count for turning if it may be the target."""
+        if (
+            not measurement.is_sound()
+            or measurement.target != self._target
+            or self._safety.refusal(measurement.stamp, self._now, self.config)
+        ):
+            return False
+        if not self._plausibility.on_course(measurement, self._bearing, self.config):
+            # What is expected of it widens fast: soon anything would be on its course.
+            self._safety.off_course()
+            return False
+        if not self._safety.still_on_course(measurement.stamp, self._now, self.config):
+            return False
+        # Its size is that of the last track: it says nothing of the range.
+        self._bearing.update(measurement)
+        self._taken = self._now
+        return True
 
     def _refusal(self, measurement: BearingMeasurement, now: float) -> str:
         if not measurement.is_sound():
@@ -182,71 +198,19 @@ class Follower:
         """Return the command for where the target is when it takes effect."""
         config, last = self.config, self._bearing.last
         if last is None or verdict.share == 0:
-            braked = {name: axis.approach(0.0, dt) for name, axis in self._axes.items()}
-            return self._as_command(braked, verdict)
+            return self._steering.brake(dt, verdict)
         when = now + config.actuation_delay if config.compensate_latency else last.time
         bearing = self._bearing.at(when) or last
         distance = self._range.at(when, bearing.direction)
-        if distance is not None and not distance.is_known:
-            distance = None
-        azimuth = math.remainder(bearing.azimuth - config.desired_azimuth, 2 * math.pi)
-        elevation = bearing.elevation - config.desired_elevation
-        yaw_motion = _trusted(bearing.azimuth_rate, float(last.covariance[2, 2]))
-        up_motion = _trusted(bearing.elevation_rate, float(last.covariance[3, 3]))
-        share = verdict.share
-        speeds: dict[str, float] = {}
-        axes = self._axes
-        if config.platform == 'gimbal':
-            speeds['yaw'] = axes['yaw'].drive(azimuth, yaw_motion, dt, share)
-            speeds['pitch'] = axes['pitch'].drive(elevation, up_motion, dt, share)
-            return self._as_command(speeds, verdict)
-        speeds['yaw'] = axes['yaw'].drive(azimuth, yaw_motion, dt, share)
-        if verdict.turning_only:
-            others = ('forward', 'climb', 'lateral')
-            speeds |= {name: axes[name].approach(0.0, dt) for name in others}
-            return self._as_command(speeds, verdict)
-        speeds['forward'] = self._forward(azimuth, distance, dt, share)
-        if config.platform == 'drone':
-            # Angles are metres at a range. One that is not known is taken to be as desired, and
-            # there the platform's own way cannot be told from the target's.
-            metres = distance.range if distance is not None else self._desired_range or 1.0
-            if distance is None:
-                yaw_motion = up_motion = 0.0
-            speeds['climb'] = axes['climb'].drive(
-                metres * math.sin(elevation), metres * up_motion, dt, share
-            )
-            speeds['lateral'] = axes['lateral'].drive(
-                metres * math.sin(azimuth), metres * yaw_motion, dt, share
-            )
-        return self._as_command(speeds, verdict)
-
-    def _forward(self, azimuth: float, distance: Range | None, dt: float, share: float) -> float:
-        """Return the speed forward: none while turned away or not knowing the range."""
-        config, axis = self.config, self._axes['forward']
-        facing = (config.turn_stop - abs(azimuth)) / (config.turn_stop - config.turn_slow)
-        facing = min(max(facing, 0.0), 1.0)
-        if facing == 0:
-            return axis.approach(0.0, dt)
-        if distance is None:
-            return axis.approach(config.blind_speed * facing * share, dt)
-        error = distance.range - self._desired_range
-        motion = _trusted(distance.speed, distance.speed_deviation**2)
-        return axis.drive(error, motion, dt, share * facing)
-
-    @property
-    def _desired_range(self) -> float:
-        return self.config.desired_range or self._first_range
-
-    def _as_command(self, speeds: dict[str, float], verdict: Verdict) -> Command:
-        return Command(
-            forward=speeds.get('forward', 0.0),
-            left=speeds.get('lateral', 0.0),
-            up=speeds.get('climb', 0.0),
-            yaw_rate=speeds.get('yaw', 0.0),
-            pitch_rate=0.0 - speeds.get('pitch', 0.0),
-            allowed=verdict.share,
-            reason=verdict.reason,
+        seen = Seen(
+            math.remainder(bearing.azimuth - config.desired_azimuth, 2 * math.pi),
+            bearing.elevation - config.desired_elevation,
+            trusted(bearing.azimuth_rate, float(last.covariance[2, 2])),
+            trusted(bearing.elevation_rate, float(last.covariance[3, 3])),
+            distance if distance is not None and distance.is_known else None,
+            config.desired_range or self._first_range,
         )
+        return self._steering.drive(config, seen, dt, verdict)
 
     def _set_time(self, now: float) -> bool:
         """Note the time; one that jumps back starts anew. Returns whether it is one."""
@@ -262,7 +226,7 @@ class Follower:
 
     def _start_anew(self, now: float) -> None:
         self._forget_target()
-        self._stand_still()
+        self._steering.stop()
         self._ego.clear()
         self._safety.start_anew()
         self._now, self._commanded, self._taken = now, None, -math.inf
@@ -277,18 +241,3 @@ class Follower:
         self._bearing.clear()
         self._range.clear()
         self._plausibility.forget()
-
-    def _stand_still(self) -> None:
-        for axis in self._axes.values():
-            axis.stop()
-
-    def _reverse(self, axis: str) -> float | None:
-        return self.config.max_reverse if axis == 'forward' else None
-
-
-def _trusted(speed: float, variance: float) -> float:
-    """Return a speed, less where it may be noise: v^3 / (v^2 + variance / 4).
-
-    A filter that is ready for targets that turn has a rate for those that stand, too.
-    """
-    return speed**3 / (speed**2 + variance / 4) if abs(speed) > 1e-6 else 0.0

@@ -53,6 +53,12 @@ class Plausibility:
             self._doubt = max(self._doubt - 1, 0)
         return reason
 
+    def on_course(
+        self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
+    ) -> bool:
+        """Return whether a measurement may be the target, without drawing conclusions from it."""
+        return self._last is not None and not _implausible(measurement, self._last, course, config)
+
     def missing(self, config: FollowConfig) -> int:
         """Return how many plausible measurements are still to come before one moves by them."""
         return max(config.confirmations - self._good, self._doubt)

@@ -31,7 +31,9 @@ class Safety:
     A target that scores low is stopped for by the limits of deceleration: all parts work, and a
     smooth stop neither tips the platform nor swings the camera away. For one that is lost the
     platform brakes, but its turning goes on, less and less until `stale_timeout`: a camera that
-    stops at the first doubt lets a moving target leave the frame. What leaves open whether the
+    stops at the first doubt lets a moving target leave the frame. Trackers also call targets lost
+    that merely score less before another background; while what they see stays on the course of
+    the target, turning goes on for `lost_timeout`. What leaves open whether the
     parts work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then
     the stop must not depend on tuning, and the platform's own controller is still there to brake.
     Before that the speed fades out, so that zero at once is hardly a step.
@@ -49,6 +51,7 @@ class Safety:
         self._score = 0.0
         self._newest = -math.inf
         self._lost = ''
+        self._lost_since = math.inf
         self._replaced = False
         self._refusal = ''
 
@@ -90,19 +93,40 @@ class Safety:
             return
         self._arrival, self._stamp, self._score = now, stamp, score
         self._lost = self._refusal = ''
+        self._lost_since = math.inf
         self._replaced = False
 
     def refused(self, reason: str) -> None:
         """Note a track that was not taken."""
         self._refusal = reason
 
-    def lost(self) -> None:
+    def lost(self, now: float) -> None:
         """Note that the target is not seen any more, until the next good track."""
         self._lost = 'target lost'
+        self._lost_since = min(self._lost_since, now)
+
+    def still_on_course(self, stamp: float, now: float, config: FollowConfig) -> bool:
+        """Note that what is seen in place of the lost target is where that would be.
+
+        Returns whether it counts: not for longer than `lost_timeout`, and only while it moves.
+        """
+        counts = (
+            self._arrival is not None
+            and now - self._arrival < config.stale_timeout
+            and now - self._lost_since < config.lost_timeout
+        )
+        if counts:
+            self._newest, self._arrival, self._stamp = stamp, now, stamp
+        return counts
+
+    def off_course(self) -> None:
+        """Note that what is seen in place of the lost target is something else."""
+        self._lost_since = -math.inf
 
     def replaced(self) -> None:
         """Note that another target is followed, which its tracks have to agree on first."""
         self._lost, self._replaced = 'another target', True
+        self._lost_since = math.inf
 
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
         """Return what is allowed now."""

@@ -165,16 +165,19 @@ class FollowerNode(GuardedLifecycleNode):
         if follower is None or not self._active:
             return
         self._statistics.count('tracks')
-        if not message.results:
+        lost = not message.results
+        if lost:
             self._statistics.count('lost tracks')
-            follower.track(None, now)
-            return
         box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
         reason, camera = self._camera.refusal(box), self._camera.camera
         if camera is not None and not reason:
             score, noise = best_class(message)[1], follower.config.centre_noise
             measurement = bearing_of(box, camera, score, stamp, message.id, noise)
-            reason = follower.track(measurement, now)
+            reason = follower.track(measurement, now, lost)
+        elif lost:
+            reason = follower.track(None, now)
+        if reason and lost:
+            return
         if camera is None or reason:
             where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
             self._refuse('refused tracks', f'track at {where} refused: {reason}')
@@ -182,6 +185,8 @@ class FollowerNode(GuardedLifecycleNode):
         self._clock_watch.track_came(time.monotonic())
         self._image_stamp = stamp
         self._sample('image age on arrival of its track', now - stamp)
+        if lost:
+            return
         frame = self._chosen['camera_frame']
         self._output.target(follower, message.header, stamp, frame, camera.pitch)
 

@@ -130,7 +130,7 @@ def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[
             lost = track.state is TargetState.LOST
             noise = config.centre_noise
             seen = bearing_of(track.box, camera, track.score, stamp, 'target', noise)
-            follower.track(None if lost else seen, now)
+            follower.track(seen, now, lost)
         command = follower.command(now)
         simulation.command(as_platform_command(command))
         if sample is not None:

@@ -21,8 +21,10 @@ SHARPEST_TURN = 4.0
 """rad/s."""
 FLATTENED = 0.15
 """A circle around a fixed camera is that much lower than wide."""
-LOWEST, HIGHEST = math.radians(2), math.radians(28)
+LOWEST, HIGHEST = math.radians(2), math.radians(35)
 """Elevations between which a target flies around a camera that stays in place."""
+LEVELLING = 3.0
+"""rad/s^2, with which it levels off before them."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class TargetPath:
         if self._turn_rate:
             self._heading += self._turn_rate * TICK
         else:
-            error = math.remainder(self._wanted_heading - self._heading, 2 * math.pi)
+            error = self._wanted_heading - self._heading
             self._heading += max(-SHARPEST_TURN * TICK, min(SHARPEST_TURN * TICK, error))
         ahead = self._pace * math.cos(self._heading) * TICK
         left = self._pace * math.sin(self._heading) * TICK
@@ -124,10 +126,12 @@ class TargetPath:
         path, rng = self.course.path, self._rng
         if path == 'zigzag':
             swing = 90.0 if self.course.fixed_camera else 50.0
-            self._side = -self._side
-            centre = 0.0 if self.course.fixed_camera else self._base
             swing = math.radians(swing * float(rng.uniform(0.7, 1.0)))
-            self._wanted_heading = centre + self._side * swing
+            self._side = -self._side
+            if self.course.fixed_camera:
+                self._turn_round(swing)
+            else:
+                self._wanted_heading = self._base + self._side * swing
             return float(rng.uniform(1.5, 3.5))
         if path == 'stop_and_go':
             self._going = not self._going if now > TICK else True
@@ -153,20 +157,29 @@ class TargetPath:
         x, y = self._at[0] - camera[0], self._at[1] - camera[1]
         self._at[:2] = camera[0] + cos * x - sin * y, camera[1] + sin * x + cos * y
 
+    def _turn_round(self, swing: float) -> None:
+        """Want to fly across the other way, turning through up (0) or down (pi): to the middle."""
+        rising = self._seen()[2] < (LOWEST + HIGHEST) / 2
+        through = math.pi * math.floor(self._heading / math.pi)
+        if (round(through / math.pi) % 2 == 0) != rising:
+            through += math.pi
+        self._wanted_heading = through + math.copysign(swing, through - self._heading)
+
+    def _seen(self) -> tuple[float, float, float]:
+        """Return level distance [m], distance [m] and elevation [rad] from a fixed camera."""
+        height = self._at[2] - self.course.camera_height
+        level = math.hypot(self._at[0], self._at[1])
+        return level, math.hypot(level, height), math.atan2(height, level)
+
     def _fly_round(self, up: float, left: float) -> None:
         """Move on the sphere around the camera."""
-        height = self._at[2] - self.course.camera_height
+        level, distance, elevation = self._seen()
         if self._turn_rate:
             up *= FLATTENED
-        level = math.hypot(self._at[0], self._at[1])
-        distance = math.hypot(level, height)
-        elevation = math.atan2(height, level) + up / distance
-        if not LOWEST <= elevation <= HIGHEST and (elevation > HIGHEST) == (up > 0):
-            # Turn round up and down, and keep on across.
-            self._heading = math.pi - self._heading
-            self._wanted_heading = math.pi - self._wanted_heading
-            self._turn_rate = -self._turn_rate
-            elevation -= 2 * up / distance
+        # So slow that there is still the way to level off.
+        room = max(0.0, HIGHEST - elevation if up > 0 else elevation - LOWEST)
+        most = math.sqrt(2 * LEVELLING * room) * TICK
+        elevation += max(-most, min(most, up / distance))
         azimuth = math.atan2(self._at[1], self._at[0])
         azimuth += left / max(level, 1e-6)
         self._at[:] = (

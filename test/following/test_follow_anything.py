@@ -40,7 +40,9 @@ EVENTS = st.one_of(
     st.none(),
     st.just('command'),
     st.just('command'),
-    st.sampled_from(['activate', 'deactivate', 'hold', 'release', 'turned', 'configure', 'repeat']),
+    st.sampled_from(
+        ['activate', 'deactivate', 'hold', 'release', 'turned', 'configure', 'repeat', 'lost']
+    ),
 )
 
 
@@ -66,7 +68,7 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
         config = config.changed({'lateral.kp': 1.0, 'lateral.max_speed': 1.0})
     follower = Follower(config)
     follower.activate(0.0)
-    active, holding, good, now = True, False, -math.inf, 0.0
+    active, holding, lost, good, now = True, False, False, -math.inf, 0.0
     last = seen(0.0)
     for event, dt in [(last, 0.05), *events]:
         time = now + dt
@@ -79,7 +81,10 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
                 last = replace(event, stamp=now + event.stamp)  # type: ignore[union-attr]
             taken = follower.track(None if event is None else last, time)
             if taken == '' and event is not None:
-                good = now
+                good, lost = now, False
+        elif event == 'lost':
+            follower.track(replace(last, stamp=now - 0.02), time, lost=True)
+            lost = True
         elif event == 'activate':
             follower.activate(now)
             active, good = True, -math.inf
@@ -107,7 +112,8 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             assert low <= speed <= high
         assert 0 <= command.allowed <= 1
         assert (command.allowed == 1) == (command.reason == '')
-        if not active or holding or not 0 <= now - good < config.stale_timeout:
+        longest = config.stale_timeout + (config.lost_timeout if lost else 0.0)
+        if not active or holding or not 0 <= now - good < longest:
             assert command.is_zero, command
             assert command.allowed == 0
         if config.platform == 'gimbal':

@@ -139,20 +139,24 @@ class FollowTalker:
         )
 
     def send(
-        self, box: Box = AHEAD, score: float = 0.9, age: float = 0.0, target: str = '1'
+        self,
+        box: Box = AHEAD,
+        score: float = 0.9,
+        age: float = 0.0,
+        target: str = '1',
+        lost: bool = False,
     ) -> Detection2D:
-        """Publish a track of an image that is `age` s old; return it."""
+        """Publish a track of an image that is `age` s old; return it.
+
+        lost: it says that the target is lost, and where it is looked for.
+        """
         now = self.follower.get_clock().now().nanoseconds
         stamp = Time(nanoseconds=now - int(age * 1e9)).to_msg()
         message = track_message(box, stamp, score, target)
+        if lost:
+            message.results = []
         self.tracks.publish(message)
         return message
-
-    def send_lost(self) -> None:
-        """Publish a track that says that the target is lost."""
-        message = track_message(AHEAD, self.follower.get_clock().now().to_msg())
-        message.results = []
-        self.tracks.publish(message)
 
     def stream(self, seconds: float, box: Box = AHEAD, **how: Any) -> None:
         """Publish tracks at `FPS`, and spin."""

@@ -239,7 +239,7 @@ def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
     assert int(values['tracks']) > 10
     for stage in ('image age on arrival of its track', 'image age at command'):
         assert len(values[f'{stage} p50/p95/p99 [ms]'].split(' / ')) == 3
-    talker.send_lost()
+    talker.stream(1.0, lost=True)
     values = talker.says('standing still: target lost')
     assert values['level'] == b'\1'
 

@@ -79,13 +79,25 @@ def test_tracks_that_stop_stop_the_platform_within_the_timeout(turning: FollowTa
 
 def test_a_target_that_is_lost_stops_the_platform(turning: FollowTalker) -> None:
     since = time.monotonic()
-    turning.send_lost()
+    turning.stream(0.4, lost=True)
     assert turning.wait_for_stop(since) - since < 0.4
-    for _ in range(20):
-        turning.send_lost()
-        turning.spin_for(1 / FPS)
+    turning.stream(0.7, lost=True)
     assert stands(turning.commands[-1][1])
     assert turning.follow(LEFT, 'yaw') > 0
+
+
+def test_a_lost_target_on_its_course_is_turned_after_as_long_as_it_may(
+    turning: FollowTalker,
+) -> None:
+    assert turning.set('lost_timeout', 1.0).successful
+    turning.stream(2.0, LEFT)
+    since = time.monotonic()
+    turning.stream(0.8, LEFT, lost=True)
+    turned = [message.twist.angular.z for at, message in turning.commands if at > since + 0.6]
+    assert turned
+    assert min(turned) > 0, 'without it the platform stands still after 0.4 s'
+    turning.stream(0.8, LEFT, lost=True)
+    assert stands(turning.commands[-1][1])
 
 
 @pytest.mark.parametrize(
