@@ -117,17 +117,22 @@ class Model:
         return path
 
 
-def model_folders() -> list[Path]:
-    """Return the folders that hold models by name, the first has precedence."""
-    share = Path('share/hcat_ros/models')
+def installed_folders(name: str) -> list[Path]:
+    """Return the folders of this name that came with the package, the first has precedence."""
+    share = Path('share/hcat_ros') / name
     prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     candidates = [
-        Path(__file__).resolve().parents[1] / 'models',  # a source checkout
+        Path(__file__).resolve().parents[1] / name,  # a source checkout
         *(Path(prefix) / share for prefix in prefixes if prefix),
         Path(sysconfig.get_path('data')) / share,
         Path(site.getuserbase()) / share,
     ]
     return [path for path in candidates if path.is_dir()]
+
+
+def model_folders() -> list[Path]:
+    """Return the folders that hold models by name, the first has precedence."""
+    return installed_folders('models')
 
 
 def available_models() -> dict[str, Path]:

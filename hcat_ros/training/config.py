@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.training.groups import Chances
+from hcat_ros.training.run_files import read_run
 from hcat_ros.training.teachers import TeacherConfig
 from hcat_ros.training.views import Geometry, Jitter
 
@@ -158,14 +157,10 @@ T = TypeVar('T')
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """Read a run's file. overrides: fields of the schedule.
 
-    Paths in it are taken from the file's own folder. Raises ValueError naming file and field.
+    Paths in it are taken from the file's own folder; `read_run` tells of `extends`. Raises
+    FileNotFoundError; ValueError naming file and field.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path}: {error}') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected a mapping with network, data and schedule')
+    content = read_run(path)
 
     def made(kind: type[T], value: Any, *names: str) -> T:
         try:
@@ -173,23 +168,12 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         except (TypeError, ValueError) as error:
             raise ValueError(f'{": ".join((str(path), *names))}: {error}') from error
 
-    def placed(config: T, *names: str) -> T:
-        """Return the configuration with these paths taken from the file's folder."""
-        values = {name: getattr(config, name) for name in names}
-        there = {
-            k: str((path.parent / Path(v).expanduser()).resolve()) for k, v in values.items() if v
-        }
-        return dataclasses.replace(config, **there)  # type: ignore[type-var]
-
-    def each(kind: type[T], name: str, *names: str) -> tuple[T, ...]:
-        """Return the configurations of a list, their paths taken from the file's folder."""
+    def each(kind: type[T], name: str) -> tuple[T, ...]:
         rows = content.get(name)
         rows = [] if rows is None else rows
         if not isinstance(rows, list):
             raise ValueError(f'{path}: {name}: expected a list')
-        return tuple(
-            placed(made(kind, row, name, str(number)), *names) for number, row in enumerate(rows, 1)
-        )
+        return tuple(made(kind, row, name, str(number)) for number, row in enumerate(rows, 1))
 
     if not content.get('data'):
         raise ValueError(f'{path}: data: expected a list of one source or more')
@@ -202,8 +186,8 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     run = {
         **content,
         'network': made(HCATConfig, content.get('network'), 'network'),
-        'data': each(DataConfig, 'data', 'root', 'names_file', 'cutouts', 'backgrounds'),
-        'teachers': each(TeacherConfig, 'teachers', 'backbone', 'head'),
+        'data': each(DataConfig, 'data'),
+        'teachers': each(TeacherConfig, 'teachers'),
         'distillation': made(DistillationConfig, content.get('distillation'), 'distillation'),
         'schedule': made(
             ScheduleConfig,
@@ -213,7 +197,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         'chances': made(Chances, content.get('chances'), 'chances'),
         'geometry': made(Geometry, geometry, 'geometry'),
     }
-    return placed(made(TrainConfig, run), 'start', 'backbone', 'surroundings', 'distractors')
+    return made(TrainConfig, run)
 
 
 def _fields(kind: type[Any], values: Any) -> dict[str, Any]:

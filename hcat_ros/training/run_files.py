@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the YAML of a run, and of those that it extends, into one mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EXTENDS = 'extends'
+PATHS = ('start', 'backbone', 'surroundings', 'distractors')
+"""Fields of a run that name a file or folder."""
+ROW_PATHS = {
+    'data': ('root', 'names_file', 'cutouts', 'backgrounds'),
+    'teachers': ('backbone', 'head'),
+}
+"""Those of the rows of its lists."""
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return what a run's file says, its paths absolute.
+
+    `extends: ../train/paper.yaml` takes all of that file but what stands here: mappings are
+    merged, the rest is replaced. A path counts from the folder of the file in which it stands.
+
+    Raises FileNotFoundError for the file itself; ValueError, naming the file, for what is no YAML
+    mapping and for an extended file that is not there or extends this one.
+    """
+    return _read(path, ())
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: {error}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: expected a mapping with network, data and schedule')
+    content = _placed(content, path.parent)
+    if EXTENDS not in content:
+        return content
+    name = content.pop(EXTENDS)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'{path}: {EXTENDS} {name!r}: expected the path of a run file')
+    base = _absolute(name, path.parent)
+    chain = (*above, path.resolve())
+    if base in chain:
+        circle = ' -> '.join(str(file) for file in (*chain[chain.index(base) :], base))
+        raise ValueError(f'{path}: {EXTENDS} goes round in a circle: {circle}')
+    if not base.is_file():
+        raise ValueError(f'{path}: {EXTENDS}: no file {base}')
+    return _merged(_read(base, chain), content)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the changes: mappings are merged, all else is replaced."""
+    result = dict(base)
+    for name, value in changes.items():
+        old = base.get(name)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        result[name] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the content with its paths taken from `folder`; what is no text is left as it is."""
+    placed = _with_paths(content, PATHS, folder)
+    for name, fields in ROW_PATHS.items():
+        if isinstance(rows := placed.get(name), list):
+            placed[name] = [
+                _with_paths(row, fields, folder) if isinstance(row, dict) else row for row in rows
+            ]
+    return placed
+
+
+def _with_paths(values: dict[str, Any], names: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    return {
+        name: str(_absolute(value, folder))
+        if name in names and isinstance(value, str) and value
+        else value
+        for name, value in values.items()
+    }
+
+
+def _absolute(name: str, folder: Path) -> Path:
+    return (folder / Path(name).expanduser()).resolve()
