@@ -110,12 +110,13 @@ $(call STAMP,run): setup.py | ros
 	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime]'
 	touch $@
 
-# torch is CPU-only where pip finds such a build; see CONTRIBUTING.md. The toolkits that the tests
-# compare with come alone: vot-toolkit would bring a second OpenCV.
+# torch is CPU-only where pip finds such a build; see CONTRIBUTING.md; timm needs the torchvision
+# that goes with it. The toolkits that the tests compare with come alone: vot-toolkit would bring a
+# second OpenCV.
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
-	$(PIP) $(CONSTRAINTS) torch==2.13.0
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,select,evaluate,test,test-toolkits]'
+	$(PIP) $(CONSTRAINTS) torch==2.13.0 torchvision==0.28.0
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,timm,select,evaluate,test,test-toolkits]'
 	$(PIP) $(CONSTRAINTS) --no-build-isolation --no-deps got10k==0.1.3 vot-toolkit==0.9.0
 	touch $@
 

@@ -69,6 +69,8 @@ setup(
         'export': EXPORT,
         'export-ncnn': [*EXPORT, NCNN, 'pnnx>=20260526'],
         'train': TRAIN,
+        # Backbones of timm, which brings torchvision.
+        'timm': ['timm>=1.0.15'],
         # Reports and bags.
         'evaluate': EVALUATE,
         # The operator's page.

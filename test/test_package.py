@@ -30,6 +30,7 @@ EXTRAS = {
     'polygraphy',
     'rosbags',
     'safetensors',
+    'timm',
     'torch',
     'zstandard',
 }

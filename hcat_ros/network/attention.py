@@ -83,6 +83,26 @@ class CrossFeatureAugment(nn.Module):
         return augmented
 
 
+class ContextAugment(nn.Module):
+    """A branch augments itself: `LayerNorm(X + MHA(X + P, X + P, X))`, no feed-forward network.
+
+    The ego-context augment of TransT (Chen et al., 2021, eq. 4).
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiHeadCrossAttention(channels, heads, dropout)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        """Augment x (B, n, C) at `position` (1, n, C)."""
+        placed = x + position
+        a = self.attention(self.attention.query(placed), self.attention.memory(placed, x))
+        augmented: Tensor = self.norm(x + self.dropout(a))
+        return augmented
+
+
 class FeatureSparsification(nn.Module):
     """FS: S learned vectors E gather the template's features into S vectors.
 

@@ -55,7 +55,7 @@ def load_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> HCAT:
         if name not in known:
             raise CheckpointError(f"{path}: unknown configuration field '{name}'")
     try:
-        config = HCATConfig(**{**shown, **fields, **overrides})
+        config = HCATConfig(**{**_assumed(shown), **shown, **fields, **overrides})
     except (TypeError, ValueError) as error:
         raise CheckpointError(f'{path}: {error}') from error
     for name, value in shown.items():
@@ -139,6 +139,16 @@ def _reason(error: Exception) -> str:
     return f'truncated, damaged or not a PyTorch file ({type(error).__name__}: {first})'
 
 
+def _assumed(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what no tensor of the published TransT shows."""
+    if shown.get('attention') != 'self+cross':
+        return {}
+    assumed: dict[str, Any] = {'hierarchical': False}
+    if shown.get('backbone') == 'resnet50' and 'stride' not in shown:
+        assumed |= {'stride': 8, 'dilation': True}
+    return assumed
+
+
 def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
     """Return the fields of `HCATConfig` that tensor names and shapes show."""
 
@@ -154,11 +164,9 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
     encoder = 'featurefusion_network.encoder'
     layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d+)\.', k))}
-    resnet = not any(name.startswith('backbone.stem.') for name in state)
     channels, channels_in = shape('input_proj.weight', 4)[:2]
     fields: dict[str, Any] = {
-        'backbone': 'resnet18' if resnet else 'efficientnet_lite0',
-        'stride': 8 if channels_in == (128 if resnet else 40) else 16,
+        **_backbone_fields(state, channels_in),
         'channels': channels,
         'ffn_channels': shape('featurefusion_network.decoder.layers.0.linear1.weight', 2)[0],
         'layers': next(n for n in itertools.count(1) if n not in layers),
@@ -167,7 +175,21 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
     }
     if fields['sparsification']:
         fields['sparse_vectors'] = shape('query_embed.weight', 2)[0]
+    if f'{encoder}.layers.0.self_attn1.in_proj_weight' in state:
+        fields['attention'] = 'self+cross'
     return fields
+
+
+def _backbone_fields(state: dict[str, Tensor], channels: int) -> dict[str, Any]:
+    """Return backbone and stride as far as tensors show them; one of timm's has no name here."""
+    body = 'backbone.0.body'
+    if f'{body}.layer1.0.conv3.weight' in state:
+        return {'backbone': 'resnet50'} | ({'stride': 8} if channels == 512 else {})
+    if f'{body}.conv1.weight' in state:
+        return {'backbone': 'resnet18', 'stride': 8 if channels == 128 else 16}
+    if 'backbone.stem.weight' in state:
+        return {'backbone': 'efficientnet_lite0', 'stride': 8 if channels == 40 else 16}
+    return {}
 
 
 def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: Path) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-BackboneName = Literal['resnet18', 'efficientnet_lite0']
+BACKBONES = ('resnet18', 'resnet50', 'efficientnet_lite0', 'convnext_tiny', 'mobilenetv2')
+TIMM_PREFIX = 'timm/'
+ATTENTIONS = ('cross', 'self', 'self+cross')
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,12 @@ class HCATConfig:
 
     The ablations of the paper: `HCATConfig(sparsification=False)` is "+Hierarchical",
     `HCATConfig(sparsification=False, hierarchical=False)` the "Baseline",
-    `HCATConfig(sparsification=False, attention='self')` "Baseline-SA".
+    `HCATConfig(sparsification=False, attention='self')` "Baseline-SA"; `HCATConfig.transt()` is
+    TransT and, hierarchical, TransT.H.
     """
 
-    backbone: BackboneName = 'resnet18'
+    backbone: str = 'resnet18'
+    """One of `BACKBONES`, or 'timm/NAME' for any feature extractor of timm."""
     stride: int = 16
     """Backbone stride, 8 or 16; at 8 the backbone ends one stage earlier."""
     channels: int = 256
@@ -35,8 +38,9 @@ class HCATConfig:
     """S, the number of template vectors that FS leaves."""
     hierarchical: bool = True
     """The template branch of a layer sees the *updated* search features (eq. 4)."""
-    attention: Literal['cross', 'self'] = 'cross'
-    """What the layers do; 'self' leaves the mixing of the branches to the decoder alone."""
+    attention: str = 'cross'
+    """What the layers do: 'cross', or 'self', which leaves the mixing of the branches to the
+    decoder alone, or 'self+cross', where each branch augments itself first (TransT)."""
     dropout: float = 0.1
     template_size: int = 128
     search_size: int = 256
@@ -44,24 +48,35 @@ class HCATConfig:
     """Beyond the paper: boxes are regressed relative to their cell."""
     correlation: bool = False
     """Beyond the paper: add the search-to-template cosine similarities to the search vectors."""
+    dilation: bool = False
+    """ResNet-50 at stride 8 keeps its last stage, dilated instead of strided (TransT)."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in ('resnet18', 'efficientnet_lite0'):
-            raise ValueError(f"backbone '{self.backbone}': expected resnet18 or efficientnet_lite0")
+        # Values come from files too: types are checked as well.
+        if self.backbone not in BACKBONES and not (
+            isinstance(self.backbone, str) and self.backbone.startswith(TIMM_PREFIX)
+        ):
+            raise ValueError(
+                f"backbone '{self.backbone}': expected {', '.join(BACKBONES)} or {TIMM_PREFIX}NAME"
+            )
         if self.stride not in (8, 16) or not isinstance(self.stride, int):
             raise ValueError(f'stride {self.stride!r}: expected 8 or 16')
-        if self.attention not in ('cross', 'self'):
-            raise ValueError(f"attention '{self.attention}': expected cross or self")
+        if self.attention not in ATTENTIONS:
+            raise ValueError(f"attention '{self.attention}': expected {', '.join(ATTENTIONS)}")
         counts = ('channels', 'heads', 'ffn_channels', 'layers', 'sparse_vectors')
         sizes = ('template_size', 'search_size')
-        # Values come from files too: types are checked as well.
         for name in (*counts, *sizes):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} {value!r}: expected 1 or more, a whole number')
-        for name in ('sparsification', 'hierarchical', 'box_anchor', 'correlation'):
+        switches = ('dilation', 'sparsification', 'hierarchical', 'box_anchor', 'correlation')
+        for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f'{name} {getattr(self, name)!r}: expected true or false')
+        if self.dilation and (self.backbone, self.stride) != ('resnet50', 8):
+            raise ValueError(
+                f'dilation: expected resnet50 at stride 8, got {self.backbone} at {self.stride}'
+            )
         if self.channels % (2 * self.heads) or self.channels % 4:
             raise ValueError(
                 f'channels {self.channels}: expected a multiple of 4 and of 2 x heads '
@@ -72,6 +87,19 @@ class HCATConfig:
         for name in sizes:
             if getattr(self, name) % 32:
                 raise ValueError(f'{name} {getattr(self, name)}: expected a multiple of 32')
+
+    @classmethod
+    def transt(cls, hierarchical: bool = False) -> HCATConfig:
+        """Return TransT (Chen et al., 2021) or, hierarchical, the TransT.H of table 7."""
+        return cls(
+            backbone='resnet50',
+            stride=8,
+            dilation=True,
+            layers=4,
+            attention='self+cross',
+            sparsification=False,
+            hierarchical=hierarchical,
+        )
 
     @property
     def template_grid(self) -> int:

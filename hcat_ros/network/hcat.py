@@ -16,7 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hcat_ros.network.attention import CrossFeatureAugment, FeatureSparsification
+from hcat_ros.network.attention import (
+    ContextAugment,
+    CrossFeatureAugment,
+    FeatureSparsification,
+)
 from hcat_ros.network.backbones import build_backbone, normalise
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.position import anchor_logits, sine_position
@@ -34,13 +38,20 @@ class Prediction(NamedTuple):
 
 
 class HCALayer(nn.Module):
-    """A layer of the feature fusion network: one CFA for each branch (eq. 4)."""
+    """A layer of the feature fusion network: one CFA for each branch (eq. 4).
+
+    TransT's has a self-attention augment before each.
+    """
 
     def __init__(self, config: HCATConfig) -> None:
         super().__init__()
         size = (config.channels, config.heads, config.ffn_channels, config.dropout)
         self.search = CrossFeatureAugment(*size)
         self.template = CrossFeatureAugment(*size)
+        if config.attention == 'self+cross':
+            own = (config.channels, config.heads, config.dropout)
+            self.search_context = ContextAugment(*own)
+            self.template_context = ContextAugment(*own)
 
 
 class MLP(nn.Module):
@@ -139,6 +150,8 @@ class HCAT(nn.Module):
             features['key'], features['value'] = self.decoder.memory(fzs, pzs)
             return features
         first = self.layers[0]
+        if self.config.attention == 'self+cross':
+            fzs = first.template_context(fzs, pzs)
         features['vectors'] = fzs
         features['query'] = first.template.query(fzs, pzs)
         features['key'], features['value'] = first.search.memory(fzs, pzs)
@@ -176,12 +189,18 @@ class HCAT(nn.Module):
         """Cross-attention layers: Fx and the decoder's memory of Fzs.
 
         Hierarchical (eq. 4): Fx' = CFA(Fx, Fzs), then Fzs' = CFA(Fzs, Fx'). Juxtaposed: the
-        template branch sees the Fx from before the update.
+        template branch sees the Fx from before the update. TransT's branches augment themselves
+        first, the template's in the first layer once for all (`template`).
         """
         px, pzs, fzs = self.px, self._template_position(), features['vectors']
         query, memory = features['query'], (features['key'], features['value'])
+        augment = self.config.attention == 'self+cross'
         for i, layer in enumerate(self.layers):
+            if augment:
+                fx = layer.search_context(fx, px)
             if i > 0:
+                if augment:
+                    fzs = layer.template_context(fzs, pzs)
                 query = layer.template.query(fzs, pzs)
                 memory = layer.search.memory(fzs, pzs)
             updated = layer.search(fx, layer.search.query(fx, px), memory)

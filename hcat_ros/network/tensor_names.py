@@ -22,6 +22,10 @@ _RULES = (
     (r'layers\.(\d+)\.search\.linear', rf'{_FUSION}.encoder.layers.\1.linear2'),
     (r'layers\.(\d+)\.search\.norm1', rf'{_FUSION}.encoder.layers.\1.norm22'),
     (r'layers\.(\d+)\.search\.norm2', rf'{_FUSION}.encoder.layers.\1.norm23'),
+    (r'layers\.(\d+)\.template_context\.attention', rf'{_FUSION}.encoder.layers.\1.self_attn1'),
+    (r'layers\.(\d+)\.template_context\.norm', rf'{_FUSION}.encoder.layers.\1.norm11'),
+    (r'layers\.(\d+)\.search_context\.attention', rf'{_FUSION}.encoder.layers.\1.self_attn2'),
+    (r'layers\.(\d+)\.search_context\.norm', rf'{_FUSION}.encoder.layers.\1.norm21'),
     (r'sparsification\.attention', f'{_FUSION}.encoder.query_layer.multihead_attn'),
     (r'sparsification\.norm', f'{_FUSION}.encoder.query_layer.norm'),
     (r'decoder\.attention', f'{_FUSION}.decoder.layers.0.multihead_attn'),
@@ -31,7 +35,7 @@ _RULES = (
     (r'projection', 'input_proj'),
     (r'score_head', 'class_embed'),
     (r'box_head', 'bbox_embed'),
-    # ResNet sits in DETR's wrapper; EfficientNet-Lite0 does not.
+    # ResNet sits in DETR's wrapper; the other backbones do not.
     (r'backbone\.(conv1|bn1|layer\d)', r'backbone.0.body.\1'),
 )
 

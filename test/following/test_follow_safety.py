@@ -8,37 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from yaw_loop import seen
+from yaw_loop import CONFIG, LATENCY, TICK, chasing, seen
 
 from hcat_ros.following import BearingMeasurement, Command, FollowConfig, Follower
-
-CONFIG = FollowConfig.ground().changed(
-    {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
-)
-TICK = 0.02
-LATENCY = 0.06
 
 
 def anywhere(stamp: float) -> float:
     """A number from -1 to 1."""
     return float(np.random.default_rng(round(stamp * 1e6)).uniform(-1, 1))
-
-
-def chasing(config: FollowConfig = CONFIG, until: float = 3.0) -> tuple[Follower, float]:
-    """A follower at full speed behind a target to the left, and the time."""
-    follower = Follower(config)
-    follower.activate(0.0)
-    now = 0.0
-    while now < until:
-        now += TICK
-        if now > LATENCY + 0.001:
-            assert follower.track(seen(now - LATENCY, 0.15), now) == ''
-        command = follower.command(now)
-    assert command.yaw_rate > 0.1
-    assert command.forward > 0.2
-    assert command.allowed == 1
-    assert command.reason == ''
-    return follower, now
 
 
 def test_nothing_moves_before_activation_and_a_fresh_track() -> None:
@@ -136,70 +113,6 @@ def test_turning_goes_on_for_a_while_when_the_target_is_lost() -> None:
     assert rates[5] > 0.5 * before
     assert rates[20] < rates[5]
     assert rates[26] == rates[39] == 0, 'after stale_timeout'
-
-
-def lost_gimbal(
-    places: Callable[[float], float], seconds: float = 8.0
-) -> list[tuple[float, float]]:
-    """(seconds since the target was lost, yaw rate); it is seen at `places` all the while."""
-    follower = Follower(FollowConfig.gimbal())
-    follower.activate(0.0)
-    rates = []
-    for tick in range(1, round((2 + seconds) / TICK)):
-        now = tick * TICK
-        follower.turned(now, 0.0)
-        lost = now > 2.0
-        follower.track(seen(now - LATENCY, places(now - 2.0)), now, lost)
-        command = follower.command(now)
-        assert command.reason.startswith('target lost') or not lost
-        rates.append((now - 2.0, command.yaw_rate))
-    return rates
-
-
-def test_a_gimbal_turns_after_a_lost_target_that_stays_on_its_course() -> None:
-    timeout = FollowConfig.gimbal().lost_timeout
-    for since, rate in lost_gimbal(lambda since: 0.1):
-        assert rate > 0.3 or since < -1.5 or since > timeout
-        assert rate == 0 or since < timeout + FollowConfig.gimbal().stale_timeout
-
-
-def test_a_gimbal_does_not_turn_after_what_is_elsewhere_when_the_target_is_lost() -> None:
-    rates = lost_gimbal(lambda since: 0.1 if since < 0 else -0.4)
-    assert min(rate for since, rate in rates) >= 0
-    timeout = FollowConfig.gimbal().stale_timeout
-    assert all(rate == 0 for since, rate in rates if since > timeout)
-
-
-def test_a_robot_does_not_turn_after_a_lost_target_for_longer_than_without_tracks() -> None:
-    follower, now = chasing()
-    for _ in range(round(CONFIG.stale_timeout / TICK)):
-        now += TICK
-        follower.track(seen(now - LATENCY, 0.15), now, lost=True)
-        command = follower.command(now)
-    assert command == Command(reason='target lost')
-
-
-def test_a_lost_target_seen_again_is_followed_with_its_range() -> None:
-    config = FollowConfig.ground().changed(
-        {
-            'range_mode': 'size',
-            'target_height': 0.5,
-            'desired_range': 1.0,
-            'lost_timeout': 2.0,
-        }
-    )
-    follower, now = chasing(config)
-    known = follower.target_range(now)
-    assert known is not None
-    for _ in range(25):
-        now += TICK
-        follower.track(seen(now - LATENCY, 0.15), now, lost=True)
-        command = follower.command(now)
-        assert command.yaw_rate > 0.1
-    assert command.forward == 0, 'nothing says that it is not the robot that is driven into'
-    now += TICK
-    assert follower.track(seen(now - LATENCY, 0.15), now) == ''
-    assert follower.command(now).allowed == 1
 
 
 @pytest.mark.parametrize(('age', 'share'), [(0.1, 1.0), (0.24, 1.0), (0.375, 0.5), (0.45, 0.2)])

@@ -18,6 +18,13 @@ STEPS_A_COMMAND = 4
 STEPS_AN_IMAGE = 6
 """33 images and 50 commands a second."""
 
+CONFIG = FollowConfig.ground().changed(
+    {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
+)
+TICK = 0.02
+LATENCY = 0.06
+"""Of a robot that is told all, without a loop: see `chasing`."""
+
 
 class Run(NamedTuple):
     """A row for each step."""
@@ -83,3 +90,20 @@ def seen(
     return BearingMeasurement(
         stamp, azimuth, elevation, np.eye(2) * noise**2, size, size, score, target
     )
+
+
+def chasing(config: FollowConfig = CONFIG, until: float = 3.0) -> tuple[Follower, float]:
+    """A follower at full speed behind a target to the left, and the time."""
+    follower = Follower(config)
+    follower.activate(0.0)
+    now = 0.0
+    while now < until:
+        now += TICK
+        if now > LATENCY + 0.001:
+            assert follower.track(seen(now - LATENCY, 0.15), now) == ''
+        command = follower.command(now)
+    assert command.yaw_rate > 0.1
+    assert command.forward > 0.2
+    assert command.allowed == 1
+    assert command.reason == ''
+    return follower, now

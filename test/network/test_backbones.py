@@ -17,6 +17,7 @@ from hcat_ros.network.backbones import (
     EfficientNetLite0,
     InvertedResidual,
     ResNet18,
+    ResNet50,
     SameConv2d,
     build_backbone,
     normalise,
@@ -28,6 +29,8 @@ from hcat_ros.network.backbones import (
     [
         ('resnet18', 16, 256),
         ('resnet18', 8, 128),
+        ('resnet50', 16, 1024),
+        ('resnet50', 8, 512),
         ('efficientnet_lite0', 16, 112),
         ('efficientnet_lite0', 8, 40),
     ],
@@ -52,6 +55,47 @@ def test_stride_8_is_stride_16_without_its_last_stages() -> None:
         with torch.inference_mode():
             deep(x)
             assert_close(shallow(x), features[0])
+
+
+def test_resnet_50_has_the_size_and_the_names_of_torchvision() -> None:
+    backbone = ResNet50(16)
+    # ResNet-50's 25,557,032 less layer4 (14,964,736) and the classifier (2,049,000).
+    assert sum(value.numel() for value in backbone.parameters()) == 8_543_296
+    names = set(backbone.state_dict())
+    assert {'layer3.5.conv3.weight', 'layer3.0.downsample.1.running_var', 'bn1.bias'} <= names
+    assert not [name for name in names if name.startswith(('layer4', 'fc'))]
+
+
+def test_a_dilated_resnet_keeps_its_last_stage_at_stride_8() -> None:
+    dilated, plain = ResNet50(8, dilation=True).eval(), ResNet50(16).eval()
+    assert dilated.channels == 1024
+    dilated.load_state_dict(plain.state_dict())  # the same tensors at half of the stride
+    convolutions = [m for m in dilated.layer3.modules() if isinstance(m, nn.Conv2d)]
+    kinds = {(m.kernel_size[0], m.stride[0], m.dilation[0]) for m in convolutions}
+    assert kinds == {(1, 1, 1), (3, 1, 2)}
+    x = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        fine, coarse = dilated(x), plain(x)
+    assert fine.shape == (1, 1024, 12, 12)
+    # A stride that is left out and a dilation in its place: every other cell is as before, if
+    # what comes after the stride is dilated and the strided convolution itself is not. Here it
+    # is dilated too (TransT), so its neighbours are those of the coarse grid.
+    assert coarse.shape == (1, 1024, 6, 6)
+    assert not torch.allclose(fine[..., ::2, ::2], coarse)
+    dilated.layer3[0].conv2.dilation = dilated.layer3[0].conv2.padding = (1, 1)
+    with torch.inference_mode():
+        assert_close(dilated(x)[..., ::2, ::2], coarse)
+
+
+@pytest.mark.parametrize('name', ['resnet18', 'resnet50', 'efficientnet_lite0'])
+def test_an_image_passes_the_parts_in_their_order(name: str) -> None:
+    backbone = build_backbone(HCATConfig(backbone=name)).eval()
+    passed: list[int] = []
+    for number, part in enumerate(backbone.parts()):
+        part.register_forward_hook(lambda *args, number=number: passed.append(number))
+    with torch.inference_mode():
+        backbone(torch.zeros(1, 3, 32, 32))
+    assert passed == list(range(len(backbone.parts())))
 
 
 def test_lite0_has_the_size_that_the_specification_states() -> None:

@@ -30,11 +30,12 @@ def test_grids(stride: int, template: int, search: int) -> None:
 @pytest.mark.parametrize(
     ('field', 'value', 'reason'),
     [
-        ('backbone', 'resnet50', "backbone 'resnet50': expected resnet18 or efficientnet_lite0"),
+        ('backbone', 'resnet34', "backbone 'resnet34': expected resnet18, resnet50, efficientnet"),
+        ('backbone', None, 'backbone'),
         ('backbone', ['resnet18'], 'backbone'),
         ('stride', 32, 'stride 32: expected 8 or 16'),
         ('stride', '16', 'stride'),
-        ('attention', 'axial', "attention 'axial': expected cross or self"),
+        ('attention', 'axial', "attention 'axial': expected cross, self, self+cross"),
         ('channels', 0, 'channels 0: expected 1 or more'),
         ('channels', 100, 'channels 100: expected a multiple of 4 and of 2 x heads (8)'),
         ('channels', 256.0, 'channels 256.0'),
@@ -56,6 +57,8 @@ def test_grids(stride: int, template: int, search: int) -> None:
         ('sparsification', 1, 'sparsification 1'),
         ('box_anchor', None, 'box_anchor None'),
         ('correlation', 'yes', "correlation 'yes'"),
+        ('dilation', True, 'dilation: expected resnet50 at stride 8, got resnet18 at 16'),
+        ('dilation', 'on', "dilation 'on'"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_name(

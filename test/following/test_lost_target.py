@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the follower does after a target that the tracker calls lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from yaw_loop import CONFIG, LATENCY, TICK, chasing, seen
+
+from hcat_ros.following import Command, FollowConfig, Follower
+
+
+def lost_gimbal(
+    places: Callable[[float], float], seconds: float = 8.0
+) -> list[tuple[float, float]]:
+    """(seconds since the target was lost, yaw rate); it is seen at `places` all the while."""
+    follower = Follower(FollowConfig.gimbal())
+    follower.activate(0.0)
+    rates = []
+    for tick in range(1, round((2 + seconds) / TICK)):
+        now = tick * TICK
+        follower.turned(now, 0.0)
+        lost = now > 2.0
+        follower.track(seen(now - LATENCY, places(now - 2.0)), now, lost)
+        command = follower.command(now)
+        assert command.reason.startswith('target lost') or not lost
+        rates.append((now - 2.0, command.yaw_rate))
+    return rates
+
+
+def test_a_gimbal_turns_after_a_lost_target_that_stays_on_its_course() -> None:
+    timeout = FollowConfig.gimbal().lost_timeout
+    for since, rate in lost_gimbal(lambda since: 0.1):
+        assert rate > 0.3 or since < -1.5 or since > timeout
+        assert rate == 0 or since < timeout + FollowConfig.gimbal().stale_timeout
+
+
+def test_a_gimbal_does_not_turn_after_what_is_elsewhere_when_the_target_is_lost() -> None:
+    rates = lost_gimbal(lambda since: 0.1 if since < 0 else -0.4)
+    assert min(rate for since, rate in rates) >= 0
+    timeout = FollowConfig.gimbal().stale_timeout
+    assert all(rate == 0 for since, rate in rates if since > timeout)
+
+
+def test_a_robot_does_not_turn_after_a_lost_target_for_longer_than_without_tracks() -> None:
+    follower, now = chasing()
+    for _ in range(round(CONFIG.stale_timeout / TICK)):
+        now += TICK
+        follower.track(seen(now - LATENCY, 0.15), now, lost=True)
+        command = follower.command(now)
+    assert command == Command(reason='target lost')
+
+
+def test_a_lost_target_seen_again_is_followed_with_its_range() -> None:
+    config = FollowConfig.ground().changed(
+        {
+            'range_mode': 'size',
+            'target_height': 0.5,
+            'desired_range': 1.0,
+            'lost_timeout': 2.0,
+        }
+    )
+    follower, now = chasing(config)
+    known = follower.target_range(now)
+    assert known is not None
+    for _ in range(25):
+        now += TICK
+        follower.track(seen(now - LATENCY, 0.15), now, lost=True)
+        command = follower.command(now)
+        assert command.yaw_rate > 0.1
+    assert command.forward == 0, 'nothing says that it is not the robot that is driven into'
+    now += TICK
+    assert follower.track(seen(now - LATENCY, 0.15), now) == ''
+    assert follower.command(now).allowed == 1
