@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export a checkpoint to a model folder (ONNX graphs and card) that every engine loads."""
+"""Export a checkpoint to a model folder (ONNX graphs and card) that every engine loads.
+
+A run's file, as of config/paper/, gives the network that it describes, untrained: to try its speed.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hcat_ros.network import HCAT
+
+RUN_SUFFIXES = ('.yaml', '.yml')
+UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
+"""What a card says of a network that comes from a run's file."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('checkpoint', type=Path, help="the authors' .pth or our .safetensors")
+    parser.add_argument(
+        'checkpoint',
+        type=Path,
+        help="the authors' .pth or our .safetensors; or a run's .yaml, for its network untrained",
+    )
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='model folder')
     parser.add_argument('--name', help='name in the card; the folder name unless given')
     parser.add_argument(
@@ -31,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load, export and verify. Raises CheckpointError, ExportError, OSError."""
+    """Load, export and verify. Raises CheckpointError, ValueError, ExportError, OSError."""
     try:
         from hcat_ros.network.checkpoint import load_checkpoint
         from hcat_ros.network.export import export_model
@@ -44,20 +59,50 @@ def run(arguments: argparse.Namespace) -> None:
         'size_smoothing': arguments.size_smoothing,
     }
     TrackerConfig(**tracking)  # refuses values out of range before anything is written
-    overrides: dict[str, object] = {}
-    if arguments.heads is not None:
-        overrides['heads'] = arguments.heads
-    if arguments.juxtaposed:
-        overrides['hierarchical'] = False
-    if arguments.self_attention:
-        overrides['attention'] = 'self'
-    if arguments.box_anchor:
-        overrides['box_anchor'] = True
-    model = load_checkpoint(arguments.checkpoint, **overrides)
-    print(f'{arguments.checkpoint}: {model.config}')
     texts = {name: getattr(arguments, name) for name in ('description', 'licence', 'training')}
+    overrides = _overrides(arguments)
+    untrained = arguments.checkpoint.suffix in RUN_SUFFIXES
+    if untrained:
+        if overrides:
+            raise ValueError(
+                f'{", ".join(overrides)}: {arguments.checkpoint} says what the network is; change '
+                'it there'
+            )
+        model = _untrained(arguments.checkpoint)
+        texts['description'] = ' '.join(filter(None, (UNTRAINED, arguments.description)))
+    else:
+        model = load_checkpoint(arguments.checkpoint, **overrides)
+    print(f'{arguments.checkpoint}: {model.config}')
     differences = export_model(
         model, arguments.out, arguments.name, card={**tracking, **texts}, progress=print
     )
     worst = ', '.join(f'{value:.1e} in {name}' for name, value in differences.items())
     print(f'wrote {arguments.out}; largest difference from PyTorch: {worst}')
+    if untrained:
+        print(f'warning: {arguments.out} is untrained; train it with hcat train, then export that')
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of the network's configuration that the command line names."""
+    named = {
+        'heads': arguments.heads,
+        'hierarchical': False if arguments.juxtaposed else None,
+        'attention': 'self' if arguments.self_attention else None,
+        'box_anchor': arguments.box_anchor or None,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _untrained(path: Path) -> HCAT:
+    """Return the network of a run's file with the weights that its seed gives."""
+    import torch
+
+    from hcat_ros.network import HCAT
+    from hcat_ros.training.config import load_config
+
+    config = load_config(path)
+    torch.manual_seed(config.schedule.seed)
+    try:
+        return HCAT(config.network)
+    except ModuleNotFoundError as error:  # timm
+        raise RuntimeError(str(error)) from error

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs: multiply-adds of the search path, counted on the network."""
+"""What a frame costs: multiply-adds, counted on the network.
+
+A network on the meta device is counted without computing anything.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcat_ros.network.hcat import HCAT
@@ -18,17 +22,35 @@ def search_multiply_adds(model: HCAT) -> int:
     Those of convolutions and matrix products; the rest (activations, LayerNorm, softmax) is
     a few thousandths.
     """
-    size, search = model.config.template_size, model.config.search_size
+    config, device = model.config, model.px.device
     with torch.no_grad():
-        features = model.template(torch.zeros(1, 3, size, size))
-    return _multiply_adds(model.search, torch.zeros(1, 3, search, search), features)
+        features = model.template(_image(config.template_size, device))
+    return _multiply_adds(model.search, _image(config.search_size, device), features)
 
 
 def reference_multiply_adds(model: HCAT) -> int:
     """Return the multiply-adds of the authors' form of the search graph."""
-    grid, search = model.config.template_grid, model.config.search_size
-    features = torch.zeros(1, model.backbone.channels, grid, grid)
-    return _multiply_adds(ReferenceSearch(model), torch.zeros(1, 3, search, search), features)
+    grid, device = model.config.template_grid, model.px.device
+    features = torch.zeros(1, model.backbone.channels, grid, grid, device=device)
+    return _multiply_adds(
+        ReferenceSearch(model), _image(model.config.search_size, device), features
+    )
+
+
+def whole_multiply_adds(model: HCAT) -> int:
+    """Return the multiply-adds of `HCAT.forward`: template and search, as in training."""
+    config, device = model.config, model.px.device
+    images = _image(config.search_size, device), _image(config.template_size, device)
+    return _multiply_adds(model, *images)
+
+
+def parameters(model: HCAT) -> int:
+    """Return the number of parameters; statistics of BatchNorms are none."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _image(size: int, device: torch.device) -> Tensor:
+    return torch.zeros(1, 3, size, size, device=device)
 
 
 def _multiply_adds(function: Any, *inputs: Any) -> int:

@@ -12,6 +12,7 @@ pytest.importorskip('onnx', reason='needs onnx')
 pytest.importorskip('onnxslim', reason='needs onnxslim')
 pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 
+import numpy as np
 import onnx
 import onnxslim
 import torch
@@ -19,7 +20,8 @@ import torch
 from hcat_ros.commands.main import main
 from hcat_ros.engines import load_engine
 from hcat_ros.models import load_model
-from hcat_ros.network import HCAT, HCATConfig, save_checkpoint
+from hcat_ros.network import HCAT, HCATConfig, load_checkpoint, save_checkpoint
+from hcat_ros.tracking import Tracker
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +118,50 @@ def test_a_file_in_the_place_of_the_folder_is_kept(
     assert str(out) in capsys.readouterr().err
     assert out.read_text() == 'precious'
     assert len(list(tmp_path.iterdir())) == 2
+
+
+RUN = """
+network: {channels: 32, heads: 4, ffn_channels: 32, layers: 1, stride: 8, sparsification: false,
+  backbone: efficientnet_lite0, template_size: 32, search_size: 64}
+backbone: not_there.pth
+data: [{share: 1, root: not_there}]
+schedule: {steps: 1, seed: 3}
+"""
+
+
+def test_a_run_becomes_its_network_untrained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / 'run.yaml', tmp_path / 'mine'
+    path.write_text(RUN)
+    argv = ['export', str(path), '--out', str(out), '--description', 'For a test.']
+    assert main(argv) == 0
+    card = load_model(out).card
+    assert card.description.startswith('Untrained: ')
+    assert card.description.endswith(' For a test.')
+    assert (card.grid, card.network['stride'], card.network['sparsification']) == (8, 8, False)
+    assert f'warning: {out} is untrained' in capsys.readouterr().out
+    frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    tracker = Tracker(load_engine(out))
+    tracker.init(frame, (20, 20, 20, 20))
+    assert 0 < tracker.update(frame).score < 1
+    torch.manual_seed(3)
+    expected = HCAT(HCATConfig(**card.network)).state_dict()
+    found = load_checkpoint(out / 'weights.safetensors').state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_what_a_run_says_of_its_network_is_not_overridden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / 'run.yaml', tmp_path / 'mine'
+    path.write_text(RUN)
+    text = failure([str(path), '--out', str(out), '--juxtaposed', '--heads', '2'], capsys)
+    assert f'heads, hierarchical: {path} says what the network is' in text
+    path.write_text(RUN.replace('channels: 32, heads', 'chanels: 32, heads'))
+    text = failure([str(path), '--out', str(out)], capsys)
+    assert f"{path}: network: unknown field 'chanels'" in text
+    assert not out.exists()
 
 
 @pytest.mark.parametrize('package', ['torch', 'onnx'])
