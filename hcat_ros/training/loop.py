@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.network import HCAT, save_checkpoint
 from hcat_ros.training.backbone_weights import freeze_backbone
+from hcat_ros.training.cached_features import CachedGroups, without_backbone
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
 from hcat_ros.training.losses import Losses, feature_loss, hcat_losses
@@ -57,11 +58,16 @@ class PairModel(nn.Module):
     def forward(self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor) -> Any:
         """Return the prediction of the pairs and the adapted features (S, n, K), if any.
 
-        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8; first, second: (P,).
+        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or what the backbone makes
+        of them, (T, C, 8, 8), (S, C, 16, 16) floats; first, second: (P,).
         """
         model = self.model
-        features = model.template(model.normalise(templates))
-        fx = model.search_features(model.normalise(searches))
+        if templates.is_floating_point():
+            model, z, x = without_backbone(model), templates.float(), searches.float()
+        else:
+            z, x = model.normalise(templates), model.normalise(searches)
+        features = model.template(z)
+        fx = model.search_features(x)
         chosen = {name: value[first] for name, value in features.items()}
         adapted = None if self.adaptor is None else self.adaptor(fx)
         return model.match(fx[second], chosen), adapted
@@ -73,12 +79,17 @@ class Trainer:
     def __init__(
         self,
         model: HCAT,
-        data: GroupDataset,
+        data: GroupDataset | CachedGroups,
         schedule: ScheduleConfig,
         folder: Path,
         device: str = 'cpu',
         distillation: DistillationConfig | None = None,
     ) -> None:
+        if isinstance(data, CachedGroups) and schedule.trained_blocks:
+            raise ValueError(
+                f'trained_blocks {schedule.trained_blocks}: features that are kept are of a frozen '
+                'backbone, expected 0'
+            )
         self.schedule, self.data, self.folder = schedule, data, folder
         self.distillation = distillation or DistillationConfig()
         self.rank = int(os.environ.get('RANK', 0))
