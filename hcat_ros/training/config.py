@@ -66,6 +66,9 @@ class ScheduleConfig:
     """Factor on the learning rate of the backbone."""
     trained_blocks: int = 0
     """How many of the backbone's last blocks are trained; -1: all of it."""
+    frozen_batchnorm: bool = True
+    """The backbone's BatchNorms keep their ImageNet statistics and weights; false: those of the
+    trained blocks are trained, which takes batches of some size."""
     weight_decay: float = 1e-4
     clip: float = 1.0
     """Largest norm of the gradient; 0: any."""

@@ -19,7 +19,7 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.network import HCAT, save_checkpoint
-from hcat_ros.training.backbone_weights import freeze_backbone
+from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
 from hcat_ros.training.cached_features import CachedGroups, without_backbone
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
@@ -97,7 +97,7 @@ class Trainer:
         self.device = torch.device(device)
         self.step = 0
         torch.manual_seed(schedule.seed)
-        trained = freeze_backbone(model, schedule.trained_blocks)
+        trained = freeze_backbone(model, schedule.trained_blocks, schedule.frozen_batchnorm)
         ids = {id(parameter) for parameter in model.backbone.parameters()}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -176,6 +176,9 @@ class Trainer:
         pairs = pairs_of_groups(groups, views, schedule.batch, schedule.negatives, draw)
         self.model.train()
         self.model.backbone.eval()  # BatchNorms keep their ImageNet statistics
+        if not schedule.frozen_batchnorm:
+            for part in trained_parts(self.model.backbone, schedule.trained_blocks):
+                part.train()
         for settings in self.optimiser.param_groups:
             settings['lr'] = schedule.learning_rate * settings['scale'] * self.rate(step)
         kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -229,6 +232,9 @@ class Trainer:
         for kept, new in zip(self.average.parameters(), self.model.parameters()):
             if new.requires_grad:
                 kept.lerp_(new, 1 - decay)
+        if not self.schedule.frozen_batchnorm:
+            for statistic, newest in zip(self.average.buffers(), self.model.buffers()):
+                statistic.copy_(newest)
 
     def save(self) -> None:
         """Write state and averaged weights; whoever reads them sees whole files alone."""

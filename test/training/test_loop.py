@@ -201,3 +201,23 @@ def test_each_process_and_step_has_its_own_groups() -> None:
         range(world * groups * steps)
     )
     assert [part[4:] for part in whole] == later
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_batchnorms_are_trained_if_asked_for(
+    config: TrainConfig, tmp_path: Path, frozen: bool
+) -> None:
+    network = dataclasses.replace(config.network, backbone='resnet18')
+    config = dataclasses.replace(config, network=network, backbone='')
+    config = scheduled(config, steps=2, warm_up=0, trained_blocks=1, frozen_batchnorm=frozen)
+    made = trainer(config, tmp_path)
+    before = copy.deepcopy(made.model.backbone.state_dict())
+    made.run()
+    kept = load_checkpoint(tmp_path / WEIGHTS_FILE).backbone.state_dict()
+    for name, value in made.model.backbone.state_dict().items():
+        last = name.startswith('layer3.')
+        norm = '.bn' in name or 'downsample.1' in name
+        changed = not torch.equal(value, before[name])
+        assert changed == (last and not (norm and frozen)), name
+        if name.endswith(('running_mean', 'running_var')):
+            assert torch.equal(kept[name], value), 'the averaged weights go with its statistics'
