@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from hcat_ros.network import HCAT
+from typing import Any
 
 RUN_SUFFIXES = ('.yaml', '.yml')
-UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
-"""What a card says of a network that comes from a run's file."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +63,12 @@ def run(arguments: argparse.Namespace) -> None:
                 f'{", ".join(overrides)}: {arguments.checkpoint} says what the network is; change '
                 'it there'
             )
-        model = _untrained(arguments.checkpoint)
+        from hcat_ros.training.build import UNTRAINED, untrained_network
+
+        try:
+            model = untrained_network(arguments.checkpoint)
+        except ModuleNotFoundError as error:  # timm
+            raise RuntimeError(str(error)) from error
         texts['description'] = ' '.join(filter(None, (UNTRAINED, arguments.description)))
     else:
         model = load_checkpoint(arguments.checkpoint, **overrides)
@@ -91,18 +91,3 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         'box_anchor': arguments.box_anchor or None,
     }
     return {name: value for name, value in named.items() if value is not None}
-
-
-def _untrained(path: Path) -> HCAT:
-    """Return the network of a run's file with the weights that its seed gives."""
-    import torch
-
-    from hcat_ros.network import HCAT
-    from hcat_ros.training.config import load_config
-
-    config = load_config(path)
-    torch.manual_seed(config.schedule.seed)
-    try:
-        return HCAT(config.network)
-    except ModuleNotFoundError as error:  # timm
-        raise RuntimeError(str(error)) from error

@@ -14,11 +14,13 @@ from hcat_ros.evaluation.clips import Clip, DataSetError, read_clips
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.backbone_weights import load_imagenet
-from hcat_ros.training.config import DataConfig, TrainConfig
+from hcat_ros.training.config import DataConfig, TrainConfig, load_config
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths
 from hcat_ros.training.teachers import GRID, SEARCH_SIZE, TEMPLATE_SIZE, NanoTrack
 
+UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
+"""What a model's card says of `untrained_network`."""
 DISTRACTOR_SIDE = 128
 """Longest side, pixels, at which distractors are kept in memory."""
 
@@ -35,6 +37,16 @@ def build_network(config: TrainConfig) -> HCAT:
     if config.backbone:
         load_imagenet(model, Path(config.backbone))
     return model
+
+
+def untrained_network(path: Path) -> HCAT:
+    """Return the network of a run's file with the weights that its seed alone gives.
+
+    Raises what `load_config` raises; ModuleNotFoundError where its backbone needs timm.
+    """
+    config = load_config(path)
+    torch.manual_seed(config.schedule.seed)
+    return HCAT(config.network)
 
 
 def build_data(config: TrainConfig) -> GroupDataset:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the paper's systems, measure them in turn, and print its tables: paper, here, ratio.
+
+All of them take about 3 GB of temporary files, and a few minutes; --rounds 0 only counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hcat_ros import __version__
+from hcat_ros.commands.benchmark import processor
+from hcat_ros.evaluation.paper.accuracy import read_results
+from hcat_ros.evaluation.paper.report import Measuring, document, markdown
+from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, chosen, run_file
+from hcat_ros.evaluation.paper.tables import Findings
+from hcat_ros.evaluation.paper.turns import RUNTIMES, Job, Prepared, Times, load_runtime, measure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument(
+        '--only', nargs='+', metavar='NAME', help=f'some of {", ".join(SYSTEMS)}; all unless given'
+    )
+    parser.add_argument(
+        '--engine', nargs='+', default=['torch', 'onnxruntime'], choices=RUNTIMES, help='runtimes'
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help="CPU threads, 0: the engine's choice"
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=8, help='turns of each row; 0: count, but measure nothing'
+    )
+    parser.add_argument('--seconds', type=float, default=0.1, help='of a turn, about')
+    parser.add_argument(
+        '--results',
+        nargs='+',
+        default=[],
+        metavar='NAME=FOLDER',
+        help='what hcat evaluate --out wrote of a system, once it is trained',
+    )
+    parser.add_argument(
+        '--export', type=Path, metavar='DIR', help='keep the models, untrained, in folders here'
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE', help='write the tables, Markdown')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Build, count, measure, print. Raises ValueError, RuntimeError, OSError."""
+    try:
+        from hcat_ros.training import paper_systems  # noqa: F401 PyTorch, onnx and more
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+    for name, value in (('rounds', arguments.rounds), ('threads', arguments.threads)):
+        if value < 0:
+            raise ValueError(f'--{name} {value}: expected 0 or more')
+    if not arguments.seconds > 0:
+        raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
+    files = {name: run_file(name) for name in chosen(arguments.only)}
+    results = read_results(arguments.results)
+    missing: dict[str, str] = {}
+    measuring = None
+    if arguments.rounds or arguments.export:
+        with tempfile.TemporaryDirectory(prefix='hcat-') as folder:
+            prepared = _prepared(files, arguments.export, Path(folder), missing)
+            costs = {system.name: system.cost for system in prepared}
+            times = _measured(prepared, arguments) if arguments.rounds else Times({}, {}, True)
+        missing.update(times.missing)
+        seconds = times.seconds
+        if seconds:
+            settings = arguments.rounds, arguments.seconds, arguments.threads
+            measuring = Measuring(*settings, times.rested)
+    else:
+        costs, seconds = _counted(files, missing), {}
+    if not costs:
+        raise RuntimeError('; '.join(f'{what}: {why}' for what, why in missing.items()))
+    findings = Findings(costs, seconds, results)
+    cpus = f'{processor()}, {os.cpu_count()} CPUs'
+    where = f'{cpus}; {platform.platform(terse=True)}; hcat_ros {__version__}'
+    text = markdown(findings, where, measuring, missing)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text, encoding='utf-8')
+    if arguments.json:
+        content = {'where': where, **document(findings, measuring, missing)}
+        arguments.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+
+
+def _counted(files: dict[str, Path], missing: dict[str, str]) -> dict[str, Cost]:
+    """Return what the systems cost; say in `missing` which cannot be built."""
+    from hcat_ros.training.paper_systems import count
+
+    costs = {}
+    for name, path in files.items():
+        try:
+            costs[name] = count(path)
+        except ModuleNotFoundError as error:
+            missing[name] = str(error)
+    return costs
+
+
+def _prepared(
+    files: dict[str, Path], kept: Path | None, folder: Path, missing: dict[str, str]
+) -> list[Prepared]:
+    """Return the exported systems; say in `missing` which cannot be built.
+
+    kept: folder of the models; None puts them into `folder` with the rest.
+    """
+    from hcat_ros.training.paper_systems import prepare_all
+
+    models, processes = kept or folder / 'models', min(len(files), os.cpu_count() or 1, 4)
+    made = prepare_all(files, models, folder / 'authors', processes)
+    systems = []
+    for name, system in tqdm(made, 'exporting', len(files), unit='system', disable=None):
+        if isinstance(system, str):
+            missing[name] = system
+        else:
+            systems.append(system)
+    return systems
+
+
+def _measured(systems: list[Prepared], arguments: argparse.Namespace) -> Times:
+    from hcat_ros.training.paper_systems import load_torch
+
+    loaders = {'torch': load_torch}
+    jobs = {
+        runtime: (Job(runtime, systems, arguments.threads), loaders.get(runtime, load_runtime))
+        for runtime in arguments.engine
+    }
+    return measure(
+        jobs,
+        arguments.rounds,
+        arguments.seconds,
+        lambda numbers: tqdm(numbers, 'measuring', unit='round', disable=None),
+    )

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's claims about cost and speed, each as a ratio of two rows of one interleaved run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.evaluation.paper.figures import SPEEDS, Place
+from hcat_ros.evaluation.paper.systems import Cost
+from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, Row
+
+SAME_SPEED = 0.05
+"""Difference of two speeds, as a share, within which they count as the same."""
+CRITERION = (
+    'Of two rows the ratio is taken in each round, so that what slows the machine slows both. '
+    '*Faster* holds (yes) if the ratio is above 1 in 9 of 10 rounds, does not (no) if it is below '
+    '1 in 9 of 10, and is not clear otherwise. *The same* holds if parameters and multiply-adds '
+    f'are equal, and the speeds within {SAME_SPEED:.0%} by the median.'
+)
+
+
+class Claim(NamedTuple):
+    """That a system is faster than another, or costs the same."""
+
+    text: str
+    faster: str
+    slower: str
+    runtimes: tuple[str | None, str | None] = (None, None)
+    """Of both rows, if the claim is about runtimes; else the two share each one."""
+    same: bool = False
+
+
+CLAIMS = (
+    Claim('FS makes it faster (+FS against +Hierarchical)', 'hcat', 'hierarchical'),
+    Claim('stride 16 is faster than stride 8', 'hcat', 'hcat_stride8'),
+    Claim('N = 1 is faster than N = 2', 'hcat_n1', 'hcat'),
+    Claim('cross- is faster than self-attention (Baseline)', 'baseline', 'baseline_sa'),
+    Claim('HCAT is faster than TransT', 'hcat', 'transt'),
+    Claim('ONNX Runtime is faster than PyTorch', 'hcat', 'hcat', ('onnxruntime', 'torch')),
+    Claim(
+        'ONNX Runtime is faster than PyTorch, N = 1',
+        'hcat_n1',
+        'hcat_n1',
+        ('onnxruntime', 'torch'),
+    ),
+    Claim('hierarchical costs what juxtaposed does', 'hierarchical', 'baseline', same=True),
+    Claim('hierarchical costs what juxtaposed does', 'transt_h', 'transt', same=True),
+)
+
+
+class Verdict(NamedTuple):
+    """What became of a claim."""
+
+    claim: Claim
+    rows: tuple[Row, Row] | None
+    """The faster and the slower; None where counts are compared."""
+    published: float | None
+    """The paper's ratio, if both figures are known."""
+    ratio: tuple[float, float, float] | None
+    """Median, and what 10 and 90 % of the rounds are below."""
+    holds: str
+    """yes, no or not clear."""
+
+
+def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the median, and the quantiles of 10 and 90 %."""
+    median, low, high = (float(value) for value in np.quantile(values, (0.5, 0.1, 0.9)))
+    return median, low, high
+
+
+def verdicts(
+    costs: Mapping[str, Cost], seconds: Mapping[Row, NDArray[np.float64]]
+) -> list[Verdict]:
+    """Return what the claims come to, for all runtimes and forms in which both rows are there.
+
+    seconds: the median of each round, the same rounds for all rows.
+    """
+    found = []
+    for claim in CLAIMS:
+        if claim.same and claim.faster in costs and claim.slower in costs:
+            equal = costs[claim.faster] == costs[claim.slower]
+            found.append(Verdict(claim, None, None, None, 'yes' if equal else 'no'))
+        for row in seconds:
+            if row.system != claim.faster or claim.runtimes[0] not in (None, row.runtime):
+                continue
+            other = Row(claim.slower, claim.runtimes[1] or row.runtime, row.form)
+            if other in seconds:
+                ratio = spread(seconds[other] / seconds[row])
+                holds = _same(ratio) if claim.same else _faster(ratio)
+                found.append(Verdict(claim, (row, other), _published(row, other), ratio, holds))
+    return found
+
+
+def _faster(ratio: tuple[float, float, float]) -> str:
+    _, low, high = ratio
+    return 'yes' if low > 1 else 'no' if high < 1 else 'not clear'
+
+
+def _same(ratio: tuple[float, float, float]) -> str:
+    return 'yes' if abs(ratio[0] - 1) <= SAME_SPEED else 'no'
+
+
+def _published(row: Row, other: Row) -> float | None:
+    """Return the ratio of the paper's speeds on the CPU, which are of the authors' form."""
+    if row.form != AUTHORS:
+        return None
+    one, two = (SPEEDS.get((r.system, Place(r.runtime, 'cpu'))) for r in (row, other))
+    return None if one is None or two is None else one.value / two.value
+
+
+FORMS = {AUTHORS: "the authors' form", OURS: 'our form'}

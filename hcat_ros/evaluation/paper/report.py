@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `hcat paper` says, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hcat_ros.evaluation.paper.claims import CRITERION, spread, verdicts
+from hcat_ros.evaluation.paper.figures import HIT
+from hcat_ros.evaluation.paper.tables import Findings, Table, tables
+
+NOTES = (
+    'Networks are untrained: speed and cost do not depend on the weights, accuracy does.',
+    "*The authors' form* is what a frame costs there: what follows the backbone on the template is "
+    'computed again in each. What stands *here* beside the paper is of this form. *Our form* '
+    'computes all that depends on the template alone once, and takes the image as it is.',
+    "The paper's speeds are of other hardware, so a ratio alone says little; that it differs from "
+    'one row to the next does.',
+    'Multiply-adds are those of convolutions and matrix products, batch 1, template 128, search '
+    '256. EfficientNet-Lite0 is counted with its BatchNorms folded.',
+    "The paper's figures are those that the project's specification quotes, and so are the numbers "
+    f"of its tables; TransT's speeds are those that {HIT} reports. *not at hand*: the text of the "
+    'paper is not here, and no figure is stated from memory.',
+    'Accuracy comes from folders of `hcat evaluate` (`--results`).',
+)
+
+
+class Measuring(NamedTuple):
+    """How the rows were timed."""
+
+    rounds: int
+    seconds: float
+    threads: int
+    rested: bool
+
+
+def markdown(
+    findings: Findings, where: str, measuring: Measuring | None, missing: Mapping[str, str]
+) -> str:
+    """Return all tables, what they mean and what is not in them.
+
+    where: machine and versions, in words; measuring: None if nothing was timed.
+    """
+    parts = ['# The paper, reproduced', where]
+    if measuring is not None:
+        threads = measuring.threads or "each runtime's own number of"
+        parts.append(
+            f'One interleaved run of {measuring.rounds} rounds on the CPU, {threads} threads, a '
+            f'turn of about {measuring.seconds:g} s: medians of the rounds, and in brackets what '
+            'lies between 10 and 90 % of them.'
+        )
+        if not measuring.rested:
+            parts.append('Some threads never came to rest: rows disturbed each other.')
+    for table in tables(findings):
+        parts += [f'## {table.title}', _text(table)]
+    if findings.seconds:
+        parts.append(CRITERION)
+    if missing:
+        reasons = (f'- {what}: {" ".join(why.split())}' for what, why in missing.items())
+        parts += ['## Not here', '\n'.join(reasons)]
+    parts += ['## Notes', '\n'.join(f'- {note}' for note in NOTES)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _text(table: Table) -> str:
+    """Return a table as Markdown, numbers to the right."""
+    texts = sum(1 for title in table.head if title in ('system', 'systems', 'figure', 'claim'))
+    rules = ['---'] * texts + ['---:'] * (len(table.head) - texts)
+    lines = [table.head, tuple(rules), *table.rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def document(
+    findings: Findings, measuring: Measuring | None, missing: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return every figure, ready for JSON."""
+    rows = []
+    for row, seconds in findings.seconds.items():
+        median, low, high = spread(1e3 * seconds)
+        times = {'ms': median, 'ms_10': low, 'ms_90': high, 'rounds_ms': (1e3 * seconds).tolist()}
+        rows.append({**row._asdict(), **times})
+    claims = []
+    for verdict in verdicts(findings.costs, findings.seconds):
+        content = verdict._asdict() | {'claim': verdict.claim._asdict()}
+        if verdict.rows is not None:
+            content['rows'] = [row._asdict() for row in verdict.rows]
+        claims.append(content)
+    return {
+        'measuring': None if measuring is None else measuring._asdict(),
+        'costs': {name: cost._asdict() for name, cost in findings.costs.items()},
+        'rows': rows,
+        'claims': claims,
+        'results': {name: [r._asdict() for r in rs] for name, rs in findings.results.items()},
+        'tables': [table._asdict() for table in tables(findings)],
+        'missing': dict(missing),
+    }

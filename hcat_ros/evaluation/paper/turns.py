@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times systems in several runtimes in turn, each runtime in a process of its own.
+
+`evaluation.speed` says why rows take turns and why a process rests before. Runtimes have processes
+of their own here because their thread pools keep what they first find, and because OpenVINO and
+PyTorch in one process have ended with SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.engines import Engine, EngineError, load_engine
+from hcat_ros.engines.self_test import self_test
+from hcat_ros.evaluation.paper.systems import Cost
+from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
+from hcat_ros.evaluation.speed import pinned, rest
+from hcat_ros.models import REFERENCE_FILE, Model, load_model
+
+AUTHORS, OURS = 'authors', 'ours'
+"""The forms of a network: the authors' graph, and ours with the template's part computed once."""
+RUNTIMES = ('torch', 'onnxruntime', 'openvino')
+LEAD = 2
+"""Calls at the start of a turn that do not count."""
+MOST = 10
+"""Calls of a turn that count, at most."""
+
+Call = Callable[[], float]
+"""Runs a network once on a search region; returns the seconds that the network itself took."""
+
+
+class Prepared(NamedTuple):
+    """A system's files and cost."""
+
+    name: str
+    cost: Cost
+    model: str
+    """Folder of the exported model."""
+    graphs: ReferenceGraphs
+    """Those of the authors' form."""
+
+
+class Row(NamedTuple):
+    """What is timed."""
+
+    system: str
+    runtime: str
+    form: str
+
+
+class Job(NamedTuple):
+    """What a runtime's process loads."""
+
+    runtime: str
+    systems: Sequence[Prepared]
+    threads: int
+    """0: the runtime's own number."""
+
+
+class Loaded(NamedTuple):
+    """What came of it."""
+
+    calls: dict[Row, Call]
+    missing: dict[str, str]
+    """Why others are not there."""
+
+
+class Times(NamedTuple):
+    """What `measure` found."""
+
+    seconds: dict[Row, NDArray[np.float64]]
+    """The median call of each turn, (rounds,)."""
+    missing: dict[str, str]
+    rested: bool
+    """Whether each process came to rest before each of its turns."""
+
+
+def load_runtime(job: Job) -> Loaded:
+    """Load the systems into any runtime but PyTorch, the authors' form in ONNX Runtime alone."""
+    return loaded(job, reference if job.runtime == 'onnxruntime' else None)
+
+
+def reference(system: Prepared, _: Model, threads: int) -> Engine:
+    """Return the authors' form in ONNX Runtime."""
+    return ReferenceEngine(system.graphs, threads)
+
+
+def loaded(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -> Loaded:
+    """Load both forms of each system; those that do not compute what they should are left out.
+
+    authors: makes the authors' form, if there is one in this runtime.
+    """
+    found = Loaded({}, {})
+    for system in job.systems:
+        model = load_model(system.model)
+        makers: dict[str, Callable[[], Engine]] = {}
+        if authors is not None:
+            makers[AUTHORS] = _bound(authors, system, model, job.threads)
+        makers[OURS] = _bound(load_engine, model, job.runtime, 'fp32', job.threads)
+        for form, make in makers.items():
+            row = Row(system.name, job.runtime, form)
+            try:
+                engine = make()
+                self_test(engine, model)
+                found.calls[row] = _call(engine, model)
+            except EngineError as error:
+                found.missing[f'{system.name}, {job.runtime}, {form}'] = str(error)
+    return found
+
+
+def _bound(function: Callable[..., Engine], *arguments: Any) -> Callable[[], Engine]:
+    return lambda: function(*arguments)
+
+
+def _call(engine: Engine, model: Model) -> Call:
+    with np.load(model.file(REFERENCE_FILE)) as crops:
+        template, search = crops['template'], crops['search']
+    features = engine.template(template)
+
+    def call() -> float:
+        started = time.perf_counter()
+        engine.search(search, features)
+        taken = time.perf_counter() - started
+        # What the authors do before their graph is no part of it.
+        return taken - float(getattr(engine, 'preparing', 0.0))
+
+    return call
+
+
+class Worker:
+    """A process that loads a job's systems and times one of them when it is told to."""
+
+    def __init__(self, job: Job, load: Callable[[Job], Loaded]) -> None:
+        """Start it. load: of a module's top level, called in the process."""
+        self.runtime = job.runtime
+        self.rows: list[Row] = []
+        self.missing: dict[str, str] = {}
+        spawn = multiprocessing.get_context('spawn')
+        self._pipe, other = spawn.Pipe()
+        self._process = spawn.Process(target=_work, args=(other, load, job), daemon=True)
+        # Thread pools take their size from the processors that they find when they start.
+        with pinned(job.threads):
+            self._process.start()
+        other.close()
+        answer = self._answer()
+        if answer is not None:
+            self.rows, self.missing = answer
+
+    def turn(self, row: Row, seconds: float) -> tuple[float, bool] | None:
+        """Return the median call of a turn and whether the process rested before it.
+
+        None when the process has failed; `missing` then says why and `rows` is empty.
+        """
+        with contextlib.suppress(OSError):  # it has ended; the answer tells how
+            self._pipe.send((row, seconds))
+        answer: tuple[float, bool] | None = self._answer()
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def _answer(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join(10)
+            self._fail(f'its process ended with code {self._process.exitcode}')
+            return None
+        if isinstance(answer, Exception):
+            self._fail(str(answer))
+            return None
+        return answer
+
+    def _fail(self, reason: str) -> None:
+        self.rows = []
+        self.missing[self.runtime] = reason
+
+
+def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
+    # Ctrl-C goes to both; the parent ends this one, quietly.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        calls, missing = load(job)
+        pipe.send((list(calls), missing))
+        while True:
+            row, seconds = pipe.recv()
+            pipe.send(_turn(calls[row], seconds))
+    except EOFError:
+        return
+    except (OSError, ValueError, RuntimeError) as error:
+        pipe.send(RuntimeError(str(error)))
+
+
+def _turn(call: Call, seconds: float) -> tuple[float, bool]:
+    rested = rest()
+    lead = 0.0
+    for _ in range(LEAD):
+        lead += call()
+        if lead > seconds:
+            break
+    times = [call()]
+    while len(times) < MOST and sum(times) < seconds:
+        times.append(call())
+    rest()  # the next turn is another process's
+    return float(np.median(times)), rested
+
+
+def measure(
+    jobs: Mapping[str, tuple[Job, Callable[[Job], Loaded]]],
+    rounds: int,
+    seconds: float,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda numbers: numbers,
+) -> Times:
+    """Time all rows in `rounds` rounds, a turn of about `seconds` each.
+
+    jobs: by runtime, with what loads them. A round takes the systems in another order, all rows
+    of one system after each other, so that what is compared is close in time. progress: wraps
+    the rounds, as `tqdm` does.
+    """
+    workers: list[Worker] = []
+    try:
+        for job, load in jobs.values():
+            workers.append(Worker(job, load))
+        found: dict[Row, list[float]] = {row: [] for worker in workers for row in worker.rows}
+        rested = True
+        for number in progress(range(rounds)):
+            for row in _order(list(found), number):
+                worker = next(w for w in workers if w.runtime == row.runtime)
+                answer = worker.turn(row, seconds) if worker.rows else None
+                if answer is not None:
+                    found[row].append(answer[0])
+                    rested &= answer[1]
+        missing = {what: why for worker in workers for what, why in worker.missing.items()}
+    finally:
+        for worker in workers:
+            worker.close()
+    whole = {row: np.array(times) for row, times in found.items() if len(times) == rounds}
+    return Times(whole, missing, rested)
+
+
+def _order(rows: list[Row], number: int) -> list[Row]:
+    """Return the rows of a round: systems shuffled, each one's rows together, rotated."""
+    systems = list(dict.fromkeys(row.system for row in rows))
+    random.Random(number).shuffle(systems)
+    order = []
+    for system in systems:
+        own = [row for row in rows if row.system == system]
+        first = number % len(own)
+        order += own[first:] + own[:first]
+    return order
