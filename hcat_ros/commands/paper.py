@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the paper's systems, measure them in turn, and print its tables: paper, here, ratio.
 
-All of them take about 3 GB of temporary files, and a few minutes; --rounds 0 only counts.
+All of them take about 3 GB of temporary files, 6 GB of memory and a few minutes; --rounds 0 only
+counts.
 """
 
 from __future__ import annotations

@@ -152,6 +152,9 @@ class Worker:
         with pinned(job.threads):
             self._process.start()
         other.close()
+
+    def wait(self) -> None:
+        """Return once it has loaded: `rows` and `missing` then say what."""
         answer = self._answer()
         if answer is not None:
             self.rows, self.missing = answer
@@ -234,6 +237,8 @@ def measure(
     try:
         for job, load in jobs.values():
             workers.append(Worker(job, load))
+        for worker in workers:
+            worker.wait()
         found: dict[Row, list[float]] = {row: [] for worker in workers for row in worker.rows}
         rested = True
         for number in progress(range(rounds)):

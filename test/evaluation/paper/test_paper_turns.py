@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcat_ros.evaluation.paper.systems import Cost
+from hcat_ros.evaluation.paper.turns import (
+    AUTHORS,
+    MOST,
+    OURS,
+    Job,
+    Loaded,
+    Prepared,
+    Row,
+    Times,
+    measure,
+)
+from hcat_ros.evaluation.reference_engine import ReferenceGraphs
+
+MS = 1e-3
+
+
+def systems(*names: str) -> list[Prepared]:
+    """Systems without files, for loaders that open none."""
+    graphs = ReferenceGraphs('', Path(), Path(), 128, 256, 16, (0, 0, 0), (1, 1, 1), 0)
+    return [Prepared(name, Cost(1, 1, 1, 1), '', graphs) for name in names]
+
+
+def load_two(job: Job) -> Loaded:
+    """Calls that say they took 1 ms in one form and 2 in the other; b has no second form."""
+    calls = {}
+    for system in job.systems:
+        calls[Row(system.name, job.runtime, AUTHORS)] = lambda: 1 * MS
+        calls[Row(system.name, job.runtime, OURS)] = lambda: 2 * MS
+    missing = {'b, ours': 'no reason'}
+    calls.pop(Row('b', job.runtime, OURS), None)
+    return Loaded(calls, missing)
+
+
+def load_numbered(job: Job) -> Loaded:
+    """A call that says 0, 1, 2, ... ms."""
+    numbers = iter(range(1000))
+    return Loaded({Row('a', job.runtime, OURS): lambda: next(numbers) * MS}, {})
+
+
+def load_nothing(job: Job) -> Loaded:
+    raise RuntimeError(f'{job.runtime} is not for this machine')
+
+
+def load_mortal(job: Job) -> Loaded:
+    """Loads; its process ends at the fifth call."""
+    numbers = iter(range(1000))
+
+    def call() -> float:
+        if next(numbers) == 4:
+            os._exit(7)
+        return MS
+
+    return Loaded({Row('a', job.runtime, OURS): call}, {})
+
+
+def times(rounds: int, **loaders: object) -> Times:
+    jobs = {name: (Job(name, systems('a', 'b'), 1), load) for name, load in loaders.items()}
+    return measure(jobs, rounds, MS / 2)  # type: ignore[arg-type]
+
+
+def test_all_rows_of_all_runtimes_are_timed_in_each_round() -> None:
+    found = times(3, one=load_two, two=load_two)
+    expected = {
+        Row(name, runtime, form): value
+        for runtime in ('one', 'two')
+        for name, form, value in (('a', AUTHORS, MS), ('a', OURS, 2 * MS), ('b', AUTHORS, MS))
+    }
+    assert {row: seconds.tolist() for row, seconds in found.seconds.items()} == {
+        row: [value] * 3 for row, value in expected.items()
+    }
+    assert found.missing == {'b, ours': 'no reason'}
+
+
+def test_a_turn_is_a_lead_and_the_median_of_as_many_calls_as_fit() -> None:
+    (job,) = [Job('one', systems('a'), 0)]
+    found = measure({'one': (job, load_numbered)}, 2, 0.01)
+    # 0 and 1 lead; 2, 3 and 4 make 9 ms, 5 is more than 10. Then 6 and 7 lead; 8, 9.
+    np.testing.assert_allclose(found.seconds[Row('a', 'one', OURS)], [3.5 * MS, 8.5 * MS])
+    assert MOST > 4
+
+
+def test_a_runtime_that_fails_is_named_and_the_rest_goes_on() -> None:
+    found = times(3, bad=load_nothing, mortal=load_mortal, good=load_two)
+    assert {row.runtime for row in found.seconds} == {'good'}
+    assert all(len(seconds) == 3 for seconds in found.seconds.values())
+    assert found.missing['bad'] == 'bad is not for this machine'
+    assert found.missing['mortal'] == 'its process ended with code 7'
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='needs Linux')
+def test_the_processors_of_this_process_are_left_as_they_were() -> None:
+    before = os.sched_getaffinity(0)
+    times(1, one=load_two)
+    assert os.sched_getaffinity(0) == before
