@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from hcat_ros.following.measurement import BearingMeasurement
 
 FIRST_RATE = 1.0
 """Deviation of the bearing rate of a target that has been seen once, rad/s."""
+PAST = 1.0
+"""Seconds for which it is known how the state was."""
 NEAREST = 0.3
 """Share of the range that must be left for the platform's way to be taken out."""
 
@@ -55,6 +58,7 @@ class BearingFilter:
         """Of the target in m; where it is known the platform's way is taken out as well."""
         self._ego = ego
         self._bearing: Bearing | None = None
+        self._past: deque[Bearing] = deque()
 
     @property
     def last(self) -> Bearing | None:
@@ -64,6 +68,14 @@ class BearingFilter:
     def clear(self) -> None:
         """Forget the target."""
         self._bearing = self.range = None
+        self._past.clear()
+
+    def rewind(self, time: float) -> None:
+        """Forget what came after a time, at most `PAST` seconds ago."""
+        while len(self._past) > 1 and self._past[-1].time > time:
+            self._past.pop()
+        if self._past:
+            self._bearing = self._past[-1]
 
     def start(self, measurement: BearingMeasurement) -> None:
         """Begin with a measurement, of which the rates are not known."""
@@ -72,6 +84,7 @@ class BearingFilter:
         self._bearing = Bearing(
             measurement.stamp, measurement.azimuth, measurement.elevation, 0.0, 0.0, covariance
         )
+        self._past.append(self._bearing)
 
     def at(self, time: float) -> Bearing | None:
         """Return the bearing at a time, None before the first measurement."""
@@ -144,6 +157,9 @@ class BearingFilter:
             elevation_rate,
             covariance,
         )
+        self._past.append(self._bearing)
+        while self._past[0].time < measurement.stamp - PAST:
+            self._past.popleft()
 
 
 def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Matrix:

@@ -115,8 +115,8 @@ class FollowConfig:
         0.0,
         0,
         60,
-        'Time for which a target called lost is turned after while what is seen in its place '
-        'stays on its course; turning fades by stale_timeout else [s].',
+        'Time for which a target called lost is turned after along the course that it had, from '
+        'the last track that lay on it; 0: turning fades by stale_timeout [s].',
     )
     max_latency: float = number(
         1.0, 0.05, 5, 'Age of the image of a track from which on the speed is zero [s].'

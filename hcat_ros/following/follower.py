@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hcat_ros.following.bearing_filter import Bearing, BearingFilter
 from hcat_ros.following.command import Command
@@ -17,6 +18,12 @@ from hcat_ros.following.steering import Seen, Steering, trusted
 
 LONGEST_STEP = 0.2
 """Seconds that one step of the controllers counts for at most, after a pause of the caller."""
+BEFORE_LOSS = 0.4
+"""Seconds before a loss from which the course is taken: a target that goes behind something seems
+slower and slower while ever less of it is seen."""
+LOST_NOISE = 5.0
+"""Factor on the deviation of where a lost target seems to be: a tracker slides from one that is
+hidden to what hides it, and a course that follows each step of that ends up there."""
 TIME_JITTER = 0.01
 """Seconds by which time may run backwards between two calls without counting as a jump."""
 
@@ -39,7 +46,7 @@ class Follower:
         self._steering = Steering(config)
         self._target: str | None = None
         self._first_range = 0.0
-        self._taken = -math.inf
+        self._taken = self._followed = -math.inf
         self._now = -math.inf
         self._commanded: float | None = None
 
@@ -92,14 +99,14 @@ class Follower:
             return 'time is not a number'
         if measurement is None or lost:
             self._safety.lost(self._now)
-            return '' if measurement and self._turns_after(measurement) else 'target lost'
+            return '' if measurement and self._searches(measurement) else 'target lost'
         reason = self._refusal(measurement, self._now)
         if reason:
             self._safety.refused(reason)
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
-        self._taken = self._now
+        self._taken = self._followed = self._now
         missing = self._plausibility.missing(self.config)
         self._safety.taken(measurement.stamp, measurement.score, self._now, missing)
         return ''
@@ -141,22 +148,24 @@ class Follower:
         found = self._range.at(time, bearing.direction)
         return found if found is not None and found.is_known else None
 
-    def _turns_after(self, measurement: BearingMeasurement) -> bool:
-        """Let what is seen in place of a lost target count for turning if it may be the target."""
+    def _searches(self, measurement: BearingMeasurement) -> bool:
+        """Take what is seen in place of a lost target; return whether turning after it goes on."""
         if (
             not measurement.is_sound()
             or measurement.target != self._target
             or self._safety.refusal(measurement.stamp, self._now, self.config)
         ):
             return False
-        if not self._plausibility.on_course(measurement, self._bearing, self.config):
-            # What is expected of it widens fast: soon anything would be on its course.
-            self._safety.off_course()
+        on_course = self._plausibility.on_course(measurement, self.bearing(measurement.stamp))
+        if not self._safety.searched(measurement.stamp, self._now, on_course, self.config):
             return False
-        if not self._safety.still_on_course(measurement.stamp, self._now, self.config):
-            return False
-        # Its size is that of the last track: it says nothing of the range.
-        self._bearing.update(measurement)
+        if on_course:
+            # Its size is that of the last track: it says nothing of the range.
+            doubtful = measurement.covariance * LOST_NOISE**2
+            self._bearing.update(replace(measurement, covariance=doubtful))
+            self._followed = self._now
+        else:
+            self._bearing.rewind(self._followed - BEFORE_LOSS)
         self._taken = self._now
         return True
 

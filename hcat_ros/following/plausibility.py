@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import math
 
-from hcat_ros.following.bearing_filter import BearingFilter
+from hcat_ros.following.bearing_filter import Bearing, BearingFilter
 from hcat_ros.following.config import FollowConfig
 from hcat_ros.following.ego_motion import EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
+
+LOST_GATE = 0.25
+"""Share of the target's size by which a lost one may lie away from the expected bearing."""
 
 
 class Plausibility:
@@ -53,11 +56,20 @@ class Plausibility:
             self._doubt = max(self._doubt - 1, 0)
         return reason
 
-    def on_course(
-        self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
-    ) -> bool:
-        """Return whether a measurement may be the target, without drawing conclusions from it."""
-        return self._last is not None and not _implausible(measurement, self._last, course, config)
+    def on_course(self, measurement: BearingMeasurement, expected: Bearing | None) -> bool:
+        """Return whether what is seen in place of a lost target is just where that would be.
+
+        Closer than the gate: a tracker slides from a target that is hidden to what hides it, and
+        a course that follows each step of that ends up there.
+        """
+        if self._last is None or expected is None:
+            return False
+        aside = math.remainder(measurement.azimuth - expected.azimuth, 2 * math.pi)
+        above = measurement.elevation - expected.elevation
+        return (
+            abs(aside) < LOST_GATE * measurement.width_rad
+            and abs(above) < LOST_GATE * measurement.height_rad
+        )
 
     def missing(self, config: FollowConfig) -> int:
         """Return how many plausible measurements are still to come before one moves by them."""

@@ -31,9 +31,10 @@ class Safety:
     A target that scores low is stopped for by the limits of deceleration: all parts work, and a
     smooth stop neither tips the platform nor swings the camera away. For one that is lost the
     platform brakes, but its turning goes on, less and less until `stale_timeout`: a camera that
-    stops at the first doubt lets a moving target leave the frame. Trackers also call targets lost
-    that merely score less before another background; while what they see stays on the course of
-    the target, turning goes on for `lost_timeout`. What leaves open whether the
+    stops at the first doubt lets a moving target leave the frame. Where turning alone harms nobody
+    (`lost_timeout`) it goes on along the course of the target while the tracker looks for it; and
+    trackers call targets lost that merely score less before another background: what they see
+    on that course counts. What leaves open whether the
     parts work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then
     the stop must not depend on tuning, and the platform's own controller is still there to brake.
     Before that the speed fades out, so that zero at once is hardly a step.
@@ -52,6 +53,7 @@ class Safety:
         self._newest = -math.inf
         self._lost = ''
         self._lost_since = math.inf
+        self._heard = -math.inf
         self._replaced = False
         self._refusal = ''
 
@@ -93,7 +95,7 @@ class Safety:
             return
         self._arrival, self._stamp, self._score = now, stamp, score
         self._lost = self._refusal = ''
-        self._lost_since = math.inf
+        self._lost_since, self._heard = math.inf, -math.inf
         self._replaced = False
 
     def refused(self, reason: str) -> None:
@@ -105,28 +107,26 @@ class Safety:
         self._lost = 'target lost'
         self._lost_since = min(self._lost_since, now)
 
-    def still_on_course(self, stamp: float, now: float, config: FollowConfig) -> bool:
-        """Note that what is seen in place of the lost target is where that would be.
+    def searched(self, stamp: float, now: float, on_course: bool, config: FollowConfig) -> bool:
+        """Note a track of a lost target; `on_course`: what is seen is where that would be.
 
-        Returns whether it counts: not for longer than `lost_timeout`, and only while it moves.
+        Returns whether the platform goes on turning after the target.
         """
-        counts = (
+        turning = (
             self._arrival is not None
-            and now - self._arrival < config.stale_timeout
+            and now - max(self._arrival, self._heard) < config.stale_timeout
             and now - self._lost_since < config.lost_timeout
         )
-        if counts:
-            self._newest, self._arrival, self._stamp = stamp, now, stamp
-        return counts
-
-    def off_course(self) -> None:
-        """Note that what is seen in place of the lost target is something else."""
-        self._lost_since = -math.inf
+        if turning:
+            self._newest, self._heard = stamp, now
+            if on_course:
+                self._lost_since = now
+        return turning
 
     def replaced(self) -> None:
         """Note that another target is followed, which its tracks have to agree on first."""
         self._lost, self._replaced = 'another target', True
-        self._lost_since = math.inf
+        self._lost_since, self._heard = math.inf, -math.inf
 
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
         """Return what is allowed now."""
@@ -137,12 +137,17 @@ class Safety:
         why = f' ({self._refusal})' if self._refusal else ''
         if self._arrival is None:
             return Verdict(0.0, (self._lost or 'waiting for a track') + why, True)
+        by_score = _ramp(self._score, config.score_low, config.score_high)
+        if self._heard > self._arrival:
+            silence, search = now - self._heard, now - self._lost_since
+            left = min(1 - silence / config.stale_timeout, 1 - search / config.lost_timeout)
+            share = by_score * _ramp(left, 0.0, 1 - FADE)
+            return Verdict(share, self._lost + why, at_once=left <= 0, turning_only=True)
         age, image_age = now - self._arrival, now - self._stamp
         if age >= config.stale_timeout:
             return Verdict(0.0, (self._lost or f'no good track for {age:.2f} s') + why, True)
         if image_age >= config.max_latency:
             return Verdict(0.0, f'image {image_age:.2f} s old', True)
-        by_score = _ramp(self._score, config.score_low, config.score_high)
         left = 1 - age / config.stale_timeout
         by_age = _ramp(left, 0.0, 1 - FADE)
         share = by_score * by_age

@@ -180,3 +180,23 @@ def test_distance_is_in_deviations() -> None:
     assert course.at(1.0) is None
     course.update(seen(0.0, 0.0, noise=0.03))
     assert course.distance(seen(0.0, 0.1, noise=0.04)) == pytest.approx(0.1 / 0.05)
+
+
+def test_a_rewound_filter_is_as_it_was() -> None:
+    ego = still()
+    rewound, stopped = BearingFilter(ego, 0.5), BearingFilter(ego, 0.5)
+    for tick in range(60):
+        time = tick / 30
+        # From half of the time on it seems to stand, as one that goes behind something.
+        measurement = seen(time, 0.3 * min(time, 1.0))
+        rewound.update(measurement)
+        if time <= 1.0:
+            stopped.update(measurement)
+    assert rewound.at(2.0).azimuth_rate < 0.2  # type: ignore[union-attr]
+    rewound.rewind(1.0)
+    assert rewound.at(2.0)[:5] == stopped.at(2.0)[:5]  # type: ignore[index]
+    rewound.rewind(-5.0)
+    assert rewound.last is not None, 'the oldest that is known'
+    rewound.clear()
+    rewound.rewind(0.5)
+    assert rewound.last is None

@@ -68,7 +68,8 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
         config = config.changed({'lateral.kp': 1.0, 'lateral.max_speed': 1.0})
     follower = Follower(config)
     follower.activate(0.0)
-    active, holding, lost, good, now = True, False, False, -math.inf, 0.0
+    active, holding, now = True, False, 0.0
+    good = heard = -math.inf
     last = seen(0.0)
     for event, dt in [(last, 0.05), *events]:
         time = now + dt
@@ -81,10 +82,10 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
                 last = replace(event, stamp=now + event.stamp)  # type: ignore[union-attr]
             taken = follower.track(None if event is None else last, time)
             if taken == '' and event is not None:
-                good, lost = now, False
+                good = now
         elif event == 'lost':
             follower.track(replace(last, stamp=now - 0.02), time, lost=True)
-            lost = True
+            heard = now
         elif event == 'activate':
             follower.activate(now)
             active, good = True, -math.inf
@@ -112,8 +113,8 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             assert low <= speed <= high
         assert 0 <= command.allowed <= 1
         assert (command.allowed == 1) == (command.reason == '')
-        longest = config.stale_timeout + (config.lost_timeout if lost else 0.0)
-        if not active or holding or not 0 <= now - good < longest:
+        last_word = max(good, heard) if config.lost_timeout else good
+        if not active or holding or not 0 <= now - last_word < config.stale_timeout:
             assert command.is_zero, command
             assert command.allowed == 0
         if config.platform == 'gimbal':

@@ -55,7 +55,7 @@ class TimmBackbone(Backbone):
 
     @property
     def network(self) -> nn.Module:
-        """timm's own network, its tensors named as in timm's files."""
+        """The network of timm itself, its tensors named as in timm's files."""
         return cast(nn.Module, self.body.model)
 
     def parts(self) -> list[nn.Module]:
