@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from hcat_ros.evaluation.paper.accuracy import percent_of
 from hcat_ros.evaluation.paper.claims import CRITERION, spread, verdicts
-from hcat_ros.evaluation.paper.figures import HIT
+from hcat_ros.evaluation.paper.figures import BENCHMARKS, HIT
+from hcat_ros.evaluation.paper.systems import SYSTEMS
 from hcat_ros.evaluation.paper.tables import Findings, Table, tables
 
 NOTES = (
@@ -15,8 +17,8 @@ NOTES = (
     "*The authors' form* is what a frame costs there: what follows the backbone on the template is "
     'computed again in each. What stands *here* beside the paper is of this form. *Our form* '
     'computes all that depends on the template alone once, and takes the image as it is.',
-    "The paper's speeds are of other hardware, so a ratio alone says little; that it differs from "
-    'one row to the next does.',
+    "The paper's speeds are of other hardware: compare the ratios of several rows, one alone says "
+    'what the machine is.',
     'Multiply-adds are those of convolutions and matrix products, batch 1, template 128, search '
     '256. EfficientNet-Lite0 is counted with its BatchNorms folded.',
     "The paper's figures are those that the project's specification quotes, and so are the numbers "
@@ -24,6 +26,10 @@ NOTES = (
     'paper is not here, and no figure is stated from memory.',
     'Accuracy comes from folders of `hcat evaluate` (`--results`).',
 )
+
+
+WORDS = ('system', 'systems', 'figure', 'claim', 'measured on', 'data', 'measure', 'holds here')
+"""Titles of columns that hold no numbers."""
 
 
 class Measuring(NamedTuple):
@@ -52,6 +58,7 @@ def markdown(
         )
         if not measuring.rested:
             parts.append('Some threads never came to rest: rows disturbed each other.')
+    parts.append(_glance(findings))
     for table in tables(findings):
         parts += [f'## {table.title}', _text(table)]
     if findings.seconds:
@@ -63,11 +70,23 @@ def markdown(
     return '\n\n'.join(parts) + '\n'
 
 
+def _glance(findings: Findings) -> str:
+    """Return in a few words what was reproduced and what was not."""
+    judged = [verdict.holds for verdict in verdicts(findings.costs, findings.seconds)]
+    words = [f'{holds}: {judged.count(holds)}' for holds in dict.fromkeys(judged)]
+    given = sum(percent_of(findings.results.get('hcat', ()), b) is not None for b in BENCHMARKS)
+    return (
+        f'At a glance: {len(findings.costs)} of {len(SYSTEMS)} systems built. Whether the '
+        f"paper's claims of cost and speed hold here: {', '.join(words) or 'not measured'}. "
+        f"Accuracy: {given} of the paper's {len(BENCHMARKS)} figures of HCAT measured, the others "
+        'need the data sets and weights.'
+    )
+
+
 def _text(table: Table) -> str:
     """Return a table as Markdown, numbers to the right."""
-    texts = sum(1 for title in table.head if title in ('system', 'systems', 'figure', 'claim'))
-    rules = ['---'] * texts + ['---:'] * (len(table.head) - texts)
-    lines = [table.head, tuple(rules), *table.rows]
+    rules = tuple('---' if title in WORDS else '---:' for title in table.head)
+    lines = [table.head, rules, *table.rows]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 

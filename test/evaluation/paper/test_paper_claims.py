@@ -69,6 +69,24 @@ def test_the_same_is_equal_counts_and_near_speeds() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ('slow', 'holds'),
+    [
+        ([0.95, 1.05], 'yes'),
+        ([0.8, 1.5], 'not clear'),
+        ([1.2, 1.2], 'no'),
+        ([1.02, 1.15], 'not clear'),
+    ],
+)
+def test_speeds_are_the_same_only_if_all_rounds_say_so(slow: list[float], holds: str) -> None:
+    seconds = {
+        Row('hierarchical', 'torch', OURS): np.ones(2),
+        Row('baseline', 'torch', OURS): np.array(slow),
+    }
+    (verdict,) = judged('costs what', verdicts({}, seconds))
+    assert verdict.holds == holds
+
+
 def test_runtimes_are_compared_and_the_papers_ratio_is_of_the_authors_form() -> None:
     seconds = {
         Row('hcat', runtime, form): np.array([value, value])

@@ -92,9 +92,11 @@ def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
     assert (
         "| ONNX Runtime against PyTorch, the authors' form | 2.00 | 1.50 (1.50-1.50) | yes" in text
     )
+    assert '1 of 16 systems built' in text
+    assert 'hold here: yes: 1. Accuracy: 0 of' in text
     quiet = markdown(Findings({'hcat': COST}), 'a machine', None, {})
     assert 'interleaved' not in quiet
-    assert 'claims' not in quiet
+    assert 'hold here: not measured' in quiet
 
 
 def test_all_numbers_are_in_the_document() -> None:
