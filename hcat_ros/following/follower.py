@@ -21,7 +21,7 @@ LONGEST_STEP = 0.2
 BEFORE_LOSS = 0.4
 """Seconds before a loss from which the course is taken: a target that goes behind something seems
 slower and slower while ever less of it is seen."""
-LOST_NOISE = 5.0
+LOST_NOISE = 6.0
 """Factor on the deviation of where a lost target seems to be: a tracker slides from one that is
 hidden to what hides it, and a course that follows each step of that ends up there."""
 TIME_JITTER = 0.01
