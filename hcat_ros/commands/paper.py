@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--engine', nargs='+', default=['torch', 'onnxruntime'], choices=RUNTIMES, help='runtimes'
     )
     parser.add_argument(
-        '--threads', type=int, default=0, help="CPU threads, 0: the engine's choice"
+        '--threads', type=int, default=1, help="CPU threads, 0: the engine's choice"
     )
     parser.add_argument(
         '--rounds', type=int, default=8, help='turns of each row; 0: count, but measure nothing'

@@ -50,9 +50,10 @@ def markdown(
     """
     parts = ['# The paper, reproduced', where]
     if measuring is not None:
-        threads = measuring.threads or "each runtime's own number of"
+        threads = f'{measuring.threads or "as many as the runtime takes"} threads'
+        threads = '1 thread' if measuring.threads == 1 else threads
         parts.append(
-            f'One interleaved run of {measuring.rounds} rounds on the CPU, {threads} threads, a '
+            f'One interleaved run of {measuring.rounds} rounds on the CPU, {threads}, a '
             f'turn of about {measuring.seconds:g} s: medians of the rounds, and in brackets what '
             'lies between 10 and 90 % of them.'
         )
