@@ -102,8 +102,9 @@ def heading(plan: Plan, still: float) -> str:
         f'Each run: {plan.pairs} pairs of {plan.groups} groups of views, backbone frozen. AO on '
         f'`{plan.sequences.resolve().name}`, one pass, ONNX Runtime fp32, window penalty '
         f'{penalties}{mean}, size smoothing {plan.smoothing:g}; a box that never moves has '
-        f'{still:.3f}. IoU: on pairs of {plan.held_out} groups that were not trained on. '
-        "Differences are of runs with the same seed; the interval is Student's."
+        f'{still:.3f}. Hits: share of the pairs of {plan.held_out} groups that were not trained '
+        "on whose best cell is on the target, also with another object's template; IoU: of the "
+        "boxes there. Differences are of runs with the same seed; the interval is Student's."
     )
 
 

@@ -138,7 +138,7 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     _train(config, CachedGroups(cache, origin, seed, 0, plan.groups), folder)
     trained = time.monotonic()
     model = load_checkpoint(folder / WEIGHTS_FILE)
-    iou = held_out_iou(model, CachedGroups(cache, origin, 0, plan.groups, total))
+    kept = held_out(model, CachedGroups(cache, origin, 0, plan.groups, total))
     words = {
         'window_penalty': plan.penalties[0],
         'size_smoothing': plan.smoothing,
@@ -153,7 +153,7 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
         'row': row,
         'seed': seed,
         'ao': {penalty: ao for penalty, (ao, _) in found.items()},
-        'iou': iou,
+        **kept,
         'parameters': sum(parameter.numel() for parameter in model.parameters()),
         'sequences': {penalty: each for penalty, (_, each) in found.items()},
         'training_s': round(trained - started, 1),
@@ -185,27 +185,38 @@ def _train(config: TrainConfig, groups: CachedGroups, folder: Path) -> None:
     trainer.run(on_step)
 
 
-def held_out_iou(model: HCAT, groups: CachedGroups) -> float:
-    """Return the mean IoU of the boxes at positive cells, over all pairs of views of each group."""
+def held_out(model: HCAT, groups: CachedGroups) -> dict[str, float]:
+    """Return what a network does on all pairs of views of each group.
+
+    iou: mean of the boxes at positive cells; hits: share of the pairs whose best cell is a
+    positive one; wrong_hits: the same with the templates of the next group. As many hits with
+    another object's template are those of a network that looks at the search region alone.
+    """
     import numpy as np
     import torch
 
     from hcat_ros.training.loop import PairModel
-    from hcat_ros.training.losses import hcat_losses
+    from hcat_ros.training.losses import hcat_losses, positive_cells
     from hcat_ros.training.pairs import pairs_of_groups
 
-    learner, found = PairModel(model.eval()), []
+    learner, ious, hits = PairModel(model.eval()), [], {'hits': [], 'wrong_hits': []}
     for number in range(groups.count):
-        group = groups.group(number)
-        if not group.shown.any():
+        group, other = groups.group(number), groups.group((number + 1) % groups.count)
+        first, second, _ = pairs_of_groups(1, len(group.shown), 0, 0.0, np.random.default_rng(0))
+        boxes, shown = group.boxes[second], group.shown[second]
+        if not shown.any():
             continue
-        views = len(group.shown)
-        pairs = pairs_of_groups(1, views, 0, 0.0, np.random.default_rng(0))
-        with torch.inference_mode():
-            prediction, _ = learner(group.templates, group.searches, pairs.template, pairs.search)
-        losses = hcat_losses(prediction, group.boxes[pairs.search], group.shown[pairs.search])
-        found.append(float(losses.iou))
-    return float(np.mean(found)) if found else float('nan')
+        positive = positive_cells(boxes, model.config.search_grid)
+        for name, templates in (('hits', group.templates), ('wrong_hits', other.templates)):
+            with torch.inference_mode():
+                prediction, _ = learner(templates, group.searches, first, second)
+            best = (prediction.logits[..., 0] - prediction.logits[..., 1]).argmax(1, keepdim=True)
+            hits[name] += positive.gather(1, best)[shown].flatten().tolist()
+            if name == 'hits':
+                ious.append(float(hcat_losses(prediction, boxes, shown).iou))
+    if not ious:
+        return dict.fromkeys(('iou', *hits), float('nan'))
+    return {'iou': float(np.mean(ious)), **{name: float(np.mean(hits[name])) for name in hits}}
 
 
 def _overlaps(plan: Plan, model: Path, penalty: float) -> tuple[float, dict[str, float]]:

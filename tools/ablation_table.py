@@ -48,8 +48,9 @@ def verdict(differences: Sequence[float]) -> str:
 def tables(results: Results) -> str:
     """Return the rows and the differences as Markdown."""
     lines = [
-        '| | parameters | AO, mean ± deviation | least | most | AO of each seed | IoU, held out |',
-        '|---|---:|---:|---:|---:|---|---:|',
+        '| | parameters | AO, mean ± deviation | least | most | AO of each seed | hits | hits, '
+        'wrong template | IoU |',
+        '|---|---:|---:|---:|---:|---|---:|---:|---:|',
     ]
     for row, title in ROWS.items():
         if not (runs := _of_row(results, row)):
@@ -62,7 +63,10 @@ def tables(results: Results) -> str:
             f'{min(found):.3f}',
             f'{max(found):.3f}',
             ', '.join(f'{value:.3f}' for value in found),
-            f'{fmean(run["iou"] for run in runs.values()):.3f}',
+            *(
+                f'{fmean(run[name] for run in runs.values()):.3f}'
+                for name in ('hits', 'wrong_hits', 'iou')
+            ),
         )
         lines.append(f'| {" | ".join(cells)} |')
     lines += [

@@ -36,7 +36,8 @@ SCHEDULE = {'steps': 9, 'batch': 4, 'groups': 2, 'views': 2, 'workers': 0, 'trai
 
 def result(row: str, seed: int, *overlaps: float) -> dict[str, Any]:
     ao = {f'{number}': overlap for number, overlap in enumerate(overlaps)}
-    return {'row': row, 'seed': seed, 'ao': ao, 'iou': 0.5, 'parameters': 1_500_000}
+    kept = {'iou': 0.5, 'hits': 0.8, 'wrong_hits': 0.6}
+    return {'row': row, 'seed': seed, 'ao': ao, 'parameters': 1_500_000, **kept}
 
 
 def test_the_tables_of_known_results() -> None:
@@ -51,9 +52,8 @@ def test_the_tables_of_known_results() -> None:
         for seed, value in enumerate(values, 1)
     }
     lines = ablation_table.tables(runs).splitlines()
-    assert lines[2] == (
-        '| Baseline | 1.50 M | 0.440 ± 0.040 | 0.400 | 0.480 | 0.400, 0.440, 0.480 | 0.500 |'
-    )
+    cells = ('Baseline', '1.50 M', '0.440 ± 0.040', '0.400', '0.480', '0.400, 0.440, 0.480')
+    assert lines[2] == f'| {" | ".join((*cells, "0.800", "0.600", "0.500"))} |'
     # 0.06, 0.05, 0.07: deviation 0.01, Student's 4.303 x 0.01 / sqrt(3) = 0.025.
     assert lines[-2] == (
         '| +Hierarchical against Baseline | +0.060 ± 0.010 | +0.035 to +0.085 '
@@ -111,7 +111,7 @@ def test_a_whole_run_goes_on_and_keeps_its_budget(
     assert [(row['row'], row['seed']) for row in rows] == [('baseline', 1), ('hierarchical', 1)]
     for row in rows:
         assert 0 < row['ao']['0.3'] == row['sequences']['0.3']['clip'] < 1
-        assert 0 <= row['iou'] < 1
+        assert all(0 <= row[name] <= 1 for name in ('iou', 'hits', 'wrong_hits'))
         card = tmp_path / 'out' / 'runs' / f'{row["row"]}-1' / 'model' / 'model.yaml'
         assert 'window_penalty: 0.3' in card.read_text()
     assert rows[0]['parameters'] == rows[1]['parameters']
