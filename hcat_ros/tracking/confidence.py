@@ -21,6 +21,8 @@ SMOOTHING = 0.5
 """Share of the newest frame in the smoothed score: one bad frame is not a loss."""
 CONFIRMATIONS = 2
 """Frames in a row that must look like the target before it counts as found again."""
+STEADY = 6
+"""Frames in a row that must look no worse than an uncertain target, for one that has changed."""
 
 
 class TargetState(Enum):
@@ -51,7 +53,7 @@ class Confidence:
         self.state = TargetState.TRACKING
         self._first: list[float] = []
         self._smoothed = 1.0
-        self._again = 0
+        self._again = self._steady = 0
 
     def share(self, score: float) -> float:
         """Return a raw score, 0..1, as a share of the target's own."""
@@ -71,10 +73,11 @@ class Confidence:
         self._smoothed += SMOOTHING * (share - self._smoothed)
         if self.state is TargetState.LOST:
             self._again = self._again + 1 if share >= thresholds.found else 0
-            if self._again >= CONFIRMATIONS:
+            self._steady = self._steady + 1 if share >= thresholds.uncertain else 0
+            if self._again >= CONFIRMATIONS or (thresholds.uncertain and self._steady >= STEADY):
                 self.state, self._smoothed = TargetState.TRACKING, share
         elif self._smoothed < thresholds.lost:
-            self.state, self._again = TargetState.LOST, 0
+            self.state, self._again, self._steady = TargetState.LOST, 0, 0
         elif self._smoothed < thresholds.uncertain:
             self.state = TargetState.UNCERTAIN
         elif self._smoothed >= thresholds.found or thresholds.uncertain == 0:

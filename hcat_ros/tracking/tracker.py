@@ -170,15 +170,17 @@ class Tracker:
         times: list[StageTimes] = []
         seen = self._look(_Frame(frame, encoding, fill), old, self.config.window_penalty, times)
         base, share = old, self.config.size_smoothing
-        state = self._confidence.state
+        state, found = self._confidence.state, False
         if state is TargetState.LOST:
             elsewhere = self._look_elsewhere(_Frame(frame, encoding, fill), seen.score, times)
             if elsewhere is not None:
-                seen, base = elsewhere, self._seen
+                seen, base, found = elsewhere, self._seen, True
         self._fill, self._encoding = fill, encoding
         before, state = state, self._confidence.update(seen.score, self.config.thresholds)
         if state is TargetState.LOST:
-            share = 0.0  # what is seen is something else, of another size
+            # What is seen is something else, of another size; but for what may be the target,
+            # which can have come nearer or gone away meanwhile.
+            share = 1.0 if found else 0.0
         self._box = Box.from_center(
             _between(0.0, seen.box.cx, width),
             _between(0.0, seen.box.cy, height),

@@ -6,6 +6,7 @@ import pytest
 from hcat_ros.tracking.confidence import (
     CONFIRMATIONS,
     FIRST_FRAMES,
+    STEADY,
     Confidence,
     TargetState,
     Thresholds,
@@ -58,6 +59,20 @@ def test_a_lost_target_is_found_by_several_good_frames_in_a_row() -> None:
     states = [confidence.update(good, LEVELS) for _ in range(CONFIRMATIONS)]
     assert states == [L] * (CONFIRMATIONS - 1) + [T]
     assert confidence.update(good, LEVELS) is T
+
+
+def test_a_lost_target_that_has_changed_is_found_by_more_frames() -> None:
+    confidence = seen()
+    for _ in range(3):
+        confidence.update(0.1, LEVELS)
+    changed = 0.8 * (LEVELS.uncertain + LEVELS.found) / 2
+    assert [confidence.update(changed, LEVELS) for _ in range(STEADY - 1)] == [L] * (STEADY - 1)
+    assert confidence.update(0.8 * 0.86, LEVELS) is L, 'all of them in a row'
+    states = [confidence.update(changed, LEVELS) for _ in range(STEADY)]
+    assert states == [L] * (STEADY - 1) + [T]
+    only_lost = Thresholds(0.0, 0.85, 0.95)
+    confidence = seen()
+    assert [confidence.update(score, only_lost) for score in [0.1] * 3 + [changed] * 20][-1] is L
 
 
 def test_thresholds_of_0_never_doubt() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,7 +35,7 @@ def frame(picture: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         image = ground.copy()
         if box is not None:
             x, y, w, h = box
-            image[y : y + h, x : x + w] = patch
+            image[y : y + h, x : x + w] = cv2.resize(patch, (w, h), interpolation=cv2.INTER_AREA)
         return image
 
     return make
@@ -63,6 +64,18 @@ def test_it_is_lost_and_found_where_it_comes_back(frame: Callable[..., np.ndarra
     for track in tracks[22:]:
         if track.state is TRACKING:
             assert iou(track.box, ELSEWHERE) > 0.5, 'never said of another place'
+
+
+@pytest.mark.parametrize('side', [34, 70])
+def test_it_may_have_gone_away_or_come_nearer_meanwhile(
+    frame: Callable[..., np.ndarray], side: int
+) -> None:
+    elsewhere = (500, 240, side, side)
+    there, gone, back = [frame(START)] * 13, [frame(None)] * 10, [frame(elsewhere)] * 60
+    tracks = follow(tracker(), there + gone + back)
+    assert tracks[20].state is LOST
+    assert tracks[-1].state is TRACKING
+    assert iou(tracks[-1].box, elsewhere) > 0.6
 
 
 def test_without_scanning_it_stays_lost(frame: Callable[..., np.ndarray]) -> None:
@@ -100,6 +113,24 @@ def test_a_lost_targets_size_is_kept(scripted_engine: Any) -> None:
     tracks = [tracked.update(image) for _ in range(20)]
     first_lost = next(track for track in tracks if track.state is LOST)
     assert tracks[-1].box[2:] == first_lost.box[2:]
+
+
+def test_what_may_be_the_lost_target_is_taken_at_the_size_that_is_seen(
+    scripted_engine: Any,
+) -> None:
+    seeing = scripted_engine.seeing
+    # Lost in the 13th frame; the next looks in its place and then elsewhere.
+    answers = [seeing(score=0.9)] * 12 + [seeing(score=0.1)] * 2
+    answers += [seeing((0.5, 0.5, 0.1, 0.2), score=0.9)]
+    config = TrackerConfig(lost_threshold=0.8, scan_regions=1, size_smoothing=0.3)
+    tracked = Tracker(scripted_engine(*answers), config)
+    image = np.zeros((*FRAME, 3), np.uint8)
+    tracked.init(image, START)
+    tracks = [tracked.update(image) for _ in range(14)]
+    assert tracks[-1].state is LOST
+    assert tracks[-1].score == pytest.approx(0.9)
+    side = 4 * 48  # of the region that is searched for a target of 48 x 48
+    assert tracks[-1].box[2:] == pytest.approx((0.1 * side, 0.2 * side), rel=0.01)
 
 
 def test_a_new_target_starts_without_the_doubts_of_the_last(
