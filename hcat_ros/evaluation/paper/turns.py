@@ -201,7 +201,7 @@ def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
         while True:
             row, seconds = pipe.recv()
             pipe.send(_turn(calls[row], seconds))
-    except EOFError:
+    except (EOFError, ConnectionError):  # the parent has ended
         return
     except (OSError, ValueError, RuntimeError) as error:
         pipe.send(RuntimeError(str(error)))
