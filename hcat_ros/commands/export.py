@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'architecture that no tensor shows (needed only where the file does not state it)'
     )
     architecture.add_argument('--heads', type=int, help='attention heads')
-    architecture.add_argument('--juxtaposed', action='store_true', help='not hierarchical')
+    wiring = architecture.add_mutually_exclusive_group()
+    wiring.add_argument('--juxtaposed', action='store_true', help='not hierarchical')
+    wiring.add_argument(
+        '--hierarchical', action='store_true', help='TransT.H; a TransT is taken to be juxtaposed'
+    )
+    architecture.add_argument('--backbone', help='of timm: timm/NAME, convnext_tiny, mobilenetv2')
     architecture.add_argument('--self-attention', action='store_true', help='in the layers')
     architecture.add_argument('--box-anchor', action='store_true', help='boxes relative to cells')
 
@@ -86,7 +91,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the network's configuration that the command line names."""
     named = {
         'heads': arguments.heads,
-        'hierarchical': False if arguments.juxtaposed else None,
+        'hierarchical': False if arguments.juxtaposed else arguments.hierarchical or None,
+        'backbone': arguments.backbone,
         'attention': 'self' if arguments.self_attention else None,
         'box_anchor': arguments.box_anchor or None,
     }

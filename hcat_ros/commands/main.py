@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_messages()
     try:
         VERBS[arguments.verb].run(arguments)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
         print(f'hcat {arguments.verb}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -178,3 +180,45 @@ def test_a_missing_package_is_named_with_its_remedy(
     text = failure([str(tmp_path / 'x.pth'), '--out', str(tmp_path / 'mine')], capsys)
     assert package in text
     assert "pip install 'hcat_ros[export]'" in text
+
+
+@pytest.mark.parametrize(
+    ('fields', 'flags'),
+    [
+        ({'hierarchical': True}, ['--hierarchical']),
+        ({'hierarchical': False}, []),
+        ({'hierarchical': False}, ['--juxtaposed']),
+    ],
+)
+def test_the_published_transt_is_juxtaposed_unless_told_otherwise(
+    fields: dict[str, bool], flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transt = {'backbone': 'resnet50', 'stride': 8, 'dilation': True, 'attention': 'self+cross'}
+    model = network(**transt, sparsification=False, template_size=128)
+    torch.save({'net': model.state_dict()}, tmp_path / 'transt.pth')
+    exported: list[HCATConfig] = []
+
+    def export_model(model: HCAT, *args: Any, **kwargs: Any) -> dict[str, float]:
+        exported.append(model.config)
+        return {'scores': 0.0}
+
+    module = importlib.import_module('hcat_ros.network.export')
+    monkeypatch.setattr(module, 'export_model', export_model)
+    argv = ['export', str(tmp_path / 'transt.pth'), '--out', str(tmp_path / 'out'), *flags]
+    assert main(argv) == 0
+    assert exported == [HCATConfig(**{**model.config.__dict__, **fields})]
+
+
+def test_weights_of_timms_backbone_without_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec('timm') is None:
+        pytest.skip('needs timm')
+    model = network(backbone='mobilenetv2', template_size=128)
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    argv = [str(tmp_path / 'weights.pth'), '--out', str(tmp_path / 'out')]
+    assert 'missing tensors: backbone.0.body.' in failure(argv, capsys)
+    assert main(['export', *argv, '--backbone', 'mobilenetv2']) == 0
+    assert load_engine(tmp_path / 'out').card.model == 'out'
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    assert "pip install 'hcat_ros[timm]'" in failure([*argv, '--backbone', 'mobilenetv2'], capsys)
