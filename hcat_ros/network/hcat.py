@@ -8,6 +8,7 @@ template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -217,3 +218,10 @@ class HCAT(nn.Module):
             branch = layer.search
             fx = branch(fx, branch.query(fx, self.px), branch.memory(fx, self.px))
         return fx, (features['key'], features['value'])
+
+
+def without_backbone(model: HCAT) -> HCAT:
+    """Return the same network, weights shared, that takes a backbone's features for an image."""
+    headless = copy.copy(model)
+    headless._modules = {**model._modules, 'backbone': nn.Identity()}
+    return headless

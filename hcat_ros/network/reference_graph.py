@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hcat_ros.network.hcat import HCAT
+from hcat_ros.network.hcat import HCAT, without_backbone
 from hcat_ros.network.onnx_graph import write_graph
 
 TEMPLATE_FILE = 'reference_template.onnx'
@@ -27,9 +26,7 @@ class ReferenceSearch(nn.Module):
     def __init__(self, model: HCAT) -> None:
         super().__init__()
         self.model = model
-        # The same network, weights shared, that takes a backbone's features for an image.
-        self.headless = copy.copy(model)
-        self.headless._modules = {**model._modules, 'backbone': nn.Identity()}
+        self.headless = without_backbone(model)
 
     def forward(self, search: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
         prediction = self.model.search(search, self.headless.template(template))

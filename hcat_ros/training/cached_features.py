@@ -28,13 +28,6 @@ PART_GROUPS = 32
 """Groups in a file: what an interrupted cache begins again."""
 
 
-def without_backbone(model: HCAT) -> HCAT:
-    """Return the same network, weights shared, that takes a backbone's features for an image."""
-    headless = copy.copy(model)
-    headless._modules = {**model._modules, 'backbone': nn.Identity()}
-    return headless
-
-
 def feature_origin(config: TrainConfig, model: HCAT, groups: int) -> dict[str, Any]:
     """Return all that decides what is in a cache of `groups` groups.
 

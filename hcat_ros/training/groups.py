@@ -25,9 +25,9 @@ class Group(NamedTuple):
     """V views of one object, each as a template and as a search region."""
 
     templates: Tensor
-    """uint8 RGB (V, 128, 128, 3)."""
+    """uint8 RGB (V, 128, 128, 3), or what a backbone makes of it, float16 (V, C, 8, 8)."""
     searches: Tensor
-    """uint8 RGB (V, 256, 256, 3)."""
+    """uint8 RGB (V, 256, 256, 3), or float16 (V, C, 16, 16)."""
     boxes: Tensor
     """float32 (V, 4), the object in the search regions as cx cy w h in 0..1."""
     shown: Tensor

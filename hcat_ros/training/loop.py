@@ -19,8 +19,9 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.network import HCAT, save_checkpoint
+from hcat_ros.network.hcat import without_backbone
 from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
-from hcat_ros.training.cached_features import CachedGroups, without_backbone
+from hcat_ros.training.cached_features import CachedGroups
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
 from hcat_ros.training.losses import Losses, feature_loss, hcat_losses
