@@ -60,7 +60,7 @@ lint: setup-lint
 bench: setup-test
 	@$(ACTIVATE)
 	mkdir -p bench
-	hcat benchmark --reference --paper --engine all --precision auto bf16 int8 --threads 1 2 \
+	hcat benchmark --reference --paper --engine all --precision fp32 bf16 int8 --threads 1 2 \
 		--json bench/benchmark.json --plot bench/benchmark.png | tee bench/benchmark.md
 	echo | tee -a bench/benchmark.md
 	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
@@ -76,8 +76,8 @@ DATA ?= ../shared/data/eval
 REPORT := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE \
 	$(CURDIR)/.venv-report/bin
 report: .venv-report/.done
-	@$(REPORT)/hcat evaluate $(DATA) --realtime 30 --least-rate --out report --tracker hcat_lite0 \
-		hcat_lite0:onnxruntime:int8 opencv:csrt opencv:mil opencv:kcf still \
+	@$(REPORT)/hcat evaluate $(DATA) --realtime 30 --least-rate --out report --tracker \
+		hcat_lite0:onnxruntime:fp32 hcat_lite0:onnxruntime:int8 opencv:csrt opencv:mil opencv:kcf still \
 		$(if $(NANO),NanoTrack=opencv:nano:$(NANO))
 
 .venv-report/.done: setup.py

@@ -30,6 +30,8 @@ WEIGHTS_FILE = 'weights.safetensors'
 INT8_SEARCH_FILE = 'search.int8.onnx'
 INT8_TENSORRT_FILE = 'search.int8.tensorrt.onnx'
 """The search graph in INT8, with QuantizeLinear and DequantizeLinear: for CPUs, for TensorRT."""
+ACCEPTED_DROP = 0.01
+"""Largest loss of average overlap (AO) against fp32 with which an INT8 graph is accepted."""
 TEMPLATE_NCNN = 'template.ncnn'
 SEARCH_NCNN = 'search.ncnn'
 """ncnn's graphs: files of these names with .param, the layers, and .bin, the weights."""
@@ -70,6 +72,8 @@ class ModelCard:
     training: str = ''
     """What the model was trained on."""
     scores: dict[str, Any] = field(default_factory=dict)
+    """How well it tracks. Under `INT8`, as `hcat quantize` writes it: `fp32`, the AO in float, and
+    for each INT8 graph a mapping with its `AO`, both measured in the same way."""
 
     def __post_init__(self) -> None:
         for name in ('template_size', 'search_size', 'grid'):
@@ -87,6 +91,31 @@ class ModelCard:
     def tracking(self) -> dict[str, Any]:
         """The tracker settings that suit this model, as fields of `TrackerConfig`."""
         return {name: getattr(self, name) for name in TRACKING_FIELDS}
+
+
+def accepted_precisions(card: ModelCard) -> tuple[str, ...]:
+    """Return the precisions of the CPU graphs that may run unasked: fp32, and int8 if accepted."""
+    return ('fp32',) if int8_objection(card) else ('fp32', 'int8')
+
+
+def int8_objection(card: ModelCard) -> str:
+    """Return why the card does not accept the INT8 graph for CPUs, '' if it does.
+
+    It is accepted if the card lists the graph and says that its average overlap (AO) is at most
+    `ACCEPTED_DROP` below that in fp32.
+    """
+    if INT8_SEARCH_FILE not in card.sha256:
+        return f'the card lists no {INT8_SEARCH_FILE}; hcat quantize makes it'
+    scores = card.scores.get('INT8')
+    scores = scores if isinstance(scores, dict) else {}
+    entry = scores.get(INT8_SEARCH_FILE)
+    in_float, in_int8 = scores.get('fp32'), entry.get('AO') if isinstance(entry, dict) else None
+    if not isinstance(in_float, (int, float)) or not isinstance(in_int8, (int, float)):
+        return f'the card has no AO of {INT8_SEARCH_FILE} beside that of fp32 (scores: INT8)'
+    drop = round(in_float - in_int8, 6)
+    if not drop <= ACCEPTED_DROP:
+        return f'the card says that its AO is {drop:.3g} below fp32, more than {ACCEPTED_DROP:g}'
+    return ''
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,15 @@ if hasattr(pytest, 'version_tuple'):  # before 7 the hook has other arguments
         return module
 
 
+@pytest.fixture(scope='session', autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache folder for all tests and the processes that they start: an empty one."""
+    folder = tmp_path_factory.mktemp('cache')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(folder))
+        yield folder
+
+
 @pytest.fixture(scope='session')
 def checkout() -> Path:
     """The root of the source checkout."""

@@ -14,11 +14,15 @@ from hcat_ros import models
 from hcat_ros.models import (
     CARD_FILE,
     DEFAULT_MODEL,
+    INT8_SEARCH_FILE,
     SEARCH_FILE,
     TEMPLATE_FILE,
+    ModelCard,
     ModelError,
+    accepted_precisions,
     add_to_model,
     available_models,
+    int8_objection,
     load_model,
     model_folders,
 )
@@ -255,3 +259,46 @@ def test_a_card_that_would_be_of_no_use_is_not_written(tmp_path: Path) -> None:
         add_to_model(load_model(folder), {SEARCH_FILE: tmp_path / 'nowhere'})
     assert (folder / CARD_FILE).read_bytes() == before
     assert load_model(folder).file(SEARCH_FILE).read_bytes() == GRAPHS[SEARCH_FILE]
+
+
+def int8_card(folder: Path, int8: Any, listed: bool = True) -> ModelCard:
+    """The card of a model that says this of INT8."""
+    write_model(folder, scores={} if int8 is None else {'INT8': int8})
+    model = load_model(folder)
+    if listed:
+        (folder.parent / 'graph').write_bytes(b'an INT8 graph')
+        model = add_to_model(model, {INT8_SEARCH_FILE: folder.parent / 'graph'})
+    return model.card
+
+
+@pytest.mark.parametrize('ao', [0.63, 0.631, 0.64, 0.7])
+def test_int8_that_loses_little_is_accepted(tmp_path: Path, ao: float) -> None:
+    card = int8_card(tmp_path / 'model', {'fp32': 0.64, INT8_SEARCH_FILE: {'AO': ao}})
+    assert int8_objection(card) == ''
+    assert accepted_precisions(card) == ('fp32', 'int8')
+
+
+@pytest.mark.parametrize(
+    ('int8', 'objection'),
+    [
+        (None, 'has no AO of search.int8.onnx beside that of fp32'),
+        ('good', 'has no AO'),
+        ({'fp32': 0.64}, 'has no AO'),
+        ({'fp32': 0.64, INT8_SEARCH_FILE: 0.64}, 'has no AO'),
+        ({'fp32': '0.64', INT8_SEARCH_FILE: {'AO': 0.64}}, 'has no AO'),
+        ({INT8_SEARCH_FILE: {'AO': 0.64}}, 'has no AO'),
+        ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': float('nan')}}, 'nan below fp32'),
+        ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.629}}, 'its AO is 0.011 below fp32, more than'),
+    ],
+)
+def test_int8_is_accepted_only_by_figures(tmp_path: Path, int8: Any, objection: str) -> None:
+    card = int8_card(tmp_path / 'model', int8)
+    assert objection in int8_objection(card)
+    assert accepted_precisions(card) == ('fp32',)
+
+
+def test_int8_without_a_graph_is_not_accepted(tmp_path: Path) -> None:
+    good = {'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.64}}
+    card = int8_card(tmp_path / 'model', good, listed=False)
+    assert 'lists no search.int8.onnx; hcat quantize makes it' in int8_objection(card)
+    assert accepted_precisions(card) == ('fp32',)

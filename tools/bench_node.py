@@ -99,6 +99,7 @@ def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
         'init_box': f'[{", ".join(map(str, box))}]',
         'model': arguments.model,
         'engine': arguments.engine,
+        'precision': arguments.precision,
         'threads': str(arguments.threads),
     }
     words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
@@ -179,6 +180,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         'model': arguments.model,
         'engine': arguments.engine,
+        'precision': arguments.precision,
         'threads': arguments.threads,
         'size': list(arguments.size),
         'fps': arguments.fps,
@@ -197,8 +199,8 @@ def table(found: dict[str, Any]) -> str:
     width, height = found['size']
     threads = found['threads'] or "the engine's own number of"
     lines = [
-        f'### Whole node over DDS: {found["model"]}, {found["engine"]}, {threads} threads, '
-        f'{width}x{height} at {found["fps"]:g} images a second\n',
+        f'### Whole node over DDS: {found["model"]}, {found["engine"]}, {found["precision"]}, '
+        f'{threads} threads, {width}x{height} at {found["fps"]:g} images a second\n',
         '| | | goal |',
         '|---|---:|---:|',
     ]
@@ -235,6 +237,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
+    parser.add_argument('--precision', default='fp32', help='or int8, ...; auto')
     parser.add_argument('--threads', type=int, default=0)
     parser.add_argument('--starts', type=int, default=5, help='how often the node is started')
     parser.add_argument('--frames', type=int, default=200, help='detections with the last one')

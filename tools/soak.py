@@ -183,6 +183,7 @@ def main() -> int:
     parser.add_argument('--warm-up', type=float, default=WARM_UP, help='seconds that do not count')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
+    parser.add_argument('--precision', default='fp32', help='or int8, ...; auto')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--limit', type=float, default=60.0, help='seconds to wait for the node')
     parser.add_argument('--max-slope', type=float, default=1.0, help='MB an hour')

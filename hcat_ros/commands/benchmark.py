@@ -19,6 +19,8 @@ from hcat_ros import __version__
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.commands.own_process import ProcessError, in_own_process
 from hcat_ros.engines import ENGINES, EngineError
+from hcat_ros.engines.machine import processor
+from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.speed_group import Task, measured
@@ -48,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--engine', nargs='+', default=['onnxruntime'], help=f'all, auto, {", ".join(ENGINES)}'
     )
-    parser.add_argument('--precision', nargs='+', default=['auto'], help='auto, fp32, bf16, ...')
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        default=['fp32'],
+        help='fp32, int8, bf16, ...; auto: what an engine would run by itself',
+    )
     parser.add_argument(
         '--threads', nargs='+', type=int, default=[1, 2], help="CPU threads, 0: the engine's choice"
     )
@@ -211,7 +218,7 @@ def peak_gflops() -> float:
     """
     rng = np.random.default_rng(0)
     a, b = (rng.random((PEAK_SIDE, PEAK_SIDE), np.float32) for _ in range(2))
-    speed.rest()
+    rest()
     times: list[float] = []
     end = time.perf_counter() + PEAK_SECONDS
     while len(times) < 3 or time.perf_counter() < end:
@@ -219,15 +226,3 @@ def peak_gflops() -> float:
         a @ b
         times.append(time.perf_counter() - started)
     return float(2 * PEAK_SIDE**3 / min(times) / 1e9)
-
-
-def processor() -> str:
-    """Return the processor's name as far as the system tells it."""
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            for line in file:
-                if line.startswith('model name'):
-                    return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what is installed here, which engines work, how fast, and what to install for the rest."""
+"""Tell what is installed here, which engines work, how fast, and what to install for the rest.
+
+Lists every engine and precision that could run by default, whether it passed the self-test or why
+it did not, its time, and which of them engine and precision auto take.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import platform
-import time
 from importlib import metadata
 
 import numpy as np
 
 from hcat_ros import __version__
-from hcat_ros.commands.benchmark import processor
 from hcat_ros.commands.own_process import ProcessError, in_own_process
-from hcat_ros.engines import ENGINES, Engine, EngineError, load_engine
+from hcat_ros.engines import ENGINES, EngineError, choose_engine, load_engine
+from hcat_ros.engines.candidates import COMPARED, Candidate
+from hcat_ros.engines.machine import processor
 from hcat_ros.engines.self_test import self_test
-from hcat_ros.models import DEFAULT_MODEL, Model, load_model
+from hcat_ros.engines.timing import time_searches
+from hcat_ros.models import DEFAULT_MODEL, Model, ModelError, int8_objection, load_model
 
 PACKAGES = {
     'numpy': 'numpy',
@@ -53,7 +59,7 @@ CPU_FEATURES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
-    parser.add_argument('--precision', default='auto')
+    parser.add_argument('--precision', default='auto', help='auto, or one to try every engine in')
     parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
     parser.add_argument('--seconds', type=float, default=2.0, help='of measuring each engine')
     parser.add_argument(
@@ -82,50 +88,70 @@ def run(arguments: argparse.Namespace) -> None:
         print(f'  {module:12} {state}', flush=True)
     print(f'model {model.card.name} in {model.folder}')
     print('\n| engine | precision | search, median | p95 | |\n|---|---|---:|---:|---|')
-    for name in ENGINES:
-        how = (arguments.precision, arguments.threads, arguments.seconds)
+    for candidate in listed(arguments.precision):
+        how = (arguments.threads, arguments.seconds)
         limit = arguments.limit + arguments.seconds
         try:
-            cells = in_own_process(engine_cells, name, model, *how, limit=limit)
+            cells = in_own_process(engine_cells, candidate, model, *how, limit=limit)
         except ProcessError as error:
-            cells = (name, '', '', '', str(error))
+            cells = failed(candidate, str(error))
         print(f'| {" | ".join(cells)} |', flush=True)
+    how = (arguments.precision, arguments.threads)
+    try:
+        choice = in_own_process(automatic_choice, model, *how, limit=arguments.limit)
+    except ProcessError as error:
+        choice = f'nothing: {error}'
+    print(f'\nengine auto, precision {arguments.precision} takes: {choice}')
+    if importlib.util.find_spec('tensorrt') is not None:
+        print('TensorRT is taken before it where its row passed, or once it is built.')
+    print(
+        'For float: precision:=fp32 (node), --precision fp32 (hcat). For one engine: engine:=NAME.'
+    )
+
+
+def listed(precision: str) -> list[Candidate]:
+    """Return what the report has a row for."""
+    return [
+        Candidate(name, own)
+        for name in ENGINES
+        for own in (COMPARED.get(name, ('auto',)) if precision == 'auto' else (precision,))
+    ]
 
 
 def engine_cells(
-    name: str, model: Model, precision: str, threads: int, seconds: float
+    candidate: Candidate, model: Model, threads: int, seconds: float
 ) -> tuple[str, ...]:
     """Return a row of the table: how fast the engine is, or why it does not run."""
+    name, precision = candidate
     try:
         engine = load_engine(model, name, precision, threads, build_if_missing=False)
         self_test(engine, model)
-        times = 1e3 * search_times(engine, seconds)
-    except EngineError as error:
-        reason = str(error).removeprefix(f'{name}: ').replace('\n', ' ')
-        return (name, '', '', '', reason)
+        times = 1e3 * time_searches([engine], seconds)[0]
+    except (EngineError, ModelError) as error:
+        return failed(candidate, str(error).removeprefix(f'{name}: '))
     except Exception as error:  # a broken installation can raise anything
-        return (name, '', '', '', f'{type(error).__name__}: {error}'.replace('\n', ' '))
+        return failed(candidate, f'{type(error).__name__}: {error}')
     card = engine.card
     median, p95 = (f'{value:.1f} ms' for value in np.percentile(times, (50, 95)))
-    return (f'{name} {card.runtime_version}', card.precision, median, p95, 'works')
+    state = 'passed'
+    if precision == 'int8' and (objection := int8_objection(model.card)):
+        state = f'passed; only where int8 is asked for: {objection}'
+    return (f'{name} {card.runtime_version}', card.precision, median, p95, state)
 
 
-def search_times(engine: Engine, seconds: float) -> np.ndarray:  # type: ignore[type-arg]
-    """Return how long each search took, in seconds, for about so long."""
-    card = engine.card
-    rng = np.random.default_rng(0)
-    template = rng.integers(0, 256, (card.template_size, card.template_size, 3), np.uint8)
-    search = rng.integers(0, 256, (card.search_size, card.search_size, 3), np.uint8)
-    features = engine.template(template)
-    for _ in range(3):
-        engine.search(search, features)
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
-        started = time.perf_counter()
-        engine.search(search, features)
-        times.append(time.perf_counter() - started)
-    return np.array(times)
+def failed(candidate: Candidate, reason: str) -> tuple[str, ...]:
+    """Return the row of a candidate that does not run."""
+    precision = '' if candidate.precision == 'auto' else candidate.precision
+    return (candidate.engine, precision, '', '', reason.replace('\n', ' '))
+
+
+def automatic_choice(model: Model, precision: str, threads: int) -> str:
+    """Return what auto takes here and why; times anew, for later starts too."""
+    building = {'build_if_missing': False}
+    try:
+        return choose_engine(model, 'auto', precision, threads, building, use_cache=False).reason
+    except (EngineError, ModelError) as error:
+        return f'nothing: {error}'
 
 
 def cpu_features() -> list[str]:

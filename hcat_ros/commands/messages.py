@@ -14,7 +14,7 @@ class _StandardError(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
-_HANDLER = _StandardError()
+_HANDLER = _StandardError(logging.INFO)
 
 
 def show_messages() -> None:

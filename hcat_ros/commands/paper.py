@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hcat_ros import __version__
-from hcat_ros.commands.benchmark import processor
+from hcat_ros.engines.machine import processor
 from hcat_ros.evaluation.paper.accuracy import read_results
 from hcat_ros.evaluation.paper.report import Measuring, document, markdown
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, chosen, run_file

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.evaluation.clips import read_clips
-from hcat_ros.models import INT8_SEARCH_FILE, INT8_TENSORRT_FILE, add_to_model, load_model
+from hcat_ros.models import (
+    ACCEPTED_DROP,
+    INT8_SEARCH_FILE,
+    INT8_TENSORRT_FILE,
+    add_to_model,
+    load_model,
+)
 
 CALIBRATION, TEST = 100, 50
 """Crops on which ranges are measured, and on which layers are compared."""
@@ -29,7 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         text = f'sequences with groundtruth.txt, {meaning}'
         parser.add_argument(name, type=Path, required=True, metavar='DIR', help=text)
-    parser.add_argument('--max-drop', type=float, default=0.01, help='of AO that is accepted')
+    parser.add_argument(
+        '--max-drop',
+        type=float,
+        default=ACCEPTED_DROP,
+        help=f'of AO that is accepted; a graph that loses more than {ACCEPTED_DROP:g} runs only '
+        'where precision int8 is asked for',
+    )
     parser.add_argument('--starts', type=int, default=4, help='passes a sequence, see hcat tune')
     parser.add_argument('--jobs', type=int, default=1, help='processes')
 
@@ -64,7 +76,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(f'fp32: AO {reference}')
         floor = reference.mean - arguments.max_drop
         files: dict[str, Path] = {}
-        scores: dict[str, object] = {'AO in fp32, same starts': round(reference.mean, 3)}
+        scores: dict[str, object] = {
+            'protocol': f'mean AO of {arguments.starts} starts',
+            'fp32': round(reference.mean, 3),
+        }
         for name in (INT8_SEARCH_FILE, INT8_TENSORRT_FILE):
             found = accepted(
                 quantizer, judge, layers, made / name, floor, name == INT8_TENSORRT_FILE
@@ -78,6 +93,5 @@ def run(arguments: argparse.Namespace) -> None:
             scores[name] = {'AO': round(overlap.mean, 3), 'in float': list(in_float)}
         if not files:
             raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is as it was')
-        scores['starts'] = arguments.starts
         add_to_model(model, files, scores={**model.card.scores, 'INT8': scores})
     print(f'wrote {", ".join(files)} into {model.folder}')

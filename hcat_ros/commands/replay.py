@@ -67,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--start', type=float, default=0.0, metavar='SECONDS', help='begin later')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
     parser.add_argument('--engine', default='auto', choices=['auto', *ENGINES])
-    parser.add_argument('--precision', default='auto')
+    parser.add_argument(
+        '--precision', default='auto', help='fp32: float; auto: int8 where the card accepts it'
+    )
     parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
     parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
     parser.add_argument(

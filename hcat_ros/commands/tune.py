@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('sequences', type=Path, help='folder of sequences with groundtruth.txt')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime')
-    parser.add_argument('--precision', default='auto')
+    # Not auto: all processes, and who reads the result, must know what it was measured with.
+    parser.add_argument('--precision', default='fp32')
     parser.add_argument('--penalties', nargs='+', type=float, default=list(PENALTIES))
     parser.add_argument('--smoothings', nargs='+', type=float, default=[1.0, 0.3])
     parser.add_argument(

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference runtimes behind one interface, `Engine`. A runtime is imported when it is asked for."""
+"""Inference runtimes behind one interface, `Engine`. A runtime is imported when it is asked for.
+
+`load_engine` loads one by name, or the fastest that is right: among the engines and precisions that
+are installed here and that the model's card accepts, each has to give the answers that are stored
+with the model (`self_test`), and of those that do a short timing finds the fastest. What it found
+is kept for this machine (`timing_cache`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,8 @@ import os
 from typing import Any
 
 from hcat_ros.engines.base import Engine, EngineCard, EngineError, Features, Prediction
-from hcat_ros.engines.self_test import self_test
+from hcat_ros.engines.candidates import Candidate, conflict, find_candidates
+from hcat_ros.engines.engine_choice import Chosen, choose, describe
 from hcat_ros.models import DEFAULT_MODEL, Model, load_model
 
 __all__ = [
@@ -19,14 +26,13 @@ __all__ = [
     'EngineError',
     'Features',
     'Prediction',
+    'choose_engine',
     'load_engine',
 ]
 
 LOG = logging.getLogger(__name__)
 
-# Name to module and class, in the order in which 'auto' tries them: the fastest first. OpenVINO is
-# faster than ONNX Runtime, but in one process with PyTorch it has ended with SIGSEGV (2026.4 on
-# Linux 6.18, cause unknown), so it is for whoever names it.
+# Name to module and class, those for a GPU first; `candidates` says how they compete.
 ENGINES = {
     'tensorrt': ('hcat_ros.engines.tensorrt_engine', 'TensorRtEngine'),
     'onnxruntime-tensorrt': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeTensorRtEngine'),
@@ -49,39 +55,70 @@ def load_engine(
 ) -> Engine:
     """Load a model, given by name or folder, into a runtime.
 
-    engine: a key of `ENGINES`, or 'auto' for the first of them that loads and passes the
-    self-test. precision: 'auto' or one that the runtime has. threads: CPU threads, 0 for one a
-    physical core. build_if_missing: whether TensorRT may build what its cache lacks, which takes
+    engine: a key of `ENGINES`, or 'auto'. precision: one that the runtime has, or 'auto'. Where
+    'auto' leaves a choice, the fastest that passes the self-test is taken, float or, if the model's
+    card accepts it, int8 (see `choose`). Where it leaves none, the engine is loaded as it is,
+    without a self-test: who names it may want to see what it does. threads: CPU threads, 0 for one
+    a physical core. build_if_missing: whether TensorRT may build what its cache lacks, which takes
     minutes. workspace: MiB that a kernel of TensorRT's may take, None for all there is. dla: core
     of the deep learning accelerator, on which only TensorRT runs; None for the GPU.
 
-    The logger `hcat_ros` is told, with 'auto', of each runtime that was passed over and why, and
-    of the progress of a build. Raises EngineError, saying why each runtime that was tried did not
-    load; ModelError.
+    The logger `hcat_ros` is told at level INFO what was chosen and why, and how a build gets on;
+    at DEBUG what was passed over and why. Raises EngineError, saying why each candidate failed;
+    ModelError.
+    """
+    building = {'build_if_missing': build_if_missing, 'workspace': workspace, 'dla': dla}
+    return choose_engine(model, engine, precision, threads, building).engine
+
+
+def choose_engine(
+    model: Model | str | os.PathLike[str],
+    engine: str,
+    precision: str,
+    threads: int,
+    building: dict[str, Any],
+    use_cache: bool = True,
+) -> Chosen:
+    """Return what `load_engine` returns, with the reason for the choice.
+
+    building: what concerns TensorRT alone. use_cache: False to time candidates anew.
     """
     if engine not in ('auto', *ENGINES):
         raise EngineError(f"no engine '{engine}'; there are auto, {', '.join(ENGINES)}")
     if not isinstance(model, Model):
         model = load_model(model)
     names = tuple(ENGINES) if engine == 'auto' else (engine,)
-    if dla is not None:
+    if (dla := building.get('dla')) is not None:
         if 'tensorrt' not in names:
             raise EngineError(f'{engine}: has no DLA core {dla}; leave it out, or take tensorrt')
         names = ('tensorrt',)
-    reasons = []
-    for name in names:
-        module, class_name = ENGINES[name]
-        try:
-            options: dict[str, Any] = {'precision': precision, 'threads': threads}
-            if name == 'tensorrt':
-                options.update(build_if_missing=build_if_missing, workspace=workspace, dla=dla)
-            loaded: Engine = getattr(importlib.import_module(module), class_name)(model, **options)
-            if engine == 'auto':
-                self_test(loaded, model)
-        except EngineError as error:
-            reasons.append(f'{name}: {error}')
-            continue
-        for reason in reasons:
-            LOG.info('passed over %s', reason)
+    if engine == 'auto':
+        names = tuple(name for name in names if not _is_excluded(name))
+
+    def load(candidate: Candidate) -> Engine:
+        module, class_name = ENGINES[candidate.engine]
+        options: dict[str, Any] = {'precision': candidate.precision, 'threads': threads}
+        if candidate.engine == 'tensorrt':
+            options.update(building)
+        loaded: Engine = getattr(importlib.import_module(module), class_name)(model, **options)
         return loaded
-    raise EngineError('; '.join(reasons))
+
+    candidates = find_candidates(names, precision, model.card)
+    if engine != 'auto' and len(candidates.all) == 1:
+        try:
+            loaded = load(candidates.all[0])
+        except EngineError as error:
+            raise EngineError(f'{engine}: {error}') from error
+        chosen = Chosen(loaded, f'{describe(loaded)}, as asked for')
+        LOG.debug('%s', chosen.reason)
+        return chosen
+    chosen = choose(model, load, candidates, threads, use_cache)
+    LOG.info('%s', chosen.reason)
+    return chosen
+
+
+def _is_excluded(name: str) -> bool:
+    """Whether an engine may not be chosen in this process; the log is told why."""
+    if reason := conflict(name):
+        LOG.debug('passed over %s: %s', name, reason)
+    return bool(reason)

@@ -77,7 +77,9 @@ def cache_folder() -> Path:
 
 
 def checked_settings(runtime: str, has: Sequence[str], precision: str, threads: int = 0) -> str:
-    """Return the precision to run in; 'auto' is the first that the runtime has.
+    """Return the precision to run in; 'auto' is the first that the runtime has, a float one.
+
+    (Whether int8 takes its place is for `load_engine` to find out, which knows the model's card.)
 
     Raises EngineError for a precision that it has not and for threads below 0.
     """

@@ -49,7 +49,7 @@ class OnnxRuntimeEngine:
     name = 'onnxruntime'
     provider = 'CPUExecutionProvider'
     precisions: tuple[str, ...] = ('fp32', 'int8')
-    """The first is that of 'auto'."""
+    """The first where none is chosen."""
 
     def provider_options(self, precision: str) -> dict[str, str]:
         """Return the options of the provider."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEVICE = 'CPU'
 PRECISIONS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
-"""Our names to what OpenVINO computes float layers in, the first for 'auto'."""
+"""Our names to what OpenVINO computes float layers in, the first where none is chosen."""
 
 
 class OpenVinoFeatures:

@@ -127,8 +127,8 @@ class EngineCache:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._remove_leftovers()
-            _replace(path, content)
-            _replace(path.with_suffix('.json'), json.dumps(sidecar, indent=2).encode())
+            replace_file(path, content)
+            replace_file(path.with_suffix('.json'), json.dumps(sidecar, indent=2).encode())
             _sync_folder(self.folder)
         except OSError as error:
             raise EngineError(
@@ -171,7 +171,7 @@ def _mismatch(sidecar: object, content: bytes, key: TimingKey) -> str:
     return ''
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Put a whole file in place of what was there, or leave that as it is."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-', suffix='.tmp')
     try:

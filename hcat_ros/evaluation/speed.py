@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation.reference_engine import ReferenceEngine
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image
@@ -32,8 +31,6 @@ BLOCK = 10
 """Measured frames of a row before the next one's turn."""
 LEAD = 3
 """Frames before them that do not count."""
-REST_LIMIT = 1.0
-"""Seconds after which a process whose threads never rest is measured all the same."""
 STAGES = ('crop', 'search', 'decode')
 
 
@@ -87,33 +84,6 @@ def _one_a_core_first(processors: Iterable[int]) -> list[int]:
         order.append((taken[core], number))
         taken[core] += 1
     return [number for _, number in sorted(order)]
-
-
-def rest(limit: float = REST_LIMIT) -> bool:
-    """Wait until no other thread of this process runs; return whether that came to be."""
-    if not Path('/proc/self/task').is_dir():
-        time.sleep(0.05)  # longer than any runtime known spins
-        return True
-    own = str(threading.get_native_id())
-    deadline = time.monotonic() + limit
-    quiet = 0
-    while quiet < 3:  # a thread between two turns may look asleep
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-        quiet = 0 if _running(own) else quiet + 1
-    return True
-
-
-def _running(own: str) -> bool:
-    """Whether a thread but `own` runs or waits for a processor to run on."""
-    for task in os.listdir('/proc/self/task'):
-        if task != own:
-            with contextlib.suppress(OSError):  # it has ended
-                text = Path(f'/proc/self/task/{task}/stat').read_text()
-                if text.rpartition(')')[2].split()[0] == 'R':  # the name may hold blanks
-                    return True
-    return False
 
 
 def measure(

@@ -19,17 +19,21 @@ class _Handler(logging.Handler):
         # rclpy refuses a line of code that logs now at one level and now at another.
         if record.levelno >= logging.WARNING:
             self._ros.warning(text)
+        elif record.levelno < logging.INFO:
+            self._ros.debug(text)
         else:
             self._ros.info(text)
 
 
 @contextlib.contextmanager
 def engine_log(ros: Any) -> Iterator[None]:
-    """Pass on what engines tell while they load, from INFO on; ros: the node's logger."""
+    """Pass on what engines tell while they load; ros: the node's logger, whose level decides."""
     python, handler = logging.getLogger('hcat_ros'), _Handler(ros)
-    python.setLevel(logging.INFO)
+    level = python.level
+    python.setLevel(logging.DEBUG)
     python.addHandler(handler)
     try:
         yield
     finally:
         python.removeHandler(handler)
+        python.setLevel(level)

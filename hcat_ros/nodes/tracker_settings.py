@@ -22,14 +22,15 @@ SETTINGS = (
         'engine',
         str,
         'auto',
-        'Inference runtime; auto takes the first of hcat doctor that works.',
+        'Inference runtime; auto takes the fastest of hcat doctor that gives the right answers.',
         choices=('auto', *ENGINES),
     ),
     Setting(
         'precision',
         str,
         'auto',
-        'Arithmetic of the engine.',
+        "Arithmetic of the engine; auto takes int8 where the model's card accepts it and it is the "
+        'fastest, fp32 is float.',
         choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
     ),
     Setting(

@@ -30,11 +30,11 @@ def test_a_real_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     printed = capsys.readouterr().out
     assert printed.count('| hcat_lite0 | onnxruntime ') == 2
     assert '3 frames of 320x240' in printed
-    assert '- hcat_lite0, onnxruntime-cuda auto: this ONNX Runtime has no CUDA' in printed
+    assert '- hcat_lite0, onnxruntime-cuda fp32: this ONNX Runtime has no CUDA' in printed
 
     content = read(tmp_path / 'b.json')
     assert (content['frames'], content['size']) == (3, [320, 240])
-    assert 'hcat_lite0, onnxruntime-cuda auto' in content['not_measured']
+    assert 'hcat_lite0, onnxruntime-cuda fp32' in content['not_measured']
     assert [group['threads'] for group in content['groups']] == [1, 2]
     lines = [cells(line) for line in printed.splitlines() if line.startswith('| hcat_lite0')]
     for group, line in zip(content['groups'], lines):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 
@@ -16,15 +17,16 @@ from hcat_ros import __version__
 from hcat_ros.commands import doctor
 from hcat_ros.commands.main import main
 from hcat_ros.engines import ENGINES
-from hcat_ros.models import REFERENCE_FILE, load_model
+from hcat_ros.models import CARD_FILE, REFERENCE_FILE, load_model
 
 QUICK = ['--seconds', '0.01', '--threads', '1']
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """The table's rows by engine."""
+    """The table's rows by engine, and by engine and precision where that is not fp32."""
     cells = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| ')]
-    return {row[0].split()[0]: [cell.strip() for cell in row] for row in cells}
+    found = [[cell.strip() for cell in row] for row in cells]
+    return {f'{row[0].split()[0]} {row[1]}'.removesuffix(' fp32').strip(): row for row in found}
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *engines: str, packages: tuple[str, ...] = ()) -> None:
@@ -49,12 +51,42 @@ def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixt
     assert f'{onnxruntime.__version__} (' in text
     assert 'CPUExecutionProvider' in text
     found = rows(text)
-    assert list(found) == ['engine', *ENGINES]
-    name, precision, median, p95, state = found['onnxruntime']
-    assert (name, precision, state) == (f'onnxruntime {onnxruntime.__version__}', 'fp32', 'works')
-    assert all(re.fullmatch(r'\d+\.\d ms', value) for value in (median, p95))
+    assert {name.split()[0] for name in found} == {'engine', *ENGINES}
+    for row, precision in (('onnxruntime', 'fp32'), ('onnxruntime int8', 'int8')):
+        name, shown, median, p95, state = found[row]
+        version = f'onnxruntime {onnxruntime.__version__}'
+        assert (name, shown, state) == (version, precision, 'passed')
+        assert all(re.fullmatch(r'\d+\.\d ms', value) for value in (median, p95))
     # Each of the others works or says what it lacks.
     assert all(row[-1] for row in found.values() if row[0] != 'engine')
+    assert re.search(r'engine auto, precision auto takes: .* ms a search: the fastest of', text)
+    assert 'For float: precision:=fp32 (node), --precision fp32 (hcat).' in text
+
+
+def test_int8_that_the_card_does_not_accept_is_told_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(monkeypatch, 'onnxruntime')
+    folder = shutil.copytree(load_model().folder, tmp_path / 'model')
+    card = yaml.safe_load((folder / CARD_FILE).read_text())
+    del card['scores']['INT8']
+    (folder / CARD_FILE).write_text(yaml.safe_dump(card))
+    assert main(['doctor', *QUICK, '--model', str(folder)]) == 0
+    found = rows(capsys.readouterr().out)
+    assert found['onnxruntime'][-1] == 'passed'
+    state = 'passed; only where int8 is asked for: the card has no AO of search.int8.onnx'
+    assert found['onnxruntime int8'][-1].startswith(state)
+
+
+def test_a_precision_that_is_asked_for_is_tried_in_every_engine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, 'onnxruntime-cuda', 'onnxruntime')
+    assert main(['doctor', *QUICK, '--precision', 'int8']) == 0
+    text = capsys.readouterr().out
+    assert list(rows(text)) == ['engine precision', 'onnxruntime-cuda int8', 'onnxruntime int8']
+    assert "has no precision 'int8'" in rows(text)['onnxruntime-cuda int8'][-1]
+    assert re.search(r'engine auto, precision int8 takes: hcat_\w+ in \w+ [\d.]+ int8', text)
 
 
 def test_what_is_missing_is_named_with_its_remedy(
@@ -71,7 +103,7 @@ def test_what_is_missing_is_named_with_its_remedy(
     found = rows(text)
     assert 'pip install openvino' in found['openvino'][-1]
     assert 'PyTorch cannot be imported' in found['torch'][-1]
-    assert found['onnxruntime'][-1] == 'works'
+    assert found['onnxruntime'][-1] == 'passed'
 
 
 def test_an_engine_that_ends_its_process_is_a_line_of_the_report(
@@ -86,8 +118,8 @@ def test_an_engine_that_ends_its_process_is_a_line_of_the_report(
     assert re.search(r'openvino +- \(its process ended by SIGSEGV\)', text)
     assert re.search(r'numpy +\d', text)
     found = rows(text)
-    assert found['openvino'] == ['openvino', '', '', '', 'its process ended by SIGSEGV']
-    assert found['onnxruntime'][-1] == 'works'
+    assert found['openvino'] == ['openvino', 'fp32', '', '', 'its process ended by SIGSEGV']
+    assert found['onnxruntime'][-1] == 'passed'
 
 
 def test_an_engine_that_hangs_is_a_line_of_the_report(
@@ -118,7 +150,6 @@ def test_an_engine_that_computes_something_else_does_not_work(
     import hashlib
 
     import numpy as np
-    import yaml
 
     only(monkeypatch, 'onnxruntime')
     folder = shutil.copytree(load_model().folder, tmp_path / 'model')

@@ -66,7 +66,7 @@ def test_an_evaluation_goes_on_with_other_trackers(
     assert evaluate(data, out, '--tracker', 'still') == 0
     file = out / 'still' / 'offline' / 'clip_0.csv'
     when = file.stat().st_mtime_ns
-    assert evaluate(data, out, '--tracker', 'still', OURS) == 0
+    assert evaluate(data, out, '--tracker', 'still', f'{OURS}:fp32') == 0
     assert file.stat().st_mtime_ns == when
     assert evaluate(data, out, '--tracker', f'{OURS}:int8') == 1
     assert 'ours holds results of another configuration' in capsys.readouterr().err

@@ -24,7 +24,7 @@ from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.one_pass import measures, one_pass
 from hcat_ros.evaluation.trackers import HcatSpec
 
-ENGINE = ['--engine', 'onnxruntime', '--threads', '1']
+ENGINE = ['--engine', 'onnxruntime', '--precision', 'fp32', '--threads', '1']
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_a_real_walk_scores_as_its_images_do(
     argv = ['--truth', '/truth', '--out', str(tmp_path / 'out')]
     assert main(['replay', str(bag), *argv, *ENGINE]) == 0
     clip = next(clip for clip in read_clips('plain', folder.parent) if clip.name == folder.name)
-    make, _ = HcatSpec('hcat_lite0', 'onnxruntime').load(1)
+    make, _ = HcatSpec('hcat_lite0', 'onnxruntime', 'fp32').load(1)
     images = (cv2.imread(str(path)) for path in clip.images[:count])
     found = one_pass(make(), images, clip.boxes[0])
     expected = measures(found, clip.boxes[:count]).ao

@@ -24,6 +24,7 @@ from hcat_ros.tracking import TargetState, Track
 
 COUNT = 8
 BOX = ['60', '90', '64', '48']
+FLOAT = ['--engine', 'onnxruntime', '--precision', 'fp32']
 HEADER = ['frame', 'time_s', 'x', 'y', 'w', 'h', 'score', 'state']
 
 
@@ -48,10 +49,10 @@ def rows(path: Path) -> list[list[str]]:
 def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     """What the command says on stderr, which is one line, when it ends with 1.
 
-    The engine is named: of those that 'auto' passes over there is a line each.
+    Engine and precision are named: of what 'auto' chooses there is a line.
     """
     capfd.readouterr()
-    assert main(['track', '--engine', 'onnxruntime', *argv]) == 1
+    assert main(['track', *FLOAT, *argv]) == 1
     text = capfd.readouterr().err
     assert text.startswith('hcat track: ')
     assert text.endswith('\n')
@@ -214,7 +215,7 @@ def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
         pytest.skip('this OpenCV can open windows')
     code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
     found = subprocess.run(
-        [sys.executable, '-c', code, 'track', str(folder), '--show', '--engine', 'onnxruntime'],
+        [sys.executable, '-c', code, 'track', str(folder), '--show', *FLOAT],
         cwd=checkout,
         env={k: v for k, v in os.environ.items() if k != 'DISPLAY'},
         capture_output=True,

@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from runtimes import Timed, change_card
 from tensorrt_double import Machine, Make, installed
 
-from hcat_ros.engines import Prediction
+from hcat_ros.engines import ENGINES, Engine, Prediction, engine_choice
 from hcat_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from hcat_ros.engines.tensorrt_engine import TensorRtEngine
-from hcat_ros.models import Model, load_model
+from hcat_ros.models import INT8_SEARCH_FILE, Model, load_model
 
 
 @pytest.fixture(scope='module')
@@ -77,3 +79,60 @@ def expected(model: Model, crops: tuple[np.ndarray, np.ndarray]) -> Prediction:
     """What ONNX Runtime answers."""
     engine = OnnxRuntimeEngine(model, threads=1)
     return engine.search(crops[1], engine.template(crops[0]))
+
+
+@pytest.fixture
+def int8_copy(copy: Path) -> Path:
+    """A copy of the shipped model to change, whose card accepts int8."""
+    if INT8_SEARCH_FILE not in load_model(copy).card.sha256:
+        pytest.skip('the shipped model has no INT8 graph')
+
+    def accept(card: dict[str, Any]) -> None:
+        card['scores']['INT8'] = {'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.631}}
+
+    change_card(copy, accept)
+    return copy
+
+
+@pytest.fixture
+def own_timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache of timings, on a machine without PyTorch, which is the last resort."""
+    monkeypatch.delitem(ENGINES, 'torch')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'own_cache'))
+    return tmp_path / 'own_cache' / 'hcat_ros' / 'timings'
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
+    """Replaces the timing by given speeds; returns a list that grows by what is timed."""
+
+    def replace(speeds: dict[str, float]) -> list[list[str]]:
+        calls: list[list[str]] = []
+
+        def times(found: Sequence[Engine], seconds: float) -> list[np.ndarray]:
+            names = [f'{engine.card.runtime} {engine.card.precision}' for engine in found]
+            calls.append(names)
+            return [np.array([speeds[name]]) for name in names]
+
+        monkeypatch.setattr(engine_choice, 'time_searches', times)
+        return calls
+
+    return replace
+
+
+@pytest.fixture
+def wrong_int8(int8_copy: Path) -> Path:
+    """A model whose INT8 graph loads, and gives other scores."""
+    onnx = pytest.importorskip('onnx', reason='needs onnx to change a graph')
+    path = int8_copy / INT8_SEARCH_FILE
+    graph = onnx.load(str(path))
+    for node in graph.graph.node:
+        node.output[:] = ['right' if name == 'scores' else name for name in node.output]
+        node.input[:] = ['right' if name == 'scores' else name for name in node.input]
+    one = onnx.numpy_helper.from_array(np.float32(1), 'one')
+    graph.graph.initializer.append(one)
+    graph.graph.node.append(onnx.helper.make_node('Sub', ['one', 'right'], ['scores']))
+    onnx.save(graph, str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    change_card(int8_copy, lambda card: card['sha256'].update({INT8_SEARCH_FILE: digest}))
+    return int8_copy

@@ -15,6 +15,7 @@ from runtimes import loaded, with_graphs
 from tensorrt_double import rehashed
 
 from hcat_ros.engines import ENGINES, Engine, EngineError, Prediction, load_engine
+from hcat_ros.engines.candidates import COMPARED
 from hcat_ros.engines.self_test import TOLERANCES
 from hcat_ros.models import (
     SEARCH_FILE,
@@ -44,8 +45,8 @@ def shipped_model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope='module')
 def shipped(name: str, shipped_model: Model) -> Engine:
-    """The runtime with the shipped model."""
-    return loaded(shipped_model, name)
+    """The runtime with the shipped model, in float."""
+    return loaded(shipped_model, name, precision='fp32' if name in COMPARED else 'auto')
 
 
 @pytest.fixture(scope='module')
@@ -177,7 +178,7 @@ def test_a_crop_of_another_type_is_refused(shipped: Engine, crops: Crops) -> Non
 def test_threads_do_not_change_the_answer(
     name: str, shipped_model: Model, shipped: Engine, crops: Crops
 ) -> None:
-    other = loaded(shipped_model, name, threads=1)
+    other = loaded(shipped_model, name, precision=shipped.card.precision, threads=1)
     expected = shipped.search(crops[1], shipped.template(crops[0]))
     found = other.search(crops[1], other.template(crops[0]))
     assert_allclose(found.scores, expected.scores, atol=1e-4)
@@ -187,7 +188,7 @@ def test_threads_do_not_change_the_answer(
 def test_two_engines_of_one_model_do_not_share_state(
     name: str, shipped_model: Model, shipped: Engine, crops: Crops
 ) -> None:
-    other = loaded(shipped_model, name)
+    other = loaded(shipped_model, name, precision=shipped.card.precision)
     mine, theirs = shipped.template(crops[0]), other.template(255 - crops[0])
     expected = shipped.search(crops[1], mine)
     other.search(255 - crops[1], theirs)
@@ -236,7 +237,7 @@ def test_a_file_that_is_none_of_its_kind_is_named(
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if content is None else content)
         with pytest.raises(EngineError) as error:
-            load_engine(rehashed(copy), name)
+            load_engine(rehashed(copy), name, 'fp32')
         assert str(path) in str(error.value)
         path.write_bytes(whole)
 

@@ -48,10 +48,6 @@ def test_the_answer_is_near_that_in_float_and_another(name: str) -> None:
     assert np.argmax(scores[0]) == np.argmax(scores[1])
 
 
-def test_float_is_what_auto_takes(name: str) -> None:
-    assert load_engine('hcat_lite0', name).card.precision == 'fp32'
-
-
 def test_a_model_without_the_graph_says_how_to_make_it(name: str, copy: Model) -> None:
     path = copy.folder / CARD_FILE
     card = yaml.safe_load(path.read_text())

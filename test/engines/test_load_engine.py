@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ import pytest
 from hcat_ros import engines
 from hcat_ros.engines import ENGINES, EngineCard, EngineError, Prediction, load_engine
 from hcat_ros.models import REFERENCE_FILE, ModelError, load_model
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What these runtimes are timed at is nothing for other tests."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'own_cache'))
 
 
 class Absent:
@@ -35,6 +42,14 @@ class Present:
         pass
 
     def search(self, crop: np.ndarray, features: None) -> Prediction:
+        return self.answer
+
+
+class Slow(Present):
+    """The same, and takes its time."""
+
+    def search(self, crop: np.ndarray, features: None) -> Prediction:
+        time.sleep(0.1)
         return self.answer
 
 
@@ -70,19 +85,24 @@ def test_the_default_model_loads(engine: str) -> None:
     assert card.runtime in ENGINES
 
 
-def test_auto_takes_the_first_that_loads_and_passes_the_self_test(
+def test_auto_takes_the_fastest_that_loads_and_passes_the_self_test(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    offered(monkeypatch, fastest='Absent', faster='Wrong', fast='Present', slow='Absent')
+    caplog.set_level(logging.DEBUG, 'hcat_ros')
+    classes = {'tensorrt': 'Absent', 'onnxruntime-cuda': 'Slow', 'onnxruntime': 'Wrong'}
+    offered(monkeypatch, **classes, ncnn='Present', torch='Absent')
     found = load_engine('hcat_lite0', precision='int8', threads=3)
     assert type(found) is Present
     assert found.model == load_model('hcat_lite0')
     assert found.settings == {'precision': 'int8', 'threads': 3}
     log = caplog.messages
-    assert log[0] == 'passed over fastest: no such runtime here; pip install it'
-    assert log[1].startswith('passed over faster: present 1 in fp32 differs from the network by')
-    assert len(log) == 2
+    assert log[0] == 'passed over tensorrt int8: no such runtime here; pip install it'
+    reason = 'passed over onnxruntime int8: present 1 in fp32 differs from the network by'
+    assert log[1].startswith(reason)
+    assert log[2].startswith('hcat_lite0 in present 1 fp32, ')
+    assert 'the fastest of 2 that passed the self-test (onnxruntime-cuda 1 int8 ' in log[2]
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ['DEBUG', 'DEBUG', 'INFO']
 
 
 def test_a_named_engine_is_taken_without_a_self_test(

@@ -18,7 +18,7 @@ from hcat_ros.models import REFERENCE_FILE, Model, ModelError, load_model
 
 @pytest.fixture(scope='module')
 def engine() -> Engine:
-    return load_engine(engine='onnxruntime', threads=1)
+    return load_engine(engine='onnxruntime', precision='fp32', threads=1)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 
 STILL = Entry('still', StillSpec())
-HCAT = Entry('ours', HcatSpec('hcat_lite0', 'onnxruntime'))
+HCAT = Entry('ours', HcatSpec('hcat_lite0', 'onnxruntime', 'fp32'))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcat_ros.evaluation.speed import BLOCK, LEAD, measure, pinned, quantiles, rest
+from hcat_ros.engines.timing import rest
+from hcat_ros.evaluation.speed import BLOCK, LEAD, measure, pinned, quantiles
 from hcat_ros.tracking import Tracker
 
 needs_affinity = pytest.mark.skipif(

@@ -147,7 +147,7 @@ def test_a_damaged_model_is_refused_until_it_is_mended(
         rehash(model, name)
     if engine == 'auto':  # PyTorch's reads other files
         monkeypatch.delitem(ENGINES, 'torch')
-    talker = talk(model=str(model), engine=engine, threads=1)
+    talker = talk(model=str(model), engine=engine, precision='fp32', threads=1)
     assert not talker.change(CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
     assert reason in talker.tracker.failure

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from hcat_ros.engines import Engine, EngineError, load_engine
 from hcat_ros.engines.self_test import self_test
+from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
-from hcat_ros.evaluation.speed import pinned, rest
+from hcat_ros.evaluation.speed import pinned
 from hcat_ros.models import REFERENCE_FILE, Model, load_model
 
 AUTHORS, OURS = 'authors', 'ours'

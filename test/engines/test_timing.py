@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from hcat_ros.engines import EngineCard, EngineError, Prediction
+from hcat_ros.engines.timing import BLOCK, rest, time_searches
+
+
+class Sleeping:
+    """An engine whose searches take so many seconds at least."""
+
+    card = EngineCard('sleeping', 'test double', '0', 'fp32', 128, 256, 16)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def template(self, crop: np.ndarray) -> str:
+        assert crop.shape == (128, 128, 3)
+        return 'features'
+
+    def search(self, crop: np.ndarray, features: str) -> Prediction:
+        assert (crop.shape, features) == ((256, 256, 3), 'features')
+        time.sleep(self.seconds)
+        return Prediction(np.zeros((16, 16)), np.zeros((256, 4)))
+
+
+def test_one_engine_is_timed_for_about_so_long() -> None:
+    (times,) = time_searches([Sleeping(0.002)], 0.1)
+    assert len(times) % BLOCK == 0
+    assert times.min() >= 0.002
+
+
+def test_an_engine_that_cannot_win_gets_one_turn() -> None:
+    slow, fast = time_searches([Sleeping(0.1), Sleeping(0.0)], 3600.0)
+    assert len(slow) == len(fast) == BLOCK
+    assert np.median(fast) < np.median(slow)
+
+
+def test_engines_that_are_alike_take_turns_until_the_time_is_over() -> None:
+    one, other = time_searches([Sleeping(0.02), Sleeping(0.02)], 0.0)
+    assert len(one) == len(other) == BLOCK
+
+
+def test_the_failure_of_an_engine_is_told() -> None:
+    class Failing(Sleeping):
+        def search(self, crop: np.ndarray, features: str) -> Prediction:
+            raise EngineError('out of memory')
+
+    with pytest.raises(EngineError, match='out of memory'):
+        time_searches([Failing(0.0)], 0.1)
+
+
+def test_a_thread_that_never_rests_does_not_hold_it_up() -> None:
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        assert not rest(limit=0.1)
+        assert len(time_searches([Sleeping(0.0)], 0.0)[0]) == BLOCK
+    finally:
+        stop.set()
+        thread.join()
