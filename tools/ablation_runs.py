@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hcat_ros.evaluation.results import SequenceResult
     from hcat_ros.network import HCAT
-    from hcat_ros.training.cached_features import CachedGroups
     from hcat_ros.training.config import TrainConfig
-    from hcat_ros.training.groups import GroupDataset
+    from hcat_ros.training.groups import Group, GroupDataset
+    from hcat_ros.training.kept_groups import Origin, Rounds
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_DATA = ROOT / 'data' / 'train'
@@ -90,25 +90,30 @@ def configuration(plan: Plan, row: str, seed: int | None = None) -> TrainConfig:
 
 
 @lru_cache(maxsize=1)
-def _drawn(plan: Plan, row: str) -> tuple[dict[str, Any], GroupDataset, HCAT]:
+def _drawn(plan: Plan, row: str) -> tuple[Origin, GroupDataset, HCAT]:
     """Return the origin of the features, their data and a network with the backbone."""
     import cv2
     import torch
 
     from hcat_ros.training.build import build_data, build_network
-    from hcat_ros.training.cached_features import feature_origin
 
     torch.set_num_threads(plan.threads)
     cv2.setNumThreads(1)
     config = configuration(plan, row)
     model = build_network(config)
-    origin = feature_origin(config, model, plan.groups + plan.held_out)
-    return origin, build_data(config), model
+    return _origin(plan, config, model), build_data(config), model
+
+
+def _origin(plan: Plan, config: TrainConfig, model: HCAT) -> Origin:
+    """Return the origin of the plan's features; config: with the seed of the data."""
+    from hcat_ros.training.kept_groups import features_origin, views_origin
+
+    return features_origin(views_origin(config, plan.groups + plan.held_out), model)
 
 
 def features_to_do(plan: Plan, row: str) -> list[int]:
     """Return the numbers of the files that the plan's features lack."""
-    from hcat_ros.training.cached_features import missing_parts
+    from hcat_ros.training.kept_groups import missing_parts
 
     return missing_parts(plan.out / 'features', _drawn(plan, row)[0])
 
@@ -125,7 +130,8 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     """Train a row with a seed, or go on with it, evaluate it; return what came of it."""
     from hcat_ros.network.checkpoint import load_checkpoint
     from hcat_ros.network.export import export_model
-    from hcat_ros.training.cached_features import CachedGroups, claim, feature_origin
+    from hcat_ros.training.cached_features import CachedGroups
+    from hcat_ros.training.kept_groups import Rounds, claim
     from hcat_ros.training.loop import WEIGHTS_FILE
 
     started = time.monotonic()
@@ -133,12 +139,13 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     folder = plan.out / 'runs' / f'{row}-{seed}'
     config = configuration(plan, row, seed)
     claim(folder / 'run.json', {'config': asdict(config), 'groups': plan.groups})
-    origin = feature_origin(configuration(plan, row), _network(config), plan.groups + plan.held_out)
-    cache, total = plan.out / 'features', plan.groups + plan.held_out
-    _train(config, CachedGroups(cache, origin, seed, 0, plan.groups), folder)
+    cached = CachedGroups(
+        plan.out / 'features', _origin(plan, configuration(plan, row), _network(config))
+    )
+    _train(config, Rounds([cached], seed, plan.groups), folder)
     trained = time.monotonic()
     model = load_checkpoint(folder / WEIGHTS_FILE)
-    kept = held_out(model, CachedGroups(cache, origin, 0, plan.groups, total))
+    kept = held_out(model, [cached[number] for number in range(plan.groups, len(cached))])
     words = {
         'window_penalty': plan.penalties[0],
         'size_smoothing': plan.smoothing,
@@ -167,7 +174,7 @@ def _network(config: TrainConfig) -> HCAT:
     return build_network(config)
 
 
-def _train(config: TrainConfig, groups: CachedGroups, folder: Path) -> None:
+def _train(config: TrainConfig, groups: Rounds, folder: Path) -> None:
     """Train to the end, from where an earlier attempt stopped."""
     from hcat_ros.training.loop import Trainer
     from hcat_ros.training.losses import Losses
@@ -185,7 +192,7 @@ def _train(config: TrainConfig, groups: CachedGroups, folder: Path) -> None:
     trainer.run(on_step)
 
 
-def held_out(model: HCAT, groups: CachedGroups) -> dict[str, float]:
+def held_out(model: HCAT, groups: Sequence[Group]) -> dict[str, float]:
     """Return what a network does on all pairs of views of each group.
 
     iou: mean of the boxes at positive cells; hits: share of the pairs whose best cell is a
@@ -200,8 +207,7 @@ def held_out(model: HCAT, groups: CachedGroups) -> dict[str, float]:
     from hcat_ros.training.pairs import pairs_of_groups
 
     learner, ious, hits = PairModel(model.eval()), [], {'hits': [], 'wrong_hits': []}
-    for number in range(groups.count):
-        group, other = groups.group(number), groups.group((number + 1) % groups.count)
+    for group, other in zip(groups, [*groups[1:], groups[0]]):
         first, second, _ = pairs_of_groups(1, len(group.shown), 0, 0.0, np.random.default_rng(0))
         boxes, shown = group.boxes[second], group.shown[second]
         if not shown.any():
@@ -209,7 +215,7 @@ def held_out(model: HCAT, groups: CachedGroups) -> dict[str, float]:
         positive = positive_cells(boxes, model.config.search_grid)
         for name, templates in (('hits', group.templates), ('wrong_hits', other.templates)):
             with torch.inference_mode():
-                prediction, _ = learner(templates, group.searches, first, second)
+                prediction = learner(templates, group.searches, first, second)
             best = (prediction.logits[..., 0] - prediction.logits[..., 1]).argmax(1, keepdim=True)
             hits[name] += positive.gather(1, best)[shown].flatten().tolist()
             if name == 'hits':

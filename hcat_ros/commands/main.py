@@ -15,6 +15,8 @@ from hcat_ros.commands import (
     doctor,
     evaluate,
     export,
+    label,
+    lessons,
     paper,
     quantize,
     replay,
@@ -38,6 +40,8 @@ VERBS = {
     'quantize': quantize,
     'build-engine': build_engine,
     'add-ncnn': add_ncnn,
+    'label': label,
+    'lessons': lessons,
     'train': train,
 }
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     overrides = {} if arguments.steps is None else {'steps': arguments.steps}
     config = load_config(arguments.config, **overrides)
-    data = build_data(config)
+    # What the teachers say is in the lessons: nobody needs their files again.
+    data = build_data(dataclasses.replace(config, teachers=()) if config.lessons else config)
     if arguments.show_pairs:
         _write(arguments.show_pairs, _pairs(data, config))
         return
@@ -85,13 +87,13 @@ def _train(
     device: str,
     arguments: argparse.Namespace,
 ) -> None:
-    from hcat_ros.training.build import build_network
+    from hcat_ros.training.build import build_network, open_lessons
     from hcat_ros.training.log import TrainingLog
     from hcat_ros.training.loop import Trainer
 
-    trainer = Trainer(
-        build_network(config), data, config.schedule, arguments.out, device, config.distillation
-    )
+    model = build_network(config)
+    source = open_lessons(config, model) if config.lessons else data
+    trainer = Trainer(model, source, config.schedule, arguments.out, device, config.distillation)
     first = trainer.rank == 0
     if trainer.resume() and first:
         print(f'going on from step {trainer.step} in {arguments.out}')

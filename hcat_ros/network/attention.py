@@ -39,16 +39,77 @@ class MultiHeadCrossAttention(nn.Module):
         """Project queries, (B, n, C) -> (B, h, n, d), the scale 1 / sqrt(d) included."""
         return self._project(x, 0) * (1.0 / math.sqrt(self.head_channels))
 
-    def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Project keys and values, each (B, m, C), to (B, h, d, m) and (B, h, m, d)."""
         return self._project(key, 1).transpose(-2, -1), self._project(value, 2)
 
-    def forward(self, query: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         """Attend with projected queries to a projected memory: (B, n, C)."""
         key, value = memory
         weights = (query @ key).softmax(dim=-1)
         weights = F.dropout(weights, self.dropout, self.training)
         merged: Tensor = self.out_proj((weights @ value).transpose(1, 2).flatten(2))
+        return merged
+
+    def _weights_of_heads(self, which: int) -> Tensor:
+        """Return the query (0), key (1) or value (2) weights by heads, (h, d, C)."""
+        rows = slice(which * self.channels, (which + 1) * self.channels)
+        return self.in_proj_weight[rows].unflatten(0, (self.heads, self.head_channels))
+
+
+class SparseMemoryAttention(MultiHeadCrossAttention):
+    """MHCA of many queries to a memory of few vectors, S: the projections move to the memory.
+
+    (x Wq + bq) K^T = x (Wq K^T) + bq K^T, and softmax(...) V Wo likewise, so n queries pass
+    matrices of h S columns and rows in place of two of C x C: fewer while h S < C, and no
+    transposition of heads. The same function of the same parameters.
+    """
+
+    def query(self, x: Tensor) -> Tensor:
+        """Return the queries (B, n, C) as they are."""
+        return x
+
+    def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+        """Return the memory (B, S, C) as matrices (B, C, h S), (B, 1, h S) and (B, h S, C)."""
+        k, v = self._project(key, 1) / math.sqrt(self.head_channels), self._project(value, 2)
+        bias = self.in_proj_bias[: self.channels].view(self.heads, self.head_channels, 1)
+        out = self.out_proj.weight.t().unflatten(0, (self.heads, self.head_channels))
+        keys = (k @ self._weights_of_heads(0)).flatten(1, 2).transpose(1, 2)
+        return keys, (k @ bias).flatten(1, 2).transpose(1, 2), (v @ out).flatten(1, 2)
+
+    def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
+        """Attend with queries (B, n, C) to a prepared memory: (B, n, C)."""
+        key, bias, value = memory
+        weights = (query @ key + bias).unflatten(-1, (self.heads, -1)).softmax(dim=-1)
+        weights = F.dropout(weights, self.dropout, self.training)
+        return weights.flatten(2) @ value + self.out_proj.bias
+
+
+class SparseQueryAttention(MultiHeadCrossAttention):
+    """MHCA of few queries, S, to a memory of many vectors: the projections move to the queries.
+
+    The bias of the keys adds the same to all scores of a query and so falls out of the softmax;
+    the values are projected after they are gathered. The same function of the same parameters.
+    """
+
+    def query(self, x: Tensor) -> Tensor:
+        """Return the queries (B, S, C) as a matrix (B, C, h S) on unprojected keys."""
+        projected = super().query(x) @ self._weights_of_heads(1)
+        return projected.flatten(1, 2).transpose(1, 2)
+
+    def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+        """Return keys and values, each (B, m, C), as they are."""
+        return key, value
+
+    def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
+        """Attend with prepared queries to a memory: (B, S, C)."""
+        key, value = memory
+        weights = (key @ query).softmax(dim=1)
+        weights = F.dropout(weights, self.dropout, self.training)
+        gathered = (weights.transpose(1, 2) @ value).unflatten(1, (self.heads, -1))
+        bias = self.in_proj_bias[2 * self.channels :].view(self.heads, 1, self.head_channels)
+        values = gathered @ self._weights_of_heads(2).transpose(1, 2) + bias
+        merged: Tensor = self.out_proj(values.transpose(1, 2).flatten(2))
         return merged
 
 
@@ -58,9 +119,16 @@ class CrossFeatureAugment(nn.Module):
     `Y = LayerNorm(Q + MHCA(Q + Pq, M + Pm, M))`, `CFA = LayerNorm(Y + FFN(Y))`
     """
 
-    def __init__(self, channels: int, heads: int, ffn_channels: int, dropout: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        ffn_channels: int,
+        dropout: float,
+        attention: type[MultiHeadCrossAttention] = MultiHeadCrossAttention,
+    ) -> None:
         super().__init__()
-        self.attention = MultiHeadCrossAttention(channels, heads, dropout)
+        self.attention = attention(channels, heads, dropout)
         self.linear1 = nn.Linear(channels, ffn_channels)
         self.linear2 = nn.Linear(ffn_channels, channels)
         self.norm1 = nn.LayerNorm(channels)
@@ -71,11 +139,11 @@ class CrossFeatureAugment(nn.Module):
         """Project the query vectors x (B, n, C) with their positions."""
         return self.attention.query(x + position)
 
-    def memory(self, m: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    def memory(self, m: Tensor, position: Tensor) -> tuple[Tensor, ...]:
         """Project the memory vectors m (B, m, C): positions count in keys, not in values."""
         return self.attention.memory(m + position, m)
 
-    def forward(self, x: Tensor, query: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
         """Augment x (B, n, C), whose projected queries are `query`, from `memory`."""
         y = self.norm1(x + self.dropout(self.attention(query, memory)))
         ffn = self.linear2(self.dropout(F.relu(self.linear1(y))))

@@ -187,9 +187,22 @@ def _backbone_fields(state: dict[str, Tensor], channels: int) -> dict[str, Any]:
         return {'backbone': 'resnet50'} | ({'stride': 8} if channels == 512 else {})
     if f'{body}.conv1.weight' in state:
         return {'backbone': 'resnet18', 'stride': 8 if channels == 128 else 16}
-    if 'backbone.stem.weight' in state:
-        return {'backbone': 'efficientnet_lite0', 'stride': 8 if channels == 40 else 16}
+    stem = state.get('backbone.stem.weight')
+    if stem is not None:
+        return _STEMS.get((len(stem), channels), {})
     return {}
+
+
+_STEMS: dict[tuple[int, int], dict[str, Any]] = {
+    (32, 112): {'backbone': 'efficientnet_lite0', 'stride': 16},
+    (32, 40): {'backbone': 'efficientnet_lite0', 'stride': 8},
+    (32, 96): {'backbone': 'mobilenetv2_lightfc', 'stride': 16},
+    (32, 32): {'backbone': 'mobilenetv2_lightfc', 'stride': 8},
+    (16, 48): {'backbone': 'mobilenetv3_nanotrack_v2', 'stride': 16},
+    (16, 96): {'backbone': 'mobilenetv3_nanotrack_v3', 'stride': 16},
+    (16, 24): {'stride': 8},
+}
+"""What the channels of the stem and of the features show."""
 
 
 def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: Path) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BACKBONES = ('resnet18', 'resnet50', 'efficientnet_lite0', 'convnext_tiny', 'mobilenetv2')
+BACKBONES = (
+    'resnet18',
+    'resnet50',
+    'efficientnet_lite0',
+    'mobilenetv3_nanotrack_v2',
+    'mobilenetv3_nanotrack_v3',
+    'mobilenetv2_lightfc',
+    'convnext_tiny',
+    'mobilenetv2',
+)
 TIMM_PREFIX = 'timm/'
 ATTENTIONS = ('cross', 'self', 'self+cross')
 
@@ -48,6 +57,8 @@ class HCATConfig:
     """Beyond the paper: boxes are regressed relative to their cell."""
     correlation: bool = False
     """Beyond the paper: add the search-to-template cosine similarities to the search vectors."""
+    mixing: int = 0
+    """Beyond the paper: blocks of `SpatialMixing` between the decoder and the heads."""
     dilation: bool = False
     """ResNet-50 at stride 8 keeps its last stage, dilated instead of strided (TransT)."""
 
@@ -73,6 +84,8 @@ class HCATConfig:
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f'{name} {getattr(self, name)!r}: expected true or false')
+        if not isinstance(self.mixing, int) or self.mixing < 0:
+            raise ValueError(f'mixing {self.mixing!r}: expected 0 or more, a whole number')
         if self.dilation and (self.backbone, self.stride) != ('resnet50', 8):
             raise ValueError(
                 f'dilation: expected resnet50 at stride 8, got {self.backbone} at {self.stride}'

@@ -21,6 +21,9 @@ from hcat_ros.network.attention import (
     ContextAugment,
     CrossFeatureAugment,
     FeatureSparsification,
+    MultiHeadCrossAttention,
+    SparseMemoryAttention,
+    SparseQueryAttention,
 )
 from hcat_ros.network.backbones import build_backbone, normalise
 from hcat_ros.network.config import HCATConfig
@@ -38,6 +41,12 @@ class Prediction(NamedTuple):
     boxes: Tensor
 
 
+def attention_to_template(config: HCATConfig) -> type[MultiHeadCrossAttention]:
+    """Return the attention of search vectors to the template's: few of them with FS."""
+    sparse = config.sparsification and config.attention != 'self'
+    return SparseMemoryAttention if sparse else MultiHeadCrossAttention
+
+
 class HCALayer(nn.Module):
     """A layer of the feature fusion network: one CFA for each branch (eq. 4).
 
@@ -47,12 +56,41 @@ class HCALayer(nn.Module):
     def __init__(self, config: HCATConfig) -> None:
         super().__init__()
         size = (config.channels, config.heads, config.ffn_channels, config.dropout)
-        self.search = CrossFeatureAugment(*size)
-        self.template = CrossFeatureAugment(*size)
+        self.search = CrossFeatureAugment(*size, attention_to_template(config))
+        sparse = config.sparsification and config.attention != 'self'
+        self.template = CrossFeatureAugment(
+            *size, SparseQueryAttention if sparse else MultiHeadCrossAttention
+        )
         if config.attention == 'self+cross':
             own = (config.channels, config.heads, config.dropout)
             self.search_context = ContextAugment(*own)
             self.template_context = ContextAugment(*own)
+
+
+class SpatialMixing(nn.Module):
+    """Neighbouring cells see each other: `X + FFN(LayerNorm(DW(X)))`, DW depthwise 5 x 5.
+
+    Beyond the paper, whose search vectors meet only through the sparse template; ConvNeXt's block
+    (Liu et al., 2022) with ReLU and an FFN of twice the width.
+    """
+
+    def __init__(self, channels: int, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.depthwise = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.linear1 = nn.Linear(channels, 2 * channels)
+        self.linear2 = nn.Linear(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix x (B, n, C), the n = grid x grid cells of the score map."""
+        # In float32: the gradient of these weights takes four times as long in bfloat16 on a CPU.
+        with torch.autocast(x.device.type, enabled=False):
+            cells = x.float().transpose(1, 2).unflatten(2, (self.grid, self.grid))
+            around = self.depthwise(cells)
+        y = self.norm(around.flatten(2).transpose(1, 2))
+        mixed: Tensor = x + self.linear2(F.relu(self.linear1(y)))
+        return mixed
 
 
 class MLP(nn.Module):
@@ -87,8 +125,12 @@ class HCAT(nn.Module):
             self.embedding = nn.Parameter(torch.empty(config.sparse_vectors, c))
             self.sparsification = FeatureSparsification(c, config.heads, config.dropout)
         self.layers = nn.ModuleList(HCALayer(config) for _ in range(config.layers))  # type: ignore[assignment]
-        self.decoder = CrossFeatureAugment(c, config.heads, config.ffn_channels, config.dropout)
+        size = (c, config.heads, config.ffn_channels, config.dropout)
+        self.decoder = CrossFeatureAugment(*size, attention_to_template(config))
         self.decoder_norm = nn.LayerNorm(c)
+        self.mixing = nn.Sequential(
+            *(SpatialMixing(c, config.search_grid) for _ in range(config.mixing))
+        )
         self.score_head = MLP(c, 2)
         self.box_head = MLP(c, 4)
         for name, grid in (('pz', config.template_grid), ('px', config.search_grid)):
@@ -130,9 +172,10 @@ class HCAT(nn.Module):
     def template(self, z: Tensor) -> TemplateFeatures:
         """Return everything that depends on the template alone, for `search`.
 
-        z: (B, 3, 128, 128). The result holds the first search CFA's `key` (B, h, d, S) and
-        `value` (B, h, S, d); with cross-attention layers the `vectors` Fzs (B, S, C) and the
-        first template CFA's `query` (B, h, S, d); with the correlation input the matrix
+        z: (B, 3, 128, 128). The result holds the first search CFA's memory, with FS its `key`
+        (B, C, h S), `key_bias` (B, 1, h S) and `value` (B, h S, C), without it `key` (B, h, d, m)
+        and `value` (B, h, m, d); with cross-attention layers the `vectors` Fzs (B, S, C) and the
+        first template CFA's `query`, with FS (B, C, h S); with the correlation input the matrix
         `correlation` (B, C, C).
         """
         fz = self._project(z)
@@ -148,14 +191,14 @@ class HCAT(nn.Module):
             for layer in self.layers:
                 branch = layer.template
                 fzs = branch(fzs, branch.query(fzs, pzs), branch.memory(fzs, pzs))
-            features['key'], features['value'] = self.decoder.memory(fzs, pzs)
+            features.update(_named(self.decoder.memory(fzs, pzs)))
             return features
         first = self.layers[0]
         if self.config.attention == 'self+cross':
             fzs = first.template_context(fzs, pzs)
         features['vectors'] = fzs
         features['query'] = first.template.query(fzs, pzs)
-        features['key'], features['value'] = first.search.memory(fzs, pzs)
+        features.update(_named(first.search.memory(fzs, pzs)))
         return features
 
     def _template_position(self) -> Tensor:
@@ -179,6 +222,7 @@ class HCAT(nn.Module):
         fx, memory = fuse(fx, features)
         # The decoder: one more CFA, then the heads.
         f = self.decoder_norm(self.decoder(fx, self.decoder.query(fx, self.px), memory))
+        f = self.mixing(f)
         boxes = self.box_head(f)
         if self.config.box_anchor:
             boxes = boxes + self.anchor
@@ -186,7 +230,7 @@ class HCAT(nn.Module):
 
     def _fuse_cross(
         self, fx: Tensor, features: TemplateFeatures
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Cross-attention layers: Fx and the decoder's memory of Fzs.
 
         Hierarchical (eq. 4): Fx' = CFA(Fx, Fzs), then Fzs' = CFA(Fzs, Fx'). Juxtaposed: the
@@ -194,7 +238,7 @@ class HCAT(nn.Module):
         first, the template's in the first layer once for all (`template`).
         """
         px, pzs, fzs = self.px, self._template_position(), features['vectors']
-        query, memory = features['query'], (features['key'], features['value'])
+        query, memory = features['query'], _memory(features)
         augment = self.config.attention == 'self+cross'
         for i, layer in enumerate(self.layers):
             if augment:
@@ -212,12 +256,24 @@ class HCAT(nn.Module):
 
     def _fuse_self(
         self, fx: Tensor, features: TemplateFeatures
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Self-attention layers: the branches meet in the decoder alone."""
         for layer in self.layers:
             branch = layer.search
             fx = branch(fx, branch.query(fx, self.px), branch.memory(fx, self.px))
-        return fx, (features['key'], features['value'])
+        return fx, _memory(features)
+
+
+_MEMORY = ('key', 'key_bias', 'value')
+
+
+def _named(memory: tuple[Tensor, ...]) -> TemplateFeatures:
+    """Return a memory by names: with FS all three of `_MEMORY`, else keys and values."""
+    return dict(zip(_MEMORY if len(memory) == 3 else _MEMORY[::2], memory))
+
+
+def _memory(features: TemplateFeatures) -> tuple[Tensor, ...]:
+    return tuple(features[name] for name in _MEMORY if name in features)
 
 
 def without_backbone(model: HCAT) -> HCAT:

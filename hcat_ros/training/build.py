@@ -13,11 +13,20 @@ import torch
 from hcat_ros.evaluation.clips import Clip, DataSetError, read_clips
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.tracking.encodings import Image
-from hcat_ros.training.backbone_weights import load_imagenet
+from hcat_ros.training.backbone_weights import load_backbone
+from hcat_ros.training.cached_features import CachedGroups, features_folder
 from hcat_ros.training.config import DataConfig, TrainConfig, load_config
 from hcat_ros.training.groups import GroupDataset
+from hcat_ros.training.kept_groups import KeptGroups, Rounds, features_origin, read_origin
+from hcat_ros.training.packed_views import PackedGroups
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths
-from hcat_ros.training.teachers import GRID, SEARCH_SIZE, TEMPLATE_SIZE, NanoTrack
+from hcat_ros.training.teachers import (
+    GRID,
+    SEARCH_SIZE,
+    TEMPLATE_SIZE,
+    Committee,
+    load_teacher,
+)
 
 UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
 """What a model's card says of `untrained_network`."""
@@ -35,7 +44,7 @@ def build_network(config: TrainConfig) -> HCAT:
     torch.manual_seed(config.schedule.seed)
     model = HCAT(config.network)
     if config.backbone:
-        load_imagenet(model, Path(config.backbone))
+        load_backbone(model, Path(config.backbone))
     return model
 
 
@@ -49,10 +58,32 @@ def untrained_network(path: Path) -> HCAT:
     return HCAT(config.network)
 
 
+def open_lessons(config: TrainConfig, model: HCAT) -> Rounds:
+    """Return the groups of a run's folders: features where its backbone is frozen, else crops.
+
+    Raises ValueError for a folder that is not whole, or not of the network's sizes.
+    """
+    kept: list[KeptGroups] = []
+    for folder in map(Path, config.lessons):
+        origin = read_origin(folder)
+        sizes = [config.network.template_size, config.network.search_size]
+        if origin.get('sizes') != sizes:
+            raise ValueError(f'{folder} has crops of {origin.get("sizes")} pixels, not {sizes}')
+        grid = config.network.search_grid
+        if origin.get('teachers') and grid != GRID:
+            raise ValueError(f'{folder} has lessons of {GRID} x {GRID} cells, not {grid} x {grid}')
+        if config.schedule.trained_blocks:
+            kept.append(PackedGroups(folder, origin))
+        else:
+            of_features = features_origin(origin, model)
+            kept.append(CachedGroups(features_folder(folder, of_features), of_features))
+    return Rounds(kept, config.schedule.seed)
+
+
 def build_data(config: TrainConfig) -> GroupDataset:
     """Return the data set of a run. Raises DataSetError for an empty or missing one."""
     network, schedule = config.network, config.schedule
-    needed = (TEMPLATE_SIZE + 1, SEARCH_SIZE + 1, (SEARCH_SIZE + 1) // GRID)
+    needed = (TEMPLATE_SIZE, SEARCH_SIZE, SEARCH_SIZE // GRID)
     found = (network.template_size, network.search_size, network.stride)
     if config.teachers and found != needed:
         raise ValueError(
@@ -70,7 +101,9 @@ def build_data(config: TrainConfig) -> GroupDataset:
         geometry=config.geometry,
         cache_bytes=int(schedule.cache_gib * 2**30),
         surroundings=image_paths(Path(config.surroundings)) if config.surroundings else [],
-        teachers=[NanoTrack(row) for row in config.teachers],
+        committee=Committee([load_teacher(row) for row in config.teachers])
+        if config.teachers
+        else None,
         cutouts=_distractors(Path(config.distractors)) if config.distractors else [],
     )
 

@@ -116,11 +116,11 @@ class DistillationConfig:
 
     scores: float = 0.5
     """Share of their scores in what is asked of the score head, where their best cell is right."""
-    features: float = 4.0
-    """Weight of the loss that asks for their features."""
+    boxes: float = 0.5
+    """Share of their box in what is asked of the box head, where their box is right."""
 
     def __post_init__(self) -> None:
-        _check(self, scores=(0, 1), features=(0, None))
+        _check(self, scores=(0, 1), boxes=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,11 @@ class TrainConfig:
     teachers: tuple[TeacherConfig, ...] = ()
     """Trackers to learn from beside the truth."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    lessons: tuple[str, ...] = ()
+    """Folders of `hcat lessons` to train from: views and what the teachers say of them. Empty:
+    everything is made anew. `hcat lessons` fills the first one from the run's data."""
+    lesson_groups: int = 0
+    """Groups of views that `hcat lessons` makes."""
     surroundings: str = ''
     """Folder of photographs to see around the image in search regions."""
     distractors: str = ''
@@ -192,6 +197,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         'data': each(DataConfig, 'data'),
         'teachers': each(TeacherConfig, 'teachers'),
         'distillation': made(DistillationConfig, content.get('distillation'), 'distillation'),
+        'lessons': tuple(_texts(f'{path}: lessons', content.get('lessons'))),
         'schedule': made(
             ScheduleConfig,
             {**schedule, **overrides} if isinstance(schedule, dict) else schedule,
@@ -212,6 +218,14 @@ def _fields(kind: type[Any], values: Any) -> dict[str, Any]:
         if name not in types:
             raise ValueError(f"unknown field '{name}'; there are {', '.join(types)}")
     return {name: _value(name, value, str(types[name])) for name, value in values.items()}
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """Return a list of texts, or one text as a list. Raises ValueError for anything else."""
+    rows = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
+        raise ValueError(f'{name} {value!r}: expected a list of folders')
+    return rows
 
 
 def _value(name: str, value: Any, kind: str) -> Any:

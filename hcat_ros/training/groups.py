@@ -17,7 +17,7 @@ from hcat_ros.tracking.encodings import Image
 from hcat_ros.training import augment
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.sources import Sighting, Source
-from hcat_ros.training.teachers import Lesson, NanoTrack, lesson
+from hcat_ros.training.teachers import Committee, Lesson
 from hcat_ros.training.views import Geometry, relative_box, search_view, template_view
 
 
@@ -81,7 +81,8 @@ class GroupDataset(Dataset[Group]):
     surroundings: list[Path] = field(default_factory=list)
     """Photographs, seen outside of the image in search regions; its mean colour without."""
     cache_bytes: int = 3 << 30
-    teachers: list[NanoTrack] = field(default_factory=list)
+    committee: Committee | None = None
+    """Teachers that see each group."""
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.shares) or not sum(self.shares) > 0:
@@ -130,7 +131,7 @@ class GroupDataset(Dataset[Group]):
             torch.from_numpy(x),
             torch.from_numpy(np.stack(boxes)),
             torch.tensor(shown),
-            lesson(self.teachers, z, x) if self.teachers else None,
+            self.committee.teach(z, x) if self.committee else None,
         )
 
     def _changed(
@@ -181,10 +182,17 @@ class GroupDataset(Dataset[Group]):
 
 
 def collate(groups: list[Group]) -> Group:
-    """Stack groups: each tensor gets a first axis, (G, V, ...)."""
+    """Stack groups: each tensor gets a first axis, (G, V, ...).
+
+    A group without a lesson beside others that have one gets a lesson of NaN.
+    """
     templates, searches, boxes, shown = (
         torch.stack(parts) for parts in zip(*(group[:4] for group in groups))
     )
-    lessons = [group.lesson for group in groups if group.lesson is not None]
-    together = Lesson(*(torch.stack(parts) for parts in zip(*lessons))) if lessons else None
+    known = next((group.lesson for group in groups if group.lesson is not None), None)
+    if known is None:
+        return Group(templates, searches, boxes, shown)
+    unasked = Lesson(*(torch.full_like(part, torch.nan) for part in known))
+    lessons = [unasked if group.lesson is None else group.lesson for group in groups]
+    together = Lesson(*(torch.stack(parts) for parts in zip(*lessons)))
     return Group(templates, searches, boxes, shown, together)

@@ -10,7 +10,6 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,13 +18,13 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.network import HCAT, save_checkpoint
-from hcat_ros.network.hcat import without_backbone
+from hcat_ros.network.hcat import Prediction, without_backbone
 from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
-from hcat_ros.training.cached_features import CachedGroups
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
-from hcat_ros.training.losses import Losses, feature_loss, hcat_losses
-from hcat_ros.training.pairs import pairs_of_groups
+from hcat_ros.training.kept_groups import Rounds
+from hcat_ros.training.losses import Losses, Taught, hcat_losses
+from hcat_ros.training.pairs import Pairs, pairs_of_groups
 
 STATE_FILE = 'state.pt'
 WEIGHTS_FILE = 'weights.safetensors'
@@ -44,20 +43,16 @@ class _Indices(Sampler[int]):
 
 
 class PairModel(nn.Module):
-    """The network on a batch of groups; each image passes the backbone once.
+    """The network on a batch of groups; each image passes the backbone once."""
 
-    taught: channels of the teachers' features, which `adaptor` reads off the network's own.
-    """
-
-    def __init__(self, model: HCAT, taught: int = 0) -> None:
+    def __init__(self, model: HCAT) -> None:
         super().__init__()
         self.model = model
-        size = model.config.channels
-        norm = nn.LayerNorm(size, elementwise_affine=False)
-        self.adaptor = nn.Sequential(norm, nn.Linear(size, taught)) if taught else None
 
-    def forward(self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor) -> Any:
-        """Return the prediction of the pairs and the adapted features (S, n, K), if any.
+    def forward(
+        self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor
+    ) -> Prediction:
+        """Return the prediction of the pairs.
 
         Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or what the backbone makes
         of them, (T, C, 8, 8), (S, C, 16, 16) floats; first, second: (P,).
@@ -70,8 +65,7 @@ class PairModel(nn.Module):
         features = model.template(z)
         fx = model.search_features(x)
         chosen = {name: value[first] for name, value in features.items()}
-        adapted = None if self.adaptor is None else self.adaptor(fx)
-        return model.match(fx[second], chosen), adapted
+        return model.match(fx[second], chosen)
 
 
 class Trainer:
@@ -80,13 +74,13 @@ class Trainer:
     def __init__(
         self,
         model: HCAT,
-        data: GroupDataset | CachedGroups,
+        data: GroupDataset | Rounds,
         schedule: ScheduleConfig,
         folder: Path,
         device: str = 'cpu',
         distillation: DistillationConfig | None = None,
     ) -> None:
-        if isinstance(data, CachedGroups) and schedule.trained_blocks:
+        if isinstance(data, Rounds) and not data.has_crops and schedule.trained_blocks:
             raise ValueError(
                 f'trained_blocks {schedule.trained_blocks}: features that are kept are of a frozen '
                 'backbone, expected 0'
@@ -102,14 +96,12 @@ class Trainer:
         ids = {id(parameter) for parameter in model.backbone.parameters()}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        learner = PairModel(model, sum(teacher.channels for teacher in data.teachers))
-        self.pairs: nn.Module = learner.to(self.device)
-        self.adaptor = learner.adaptor or nn.Identity()
+        self.pairs: nn.Module = PairModel(model)
         if self.world > 1:  # gives all processes the weights of the first
             self.pairs = nn.parallel.DistributedDataParallel(self.pairs)
         self.average = copy.deepcopy(model) if schedule.ema else model
         self.optimiser = torch.optim.AdamW(
-            [{'params': [*rest, *self.adaptor.parameters()], 'scale': 1.0}]
+            [{'params': rest, 'scale': 1.0}]
             + ([{'params': trained, 'scale': schedule.backbone_rate}] if trained else []),
             lr=schedule.learning_rate,
             weight_decay=schedule.weight_decay,
@@ -185,31 +177,20 @@ class Trainer:
         kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
         dtype = kind[schedule.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            prediction, adapted = self.pairs(
+            prediction = self.pairs(
                 group.templates.flatten(0, 1).to(self.device),
                 group.searches.flatten(0, 1).to(self.device),
                 pairs.template.to(self.device),
                 pairs.search.to(self.device),
             )
-        lesson, taught = group.lesson, None
-        if lesson is not None:
-            own = pairs.template // views == pairs.search // views
-            of_group = lesson.scores.flatten(0, 1)[pairs.template, pairs.search % views]
-            taught = torch.where(own[:, None], of_group, torch.nan).to(self.device)
         losses = hcat_losses(
             prediction,
             group.boxes.flatten(0, 1)[pairs.search].to(self.device),
             (pairs.present & group.shown.flatten()[pairs.search]).to(self.device),
             schedule.iou_aware,
-            taught,
-            self.distillation.scores,
+            self._taught(group, pairs),
+            (self.distillation.scores, self.distillation.boxes),
         )
-        if lesson is not None:
-            features = lesson.features.flatten(0, 1).flatten(2).transpose(1, 2).to(self.device)
-            missed = feature_loss(adapted, features)
-            losses = losses._replace(
-                total=losses.total + self.distillation.features * missed, features=missed.detach()
-            )
         if not torch.isfinite(losses.total):
             raise FloatingPointError(f'the loss is {losses.total.item()} at step {step}')
         self.optimiser.zero_grad(set_to_none=True)
@@ -223,6 +204,18 @@ class Trainer:
         self.scaler.update()
         self._average()
         return losses, len(pairs.present)
+
+    def _taught(self, group: Group, pairs: Pairs) -> Taught | None:
+        """Return what the teachers say of the pairs; they saw each object's own template alone."""
+        if group.lesson is None:
+            return None
+        views = group.boxes.shape[1]
+        own = pairs.template // views == pairs.search // views
+        found = []
+        for values in group.lesson:
+            of_pair = values.flatten(0, 1)[pairs.template, pairs.search % views]
+            found.append(torch.where(own[:, None], of_pair, torch.nan).to(self.device))
+        return Taught(*found)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -244,7 +237,6 @@ class Trainer:
             'step': self.step,
             'model': self.model.state_dict(),
             'average': self.average.state_dict(),
-            'adaptor': self.adaptor.state_dict(),
             'optimiser': self.optimiser.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
@@ -264,7 +256,6 @@ class Trainer:
                 state = torch.load(path, map_location=self.device, weights_only=True)
                 self.model.load_state_dict(state['model'])
                 self.average.load_state_dict(state['average'])
-                self.adaptor.load_state_dict(state['adaptor'])
                 self.optimiser.load_state_dict(state['optimiser'])
                 self.scaler.load_state_dict(state['scaler'])
                 self.step = int(state['step'])

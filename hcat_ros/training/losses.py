@@ -13,6 +13,8 @@ from hcat_ros.network.hcat import Prediction
 
 CE_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 8.334, 5.0, 2.0
 BACKGROUND_WEIGHT = 1 / 16
+TRUSTED_IOU = 0.5
+"""IoU of the teachers' box with the true one above which they are taken to be right."""
 
 
 class Losses(NamedTuple):
@@ -24,8 +26,8 @@ class Losses(NamedTuple):
     giou: Tensor
     iou: Tensor
     """Mean IoU of the positives' boxes, for the log."""
-    features: Tensor
-    """Share of the variance of the teachers' features that is not explained; 0 without any."""
+    taught: Tensor
+    """Share of the pairs with an object in which the teachers were right; 0 without any."""
 
 
 def positive_cells(boxes: Tensor, grid: int) -> Tensor:
@@ -53,26 +55,21 @@ def box_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp(min=1e-7)
 
 
-def feature_loss(features: Tensor, taught: Tensor) -> Tensor:
-    """Return the share of the variance of `taught` that `features` do not explain.
+class Taught(NamedTuple):
+    """What the teachers say of a batch of pairs, NaN where they were not asked."""
 
-    Both (B, n, K). Each channel of what is taught counts the same, whatever its size.
+    scores: Tensor
+    """(B, n)."""
+    boxes: Tensor
+    """(B, 4) as cx cy w h in 0..1."""
+
+
+def trusted(taught: Taught, boxes: Tensor) -> Tensor:
+    """Return in which samples the teachers are right by the truth, (B,) bool.
+
+    Their box must overlap the true one by more than `TRUSTED_IOU`.
     """
-    flat = taught.float().flatten(0, 1)
-    goal = (flat - flat.mean(0)) / (flat.var(0, correction=0) + 1e-6).sqrt()
-    return F.mse_loss(features.float().flatten(0, 1), goal)
-
-
-def taught_goal(goal: Tensor, positive: Tensor, taught: Tensor, share: float) -> Tensor:
-    """Return what the score head is asked for (B, n), with a share from the teachers' scores.
-
-    goal: (B, n); positive: (B, n) bool; taught: (B, n), NaN where unknown. A sample whose best
-    cell of the teachers is not a positive one is left as it is: there they are wrong.
-    """
-    known = torch.isfinite(taught)
-    best = taught.nan_to_num(-1.0).argmax(1, keepdim=True)
-    trusted = known & positive.gather(1, best)
-    return torch.where(trusted, goal.lerp(taught.nan_to_num(), share), goal)
+    return box_giou(taught.boxes, boxes)[0] > TRUSTED_IOU  # False for NaN
 
 
 def hcat_losses(
@@ -80,27 +77,33 @@ def hcat_losses(
     boxes: Tensor,
     present: Tensor,
     iou_aware: bool = False,
-    taught: Tensor | None = None,
-    taught_share: float = 0.0,
+    taught: Taught | None = None,
+    shares: tuple[float, float] = (0.0, 0.0),
 ) -> Losses:
     """Return the losses of a batch.
 
     prediction: logits (B, n, 2), boxes (B, n, 4); boxes: the truth (B, 4) as cx cy w h in 0..1;
     present: (B,) bool, False where the search region does not hold the template's object: all
     its cells are background, and its boxes do not count. iou_aware: positives are asked for the
-    IoU of their own box as their score, in place of 1. taught, taught_share: see
-    `taught_goal`.
+    IoU of their own box as their score, in place of 1. taught: what the teachers say; where they
+    are right (`trusted`), the goals of scores and boxes go from the truth towards theirs by
+    these two shares, 0 to 1.
     """
     logits = prediction.logits.float()
     predicted = prediction.boxes.float()
     grid = round(logits.shape[1] ** 0.5)
+    right = torch.zeros_like(present)
+    if taught is not None:
+        right = present & trusted(taught, boxes)
+        boxes = torch.where(right[:, None], boxes.lerp(taught.boxes, shares[1]), boxes)
     positive = positive_cells(boxes, grid) & present[:, None]
     iou, giou = box_giou(predicted, boxes[:, None])
     goal = positive.float()
     if iou_aware:
         goal = goal * iou.detach().clamp(0, 1)
     if taught is not None:
-        goal = taught_goal(goal, positive, taught, taught_share)
+        known = right[:, None] & torch.isfinite(taught.scores)
+        goal = torch.where(known, goal.lerp(taught.scores, shares[0]), goal)
     logs = F.log_softmax(logits, dim=2)
     entropy = -(goal * logs[..., 0] + (1 - goal) * logs[..., 1])
     weights = torch.where(positive, 1.0, BACKGROUND_WEIGHT)
@@ -116,4 +119,4 @@ def hcat_losses(
     mean_iou = (iou[used].detach() * share).sum() / samples
     total = CE_WEIGHT * classification + L1_WEIGHT * l1 + GIOU_WEIGHT * giou_loss
     parts = (classification.detach(), l1.detach(), giou_loss.detach(), mean_iou)
-    return Losses(total, *parts, torch.zeros_like(mean_iou))
+    return Losses(total, *parts, right.sum() / present.sum().clamp(min=1))

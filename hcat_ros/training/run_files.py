@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 EXTENDS = 'extends'
-PATHS = ('start', 'backbone', 'surroundings', 'distractors')
+PATHS = ('start', 'backbone', 'lessons', 'surroundings', 'distractors')
 """Fields of a run that name a file or folder."""
 ROW_PATHS = {
     'data': ('root', 'names_file', 'cutouts', 'backgrounds'),
@@ -75,12 +75,12 @@ def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _with_paths(values: dict[str, Any], names: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    return {
-        name: str(_absolute(value, folder))
-        if name in names and isinstance(value, str) and value
-        else value
-        for name, value in values.items()
-    }
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(item) for item in value]
+        return str(_absolute(value, folder)) if isinstance(value, str) and value else value
+
+    return {name: placed(value) if name in names else value for name, value in values.items()}
 
 
 def _absolute(name: str, folder: Path) -> Path:

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.clips import Clip, DataSetError
@@ -19,6 +18,7 @@ from hcat_ros.frames import IMAGE_SUFFIXES
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.augment import paste, random_square
 from hcat_ros.training.images import ImageCache
+from hcat_ros.training.pseudo_labels import contrast
 from hcat_ros.training.views import PHOTO_WARP, VIDEO_WARP, Warp
 
 
@@ -89,21 +89,11 @@ class PhotoSource:
             ratio = math.exp(rng.normal(0, 0.3))
             w, h = min(0.5, extent * ratio), min(0.5, extent / ratio)
             x, y = rng.uniform(0.1, 0.9 - w), rng.uniform(0.1, 0.9 - h)
-            contrast = _contrast(small, x, y, w, h)
-            if contrast > best_contrast:
-                best, best_contrast = Box(x * width, y * height, w * width, h * height), contrast
+            found = contrast(small, x, y, w, h)
+            if found > best_contrast:
+                best, best_contrast = Box(x * width, y * height, w * width, h * height), found
         assert best is not None
         return [Sighting(image, best, PHOTO_WARP)] * count
-
-
-def _contrast(small: NDArray[np.float32], x: float, y: float, w: float, h: float) -> float:
-    """Distance of the mean colours of a box and of the ring of its own size around it."""
-    x0, y0, x1, y1 = (round(64 * v) for v in (x, y, x + w, y + h))
-    mx, my = max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2)
-    inner = small[y0 : y1 + 1, x0 : x1 + 1]
-    outer = small[max(0, y0 - my) : y1 + my + 1, max(0, x0 - mx) : x1 + mx + 1]
-    ring = (outer.sum((0, 1)) - inner.sum((0, 1))) / max(1, outer.size // 3 - inner.size // 3)
-    return float(np.abs(inner.mean((0, 1)) - ring).sum())
 
 
 @dataclass(frozen=True)

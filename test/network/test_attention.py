@@ -16,6 +16,8 @@ from hcat_ros.network.attention import (
     CrossFeatureAugment,
     FeatureSparsification,
     MultiHeadCrossAttention,
+    SparseMemoryAttention,
+    SparseQueryAttention,
 )
 
 B, N, M, C, HEADS, HIDDEN = 2, 7, 11, 32, 4, 48
@@ -39,8 +41,11 @@ def torch_attention(ours: MultiHeadCrossAttention) -> nn.MultiheadAttention:
     return theirs.eval()
 
 
-def test_mhca_is_torchs_multihead_attention() -> None:
-    ours = randomised(MultiHeadCrossAttention(C, HEADS, 0.1))
+@pytest.mark.parametrize(
+    'form', [MultiHeadCrossAttention, SparseMemoryAttention, SparseQueryAttention]
+)
+def test_mhca_is_torchs_multihead_attention(form: type[MultiHeadCrossAttention]) -> None:
+    ours = randomised(form(C, HEADS, 0.1))
     query, key, value = torch.randn(B, N, C), torch.randn(B, M, C), torch.randn(B, M, C)
     found = ours(ours.query(query), ours.memory(key, value))
     expected, _ = torch_attention(ours)(query, key, value)
@@ -54,6 +59,40 @@ def test_projections_have_the_documented_shapes() -> None:
     assert ours.query(torch.randn(B, N, C)).shape == (B, HEADS, N, C // HEADS)
     assert key.shape == (B, HEADS, C // HEADS, M)
     assert value.shape == (B, HEADS, M, C // HEADS)
+
+
+def test_of_a_few_memory_vectors_matrices_are_made_ahead() -> None:
+    ours = randomised(SparseMemoryAttention(C, HEADS, 0.1))
+    x = torch.randn(B, N, C)
+    assert ours.query(x) is x
+    key, bias, value = ours.memory(torch.randn(B, M, C), torch.randn(B, M, C))
+    assert key.shape == (B, C, HEADS * M)
+    assert bias.shape == (B, 1, HEADS * M)
+    assert value.shape == (B, HEADS * M, C)
+
+
+def test_of_a_few_queries_a_matrix_is_made_ahead() -> None:
+    ours = randomised(SparseQueryAttention(C, HEADS, 0.1))
+    memory = torch.randn(B, M, C), torch.randn(B, M, C)
+    assert all(a is b for a, b in zip(ours.memory(*memory), memory, strict=True))
+    assert ours.query(torch.randn(B, N, C)).shape == (B, C, HEADS * N)
+
+
+@pytest.mark.parametrize('form', [SparseMemoryAttention, SparseQueryAttention])
+def test_the_forms_learn_alike(form: type[MultiHeadCrossAttention]) -> None:
+    """The same gradients: a checkpoint of one is trained on by the other."""
+    ours = randomised(form(C, HEADS, 0.0)).train()
+    plain = MultiHeadCrossAttention(C, HEADS, 0.0)
+    plain.load_state_dict(ours.state_dict())
+    tensors, goal = [torch.randn(B, n, C) for n in (N, M, M)], torch.randn(B, N, C)
+    for attention in (ours, plain):
+        found = attention(attention.query(tensors[0]), attention.memory(*tensors[1:]))
+        (found * goal).sum().backward()
+    for name, parameter in ours.named_parameters():
+        expected = plain.get_parameter(name).grad
+        assert_close(parameter.grad, expected, atol=1e-4, rtol=1e-4)
+        assert expected is not None
+        assert expected.abs().sum() > 0
 
 
 def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
@@ -91,6 +130,16 @@ def test_positions_count_in_keys_and_not_in_values() -> None:
     plain_key, plain_value = cfa.memory(m, torch.zeros(B, M, C))
     assert not torch.equal(key, plain_key)
     assert torch.equal(value, plain_value)
+
+
+@pytest.mark.parametrize('form', [SparseMemoryAttention, SparseQueryAttention])
+def test_the_weights_of_the_sparse_forms_are_dropped_in_training(
+    form: type[MultiHeadCrossAttention],
+) -> None:
+    attention = randomised(form(C, HEADS, 0.5)).train()
+    q, m = torch.randn(B, N, C), torch.randn(B, M, C)
+    outputs = [attention(attention.query(q), attention.memory(m, m)) for _ in range(2)]
+    assert not torch.equal(*outputs)
 
 
 @pytest.mark.parametrize('rate', [0.5, 0.0])

@@ -10,6 +10,7 @@ pytest.importorskip('torch', reason='needs PyTorch')
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from hcat_ros.network import HCATConfig
@@ -22,6 +23,7 @@ from hcat_ros.network.backbones import (
     build_backbone,
     normalise,
 )
+from hcat_ros.network.backbones.inverted_residual import hard_swish
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,12 @@ from hcat_ros.network.backbones import (
         ('resnet50', 8, 512),
         ('efficientnet_lite0', 16, 112),
         ('efficientnet_lite0', 8, 40),
+        ('mobilenetv3_nanotrack_v2', 16, 48),
+        ('mobilenetv3_nanotrack_v2', 8, 24),
+        ('mobilenetv3_nanotrack_v3', 16, 96),
+        ('mobilenetv3_nanotrack_v3', 8, 24),
+        ('mobilenetv2_lightfc', 16, 96),
+        ('mobilenetv2_lightfc', 8, 32),
     ],
 )
 @pytest.mark.parametrize('size', [32, 128])
@@ -87,7 +95,9 @@ def test_a_dilated_resnet_keeps_its_last_stage_at_stride_8() -> None:
         assert_close(dilated(x)[..., ::2, ::2], coarse)
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'resnet50', 'efficientnet_lite0'])
+@pytest.mark.parametrize(
+    'name', ['resnet18', 'resnet50', 'efficientnet_lite0', 'mobilenetv3_nanotrack_v3']
+)
 def test_an_image_passes_the_parts_in_their_order(name: str) -> None:
     backbone = build_backbone(HCATConfig(backbone=name)).eval()
     passed: list[int] = []
@@ -108,15 +118,16 @@ def test_lite0_has_the_size_that_the_specification_states() -> None:
 
 
 def same_convolution(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, near: bool
 ) -> np.ndarray:
-    """TensorFlow's SAME convolution of (C, H, W), pixel by pixel, from its definition."""
+    """A convolution of (C, H, W) that keeps ceil(n / stride) of a side, pixel by pixel."""
     channels, height, width = x.shape
     kernel = weight.shape[-1]
     rows, columns = math.ceil(height / stride), math.ceil(width / stride)
     pad_y = max((rows - 1) * stride + kernel - height, 0)
     pad_x = max((columns - 1) * stride + kernel - width, 0)
-    top, left = pad_y // 2, pad_x // 2  # the odd pixel on the far side
+    # TensorFlow's SAME has the odd pixel on the far side, PyTorch's networks on the near one.
+    top, left = (pad_y + near) // 2, (pad_x + near) // 2
     padded = np.zeros((channels, height + pad_y, width + pad_x))
     padded[:, top : top + height, left : left + width] = x
     result = np.empty((len(weight), rows, columns))
@@ -144,23 +155,37 @@ def same_convolution(
     ],
 )
 @pytest.mark.parametrize('size', [(8, 8), (6, 10)])
-def test_same_padding(kernel: int, stride: int, depthwise: bool, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize('near', [False, True])
+def test_same_padding(
+    kernel: int, stride: int, depthwise: bool, size: tuple[int, int], near: bool
+) -> None:
     torch.manual_seed(0)
-    convolution = SameConv2d(4, 4 if depthwise else 5, kernel, stride, groups=4 if depthwise else 1)
+    channels, groups = (4, 4) if depthwise else (5, 1)
+    convolution = SameConv2d(4, channels, kernel, stride, groups, near)
     x = torch.randn(1, 4, *size)
     with torch.inference_mode():
         found = convolution(x)[0].numpy()
     weight, bias = convolution.weight.detach().numpy(), convolution.bias.detach().numpy()
-    np.testing.assert_allclose(
-        found, same_convolution(x[0].numpy(), weight, bias, stride), atol=1e-5
-    )
+    expected = same_convolution(x[0].numpy(), weight, bias, stride, near)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_every_stride_2_layer_of_lite0_pads_the_far_side() -> None:
-    layers = [m for m in EfficientNetLite0(16).modules() if isinstance(m, SameConv2d)]
-    padded = {(m.kernel_size[0], m.same) for m in layers if m.stride[0] == 2}
-    assert padded == {(3, (0, 1)), (5, (1, 2))}
-    assert sum(m.stride[0] == 2 for m in layers) == 4
+@pytest.mark.parametrize(
+    ('name', 'layers', 'far'),
+    [
+        ('efficientnet_lite0', 4, {(3, (0, 1)), (5, (1, 2))}),
+        ('mobilenetv3_nanotrack_v3', 4, {(3, None), (5, None)}),
+        ('mobilenetv2_lightfc', 4, {(3, None)}),
+    ],
+)
+def test_stride_2_pads_on_the_side_of_the_networks_origin(
+    name: str, layers: int, far: set[tuple[int, tuple[int, int] | None]]
+) -> None:
+    """TensorFlow's on the far side, PyTorch's on the near one, which is Conv2d's own padding."""
+    backbone = build_backbone(HCATConfig(backbone=name))
+    strided = [m for m in backbone.modules() if isinstance(m, SameConv2d) and m.stride[0] == 2]
+    assert {(m.kernel_size[0], m.far) for m in strided} == far
+    assert len(strided) == layers
 
 
 @pytest.mark.parametrize(
@@ -188,9 +213,38 @@ def test_activations_end_at_6() -> None:
     assert block(x).flatten().tolist() == [0, 3, 6]
 
 
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('hidden', [6, 4])
+def test_a_squeezed_block_weights_its_channels(stride: int, hidden: int) -> None:
+    """MobileNetV3's: before the activation, but in a block without a first convolution after."""
+    torch.manual_seed(0)
+    shape = (4, 4, 5, stride, hidden)
+    block = InvertedResidual(*shape, activation=hard_swish, squeezed=3, near=True)
+    names = {name.split('.')[0] for name, _ in block.named_parameters()}
+    assert names == {'depthwise', 'excitation', 'project'} | ({'expand'} if hidden == 6 else set())
+    x = torch.randn(2, 4, 8, 8)
+    y = x if hidden == 4 else F.hardswish(block.expand(x))
+    y = F.conv2d(y, block.depthwise.weight, block.depthwise.bias, stride, 2, groups=hidden)
+    y = F.hardswish(y) if hidden == 4 else y
+    reduce, expand = block.excitation.reduce, block.excitation.expand
+    hid = F.relu(F.linear(y.mean((2, 3)), reduce.weight.flatten(1), reduce.bias))
+    weights = F.linear(hid, expand.weight.flatten(1), expand.bias)
+    y = y * (weights / 6 + 0.5).clamp(0, 1)[:, :, None, None]
+    y = y if hidden == 4 else F.hardswish(y)
+    y = block.project(y)
+    assert_close(block(x), x + y if stride == 1 else y)
+
+
+def test_hard_swish_is_pytorchs() -> None:
+    x = torch.linspace(-5, 5, 101)
+    assert_close(hard_swish(x), F.hardswish(x))
+
+
 @pytest.mark.parametrize(
     ('name', 'mean', 'std'),
     [
+        ('mobilenetv3_nanotrack_v2', (0, 0, 0), (1 / 255,) * 3),
+        ('mobilenetv2_lightfc', (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ('resnet18', (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ('efficientnet_lite0', (127 / 255,) * 3, (128 / 255,) * 3),
     ],
@@ -200,4 +254,4 @@ def test_crops_are_normalised(name: str, mean: tuple[float, ...], std: tuple[flo
     found = normalise(torch.from_numpy(crop), build_backbone(HCATConfig(backbone=name)))
     expected = ((crop / 255 - mean) / std).transpose(0, 3, 1, 2)
     assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-6)

@@ -19,6 +19,7 @@ def test_the_defaults_are_the_papers_network() -> None:
     assert config.attention == 'cross'
     assert not config.box_anchor
     assert not config.correlation
+    assert config.mixing == 0
 
 
 @pytest.mark.parametrize(('stride', 'template', 'search'), [(16, 8, 16), (8, 16, 32)])
@@ -59,6 +60,9 @@ def test_grids(stride: int, template: int, search: int) -> None:
         ('correlation', 'yes', "correlation 'yes'"),
         ('dilation', True, 'dilation: expected resnet50 at stride 8, got resnet18 at 16'),
         ('dilation', 'on', "dilation 'on'"),
+        ('mixing', -1, 'mixing -1: expected 0 or more'),
+        ('mixing', 1.5, 'mixing 1.5'),
+        ('mixing', None, 'mixing None'),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_name(

@@ -11,22 +11,48 @@ from hcat_ros.network.cost import (
     whole_multiply_adds,
 )
 
+N, C, F, HEADS = 2, 256, 2048, 8
+CELLS, VECTORS, SPARSE = 256, 64, 16
+"""Search vectors, template vectors, and those that FS leaves."""
+RESNET = (
+    128**2 * 64 * 3 * 49
+    + 64**2 * 4 * 64 * 64 * 9
+    + 32**2 * 128 * (64 * 9 + 3 * 128 * 9 + 64)
+    + 16**2 * 256 * (128 * 9 + 3 * 256 * 9 + 128)
+)
+"""Convolutions of ResNet-18 up to stride 16, for 256 px."""
+MEMORY = 4 * SPARSE * C * C + SPARSE * C
+"""Keys and values of FS's vectors, the queries' and the output's projections taken in."""
+QUERY = 2 * SPARSE * C * C
+"""The queries of FS's vectors, the keys' projection taken in."""
+ATTENTION = 2 * CELLS * C * HEADS * SPARSE
+"""Between cells and FS's vectors, in either direction."""
+
 
 def test_multiply_adds_of_the_papers_network() -> None:
     model = HCAT().eval()
     ours, theirs = search_multiply_adds(model), reference_multiply_adds(model)
-    # Backbone 1.83 G, two layers 0.36 each, decoder 0.31, heads 0.07 and little else.
-    assert ours == pytest.approx(2.94e9, rel=0.01)
-    c, vectors, sparse, heads = 256, 64, 16, 2
-    projection = vectors * c * c
-    sparsification = 2 * (vectors + sparse) * c * c + heads * vectors * sparse * c
-    first = 3 * sparse * c * c  # the first layer's query, key and value of the template
-    assert theirs - ours == projection + sparsification + first
+    search = ATTENTION + 2 * CELLS * C * F
+    template = ATTENTION + 2 * SPARSE * C * C + 2 * SPARSE * C * F
+    # The first layer's memory and query are there; the decoder needs a memory of its own.
+    layers = N * (search + template) + (N - 1) * (MEMORY + QUERY)
+    heads = CELLS * (4 * C * C + 6 * C)
+    assert ours == RESNET + CELLS * C * C + layers + MEMORY + search + heads
+    projection = VECTORS * C * C
+    sparsification = 2 * (VECTORS + SPARSE) * C * C + 2 * VECTORS * SPARSE * C
+    assert theirs - ours == projection + sparsification + MEMORY + QUERY
 
 
 def test_a_smaller_network_costs_less() -> None:
-    lite = HCAT(HCATConfig(backbone='efficientnet_lite0', ffn_channels=512))
-    assert search_multiply_adds(lite.eval()) == pytest.approx(0.79e9, rel=0.03)
+    costs = [
+        search_multiply_adds(
+            HCAT(HCATConfig(backbone='efficientnet_lite0', ffn_channels=width)).eval()
+        )
+        for width in (2048, 512)
+    ]
+    # The feed-forward networks of the layers' branches and of the decoder.
+    assert costs[0] - costs[1] == 2 * C * (2048 - 512) * ((N + 1) * CELLS + N * SPARSE)
+    assert costs[0] < search_multiply_adds(HCAT().eval())
 
 
 def test_the_whole_is_template_and_search_and_meta_counts_alike() -> None:

@@ -42,12 +42,14 @@ SMALL: dict[str, Any] = {
     'layers': 1,
     'correlation': True,
     'box_anchor': True,
+    'mixing': 1,
     'template_size': 64,
     'search_size': 128,
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     'Baseline': {'backbone': 'resnet18', 'sparsification': False, 'hierarchical': False},
     'Baseline-SA, stride 8': {'backbone': 'resnet18', 'stride': 8, 'attention': 'self'},
+    'NanoTrack v3, two layers': {'backbone': 'mobilenetv3_nanotrack_v3', 'layers': 2},
 }
 
 

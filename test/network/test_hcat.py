@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from hcat_ros.network import HCAT, HCATConfig
 from hcat_ros.network.attention import CrossFeatureAugment, MultiHeadCrossAttention
+from hcat_ros.network.hcat import SpatialMixing
 
 SMALL: dict[str, Any] = {
     'channels': 32,
@@ -40,7 +41,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     'stride 8': {'stride': 8},
     'lite0': {'backbone': 'efficientnet_lite0'},
     'lite0, stride 8': {'backbone': 'efficientnet_lite0', 'stride': 8},
-    'options': {'box_anchor': True, 'correlation': True},
+    'options': {'box_anchor': True, 'correlation': True, 'mixing': 2},
     'options, self': {'box_anchor': True, 'correlation': True, 'attention': 'self'},
 }
 
@@ -108,6 +109,18 @@ def attend(block: MultiHeadCrossAttention, q: Tensor, k: Tensor, v: Tensor) -> T
     return result
 
 
+def mixed(block: SpatialMixing, x: Tensor) -> Tensor:
+    """X + FFN(LayerNorm(DW(X))), the 5 x 5 convolution as a sum over its offsets."""
+    grid = block.grid
+    cells = nn.functional.pad(x.unflatten(1, (grid, grid)), (0, 0, 2, 2, 2, 2))
+    around = block.depthwise.bias + sum(
+        block.depthwise.weight[:, 0, dy, dx] * cells[:, dy : dy + grid, dx : dx + grid]
+        for dy in range(5)
+        for dx in range(5)
+    )
+    return x + block.linear2(block.linear1(block.norm(around.flatten(1, 2))).relu())
+
+
 def reference(model: HCAT, search: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
     """The specification written down straight, with nothing computed ahead."""
     config = model.config
@@ -138,6 +151,8 @@ def reference(model: HCAT, search: Tensor, template: Tensor) -> tuple[Tensor, Te
         fz = cfa(layer.template, fz, pz, seen, px)
         fx = updated
     f = model.decoder_norm(cfa(model.decoder, fx, px, fz, pz))
+    for block in model.mixing:
+        f = mixed(block, f)
     heads = []
     for head in (model.score_head, model.box_head):
         first, second, last = head.layers
@@ -194,6 +209,46 @@ def test_search_computes_nothing_that_depends_on_the_template_alone(name: str) -
         calls.clear()
         model.search(search, features)
     assert calls == ['backbone', 'projection']
+
+
+def test_template_features_have_the_documented_names_and_shapes() -> None:
+    """B 2, C 32, h 4, d 8; S 4 with FS, 16 template vectors without."""
+    sparse = {
+        'key': (2, 32, 16),
+        'key_bias': (2, 1, 16),
+        'value': (2, 16, 32),
+        'vectors': (2, 4, 32),
+        'query': (2, 32, 16),
+    }
+    dense = {
+        'key': (2, 4, 8, 16),
+        'value': (2, 4, 16, 8),
+        'vectors': (2, 16, 32),
+        'query': (2, 4, 16, 8),
+    }
+    for name, expected in (
+        ('default', sparse),
+        ('options', {**sparse, 'correlation': (2, 32, 32)}),
+        ('Baseline', dense),
+        ('Baseline-SA', {key: dense[key] for key in ('key', 'value')}),
+        ('FS, self', {'key': (2, 4, 8, 4), 'value': (2, 4, 4, 8)}),
+    ):
+        model = network(**ABLATIONS[name])
+        found = model.template(images(model)[1])
+        assert {key: tuple(value.shape) for key, value in found.items()} == expected
+
+
+def test_mixing_stays_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    block = SpatialMixing(8, 4)
+    seen: list[torch.dtype] = []
+    block.depthwise.register_forward_hook(lambda m, i, o: seen.append(o.dtype))
+    x = torch.randn(2, 16, 8)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = block(x)
+    assert seen == [torch.float32]
+    with torch.no_grad():
+        assert_close(found, mixed(block, x), atol=0.05, rtol=0.05)
 
 
 def test_self_attention_search_leaves_the_template_branch_alone() -> None:

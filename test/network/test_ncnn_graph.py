@@ -46,6 +46,8 @@ def network(**fields: Any) -> HCAT:
         {'correlation': True, 'box_anchor': True, 'search_size': 288, 'template_size': 96},
         {'stride': 8, 'search_size': 128, 'template_size': 64, 'sparse_vectors': 1},
         {'backbone': 'efficientnet_lite0', 'stride': 8, 'search_size': 128, 'template_size': 64},
+        {'backbone': 'mobilenetv3_nanotrack_v3', 'correlation': True, 'mixing': 2, 'layers': 1},
+        {'backbone': 'mobilenetv2_lightfc', 'layers': 1},
     ],
     ids=str,
 )

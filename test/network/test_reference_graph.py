@@ -36,7 +36,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
         'backbone': 'efficientnet_lite0',
         'correlation': True,
         'box_anchor': True,
+        'mixing': 1,
     },
+    'LightFC': {'backbone': 'mobilenetv2_lightfc', 'layers': 1},
     'lite0, self-attention': {'backbone': 'efficientnet_lite0', 'attention': 'self'},
 }
 

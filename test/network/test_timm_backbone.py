@@ -17,7 +17,7 @@ from torch import nn
 
 from hcat_ros.network import HCAT, HCATConfig, load_checkpoint, save_checkpoint
 from hcat_ros.network.backbones import TimmBackbone, build_backbone, from_timm
-from hcat_ros.training.backbone_weights import freeze_backbone, load_imagenet
+from hcat_ros.training.backbone_weights import freeze_backbone, load_backbone
 
 SMALL = {'channels': 32, 'heads': 4, 'ffn_channels': 16, 'layers': 1}
 
@@ -95,14 +95,14 @@ def test_weights_of_timm_are_loaded_by_its_own_names(tmp_path: Path) -> None:
     whole = timm.create_model('mobilenetv2_100').eval()
     safetensors.torch.save_file(whole.state_dict(), tmp_path / 'model.safetensors')
     model = HCAT(HCATConfig(backbone='mobilenetv2', **SMALL)).eval()
-    load_imagenet(model, tmp_path / 'model.safetensors')
+    load_backbone(model, tmp_path / 'model.safetensors')
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = whole.forward_intermediates(x, indices=[3], intermediates_only=True)[0]
         assert torch.equal(model.backbone(x), expected)
     safetensors.torch.save_file({'a': x}, tmp_path / 'other.safetensors')
     with pytest.raises(ValueError, match=r'tensor .conv_stem.weight. is missing'):
-        load_imagenet(model, tmp_path / 'other.safetensors')
+        load_backbone(model, tmp_path / 'other.safetensors')
 
 
 def test_their_last_blocks_are_trained_batchnorms_if_asked_for() -> None:

@@ -90,6 +90,7 @@ def test_a_whole_run_goes_on_and_keeps_its_budget(
     for row, more in (('baseline', {'hierarchical': False}), ('hierarchical', {})):
         run = {'network': {**NETWORK, **more}, 'data': data, 'schedule': SCHEDULE}
         (configs / f'{row}.yaml').write_text(json.dumps(run))
+    torch.manual_seed(0)
     backbone = HCAT(HCATConfig(**NETWORK)).backbone.state_dict()
     torch.save(backbone, tmp_path / 'resnet18.pth')
 
@@ -110,7 +111,8 @@ def test_a_whole_run_goes_on_and_keeps_its_budget(
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     assert [(row['row'], row['seed']) for row in rows] == [('baseline', 1), ('hierarchical', 1)]
     for row in rows:
-        assert 0 < row['ao']['0.3'] == row['sequences']['0.3']['clip'] < 1
+        # Hardly trained, it may lose the target in the first frame.
+        assert 0 <= row['ao']['0.3'] == row['sequences']['0.3']['clip'] < 1
         assert all(0 <= row[name] <= 1 for name in ('iou', 'hits', 'wrong_hits'))
         card = tmp_path / 'out' / 'runs' / f'{row["row"]}-1' / 'model' / 'model.yaml'
         assert 'window_penalty: 0.3' in card.read_text()

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from graph_files import save_graph
+from onnx import helper
 
 from hcat_ros.training.teachers import TeacherConfig
 
@@ -15,16 +15,22 @@ GAINS, OFFSETS = (-2.0, 3.0), (1.0, -2.0)
 """From a likeness to the logits of background and target."""
 
 
-def nanotrack(folder: Path, colours: np.ndarray, cells: int = 16) -> TeacherConfig:
-    """Writes a tracker of mean colours, with a score map of this many cells.
+def nanotrack(
+    folder: Path, colours: np.ndarray, cells: int = 16, sides: np.ndarray | None = None
+) -> TeacherConfig:
+    """Writes a tracker of mean colours, with a score map of this many points.
 
-    colours: (K, 3), what each channel of the features makes of red, green and blue in 0..1. Its
-    cells are those of 15 x 15 pixels, 16 apart; 15 cells a side are the last of 16.
+    colours: (K, 3), what each channel of the features makes of red, green and blue in 0..1. A
+    point's features are those of the 15 x 15 pixels right and below of it; 15 points a side are
+    the last of 16. sides: (4, cells, cells), what each point answers as the distances of the
+    box's sides; 32 px without.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = TeacherConfig(str(folder / 'backbone.onnx'), str(folder / 'head.onnx'))
     _backbone(Path(config.backbone), np.asarray(colours, np.float32))
-    _head(Path(config.head), len(colours), cells)
+    if sides is None:
+        sides = np.full((4, cells, cells), 32.0)
+    _head(Path(config.head), len(colours), cells, sides)
     return config
 
 
@@ -54,17 +60,17 @@ def _backbone(path: Path, colours: np.ndarray) -> None:
     constants = {'kernel': kernel, 'shape': np.array([1, 0, 0, 0], np.int64)}
     shape = (1, channels, 16, 16)
     values = {'image': (1, 3, 255, 255), 'middle': shape, 'features': shape}
-    _save(path, nodes, constants, values, ['image'], ['features'])
+    save_graph(path, nodes, constants, values, ['image'], ['features'])
 
 
-def _head(path: Path, channels: int, cells: int) -> None:
+def _head(path: Path, channels: int, cells: int, sides: np.ndarray) -> None:
     nodes = [
         helper.make_node('GlobalAveragePool', ['template'], ['mean']),
         helper.make_node('Conv', ['search', 'mean'], ['likeness']),
         helper.make_node('Mul', ['likeness', 'gains'], ['scaled']),
         helper.make_node('Add', ['scaled', 'offsets'], ['logits']),
         helper.make_node('Slice', ['logits', 'first', 'end', 'axes'], ['scores']),
-        helper.make_node('Concat', ['scores', 'scores'], ['boxes'], axis=1),
+        helper.make_node('Identity', ['sides'], ['boxes']),
     ]
     constants = {
         'gains': np.array(GAINS, np.float32).reshape(1, 2, 1, 1),
@@ -72,37 +78,12 @@ def _head(path: Path, channels: int, cells: int) -> None:
         'first': np.array([16 - cells] * 2, np.int64),
         'end': np.array([16, 16], np.int64),
         'axes': np.array([2, 3], np.int64),
+        'sides': np.asarray(sides, np.float32)[None],
     }
     values = {
         'template': (1, channels, 8, 8),
         'search': (1, channels, 16, 16),
         'scores': (1, 2, cells, cells),
-        'boxes': (1, 4, cells, cells),
+        'boxes': (1, *np.shape(sides)),
     }
-    _save(path, nodes, constants, values, ['template', 'search'], ['scores', 'boxes'])
-
-
-def _save(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    constants: dict[str, np.ndarray],
-    values: dict[str, tuple[int, ...]],
-    inputs: list[str],
-    outputs: list[str],
-) -> None:
-    infos = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in values.items()
-    }
-    graph = helper.make_graph(
-        nodes,
-        path.stem,
-        [infos.pop(name) for name in inputs],
-        [infos.pop(name) for name in outputs],
-        [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()],
-        value_info=list(infos.values()),
-    )
-    # Old enough for any ONNX Runtime that the package takes.
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
+    save_graph(path, nodes, constants, values, ['template', 'search'], ['scores', 'boxes'])

@@ -17,7 +17,7 @@ from hcat_ros.network.backbones import InvertedResidual, SameConv2d
 from hcat_ros.training.backbone_weights import (
     FrozenDepthwiseConv2d,
     freeze_backbone,
-    load_imagenet,
+    load_backbone,
 )
 
 State = dict[str, Tensor]
@@ -106,7 +106,7 @@ def saved(path: Path, content: Any) -> Path:
 @pytest.mark.parametrize('stride', [8, 16])
 def test_folding_batch_norms_changes_nothing(tmp_path: Path, stride: int) -> None:
     model, state = network(stride=stride), lite0_state()
-    load_imagenet(model, saved(tmp_path / 'lite0.pth', state))
+    load_backbone(model, saved(tmp_path / 'lite0.pth', state))
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         expected = reference_lite0(state, x, stride)
@@ -119,7 +119,7 @@ def test_folding_batch_norms_changes_nothing(tmp_path: Path, stride: int) -> Non
 def test_torchvisions_resnet_loads_under_its_own_names(tmp_path: Path, tracked: bool) -> None:
     model = network('resnet18')
     state = resnet_state(model, tracked)
-    load_imagenet(model, saved(tmp_path / 'resnet18.pth', state))
+    load_backbone(model, saved(tmp_path / 'resnet18.pth', state))
     found = model.backbone.state_dict()
     for name, value in found.items():
         if name in state:
@@ -144,19 +144,19 @@ def test_a_missing_or_misshapen_tensor_is_named_with_its_file(
     value = state.pop(name)
     path = saved(tmp_path / 'weights.pth', state)
     with pytest.raises(ValueError, match=f"weights.pth: tensor '{name}' is missing"):
-        load_imagenet(model, path)
+        load_backbone(model, path)
     saved(path, {**state, name: value[..., :1]})
     with pytest.raises(ValueError, match=r'weights.pth: (.|\n)*' + name.rsplit('.', 1)[0]):
-        load_imagenet(model, path)
+        load_backbone(model, path)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'weights.pth'
     with pytest.raises(FileNotFoundError, match=r'weights\.pth'):
-        load_imagenet(network(), path)
+        load_backbone(network(), path)
     path.write_bytes(b'no weights')
     with pytest.raises(ValueError, match=r'weights\.pth holds no readable tensors'):
-        load_imagenet(network(), path)
+        load_backbone(network(), path)
 
 
 def trained_names(model: HCAT) -> set[str]:
@@ -227,13 +227,14 @@ def test_more_blocks_than_there_are_is_refused(backbone: str, count: int) -> Non
         (5, 2, (9, 7)),
     ],
 )
+@pytest.mark.parametrize('near', [False, True])
 def test_the_frozen_convolution_is_the_usual_one(
-    kernel: int, stride: int, shape: tuple[int, int]
+    kernel: int, stride: int, shape: tuple[int, int], near: bool
 ) -> None:
     """Also where the stride leaves a row and a column over."""
     torch.manual_seed(0)
-    usual_module = SameConv2d(6, 6, kernel, stride, groups=6).requires_grad_(False)
-    frozen = FrozenDepthwiseConv2d(6, 6, kernel, stride, groups=6).requires_grad_(False)
+    usual_module = SameConv2d(6, 6, kernel, stride, 6, near).requires_grad_(False)
+    frozen = FrozenDepthwiseConv2d(6, 6, kernel, stride, 6, near).requires_grad_(False)
     frozen.load_state_dict(usual_module.state_dict())
     x = torch.randn(2, 6, *shape, requires_grad=True)
     other = x.detach().clone().requires_grad_()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ pytest.importorskip('safetensors', reason='needs safetensors')
 
 from hcat_ros.evaluation.clips import DataSetError
 from hcat_ros.network import save_checkpoint
-from hcat_ros.training.build import DISTRACTOR_SIDE, build_data, build_network
+from hcat_ros.training.build import DISTRACTOR_SIDE, build_data, build_network, open_lessons
+from hcat_ros.training.cached_features import features_folder, write_features
 from hcat_ros.training.config import DataConfig, TrainConfig
+from hcat_ros.training.kept_groups import ORIGIN_FILE, claim, features_origin, views_origin
+from hcat_ros.training.packed_views import PackedGroups, write_views
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource
-from hcat_ros.training.teachers import TeacherConfig
+from hcat_ros.training.teachers import LightFC, NanoTrack, TeacherConfig
 
 Write = Callable[..., Path]
 
@@ -129,14 +133,17 @@ def with_teachers(config: TrainConfig, folder: Path, **fields: int) -> TrainConf
     files = [str(folder / f'{name}.onnx') for name in 'abcd']
     for file in files:
         Path(file).touch()
-    teachers = (TeacherConfig(*files[:2]), TeacherConfig(*files[2:]))
+    teachers = (TeacherConfig(*files[:2]), TeacherConfig(*files[2:], kind='lightfc', boxes=False))
     network = dataclasses.replace(config.network, **fields)
     return dataclasses.replace(config, network=network, teachers=teachers)
 
 
 def test_teachers_are_those_of_the_run(tmp_path: Path, config: TrainConfig) -> None:
     taught = with_teachers(config, tmp_path, template_size=128, search_size=256)
-    assert tuple(teacher.config for teacher in build_data(taught).teachers) == taught.teachers
+    committee = build_data(taught).committee
+    assert committee is not None
+    assert tuple(teacher.config for teacher in committee.teachers) == taught.teachers
+    assert [type(teacher) for teacher in committee.teachers] == [NanoTrack, LightFC]
     Path(taught.teachers[1].head).unlink()
     with pytest.raises(ValueError, match=rf'teacher: no file {tmp_path}/d\.onnx'):
         build_data(taught)
@@ -153,4 +160,58 @@ def test_teachers_refuse_networks_that_see_other_crops_and_cells(
         ValueError, match=rf'\(128, 256, 16\), got \({template}, {search}, {stride}'
     ):
         build_data(taught)
-    assert build_data(dataclasses.replace(taught, teachers=())).teachers == []
+    assert build_data(dataclasses.replace(taught, teachers=())).committee is None
+
+
+def with_lessons(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The run with two folders of views, of 3 and 2 groups."""
+    folders = [folder / 'one', folder / 'two']
+    for number, path in enumerate(folders):
+        origin = views_origin(config, 3 - number)
+        write_views(path, origin, dataclasses.replace(build_data(config), seed=number))
+    return dataclasses.replace(config, lessons=tuple(map(str, folders)))
+
+
+def test_lessons_are_crops_where_the_backbone_is_trained(
+    tmp_path: Path, config: TrainConfig
+) -> None:
+    kept = with_lessons(config, tmp_path)
+    found = open_lessons(kept, build_network(kept))
+    assert (found.has_crops, found.count) == (True, 5)
+    assert {found[number].searches.dtype for number in range(5)} == {torch.uint8}
+
+
+def test_lessons_are_features_where_the_backbone_is_frozen(
+    tmp_path: Path, config: TrainConfig
+) -> None:
+    schedule = dataclasses.replace(config.schedule, trained_blocks=0)
+    kept = with_lessons(dataclasses.replace(config, schedule=schedule), tmp_path)
+    model = build_network(kept)
+    for folder in map(Path, kept.lessons):
+        views = PackedGroups(folder, json.loads((folder / ORIGIN_FILE).read_text()))
+        origin = features_origin(views.origin, model)
+        with pytest.raises(ValueError, match=r'features-.* lacks 1 files: make them with hcat les'):
+            open_lessons(kept, model)
+        write_features(features_folder(folder, origin), origin, views, model)
+    found = open_lessons(kept, model)
+    assert (found.has_crops, found.count) == (False, 5)
+    assert found[0].searches.shape == (2, 112, 8, 8)
+    # The order is that of the run's seed.
+    other = dataclasses.replace(kept, schedule=dataclasses.replace(schedule, seed=3))
+    orders = [
+        [open_lessons(run, model)[number].boxes for number in range(5)] for run in (kept, other)
+    ]
+    assert not torch.equal(*(torch.stack(order) for order in orders))
+
+
+def test_lessons_of_other_sizes_are_refused(tmp_path: Path, config: TrainConfig) -> None:
+    kept = with_lessons(config, tmp_path)
+    network = dataclasses.replace(config.network, search_size=160)
+    other = dataclasses.replace(kept, network=network)
+    with pytest.raises(ValueError, match=r'one has crops of \[64, 128\] pixels, not \[64, 160\]'):
+        open_lessons(other, build_network(other))
+    path = tmp_path / 'taught' / ORIGIN_FILE
+    claim(path, {**views_origin(config, 1), 'teachers': [{}]})
+    taught = dataclasses.replace(kept, lessons=(str(path.parent),))
+    with pytest.raises(ValueError, match='taught has lessons of 16 x 16 cells, not 8 x 8'):
+        open_lessons(taught, build_network(taught))

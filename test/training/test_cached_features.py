@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,16 @@ pytest.importorskip('safetensors', reason='needs safetensors')
 from runs import scheduled
 
 from hcat_ros.network import HCAT, load_checkpoint
-from hcat_ros.training import cached_features
+from hcat_ros.training import kept_groups
 from hcat_ros.training.build import build_data, build_network
-from hcat_ros.training.cached_features import (
-    CachedGroups,
-    feature_origin,
-    missing_parts,
-    write_features,
-)
+from hcat_ros.training.cached_features import CachedGroups, features_folder, write_features
 from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.groups import Group, GroupDataset
+from hcat_ros.training.kept_groups import Rounds, features_origin, views_origin
 from hcat_ros.training.loop import WEIGHTS_FILE, Trainer
 from hcat_ros.training.losses import Losses
-from hcat_ros.training.teachers import TeacherConfig
+from hcat_ros.training.packed_views import PackedGroups, write_views
+from hcat_ros.training.teachers import GRID, Lesson
 
 GROUPS = 7
 
@@ -43,34 +39,68 @@ class Kept:
             if isinstance(module, torch.nn.Conv2d):  # as it starts, features of images are alike
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
         self.data = build_data(self.config)
-        self.origin = feature_origin(self.config, self.model, GROUPS)
+        self.origin = features_origin(views_origin(self.config, GROUPS), self.model)
         self.folder = folder
         write_features(folder, self.origin, self.data, self.model)
 
-    def groups(self, *args: int, **changed: Any) -> CachedGroups:
-        return CachedGroups(self.folder, {**self.origin, **changed}, *args)
+    def groups(self, **changed: Any) -> CachedGroups:
+        return CachedGroups(self.folder, {**self.origin, **changed})
 
 
 @pytest.fixture
 def kept(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    monkeypatch.setattr(cached_features, 'PART_GROUPS', 3)
+    monkeypatch.setattr(kept_groups, 'PART_GROUPS', 3)
     return Kept(config, tmp_path / 'features')
+
+
+def features_of(model: HCAT, images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.backbone(model.normalise(images))
+
+
+def assert_close(kept: torch.Tensor, features: torch.Tensor) -> None:
+    """Within float16's precision."""
+    assert kept.dtype == torch.float16
+    assert features.std() > 0.1
+    deviation = features.std().item()
+    torch.testing.assert_close(kept.float(), features, rtol=1e-3, atol=1e-3 * deviation)
 
 
 def test_what_is_kept_is_what_the_backbone_makes(kept: Kept) -> None:
     found = kept.groups()
+    assert not found.has_crops
     for number in (0, 2, 3, 6):  # of the first, a later and the last file
-        group, images = found.group(number), kept.data[number]
-        for name in ('templates', 'searches'):
-            with torch.inference_mode():
-                features = kept.model.backbone(kept.model.normalise(getattr(images, name)))
-            assert getattr(group, name).dtype == torch.float16
-            assert features.std() > 0.1
-            torch.testing.assert_close(
-                getattr(group, name).float(), features, rtol=1e-3, atol=1e-3 * features.std().item()
-            )
+        group, images = found[number], kept.data[number]
+        assert_close(group.templates, features_of(kept.model, images.templates))
+        assert_close(group.searches, features_of(kept.model, images.searches))
         assert torch.equal(group.boxes, images.boxes)
         assert torch.equal(group.shown, images.shown)
+        assert group.lesson is None
+
+
+def test_features_of_kept_views_bring_their_lessons(kept: Kept, tmp_path: Path) -> None:
+    class Taught(GroupDataset):
+        def __getitem__(self, index: int) -> Group:
+            scores = torch.full((2, 2, GRID**2), float(index))
+            return super().__getitem__(index)._replace(lesson=Lesson(scores, scores[..., :4]))
+
+    data = copy.copy(kept.data)
+    data.__class__ = Taught
+    origin = {**views_origin(kept.config, 2), 'teachers': ['double']}
+    write_views(tmp_path / 'views', origin, data)
+    views = PackedGroups(tmp_path / 'views', origin)
+    of_features = features_origin(origin, kept.model)
+    folder = features_folder(tmp_path / 'views', of_features)
+    digest = of_features['backbone'].split()[1]
+    assert folder == tmp_path / 'views' / f'features-efficientnet_lite0-{digest[:8]}'
+    write_features(folder, of_features, views, kept.model)
+    found = CachedGroups(folder, of_features)
+    for number in range(2):
+        assert_close(found[number].searches, features_of(kept.model, views[number].searches))
+        lesson = found[number].lesson
+        assert lesson is not None
+        assert (lesson.scores == number).all()
+        assert lesson.boxes.shape == (2, 2, 4)
 
 
 class InOrder(GroupDataset):
@@ -89,7 +119,8 @@ def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path
     images.order = np.random.default_rng([5, 0]).permutation(GROUPS)
     losses: list[list[float]] = []
     moved: list[torch.Tensor] = []
-    for name, data in (('images', images), ('features', kept.groups(5))):
+    features = Rounds([kept.groups()], seed=5)
+    for name, data in (('images', images), ('features', features)):
         trainer = Trainer(copy.deepcopy(kept.model), data, schedule, tmp_path / name)
         seen: list[float] = []
 
@@ -108,33 +139,12 @@ def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path
 
 def test_the_weights_are_those_of_the_whole_network(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, steps=1)
-    Trainer(copy.deepcopy(kept.model), kept.groups(), schedule, tmp_path / 'run').run()
+    rounds = Rounds([kept.groups()])
+    Trainer(copy.deepcopy(kept.model), rounds, schedule, tmp_path / 'run').run()
     found: HCAT = load_checkpoint(tmp_path / 'run' / WEIGHTS_FILE)
     for name, value in kept.model.backbone.state_dict().items():
         assert torch.equal(found.backbone.state_dict()[name], value)
     assert not torch.equal(found.projection.weight, kept.model.projection.weight)
-
-
-def numbers(kept: Kept, groups: CachedGroups, indices: range) -> list[int]:
-    """Return which groups these are."""
-    boxes = [kept.data[number].boxes for number in range(GROUPS)]
-    return [
-        next(n for n, known in enumerate(boxes) if torch.equal(known, groups[index].boxes))
-        for index in indices
-    ]
-
-
-def test_each_seed_has_its_order_and_each_round_all_groups(kept: Kept) -> None:
-    two_rounds = range(2 * GROUPS)
-    first, again, other = (numbers(kept, kept.groups(seed), two_rounds) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert first[:GROUPS] != first[GROUPS:]
-    for order in (first, other):
-        assert sorted(order[:GROUPS]) == sorted(order[GROUPS:]) == list(range(GROUPS))
-    assert sorted(numbers(kept, kept.groups(1, 2, 5), range(3))) == [2, 3, 4]
-    with pytest.raises(ValueError, match='groups 3 to 8: the cache has 7'):
-        kept.groups(0, 3, 8)
 
 
 def test_an_interrupted_cache_goes_on(kept: Kept) -> None:
@@ -142,8 +152,7 @@ def test_an_interrupted_cache_goes_on(kept: Kept) -> None:
     whole, others = lost.read_bytes(), [p for p in kept.folder.glob('part-*') if p != lost]
     lost.unlink()
     before = {path: path.stat().st_mtime_ns for path in others}
-    assert missing_parts(kept.folder, kept.origin) == [1]
-    with pytest.raises(ValueError, match='lacks 1 files: write its features first'):
+    with pytest.raises(ValueError, match='lacks 1 files: make them with hcat lessons first'):
         kept.groups()
     write_features(kept.folder, kept.origin, kept.data, kept.model)
     assert lost.read_bytes() == whole
@@ -157,38 +166,17 @@ def test_a_cache_of_something_else_is_refused(kept: Kept) -> None:
     backbone = copy.deepcopy(kept.model)
     with torch.no_grad():
         next(backbone.backbone.parameters()).mul_(1.001)
-    other = feature_origin(kept.config, backbone, GROUPS)
+    other = features_origin(views_origin(kept.config, GROUPS), backbone)
     with pytest.raises(ValueError, match=r'another backbone \(backbone: .efficientnet_lite0 '):
         write_features(kept.folder, other, kept.data, backbone)
-    # The rest of the network has no part in the features.
-    with torch.no_grad():
-        kept.model.projection.weight.zero_()
-    assert feature_origin(kept.config, kept.model, GROUPS) == kept.origin
-
-
-def test_damaged_files_are_refused(kept: Kept) -> None:
-    path = kept.folder / 'part-0002.npy'
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r'part-0002.npy is damaged'):
-        kept.groups()
-    for rows in (np.zeros(1), np.load(kept.folder / 'part-0000.npy')):  # the last file has one row
-        np.save(path, rows)
-        with pytest.raises(ValueError, match=r'part-0002.npy has \d rows of .*; delete it'):
-            kept.groups()
-    (kept.folder / cached_features.ORIGIN_FILE).write_text(json.dumps([1]))
-    with pytest.raises(ValueError, match=r'origin.json is damaged'):
-        kept.groups()
 
 
 def test_what_cannot_be_kept_is_refused(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, trained_blocks=2)
     with pytest.raises(ValueError, match='trained_blocks 2: features that are kept are of a fro'):
-        Trainer(kept.model, kept.groups(), schedule, tmp_path)
-    taught = dataclasses.replace(kept.config, teachers=(TeacherConfig('b.onnx', 'h.onnx'),))
-    with pytest.raises(ValueError, match='teachers: their lessons are not kept'):
-        feature_origin(taught, kept.model, GROUPS)
+        Trainer(kept.model, Rounds([kept.groups()]), schedule, tmp_path)
     with torch.no_grad():
         kept.model.backbone.blocks[-1].project.bias.fill_(1e5)
-    origin = feature_origin(kept.config, kept.model, GROUPS)
+    origin = features_origin(views_origin(kept.config, GROUPS), kept.model)
     with pytest.raises(ValueError, match='do not fit float16'):
         write_features(tmp_path / 'other', origin, kept.data, kept.model)

@@ -19,6 +19,7 @@ from hcat_ros.training import augment
 from hcat_ros.training.groups import Chances, Group, GroupDataset, collate
 from hcat_ros.training.images import ImageCache
 from hcat_ros.training.sources import ClipSource, PhotoSource, Sighting
+from hcat_ros.training.teachers import GRID, Committee, Lesson
 from hcat_ros.training.views import Geometry, Jitter, Warp
 
 STILL = Chances(0, 0, 0, 0, 0, 0, 0, strength=0)
@@ -214,3 +215,47 @@ def test_collating_adds_an_axis(clips: ClipSource) -> None:
     assert batch.searches.shape == (3, 2, 256, 256, 3)
     for number, group in enumerate(groups):
         assert_same(Group(*(part[number] for part in batch[:4])), group)
+
+
+class Pixels(Committee):
+    """Says of two views what their first pixels are."""
+
+    def __init__(self) -> None:
+        pass
+
+    def teach(self, templates: np.ndarray, searches: np.ndarray) -> Lesson:
+        z, x = (
+            torch.from_numpy(crops[:, 0, 0, 0].astype(np.float32))
+            for crops in (templates, searches)
+        )
+        scores = (1000 * z[:, None] + x)[:, :, None].expand(-1, -1, GRID**2)
+        return Lesson(scores, scores[:, :, :4])
+
+
+def test_a_group_brings_what_the_teachers_say_of_it(clips: ClipSource) -> None:
+    alone = GroupDataset([clips], [1.0], 2, seed=4)
+    taught = GroupDataset([clips], [1.0], 2, seed=4, committee=Pixels())
+    group = taught[3]
+    assert group.lesson is not None
+    for i in range(2):
+        for j in range(2):
+            level = 1000 * group.templates[i, 0, 0, 0].int() + group.searches[j, 0, 0, 0].int()
+            assert (group.lesson.scores[i, j] == level).all()
+    # What is seen does not depend on there being teachers.
+    assert_same(alone[3], group._replace(lesson=None))
+
+
+def test_groups_without_a_lesson_get_one_that_says_nothing(clips: ClipSource) -> None:
+    data = GroupDataset([clips], [1.0], 2, committee=Pixels())
+    groups = [data[0]._replace(lesson=None), data[1], data[2]]
+    batch = collate(groups)
+    assert batch.lesson is not None
+    assert all(torch.isnan(part[0]).all() for part in batch.lesson)
+    for number in (1, 2):
+        assert_same(
+            Group(
+                *(part[number] for part in batch[:4]),
+                Lesson(*(part[number] for part in batch.lesson)),
+            ),
+            groups[number],
+        )

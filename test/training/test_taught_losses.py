@@ -9,114 +9,109 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='needs PyTorch')
 
+from torch import Tensor
 from torch.nn import functional as F
 
 from hcat_ros.network.hcat import Prediction
-from hcat_ros.training.losses import (
-    box_giou,
-    feature_loss,
-    hcat_losses,
-    positive_cells,
-    taught_goal,
-)
+from hcat_ros.training.losses import Losses, Taught, hcat_losses, positive_cells, trusted
 
 GRID = 16
+TRUTH = torch.tensor([0.5, 0.5, 0.25, 0.25])
+EVERYWHERE = torch.ones(1, dtype=torch.bool)
 
 
-def taught_features(seed: int = 0) -> torch.Tensor:
-    """(B, n, K) of channels whose means and sizes differ a lot."""
-    drawn = torch.randn(3, GRID**2, 4, generator=torch.Generator().manual_seed(seed))
-    return drawn * torch.tensor([0.1, 1.0, 30.0, 500.0]) + torch.tensor([7.0, 0.0, -90.0, 4.0])
+def moved(dx: float) -> Tensor:
+    """The true box, moved to the right by a share of its width: IoU (1 - dx) / (1 + dx)."""
+    return TRUTH + torch.tensor([dx * 0.25, 0, 0, 0])
 
 
-def test_the_feature_loss_is_the_share_of_the_variance_that_is_not_explained() -> None:
-    taught = taught_features()
-    mean, deviation = taught.mean((0, 1)), taught.std((0, 1), correction=0)
-    goal = (taught - mean) / deviation
-    assert feature_loss(goal, taught).item() == pytest.approx(0, abs=1e-6)
-    assert feature_loss(torch.zeros_like(goal), taught).item() == pytest.approx(1, abs=1e-3)
-    assert feature_loss(goal / 2, taught).item() == pytest.approx(0.25, abs=1e-3)
-    # Each channel counts the same.
-    for channel in range(4):
-        guess = goal.clone()
-        guess[..., channel] = 0
-        assert feature_loss(guess, taught).item() == pytest.approx(0.25, abs=1e-3)
+def test_teachers_are_right_where_their_box_is_more_on_the_truth_than_beside_it() -> None:
+    cases = {0.0: True, 0.32: True, 0.35: False, 0.9: False, 1.5: False}  # a third: IoU 1 / 2
+    boxes = torch.stack([*map(moved, cases), torch.full((4,), math.nan)])
+    found = trusted(Taught(torch.zeros(6, GRID**2), boxes), TRUTH.expand(6, 4))
+    assert found.tolist() == [*cases.values(), False]
 
 
-def test_the_size_of_the_teachers_features_does_not_matter() -> None:
-    taught, guess = taught_features(), torch.randn(3, GRID**2, 4)
-    scale, shift = torch.tensor([9.0, 0.5, 1e3, 0.02]), torch.tensor([0.0, -3.0, 1e3, 50.0])
-    expected = feature_loss(guess, taught).item()
-    assert feature_loss(guess, taught * scale + shift).item() == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_channel_that_is_always_the_same_gives_no_nan() -> None:
-    taught = taught_features()
-    taught[..., 2] = 5
-    guess = torch.zeros(taught.shape, dtype=torch.bfloat16, requires_grad=True)
-    loss = feature_loss(guess, taught)
-    assert loss.item() == pytest.approx(0.75, abs=1e-3)
-    assert loss.dtype == torch.float32
-    loss.backward()
-    assert guess.grad is not None
-    assert torch.isfinite(guess.grad).all()
-
-
-def test_teachers_have_their_share_where_their_best_cell_is_right() -> None:
-    nan = math.nan
-    goal = torch.tensor([[0.0, 1.0, 0.8, 0.0]]).repeat(5, 1)
-    positive = goal > 0
-    positive[4] = False  # the object is not there
-    taught = torch.tensor(
-        [
-            [0.2, 0.4, 0.9, 0.0],  # right
-            [nan, 0.4, nan, 0.3],  # right, as far as it knows
-            [0.5, 0.4, nan, 0.0],  # its best is outside
-            [nan] * 4,
-            [0.2, 0.4, 0.9, 0.0],
-        ]
-    )
-    found = taught_goal(goal, positive, taught, 0.25)
-    expected = goal.clone()
-    expected[0] = torch.tensor([0.05, 0.85, 0.825, 0.0])
-    expected[1] = torch.tensor([0.0, 0.85, 0.8, 0.075])
-    torch.testing.assert_close(found, expected)
-    assert torch.equal(taught_goal(goal, positive, taught, 0.0), goal)
-    whole = taught_goal(goal, positive, taught, 1.0)
-    assert whole[0].tolist() == pytest.approx(taught[0].tolist())
-
-
-@pytest.mark.parametrize('iou_aware', [False, True])
-def test_what_teachers_say_changes_the_classification_alone(iou_aware: bool) -> None:
+def sample(batch: int) -> tuple[Prediction, Tensor]:
     drawn = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, GRID**2, 2, generator=drawn).requires_grad_()
-    boxes = torch.rand(3, GRID**2, 4, generator=drawn).requires_grad_()
-    prediction = Prediction(logits, boxes)
-    truth = torch.rand(3, 4, generator=drawn) * 0.4 + 0.2
-    present = torch.tensor([True, True, False])
-    positive = positive_cells(truth, GRID) & present[:, None]
-    taught = torch.rand(positive.shape, generator=drawn) / 2
-    taught[0] += positive[0] * 0.5  # of three samples the first alone has its best cell inside
-    taught[1, (~positive[1]).nonzero()[0]] = 0.9
-    taught[:, :GRID] = math.nan
-    without = hcat_losses(prediction, truth, present, iou_aware)
-    for share, known in ((0.0, taught), (0.5, torch.full_like(taught, math.nan))):
-        same = hcat_losses(prediction, truth, present, iou_aware, known, share)
-        assert all(torch.equal(a, b) for a, b in zip(same, without, strict=True))
+    logits = torch.randn(batch, GRID**2, 2, generator=drawn).requires_grad_()
+    boxes = torch.rand(batch, GRID**2, 4, generator=drawn).requires_grad_()
+    return Prediction(logits, boxes), torch.rand(batch, GRID**2, generator=drawn)
 
-    found = hcat_losses(prediction, truth, present, iou_aware, taught, 0.5)
-    assert all(torch.equal(a, b) for a, b in zip(found[2:], without[2:], strict=True))
-    goal = positive.float()
-    if iou_aware:
-        goal *= box_giou(prediction.boxes, truth[:, None])[0]
-    goal[0, GRID:] = (goal[0, GRID:] + taught[0, GRID:]) / 2
+
+def asked(prediction: Prediction, goal: Tensor, positive: Tensor) -> float:
+    """The cross-entropy of the scores against this goal (B, n), background a sixteenth."""
     probability = prediction.logits.softmax(2)[..., 0]
-    entropy = F.binary_cross_entropy(probability, goal.detach(), reduction='none')
+    entropy = F.binary_cross_entropy(probability, goal, reduction='none')
     weights = torch.where(positive, 1.0, 1 / 16)
-    expected = (entropy * weights).sum() / weights.sum()
-    assert found.classification.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert found.classification.item() != pytest.approx(without.classification.item(), rel=1e-3)
+    return ((entropy * weights).sum() / weights.sum()).item()
+
+
+def test_scores_have_their_share_where_the_teachers_are_right() -> None:
+    prediction, scores = sample(5)
+    scores[1, :40] = math.nan  # cells of which it says nothing
+    boxes = torch.stack([TRUTH, TRUTH, moved(0.5), TRUTH, torch.full((4,), math.nan)])
+    present = torch.tensor([True, True, True, False, True])
+    found = hcat_losses(
+        prediction, TRUTH.expand(5, 4), present, taught=Taught(scores, boxes), shares=(0.25, 0.0)
+    )
+    positive = torch.zeros(5, GRID, GRID, dtype=torch.bool)
+    positive[present, 6:10, 6:10] = True  # 0.375 to 0.625
+    positive = positive.flatten(1)
+    goal = positive.float()
+    goal[0] = 0.75 * goal[0] + 0.25 * scores[0]
+    goal[1, 40:] = 0.75 * goal[1, 40:] + 0.25 * scores[1, 40:]
+    assert found.classification.item() == pytest.approx(asked(prediction, goal, positive), rel=1e-5)
+    assert found.taught.item() == pytest.approx(2 / 4)  # of the pairs with an object
+    plain = hcat_losses(prediction, TRUTH.expand(5, 4), present)
+    for name in ('l1', 'giou', 'iou'):
+        assert torch.equal(getattr(found, name), getattr(plain, name))
+    assert plain.taught == 0
     found.total.backward()
     for tensor in prediction:
         assert tensor.grad is not None
         assert torch.isfinite(tensor.grad).all()
+
+
+def losses_of(box: Tensor, share: float, iou_aware: bool = False, score: float = 0.0) -> Losses:
+    """Of teachers that say this box, everywhere this score, to a network that says the truth."""
+    boxes = TRUTH.expand(1, GRID**2, 4)
+    taught = Taught(torch.full((1, GRID**2), score), box[None])
+    prediction = Prediction(sample(1)[0].logits, boxes)
+    return hcat_losses(prediction, TRUTH[None], EVERYWHERE, iou_aware, taught, (0.5, share))
+
+
+def test_boxes_go_from_the_truth_to_the_teachers_by_their_share() -> None:
+    for share in (0.0, 0.5, 1.0):
+        found = losses_of(moved(0.3), share)
+        assert found.l1.item() == pytest.approx(share * 0.3 * 0.25, abs=1e-6)
+        apart = share * 0.3
+        assert found.iou.item() == pytest.approx((1 - apart) / (1 + apart), abs=1e-5)
+        assert found.taught == 1
+    wrong = losses_of(moved(0.4), 1.0)
+    assert wrong.l1 == wrong.taught == 0
+
+
+@pytest.mark.parametrize('iou_aware', [False, True])
+def test_positive_cells_are_those_of_the_box_that_is_asked_for(iou_aware: bool) -> None:
+    """1.2 cells to the right: the columns are 8 to 11 in place of 6 to 9."""
+    box = moved(0.3)
+    prediction = Prediction(sample(1)[0].logits, TRUTH.expand(1, GRID**2, 4))
+    found = losses_of(box, 1.0, iou_aware, score=0.2)
+    positive = torch.zeros(GRID, GRID, dtype=torch.bool)
+    positive[6:10, 8:12] = True  # from 16 x 0.45 to 16 x 0.70, rounded up
+    assert torch.equal(positive_cells(box[None], GRID)[0], positive.flatten())
+    reached = 0.7 / 1.3 if iou_aware else 1.0
+    goal = positive.float().flatten()[None] * reached / 2 + 0.5 * 0.2
+    expected = asked(prediction, goal, positive.flatten()[None])
+    assert found.classification.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_teachers_that_have_no_share_or_no_answer_change_nothing() -> None:
+    prediction, scores = sample(2)
+    truth, present = TRUTH.expand(2, 4), torch.tensor([True, True])
+    plain = hcat_losses(prediction, truth, present, True)
+    silent = Taught(torch.full_like(scores, math.nan), torch.full((2, 4), math.nan))
+    for taught, shares in ((Taught(scores, truth), (0.0, 0.0)), (silent, (0.5, 0.5))):
+        found = hcat_losses(prediction, truth, present, True, taught, shares)
+        assert all(torch.equal(a, b) for a, b in zip(found[:5], plain[:5], strict=True))

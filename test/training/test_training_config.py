@@ -73,8 +73,9 @@ def test_the_least_has_the_defaults(tmp_path: Path) -> None:
     assert config.schedule == ScheduleConfig(5)
     assert (config.chances, config.geometry) == (Chances(), Geometry())
     assert config.data == (DataConfig(1, root=str(tmp_path / 'x')),)
-    assert (config.teachers, config.distillation) == ((), DistillationConfig(0.5, 4.0))
-    names = ('network', 'chances', 'geometry', 'teachers', 'distillation')
+    assert (config.teachers, config.distillation) == ((), DistillationConfig(0.5, 0.5))
+    assert (config.lessons, config.lesson_groups) == ((), 0)
+    names = ('network', 'chances', 'geometry', 'teachers', 'distillation', 'lessons')
     assert load(tmp_path, {**dict.fromkeys(names), **LEAST}) == config
 
 
@@ -94,9 +95,11 @@ def test_paths_are_taken_from_the_files_folder(
         'distractors': 'f',
         'teachers': [
             {'backbone': '../v2/body.onnx', 'head': 'head.onnx'},
-            {'backbone': '/b.onnx', 'head': '~/h.onnx'},
+            {'backbone': '/b.onnx', 'head': '~/h.onnx', 'kind': 'lightfc', 'boxes': False},
         ],
-        'distillation': {'scores': 1, 'features': 1e-1},
+        'distillation': {'scores': 1, 'boxes': 1e-1},
+        'lessons': ['../l', '/m'],
+        'surroundings': 'g',
     }
     (tmp_path / 'sub').mkdir()
     config = load(tmp_path / 'sub', content)
@@ -111,9 +114,16 @@ def test_paths_are_taken_from_the_files_folder(
     assert config.backbone == ''
     assert config.teachers == (
         TeacherConfig(str(tmp_path / 'v2' / 'body.onnx'), str(here / 'head.onnx')),
-        TeacherConfig('/b.onnx', '/home/someone/h.onnx'),
+        TeacherConfig('/b.onnx', '/home/someone/h.onnx', 'lightfc', boxes=False),
     )
-    assert config.distillation == DistillationConfig(scores=1.0, features=0.1)
+    assert config.distillation == DistillationConfig(scores=1.0, boxes=0.1)
+    assert config.lessons == (str(tmp_path / 'l'), '/m')
+    assert config.surroundings == str(here / 'g')
+
+
+def test_one_folder_of_lessons_may_stand_alone(tmp_path: Path) -> None:
+    config = load(tmp_path, {**LEAST, 'lessons': 'views', 'lesson_groups': 64})
+    assert (config.lessons, config.lesson_groups) == ((str(tmp_path / 'views'),), 64)
 
 
 def test_numbers_may_be_written_as_yaml_does_not_know_them(tmp_path: Path) -> None:
@@ -152,7 +162,12 @@ BAD: list[tuple[Any, str]] = [
     ({**LEAST, 'teachers': [{'backbone': 'x', 'head': 3}]}, 'teachers: 1: head 3: expected a text'),
     ({**LEAST, 'distillation': {'score': 1}}, "distillation: unknown field 'score'"),
     ({**LEAST, 'distillation': {'scores': 1.5}}, r'distillation: scores 1\.5: expected 0 to 1'),
-    ({**LEAST, 'distillation': {'features': -1}}, r'features -1\.0: expected 0 or more'),
+    ({**LEAST, 'distillation': {'boxes': -1}}, r'distillation: boxes -1\.0: expected 0 to 1'),
+    ({**LEAST, 'distillation': {'features': 4}}, "distillation: unknown field 'features'"),
+    ({**LEAST, 'teachers': [{'backbone': 'x', 'head': 'y', 'kind': 'z'}]}, "1: kind 'z': expected"),
+    ({**LEAST, 'lessons': {'a': 1}}, r'lessons .*: expected a list of folders'),
+    ({**LEAST, 'lessons': [3]}, r'lessons \[3\]: expected a list of folders'),
+    ({**LEAST, 'lesson_groups': 'many'}, "lesson_groups 'many': expected a whole number"),
     ({'data': DATA}, "schedule: .*'steps'"),
     ({'data': DATA, 'schedule': 3}, 'schedule: expected fields'),
     *(

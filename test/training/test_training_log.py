@@ -38,7 +38,7 @@ def test_means_are_written_every_so_many_steps(tmp_path: Path) -> None:
     log.close()
     rows = [json.loads(line) for line in (tmp_path / 'new/run' / LOG_FILE).read_text().splitlines()]
     assert [row['step'] for row in rows] == [2, 4]
-    names = ['step', 'total', 'classification', 'l1', 'giou', 'iou', 'features', 'pairs_per_second']
+    names = ['step', 'total', 'classification', 'l1', 'giou', 'iou', 'taught', 'pairs_per_second']
     assert list(rows[1]) == names
     assert list(rows[1].values()) == [4, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 35]
 

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make training clips from video without labels: what teachers follow there and back."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hcat_ros.frames import FrameSource
+from hcat_ros.tracking.encodings import Image
+
+if TYPE_CHECKING:
+    from hcat_ros.training.pseudo_labels import LabelConfig
+    from hcat_ros.training.teachers import Committee
+
+DONE_FILE = 'labelled.json'
+"""Notes the videos that are done, with the number of their clips."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument('videos', nargs='+', type=Path, help='video files or folders of images')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of clips')
+    parser.add_argument(
+        '--run', type=Path, required=True, metavar='YAML', help='run file that names the teachers'
+    )
+    parser.add_argument('--rate', type=float, default=10.0, help='frames a second that are kept')
+    parser.add_argument('--length', type=int, default=60, help='frames of a span that is tried')
+    parser.add_argument('--targets', type=int, default=3, help='targets that are tried in a span')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the clips. Goes on with the videos that are not done.
+
+    Raises ValueError, OSError; a video that cannot be read is named and left out.
+    """
+    try:
+        from hcat_ros.training.config import load_config
+        from hcat_ros.training.pseudo_labels import LabelConfig
+        from hcat_ros.training.teachers import Committee, load_teacher
+    except ImportError as error:
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+    if not arguments.rate > 0:
+        raise ValueError(f'--rate {arguments.rate:g}: expected above 0')
+    config = LabelConfig(length=arguments.length, targets=arguments.targets)
+    teachers = load_config(arguments.run).teachers
+    if not teachers:
+        raise ValueError(f'{arguments.run} names no teachers')
+    committee = Committee([load_teacher(teacher) for teacher in teachers])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    done = _read_done(arguments.out)
+    for video in tqdm(arguments.videos, unit='video', disable=None):
+        name = str(video.resolve())
+        if name in done:
+            continue
+        try:
+            done[name] = _label(video, arguments.out, committee, config, arguments.rate)
+        except (ValueError, FileNotFoundError) as error:
+            tqdm.write(f'left out: {error}')
+            continue
+        _write_done(arguments.out, done)
+        tqdm.write(f'{video}: {done[name]} clips')
+    print(f'{sum(done.values())} clips of {len(done)} videos in {arguments.out}')
+
+
+def _label(video: Path, out: Path, committee: Committee, config: LabelConfig, rate: float) -> int:
+    from hcat_ros.training.pseudo_labels import follow_both_ways, propose_targets, write_clip
+
+    count = 0
+    # Videos of one name, as the folders `img` of many data sets, have clips of their own.
+    path_digest = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:6]
+    for start, frames in _spans(video, config, rate):
+        rng = np.random.default_rng(start)
+        second = frames[min(2, len(frames) - 1)]
+        for number, box in enumerate(propose_targets(frames[0], second, rng, config.targets)):
+            clip = out / f'{video.stem}_{path_digest}_{start:06d}_{number}'
+            if not clip.is_dir():
+                span = follow_both_ways(committee, frames, box, config)
+                if span is None:
+                    continue
+                write_clip(clip, frames[: len(span.boxes)], span.boxes)
+            count += 1
+    return count
+
+
+def _spans(video: Path, config: LabelConfig, rate: float) -> Iterator[tuple[int, list[Image]]]:
+    """Yield the first frame's number and the reduced frames of span after span."""
+    from hcat_ros.training.pseudo_labels import reduced
+
+    source = FrameSource(str(video))
+    step = max(1, round(source.fps / rate))
+    span: list[Image] = []
+    first = 0
+    try:
+        for frame in source:
+            if frame.index % step:
+                continue
+            # A cut ends a span: no target goes over it.
+            image = reduced(frame.image, config.longest_side)
+            if span and (len(span) == config.length or _is_cut(span[-1], image)):
+                if len(span) >= config.shortest:
+                    yield first, span
+                span = []
+            if not span:
+                first = frame.index
+            span.append(image)
+    finally:
+        source.close()
+    if len(span) >= config.shortest:
+        yield first, span
+
+
+def _is_cut(before: Image, after: Image) -> bool:
+    """Return whether the colours of two images are those of two scenes."""
+    one, other = (
+        cv2.calcHist([image], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) for image in (before, after)
+    )
+    return bool(cv2.compareHist(one, other, cv2.HISTCMP_CORREL) < 0.6)
+
+
+def _read_done(out: Path) -> dict[str, int]:
+    path = out / DONE_FILE
+    if not path.is_file():
+        return {}
+    try:
+        return {str(name): int(count) for name, count in json.loads(path.read_text()).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f'{path} is damaged ({error}); delete it') from error
+
+
+def _write_done(out: Path, done: dict[str, int]) -> None:
+    partial = out / f'{DONE_FILE}.{os.getpid()}.partial'
+    partial.write_text(json.dumps(done, indent=1), encoding='utf-8')
+    os.replace(partial, out / DONE_FILE)

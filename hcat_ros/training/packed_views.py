@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views and the teachers' lessons on disk: a training of any backbone asks no teacher again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.training.groups import GroupDataset
+from hcat_ros.training.kept_groups import (
+    KeptGroups,
+    Origin,
+    keep_truth,
+    missing_parts,
+    part_file,
+    part_groups,
+    truth_fields,
+    write_rows,
+)
+
+JPEG = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
+
+
+def write_views(
+    folder: Path,
+    origin: Origin,
+    data: GroupDataset,
+    parts: Iterable[int] | None = None,
+    progress: Callable[[int], None] = lambda groups: None,
+) -> None:
+    """Draw groups, let the teachers see them, and write both: the crops as JPEG, scores as float16.
+
+    parts: numbers of files, all that are missing unless given, so that processes can share the
+    work; what is there is whole. progress(groups done): called after each. Raises ValueError for
+    a folder of another origin.
+    """
+    missing = missing_parts(folder, origin)
+    for number in missing if parts is None else parts:
+        groups = part_groups(origin, number)
+        rows = np.zeros(len(groups), PackedGroups.fields(origin))
+        blob = bytearray()
+        for row, index in zip(rows, groups):
+            group = data[index]
+            bounds = [len(blob)]
+            for crop in (*group.templates.numpy(), *group.searches.numpy()):
+                blob += cv2.imencode('.jpg', crop[:, :, ::-1], JPEG)[1].tobytes()
+                bounds.append(len(blob))
+            row['bounds'] = bounds
+            keep_truth(row, group)
+            progress(1)
+        # The rows last: a file of them says that the crops are there.
+        path = _crops_file(folder, number)
+        partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+        partial.write_bytes(blob)
+        os.replace(partial, path)
+        write_rows(part_file(folder, number), rows)
+
+
+class PackedGroups(KeptGroups):
+    """Groups of uint8 crops from the files of `write_views`."""
+
+    has_crops = True
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        super().__init__(folder, origin)
+        for number in range(self.files):
+            path = _crops_file(folder, number)
+            if not path.is_file() or path.stat().st_size != self.rows(number)['bounds'][-1, -1]:
+                raise self._damage(number)
+
+    @staticmethod
+    def fields(origin: Origin) -> list[Any]:
+        """Return the fields of a group: where its crops lie among the file's bytes, the truth."""
+        return [('bounds', '<i8', (2 * origin['views'] + 1,)), *truth_fields(origin)]
+
+    def crops(self, number: int, row: Any) -> Sequence[NDArray[Any]]:
+        """Return templates (V, 128, 128, 3) and search regions (V, 256, 256, 3), uint8 RGB."""
+        images, first = [], row['bounds'][0]
+        with _crops_file(self.folder, number).open('rb') as file:
+            file.seek(first)
+            found = np.frombuffer(file.read(row['bounds'][-1] - first), np.uint8)
+        for start, end in pairwise(row['bounds'] - first):
+            image = cv2.imdecode(found[start:end], cv2.IMREAD_COLOR)
+            if image is None:
+                raise self._damage(number)
+            images.append(image[:, :, ::-1])
+        views = self.origin['views']
+        return np.stack(images[:views]), np.stack(images[views:])
+
+    def _damage(self, number: int) -> ValueError:
+        # Its rows tell that the crops are there: without them they are made anew.
+        crops, rows = _crops_file(self.folder, number), part_file(self.folder, number)
+        return ValueError(f'{crops} is damaged; delete {rows.name} and call hcat lessons again')
+
+
+def _crops_file(folder: Path, number: int) -> Path:
+    return part_file(folder, number).with_suffix('.crops')

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips from video without labels: what a tracker follows there and back again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.engines.base import Engine
+from hcat_ros.tracking import Tracker, TrackerConfig
+from hcat_ros.tracking.encodings import Image
+
+GRID_SIDE = 160
+"""Longer side of the small grey images in which motion is looked for, pixels."""
+PARTIAL = '.partial'
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Which clips are kept."""
+
+    length: int = 60
+    """Frames of a span that is tried."""
+    shortest: int = 12
+    """Frames of the shortest clip that is kept."""
+    agreement: float = 0.7
+    """IoU of the way there and the way back above which a frame counts."""
+    targets: int = 3
+    """Targets that are tried in a span."""
+    longest_side: int = 640
+    """Frames are reduced to this, pixels."""
+
+    def __post_init__(self) -> None:
+        for name in ('length', 'shortest', 'targets', 'longest_side'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} {getattr(self, name)}: expected 1 or more')
+        if self.length < self.shortest:
+            raise ValueError(f'length {self.length}: expected shortest, {self.shortest}, or more')
+        if not 0 < self.agreement < 1:
+            raise ValueError(f'agreement {self.agreement}: expected between 0 and 1')
+
+
+class Span(NamedTuple):
+    """A target followed from the first frame of a span on."""
+
+    boxes: NDArray[np.float64]
+    """(n, 4) as x y w h, frame by frame; the mean of both ways."""
+
+
+def follow_both_ways(
+    engine: Engine, frames: Sequence[Image], box: Box, config: LabelConfig
+) -> Span | None:
+    """Return the target of `box` in the first frame for as long as both ways agree.
+
+    The way back begins anew from where the way there ended, with a template from there: a tracker
+    that has gone over to something else does not come back to where it began (the
+    forward-backward error of Kalal et al., 2010, by boxes). Each shorter way is tried, half as
+    long as the last, until it agrees from its end to the first frame. None if no way of
+    `config.shortest` frames does.
+    """
+    tracker = Tracker(engine, TrackerConfig(window_penalty=0.35, size_smoothing=0.3))
+    there = _follow(tracker, frames, box)
+    count = len(frames)
+    while count >= config.shortest:
+        back = _follow(tracker, frames[count - 1 :: -1], Box(*there[count - 1]))[::-1]
+        agreeing = [iou(Box(*a), Box(*b)) > config.agreement for a, b in zip(there[:count], back)]
+        if all(agreeing):
+            return Span((there[:count] + back) / 2)
+        count //= 2
+    return None
+
+
+def _follow(tracker: Tracker, frames: Sequence[Image], box: Box) -> NDArray[np.float64]:
+    tracker.init(frames[0], box)
+    return np.array([box, *(tracker.update(frame).box for frame in frames[1:])], np.float64)
+
+
+def propose_targets(first: Image, second: Image, rng: np.random.Generator, count: int) -> list[Box]:
+    """Return up to `count` boxes of `first` that may be objects, in frame pixels.
+
+    What moves against the rest of the image comes first, then what differs in colour from its
+    surroundings. second: the image some frames later.
+    """
+    found = _moving(first, second)
+    height, width = first.shape[:2]
+    small = cv2.resize(first, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    tries: list[tuple[float, Box]] = []
+    for _ in range(40):
+        extent, ratio = rng.uniform(0.06, 0.25), np.exp(rng.normal(0, 0.35))
+        w, h = min(0.5, extent * ratio), min(0.5, extent / ratio)
+        x, y = rng.uniform(0.02, 0.98 - w), rng.uniform(0.02, 0.98 - h)
+        box = Box(x * width, y * height, w * width, h * height)
+        tries.append((contrast(small, x, y, w, h), box))
+    for _, box in sorted(tries, key=lambda one: -one[0]):
+        found.append(box)
+    chosen: list[Box] = []
+    for box in found:
+        if min(box.w, box.h) >= 12 and all(iou(box, other) < 0.2 for other in chosen):
+            chosen.append(box)
+    return chosen[:count]
+
+
+def contrast(small: NDArray[np.float32], x: float, y: float, w: float, h: float) -> float:
+    """Return how far the mean colour of a box is from that of the ring of its own size around it.
+
+    small: an image reduced to (64, 64, 3); the box in 0..1 of its sides.
+    """
+    x0, y0, x1, y1 = (round(64 * v) for v in (x, y, x + w, y + h))
+    mx, my = max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2)
+    inner = small[y0 : y1 + 1, x0 : x1 + 1]
+    outer = small[max(0, y0 - my) : y1 + my + 1, max(0, x0 - mx) : x1 + mx + 1]
+    ring = (outer.sum((0, 1)) - inner.sum((0, 1))) / max(1, outer.size // 3 - inner.size // 3)
+    return float(np.abs(inner.mean((0, 1)) - ring).sum())
+
+
+def _moving(first: Image, second: Image) -> list[Box]:
+    """Return the boxes of what moves against the image as a whole, the largest first."""
+    scale = GRID_SIDE / max(first.shape[:2])
+    size = (max(16, round(first.shape[1] * scale)), max(16, round(first.shape[0] * scale)))
+    one, other = (
+        cv2.GaussianBlur(
+            cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY),
+            (5, 5),
+            0,
+        ).astype(np.float32)
+        for image in (first, second)
+    )
+    # The camera's own motion, as one shift of the whole image.
+    (dx, dy), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow(size, cv2.CV_32F))
+    back = cv2.warpAffine(
+        other,
+        np.array([[1, 0, -dx], [0, 1, -dy]]),
+        size,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    change = np.abs(one - back)
+    # Well above the usual change, and above the noise of a camera.
+    moved = (change > max(12.0, 4 * float(np.median(change)))).astype(np.uint8)
+    closed = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(closed)
+    boxes = []
+    for x, y, w, h, area in sorted(stats[1:].tolist(), key=lambda row: -row[4]):
+        share = w * h / (size[0] * size[1])
+        if 0.002 < share < 0.25 and area > 0.25 * w * h:
+            boxes.append(Box(x / scale, y / scale, w / scale, h / scale))
+    return boxes
+
+
+def reduced(image: Image, longest_side: int) -> Image:
+    """Return an image whose longer side is at most `longest_side` pixels."""
+    scale = longest_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def write_clip(folder: Path, frames: Sequence[Image], boxes: NDArray[np.float64]) -> None:
+    """Write frames and groundtruth.txt as a clip of the plain layout; it appears whole or not."""
+    partial = folder.with_name(folder.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for number, frame in enumerate(frames, 1):
+        path = partial / f'{number:04d}.webp'
+        if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_WEBP_QUALITY, 90]):
+            raise OSError(f'cannot write {path}')
+    lines = (','.join(f'{value:.2f}' for value in box) for box in boxes)
+    (partial / 'groundtruth.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    os.replace(partial, folder)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a teacher is: a tracker that sees HCAT's own crops.
+
+A template of 128 px at twice the size of the target, a search region of 256 px at four times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRID = 16
+"""Cells along a side of the student's score map: a search region of 256 px at stride 16."""
+TEMPLATE_SIZE, SEARCH_SIZE = 128, 256
+"""Sides of the crops, pixels."""
+KINDS = ('nanotrack', 'lightfc')
+
+Floats = NDArray[np.float32]
+
+
+class Sight(NamedTuple):
+    """What one teacher, or the committee, sees in a search region."""
+
+    scores: Floats
+    """(GRID, GRID), probability of the target."""
+    boxes: Floats
+    """(GRID, GRID, 4) as cx cy w h in 0..1 of the search region."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The files of a teacher."""
+
+    backbone: str
+    """ONNX: image to features. nanotrack: RGB 0..255 (1, 3, 255, 255) to (1, K, 16, 16); lightfc:
+    ImageNet-normalised template (1, 3, 128, 128) to (1, 96, 8, 8)."""
+    head: str
+    """ONNX. nanotrack: features of template and search region to scores (1, 2, g, g) and the
+    distances of the four sides (1, 4, g, g); lightfc: features of the template and the search
+    region itself (1, 3, 256, 256) to score, size and offset maps."""
+    kind: str = 'nanotrack'
+    """nanotrack (v1 to v3; Apache-2.0, github.com/HonglinChu/SiamTrackers) or lightfc (MIT,
+    github.com/EDOGing/LightFC_Deploy)."""
+    boxes: bool = True
+    """Whether its boxes count; its scores always do."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind '{self.kind}': expected {' or '.join(KINDS)}")
+
+
+class Teacher(Protocol):
+    """A tracker that sees the crops of HCAT."""
+
+    config: TeacherConfig
+
+    def features(self, crops: NDArray[np.uint8]) -> Floats:
+        """Return the features (V, K, g, g) of RGB crops (V, side, side, 3)."""
+
+    def look(self, template: Floats, search: Floats) -> Sight:
+        """Look for the target with these features (K, 8, 8) in a search region's (K, 16, 16)."""
+
+
+class Sessions:
+    """Two graphs in ONNX Runtime, made at first use in each process: they do not survive a fork.
+
+    Raises ValueError for files that are missing or cannot be loaded.
+    """
+
+    def __init__(self, config: TeacherConfig) -> None:
+        self.config = config
+        for path in (config.backbone, config.head):
+            if not Path(path).is_file():
+                raise ValueError(f'teacher: no file {path}')
+        self._loaded: tuple[int, list[Any]] = (-1, [])
+
+    def get(self) -> list[Any]:
+        """Return the sessions of this process."""
+        if self._loaded[0] != os.getpid():
+            self._loaded = (os.getpid(), self._load())
+        return self._loaded[1]
+
+    def _load(self) -> list[Any]:
+        sessions = [self._session(path, model) for path, model in self._graphs()]
+        self._check(*sessions)
+        return sessions
+
+    def _graphs(self) -> list[tuple[str, Any]]:
+        raise NotImplementedError
+
+    def _check(self, *sessions: Any) -> None:
+        raise NotImplementedError
+
+    def _read(self, path: str) -> Any:
+        import onnx
+
+        try:
+            return onnx.load(path)
+        except Exception as error:  # protobuf raises kinds of its own
+            raise ValueError(f'teacher: cannot load {path}: {error}') from error
+
+    def _session(self, path: str, model: Any) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(
+                model.SerializeToString(), options, ['CPUExecutionProvider']
+            )
+        except Exception as error:  # the runtime raises many kinds
+            raise ValueError(f'teacher: cannot load {path}: {error}') from error
+
+
+def fingerprint(config: TeacherConfig) -> dict[str, Any]:
+    """Return what a teacher's answers depend on: the contents of its files and its part."""
+    files = (Path(path).read_bytes() for path in (config.backbone, config.head))
+    hashes = [hashlib.sha256(content).hexdigest() for content in files]
+    return {'kind': config.kind, 'boxes': config.boxes, 'sha256': hashes}

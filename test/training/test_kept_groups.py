@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='needs PyTorch')
+pytest.importorskip('safetensors', reason='needs safetensors')
+
+from runs import scheduled
+
+from hcat_ros.network import HCAT
+from hcat_ros.training import kept_groups
+from hcat_ros.training.config import DataConfig, TrainConfig
+from hcat_ros.training.groups import Group
+from hcat_ros.training.kept_groups import (
+    ORIGIN_FILE,
+    KeptGroups,
+    Origin,
+    Rounds,
+    claim,
+    features_origin,
+    keep_truth,
+    missing_parts,
+    part_file,
+    part_groups,
+    read_origin,
+    truth_fields,
+    views_origin,
+    write_rows,
+)
+from hcat_ros.training.teachers import GRID, Lesson, TeacherConfig
+
+GROUPS, VIEWS = 7, 2
+ORIGIN: Origin = {'groups': GROUPS, 'views': VIEWS, 'seed': 0, 'teachers': []}
+
+
+class Truths(KeptGroups):
+    """Groups of which the truth alone is kept."""
+
+    has_crops = True
+
+    @staticmethod
+    def fields(origin: Origin) -> list[Any]:
+        return truth_fields(origin)
+
+    def crops(self, number: int, row: Any) -> Sequence[np.ndarray]:
+        return [np.full((VIEWS, 1), number)] * 2
+
+
+def group(number: int, lesson: Lesson | None = None) -> Group:
+    """A group whose boxes tell its number."""
+    boxes = torch.tensor([[number, view, 0.25, 0.5] for view in range(VIEWS)])
+    shown = torch.tensor([number % 2 == 0, True])
+    return Group(torch.zeros(VIEWS, 1), torch.zeros(VIEWS, 1), boxes, shown, lesson)
+
+
+def lesson(number: int) -> Lesson:
+    drawn = torch.Generator().manual_seed(number)
+    scores = torch.rand(VIEWS, VIEWS, GRID**2, generator=drawn)
+    scores[range(VIEWS), range(VIEWS)] = torch.nan
+    return Lesson(scores, torch.rand(VIEWS, VIEWS, 4, generator=drawn))
+
+
+def write(folder: Path, origin: Origin = ORIGIN, first: int = 0) -> None:
+    """Write what is missing; `first`: number of the first group."""
+    for part in missing_parts(folder, origin):
+        numbers = part_groups(origin, part)
+        rows = np.zeros(len(numbers), truth_fields(origin))
+        for row, number in zip(rows, numbers):
+            keep_truth(row, group(first + number, lesson(number) if origin['teachers'] else None))
+        write_rows(part_file(folder, part), rows)
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_groups, 'PART_GROUPS', 3)
+
+
+def numbers_of(groups: Any, indices: range) -> list[int]:
+    return [int(groups[index].boxes[0, 0]) for index in indices]
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    origin = {**ORIGIN, 'teachers': [{}]}
+    write(tmp_path / 'taught', origin)
+    write(tmp_path / 'alone')
+    assert [len(part_groups(ORIGIN, part)) for part in range(3)] == [3, 3, 1]
+    taught, alone = Truths(tmp_path / 'taught', origin), Truths(tmp_path / 'alone', ORIGIN)
+    assert len(taught) == len(alone) == GROUPS
+    for number in range(GROUPS):
+        found, expected = taught[number], group(number)
+        assert torch.equal(found.boxes, expected.boxes)
+        assert torch.equal(found.shown, expected.shown)
+        assert found.templates[0, 0] == number // 3  # the number of the file
+        assert found.lesson is not None
+        told = lesson(number)
+        assert found.lesson.scores.dtype == torch.float32
+        torch.testing.assert_close(
+            found.lesson.scores, told.scores, rtol=1e-3, atol=1e-4, equal_nan=True
+        )
+        assert torch.equal(found.lesson.boxes, told.boxes)
+        assert alone[number].lesson is None
+        found.boxes.fill_(9)  # its own memory, not the file's
+    assert numbers_of(taught, range(GROUPS)) == list(range(GROUPS))
+
+
+def test_files_that_are_missing_are_known(tmp_path: Path) -> None:
+    assert missing_parts(tmp_path, ORIGIN) == [0, 1, 2]
+    write(tmp_path)
+    lost = part_file(tmp_path, 1)
+    whole = lost.read_bytes()
+    lost.unlink()
+    assert missing_parts(tmp_path, ORIGIN) == [1]
+    with pytest.raises(ValueError, match='lacks 1 files: make them with hcat lessons first'):
+        Truths(tmp_path, ORIGIN)
+    write(tmp_path)
+    assert lost.read_bytes() == whole
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_a_folder_made_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'new' / ORIGIN_FILE
+    for _ in range(2):
+        claim(path, ORIGIN)
+    assert read_origin(path.parent) == ORIGIN
+    with pytest.raises(ValueError) as error:
+        claim(path, {**ORIGIN, 'seed': 1, 'more': 2})
+    assert f'{path.parent} was made with another seed, more (seed: 0, now 1)' in str(error.value)
+    with pytest.raises(ValueError, match=r'another views \(views: 2, now 3\)'):
+        missing_parts(path.parent, {**ORIGIN, 'views': 3})
+    assert read_origin(path.parent) == ORIGIN
+
+
+@pytest.mark.parametrize('content', ['{', '[1]', '{"groups": 3}', '{"groups": "x", "views": 2}'])
+def test_a_damaged_origin_is_named(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match=f'{tmp_path} holds no lessons: make them with hcat less'):
+        read_origin(tmp_path)
+    (tmp_path / ORIGIN_FILE).write_text(content)
+    with pytest.raises(ValueError, match=r'origin\.json is damaged .*; delete its folder'):
+        read_origin(tmp_path)
+    with pytest.raises(ValueError, match=r'origin\.json is damaged|was made with another'):
+        claim(tmp_path / ORIGIN_FILE, ORIGIN)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = part_file(tmp_path, 2)
+    rows = np.load(part_file(tmp_path, 0)), np.zeros(1)  # of three groups; of another kind
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r'part-0002\.npy is damaged'):
+        Truths(tmp_path, ORIGIN)
+    for wrong in rows:
+        np.save(path, wrong)
+        with pytest.raises(ValueError, match=r'part-0002\.npy has \d rows of .*; delete it'):
+            Truths(tmp_path, ORIGIN)
+
+
+def test_an_origin_tells_all_that_changes_the_views(config: TrainConfig, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ('b.onnx', 'h.onnx')]
+    for file in files:
+        file.write_bytes(b'1')
+    taught = dataclasses.replace(config, teachers=(TeacherConfig(*map(str, files)),))
+    first = views_origin(taught, 9)
+    assert first == json.loads(json.dumps(first)) == views_origin(taught, 9)
+    # How long and with what weights is trained has no part in it.
+    assert views_origin(scheduled(taught, steps=99, batch=1, learning_rate=1), 9) == first
+    network = dataclasses.replace(config.network, search_size=160)
+    others = [
+        scheduled(taught, seed=1),
+        scheduled(taught, views=3),
+        dataclasses.replace(taught, network=network),
+        dataclasses.replace(taught, data=(*taught.data, DataConfig(1, root='x'))),
+        dataclasses.replace(taught, distractors='x'),
+        config,
+    ]
+    origins = [views_origin(taught, 8), *(views_origin(other, 9) for other in others)]
+    files[1].write_bytes(b'2')
+    origins.append(views_origin(taught, 9))
+    assert all(origin != first for origin in origins)
+
+
+def test_the_origin_of_features_tells_the_backbone(config: TrainConfig) -> None:
+    views, model = views_origin(config, GROUPS), HCAT(config.network)
+    first = features_origin(views, model)
+    assert first.items() >= views.items()
+    assert (first['template'], first['search']) == ([112, 4, 4], [112, 8, 8])
+    with torch.no_grad():
+        model.projection.weight.zero_()  # the rest of the network has no part in the features
+        assert features_origin(views, model) == first
+        next(model.backbone.parameters()).mul_(1.001)
+    assert features_origin(views, model)['backbone'] != first['backbone']
+
+
+def test_each_seed_has_its_order_and_each_round_all_groups(tmp_path: Path) -> None:
+    write(tmp_path)
+    kept, two_rounds = Truths(tmp_path, ORIGIN), range(2 * GROUPS)
+    first, again, other = (numbers_of(Rounds([kept], seed), two_rounds) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first[:GROUPS] != first[GROUPS:]
+    for order in (first, other):
+        assert sorted(order[:GROUPS]) == sorted(order[GROUPS:]) == list(range(GROUPS))
+    # An item is a function of seed and index alone.
+    rounds = Rounds([kept], 1)
+    assert [numbers_of(rounds, range(n, n + 1)) for n in (9, 2, 13)] == [
+        [first[n]] for n in (9, 2, 13)
+    ]
+    assert len(rounds) > 1 << 39
+
+
+def test_rounds_may_take_the_first_groups_alone(tmp_path: Path) -> None:
+    write(tmp_path)
+    kept = Truths(tmp_path, ORIGIN)
+    assert sorted(numbers_of(Rounds([kept], 1, 4), range(4))) == [0, 1, 2, 3]
+    for count in (0, 8):
+        with pytest.raises(ValueError, match=f'{count} groups: there are 7'):
+            Rounds([kept], 1, count)
+
+
+def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
+    more = {**ORIGIN, 'groups': 4, 'seed': 9}
+    write(tmp_path / 'a')
+    write(tmp_path / 'b', more, first=GROUPS)
+    kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', more)]
+    rounds = Rounds(kept, 3)
+    assert rounds.has_crops
+    order = numbers_of(rounds, range(2 * 11))
+    assert sorted(order[:11]) == sorted(order[11:]) == list(range(11))
+    assert max(order[:GROUPS]) >= GROUPS  # they are mixed
+
+
+def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) -> None:
+    other = {**ORIGIN, 'views': 1}
+    claim(tmp_path / 'b' / ORIGIN_FILE, {**other, 'groups': 0})
+    write(tmp_path / 'a')
+    kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', {**other, 'groups': 0})]
+    with pytest.raises(ValueError, match=r'groups of 1, 2 views: expected as many in each folder'):
+        Rounds(kept)
+
+
+def test_files_are_not_held_open(tmp_path: Path) -> None:
+    """A process may often hold 1024 alone, and folders have hundreds."""
+    resource = pytest.importorskip('resource', reason='needs limits of processes')
+    origin = {**ORIGIN, 'groups': 120}
+    write(tmp_path, origin)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path('/proc/self/fd').iterdir())) if Path('/proc/self/fd').is_dir() else 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 10, before[1]))
+    try:
+        kept = Truths(tmp_path, origin)
+        assert numbers_of(kept, range(120)) == list(range(120))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
