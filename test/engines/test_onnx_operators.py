@@ -46,6 +46,8 @@ TABLE = {
         'constant indices',
     ),
     'Gemm': (f'{FLOATS_8} INT8', FLOATS_10, 'alpha beta transA transB', ''),
+    'GlobalAveragePool': (f'{FLOATS_8} INT8', FLOATS_10, '', ''),
+    'HardSigmoid': (f'{FLOATS_8} INT8', FLOATS_10, 'alpha beta', ''),
     'MatMul': (FLOATS_8, FLOATS_10, '', ''),
     'MaxPool': (
         f'{FLOATS_8} INT8',

@@ -35,7 +35,9 @@ def load(folder: Path, content: Any, **overrides: Any) -> TrainConfig:
     return load_config(written(folder / 'run.yaml', content), **overrides)
 
 
-@pytest.mark.parametrize('name', ['lite0_cpu', 'resnet18_smoke', 'paper'])
+@pytest.mark.parametrize(
+    'name', ['lite0_cpu', 'nano_cpu', 'nano_extra_lessons', 'resnet18_smoke', 'paper']
+)
 def test_the_runs_of_the_package_load(checkout: Path, name: str) -> None:
     config = load_config(checkout / 'config' / 'train' / f'{name}.yaml')
     data = (checkout / 'data').resolve()  # may be a link

@@ -62,7 +62,7 @@ def build_backbone(config: HCATConfig) -> Backbone:
 def normalise(image: Tensor, backbone: Backbone) -> Tensor:
     """Return uint8 RGB images (B, H, W, 3) as the float (B, 3, H, W) that `backbone` expects."""
     if not any(backbone.mean) and set(backbone.std) == {1.0}:
-        return image.permute(0, 3, 1, 2).float()
+        return image.float().permute(0, 3, 1, 2)  # the cast first: TensorRT transposes no uint8
     width = image.shape[2]
     mean = torch.tensor(backbone.mean, device=image.device).repeat(width)
     std = torch.tensor(backbone.std, device=image.device).repeat(width)
