@@ -34,6 +34,9 @@ class LabelConfig:
     """Frames of the shortest clip that is kept."""
     agreement: float = 0.7
     """IoU of the way there and the way back above which a frame counts."""
+    travel: float = 0.2
+    """Distance between two places of the target that a clip must show, in sizes of the target: both
+    ways agree on a still picture whatever the box is, and it teaches nothing. 0: any."""
     targets: int = 3
     """Targets that are tried in a span."""
     longest_side: int = 640
@@ -47,6 +50,8 @@ class LabelConfig:
             raise ValueError(f'length {self.length}: expected shortest, {self.shortest}, or more')
         if not 0 < self.agreement < 1:
             raise ValueError(f'agreement {self.agreement}: expected between 0 and 1')
+        if not self.travel >= 0:
+            raise ValueError(f'travel {self.travel}: expected 0 or more')
 
 
 class Span(NamedTuple):
@@ -65,7 +70,7 @@ def follow_both_ways(
     that has gone over to something else does not come back to where it began (the
     forward-backward error of Kalal et al., 2010, by boxes). Each shorter way is tried, half as
     long as the last, until it agrees from its end to the first frame. None if no way of
-    `config.shortest` frames does.
+    `config.shortest` frames does, or if the target hardly moves on it.
     """
     tracker = Tracker(engine, TrackerConfig(window_penalty=0.35, size_smoothing=0.3))
     there = _follow(tracker, frames, box)
@@ -74,9 +79,17 @@ def follow_both_ways(
         back = _follow(tracker, frames[count - 1 :: -1], Box(*there[count - 1]))[::-1]
         agreeing = [iou(Box(*a), Box(*b)) > config.agreement for a, b in zip(there[:count], back)]
         if all(agreeing):
-            return Span((there[:count] + back) / 2)
+            boxes = (there[:count] + back) / 2
+            return Span(boxes) if _travel(boxes) >= config.travel else None
         count //= 2
     return None
+
+
+def _travel(boxes: NDArray[np.float64]) -> float:
+    """Return the distance of the centre farthest from the first one, in sizes of the first box."""
+    centres = boxes[:, :2] + boxes[:, 2:] / 2
+    farthest = np.linalg.norm(centres - centres[0], axis=1).max()
+    return float(farthest / np.sqrt(boxes[0, 2] * boxes[0, 3]))
 
 
 def _follow(tracker: Tracker, frames: Sequence[Image], box: Box) -> NDArray[np.float64]:

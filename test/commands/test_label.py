@@ -52,8 +52,8 @@ def write_video(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-def moving(first: int, count: int) -> list[np.ndarray]:
-    return [scene(square_at(number)) for number in range(first, first + count)]
+def moving(first: int, count: int, step: int = 1) -> list[np.ndarray]:
+    return [scene(square_at(first + step * number)) for number in range(count)]
 
 
 def starts(out: Path) -> list[int]:
@@ -88,7 +88,7 @@ def test_a_cut_ends_a_span(label: Callable[..., int], tmp_path: Path) -> None:
 
 
 def test_frames_are_taken_at_the_rate(label: Callable[..., int], tmp_path: Path) -> None:
-    video = write_video(tmp_path / 'square.avi', moving(0, 16))
+    video = write_video(tmp_path / 'square.avi', moving(0, 16, step=2))
     assert label(video, options=('--rate', '20')) == 0
     (clip,) = read_clips('plain', tmp_path / 'out')
     assert len(clip.images) == 16
@@ -134,7 +134,7 @@ def test_videos_of_one_name_have_clips_of_their_own(
     folders = [tmp_path / name / 'img' for name in 'ab']
     for number, folder in enumerate(folders):
         folder.mkdir(parents=True)
-        for index, frame in enumerate(moving(20 * number, 14)):
+        for index, frame in enumerate(moving(20 * number, 14, step=2)):
             assert cv2.imwrite(str(folder / f'{index}.png'), frame)
     assert label(*folders, options=('--rate', '30')) == 0
     assert '2 clips of 2 videos' in capsys.readouterr().out

@@ -27,7 +27,7 @@ def overlaps(boxes: np.ndarray, truth: list[Box]) -> list[float]:
     return [iou(Box(*map(float, box)), true) for box, true in zip(boxes, truth, strict=True)]
 
 
-def follow(frames: list[np.ndarray], box: Box, **fields: int) -> np.ndarray | None:
+def follow(frames: list[np.ndarray], box: Box, **fields: float) -> np.ndarray | None:
     span = follow_both_ways(Committee([ColourTeacher()]), frames, box, LabelConfig(**fields))
     return None if span is None else span.boxes
 
@@ -46,12 +46,23 @@ def test_a_way_that_does_not_lead_back_is_tried_at_half_its_length(
     """From frame `gone` on there is only the ground, which is everywhere."""
     truth = [square_at(number) for number in range(30)]
     frames = [scene(box if number < gone else None) for number, box in enumerate(truth)]
-    found = follow(frames, truth[0])
+    found = follow(frames, truth[0], travel=0)
     assert (None if found is None else len(found)) == kept
     if found is not None:
         assert min(overlaps(found, truth[:15])) > 0.75
     else:
-        assert follow(frames, truth[0], shortest=7) is not None
+        assert follow(frames, truth[0], shortest=7, travel=0) is not None
+
+
+def test_a_target_that_hardly_moves_is_no_clip() -> None:
+    """On a still picture both ways agree, whatever the box is."""
+    frames = [scene(square_at(0))] * 20
+    assert follow(frames, square_at(0)) is None
+    assert follow(frames, square_at(0), travel=0) is not None
+    # In frame 24 it is 12 and 6 px further: 13.4 px, 0.335 of its side.
+    moving = [scene(square_at(number)) for number in range(25)]
+    assert follow(moving, square_at(0), travel=0.28) is not None
+    assert follow(moving, square_at(0), travel=0.39) is None
 
 
 @pytest.mark.parametrize('shift', [0, 8])
@@ -105,7 +116,14 @@ def test_a_clip_is_one_of_the_plain_layout_and_replaces_half_a_one(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ('field', 'value'),
-    [('length', 0), ('shortest', 0), ('targets', -1), ('longest_side', 0), ('agreement', 1.0)],
+    [
+        ('length', 0),
+        ('shortest', 0),
+        ('targets', -1),
+        ('longest_side', 0),
+        ('agreement', 1.0),
+        ('travel', -1),
+    ],
 )
 def test_settings_out_of_their_range_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f'{field} {value}'):
