@@ -173,6 +173,7 @@ def write_card(model: Model, best: Row, starts: int) -> None:
     if starts > 1:
         protocol += f'; mean of {starts} starts, {START_NOISE:.0%} apart'
     scores = {
+        **model.card.scores,  # what was measured of the INT8 graphs stays
         'protocol': protocol,
         'mean AO': round(best.mean, 3),
         'mean success AUC': round(best.success_auc, 3),

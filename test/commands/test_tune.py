@@ -42,6 +42,7 @@ def test_a_sweep_writes_table_plot_and_card(
     card = load_model(model).card
     assert (card.window_penalty, card.size_smoothing) == (0.2, 0.5)
     assert card.scores['AO']['square'] > 0.5
+    assert card.scores['INT8'] == load_model('hcat_lite0').card.scores['INT8']
 
 
 @pytest.mark.parametrize(
