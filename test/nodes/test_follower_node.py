@@ -215,9 +215,12 @@ def test_the_whole_life_over_the_service(follow: Follow) -> None:
 def test_autostart_and_a_namespace(follow: Follow) -> None:
     talker = follow(autostart=True, namespace='robot1')
     talker.spin(lambda: talker.follower.state_label == 'active', 'active by itself')
-    topics = [name for name, _ in talker.follower.get_topic_names_and_types()]
-    for name in ('cmd_vel', 'target_pose', 'target_bearing', 'track', 'camera_info'):
-        assert f'/robot1/{name}' in topics
+    names = ('cmd_vel', 'target_pose', 'target_bearing', 'track', 'camera_info')
+    wanted = {f'/robot1/{name}' for name in names}
+    talker.spin(
+        lambda: wanted <= {name for name, _ in talker.follower.get_topic_names_and_types()},
+        'the topics in the namespace',
+    )
 
 
 def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
+from node_graph import named_by
 from talker import RELIABLE, TARGET, Talker, stamp
 
 PLOTTED = {'Plot': (int, float), 'StateTransitions': (int, float, str)}
@@ -94,11 +95,11 @@ def test_topics_and_fields_are_those_of_the_messages_sent(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk(diagnostics_period=0.1)
-    names = ('hcat_tracker', '/')
     newest: dict[str, Any] = {}
     talker.start()
-    types = dict(talker.tracker.get_publisher_names_and_types_by_node(*names))
-    for topic in topics_shown(layout):
+    shown = topics_shown(layout)
+    types = named_by(talker.tracker.get_publisher_names_and_types_by_node, 'hcat_tracker', shown)
+    for topic in shown:
         package, _, kind = types[topic][0].split('/')
         kind = getattr(importlib.import_module(f'{package}.msg'), kind)
         talker.node.create_subscription(
@@ -110,7 +111,7 @@ def test_topics_and_fields_are_those_of_the_messages_sent(
     talker.name_target(TARGET, stamp(0))
     for number in range(1, 6):
         talker.send(number)
-    talker.spin(lambda: newest.keys() == topics_shown(layout), 'a message on each topic')
+    talker.spin(lambda: newest.keys() == shown, 'a message on each topic')
 
     for panel, topic, path in message_paths(layout):
         values = values_at(newest[topic], path)
@@ -123,9 +124,10 @@ def test_the_button_calls_the_nodes_service(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk()
-    services = dict(talker.tracker.get_service_names_and_types_by_node('hcat_tracker', '/'))
     buttons = [c for name, c in layout['configById'].items() if name.startswith('CallService!')]
     assert buttons
+    called = {button['serviceName'] for button in buttons}
+    services = named_by(talker.tracker.get_service_names_and_types_by_node, 'hcat_tracker', called)
     for button in buttons:
         package, _, kind = services[button['serviceName']][0].split('/')
         request = getattr(importlib.import_module(f'{package}.srv'), kind).Request

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
+from node_graph import named_by
 from talker import Talker
 
 OPTIONAL = {'/clock', '/hcat_tracker/get_type_description', '/image', '/image/compressed'}
@@ -26,19 +27,18 @@ def test_the_policy_is_the_nodes_graph(
     talker = talk(transport=transport)
     talker.start()
     node = talker.tracker
-    names = ('hcat_tracker', '/')
     profile = ElementTree.parse(checkout / 'config' / 'sros2_policy.xml').find('.//profile')
     assert profile is not None
-    assert (profile.get('node'), profile.get('ns')) == names
-    for rule, used in (
-        ('subscribe', node.get_subscriber_names_and_types_by_node(*names)),
-        ('publish', node.get_publisher_names_and_types_by_node(*names)),
-        ('reply', node.get_service_names_and_types_by_node(*names)),
-        ('request', node.get_client_names_and_types_by_node(*names)),
+    assert (profile.get('node'), profile.get('ns')) == ('hcat_tracker', '/')
+    for rule, ask in (
+        ('subscribe', node.get_subscriber_names_and_types_by_node),
+        ('publish', node.get_publisher_names_and_types_by_node),
+        ('reply', node.get_service_names_and_types_by_node),
+        ('request', node.get_client_names_and_types_by_node),
     ):
         allowed = {
             full(item.text) for group in profile if group.get(rule) == 'ALLOW' for item in group
         }
-        found = {name for name, _ in used}
+        found = named_by(ask, 'hcat_tracker', allowed - OPTIONAL).keys()
         assert found <= allowed, f'{rule}: the node would not work'
         assert allowed - found <= OPTIONAL, f'{rule}: not needed'
