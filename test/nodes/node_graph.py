@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node offers, asked of the ROS graph."""
+
+import time
+from collections.abc import Callable, Collection
+
+NamesAndTypes = list[tuple[str, list[str]]]
+
+
+def named_by(
+    ask: Callable[[str, str], NamesAndTypes], node: str, names: Collection[str]
+) -> dict[str, list[str]]:
+    """Types by name of what a node in the root namespace has.
+
+    DDS tells of an endpoint a while after it was made, so `ask` is repeated until all `names`
+    are there, or for 20 s.
+    """
+    deadline = time.monotonic() + 20
+    while True:
+        found = dict(ask(node, '/'))
+        if set(names) <= found.keys() or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
