@@ -4,6 +4,8 @@
 # make test    all tests
 # make lint    style, types, import contracts
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
+# make hazards what the robot does when its picture of the world is false (writes
+#              docs/hazards.md; ONLY="frozen killed": these alone)
 # make bench-follow  following on simulated platforms (SEEDS=20; writes bench/)
 # make report  models and OpenCV's trackers on the sequences in DATA, offline and in real time
 #              (writes report/)
@@ -18,7 +20,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow test lint bench bench-follow report ablation soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow hazards test lint bench bench-follow report ablation soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -70,6 +72,11 @@ bench-follow: setup
 	@$(ACTIVATE)
 	python tools/bench_follow.py --seeds $(or $(SEEDS),20) \
 		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
+
+# What the robot does when its picture of the world is false; ONLY: words of the hazards to run.
+hazards: setup
+	@$(ACTIVATE)
+	python tools/hazards.py $(if $(ONLY),--only $(ONLY),--out docs/hazards.md)
 
 # In an environment of its own: CSRT and KCF come with another OpenCV. NANO: NanoTrack's files.
 DATA ?= ../shared/data/eval

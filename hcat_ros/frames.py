@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 DEFAULT_FPS = 30.0
@@ -91,7 +91,7 @@ class FrameSource:
             found, image = self._capture.read()
             return np.asarray(image, np.uint8) if found else None
         path = self._images[self._start + index]
-        read = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        read = cv2.imread(str(path), READ_COLOUR)
         if read is None:
             raise ValueError(f'{path} is not a readable image')
         return np.asarray(read, np.uint8)

@@ -6,6 +6,7 @@ No ROS is imported here. A message is whatever has its fields: one of rclpy's or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from hcat_ros.boxes import Box
 from hcat_ros.tracking.encodings import (
     NO_PICTURE,
     PLANAR,
+    READ_COLOUR,
     Image,
     checked_width,
     deep_to_grey,
@@ -124,7 +126,7 @@ def decoded_image(message: EncodedImage) -> tuple[Image, str]:
         raise ValueError(f"compressed image of format '{message.format}': {NO_PICTURE}")
     data = np.frombuffer(message.data, np.uint8)
     # ANYDEPTH so that 16 bits are seen; without it they would be cut to 8 in silence.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    flags = READ_COLOUR | cv2.IMREAD_ANYDEPTH
     try:
         pixels = cv2.imdecode(data, flags) if data.size else None
     except cv2.error:  # as for a header that claims a size beyond OpenCV's limit
@@ -142,15 +144,22 @@ def decoded_image(message: EncodedImage) -> tuple[Image, str]:
 
 
 def box_of(detection: Detection) -> Box:
-    """Return the detection's box, pixels; its rotation is left out."""
-    center = detection.bbox.center.position
-    return Box.from_center(center.x, center.y, detection.bbox.size_x, detection.bbox.size_y)
+    """Return the detection's box, pixels; of a rotated one the upright one around it."""
+    center, theta = detection.bbox.center, detection.bbox.center.theta
+    w, h = detection.bbox.size_x, detection.bbox.size_y
+    if theta:
+        c, s = (abs(np.cos(theta)), abs(np.sin(theta))) if np.isfinite(theta) else (np.nan, np.nan)
+        w, h = float(w * c + h * s), float(w * s + h * c)
+    return Box.from_center(center.position.x, center.position.y, w, h)
 
 
 def best_class(detection: Detection) -> tuple[str, float]:
-    """Return the class and score of the best hypothesis, ('', 0.0) if there is none."""
+    """Return the class and score of the best hypothesis, ('', 0.0) if there is none.
+
+    The score is NaN only where all are: a NaN wins no comparison.
+    """
     hypotheses = [result.hypothesis for result in detection.results]
     if not hypotheses:
         return '', 0.0
-    best = max(hypotheses, key=lambda hypothesis: hypothesis.score)
+    best = max(hypotheses, key=lambda h: -math.inf if math.isnan(h.score) else h.score)
     return best.class_id, best.score

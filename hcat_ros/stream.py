@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image is to those before it: the next one, one that comes late, a new beginning."""
+"""What an image is to those before it: the next one, a late one, one of another camera."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hcat_ros.tracking.encodings import Image
 
-LATE = 1.0
-"""Seconds. A stamp further back than this is no image out of order."""
+PATIENCE = 1.0
+"""Seconds for which a stream must be gone before another one takes its place."""
 
 
 class Stamped(Protocol):
-    """An image and its time."""
+    """An image, its time and where it is from."""
 
     @property
     def stamp(self) -> int:
         """Nanoseconds."""
+
+    @property
+    def frame_id(self) -> str:
+        """Of the message's header."""
 
     @property
     def image(self) -> Image:
@@ -28,37 +32,67 @@ class Turn(Enum):
     """What to do with an image."""
 
     GOES_ON = 'track it'
-    PASSED_OVER = 'neither track nor keep it'
-    BEGINS = 'drop the target first: what is known of it is of another time or size'
+    LATE = 'neither track nor keep it: a newer one was here'
+    FOREIGN = 'neither track nor keep it: it is of another view'
+    JUMPED = 'track it, but the stamps of the images before are of another time'
+    BEGINS = 'drop the target first: what is known of it is of another view'
+
+    @property
+    def is_passed_over(self) -> bool:
+        """Whether the image is neither tracked nor kept."""
+        return self in (Turn.LATE, Turn.FOREIGN)
+
+
+class View(NamedTuple):
+    """What images of one camera have in common."""
+
+    width: int
+    height: int
+    frame_id: str
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height} of frame '{self.frame_id}'"
 
 
 class ImageStream:
-    """Watches stamps and sizes of the images of one topic.
+    """Watches stamps, sizes and frames of the images of one topic.
 
-    A stamp before the newest one is a single image out of order, or time has jumped back, as when
-    a bag plays again: that it has if it is more than `LATE` back or the next image is late too.
-    Images of another size are another view, in which no position still holds.
+    A stamp before the newest one is an image that comes late, unless no newer one has come for
+    `PATIENCE`: then time has jumped back, as when a clock is set or a bag plays again. Images of
+    another size or frame are another camera's, or another view of the same one, in which no
+    position still holds: they take over when those of the first have been gone for as long.
     """
 
     def __init__(self) -> None:
-        self._newest: int | None = None
-        self._size = (0, 0)
+        self.view: View | None = None
+        """What the images have in common that go on."""
+        self._newest = 0
+        self._advanced = self._seen = 0.0
+        """When the newest stamp came, and when any image of the view did."""
         self._late = False
 
-    def turn(self, frame: Stamped) -> tuple[Turn, str]:
-        """Take the next image; return what to do with it and why, empty if it goes on."""
-        size = (frame.image.shape[1], frame.image.shape[0])
-        back = 0.0 if self._newest is None else (self._newest - frame.stamp) / 1e9
-        reason = ''
-        if back > 0:
-            if back <= LATE and not self._late:
-                self._late = True
-                return (
-                    Turn.PASSED_OVER,
-                    f'image is {back:.3f} s older than the one before: not tracked',
-                )
-            reason = f'image stamps jumped back by {back:.3f} s'
-        elif self._newest is not None and size != self._size:
-            reason = 'images are {}x{} now, were {}x{}'.format(*size, *self._size)
-        self._newest, self._size, self._late = frame.stamp, size, False
-        return (Turn.BEGINS, reason) if reason else (Turn.GOES_ON, '')
+    def turn(self, frame: Stamped, arrival: float) -> tuple[Turn, str]:
+        """Take the next image; return what to do with it and why, empty if it goes on.
+
+        arrival: seconds of a clock that is never set, or the time of recording.
+        """
+        view = View(frame.image.shape[1], frame.image.shape[0], frame.frame_id)
+        before = self.view
+        if before is not None and view != before:
+            if 0 <= arrival - self._seen < PATIENCE:
+                return Turn.FOREIGN, f'image is {view}; those that are {before} are tracked'
+            self._take(frame, view, arrival)
+            return Turn.BEGINS, f'images are {view} now, were {before}'
+        back = (self._newest - frame.stamp) / 1e9
+        if before is None or back <= 0:
+            self._take(frame, view, arrival)
+            return Turn.GOES_ON, ''
+        if not self._late or 0 <= arrival - self._advanced < PATIENCE:
+            self._late, self._seen = True, arrival
+            return Turn.LATE, f'image is {back:.3f} s older than the newest one: not tracked'
+        self._take(frame, view, arrival)
+        return Turn.JUMPED, f'image stamps jumped back by {back:.3f} s'
+
+    def _take(self, frame: Stamped, view: View, arrival: float) -> None:
+        self.view, self._newest, self._late = view, frame.stamp, False
+        self._advanced = self._seen = arrival

@@ -24,6 +24,7 @@ from launch.launch_description_sources.python_launch_file_utilities import (
 from launch_ros.actions import Node, SetParameter
 
 from hcat_ros.nodes.follower_settings import platform_setting, settings_for
+from hcat_ros.nodes.launch_arguments import refuse_misspelt
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -31,12 +32,14 @@ PLATFORM = platform_setting()
 SHARED = ('autostart', 'diagnostics_period')
 """Parameters that both nodes have; the tracker's arguments of these names are for both."""
 
-# The follower's parameters are launch arguments too, but for the gains of each axis.
-NODE_ARGUMENTS = {
+# The follower's parameters are launch arguments too. Those of each axis (yaw.max_speed) are taken,
+# but not declared: they have other defaults for each platform, and there are fifty of them.
+PARAMETERS = {
     setting.name: setting
     for setting in settings_for(PLATFORM.default)
-    if '.' not in setting.name and setting.name not in SHARED
+    if setting.name not in SHARED
 }
+NODE_ARGUMENTS = {name: setting for name, setting in PARAMETERS.items() if '.' not in name}
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -67,6 +70,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
     values = context.launch_configurations
+    refuse_misspelt(values, [*PARAMETERS, *(argument.name for argument in arguments())])
     tracker = load_python_launch_file_as_module(str(TRACKER))
     typed = tracker.typed
     platform = values['platform']
@@ -82,8 +86,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     given: dict[str, object] = {'platform': platform}
     given['autostart'] = typed('autostart', values['autostart'], bool)
-    for name, setting in NODE_ARGUMENTS.items():
-        if values[name]:
+    for name, setting in PARAMETERS.items():
+        if values.get(name):
             given[name] = typed(name, values[name], setting.kind)
     period = values['diagnostics_period']
     if period:

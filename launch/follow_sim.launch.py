@@ -30,6 +30,7 @@ from launch_ros.actions import Node
 
 from hcat_ros.nodes.camera_sim import SETTINGS
 from hcat_ros.nodes.fast_dds import profile_variables
+from hcat_ros.nodes.launch_arguments import refuse_misspelt
 from hcat_ros.nodes.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
@@ -75,6 +76,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
     values = context.launch_configurations
+    refuse_misspelt(values, [argument.name for argument in arguments()])
     typed = load_python_launch_file_as_module(str(TRACKER)).typed
     given: dict[str, object] = {'init_box': True}
     for name, setting in CAMERA.items():

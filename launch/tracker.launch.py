@@ -10,6 +10,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
+from hcat_ros.nodes.launch_arguments import refuse_misspelt
 from hcat_ros.nodes.tracker_settings import SETTINGS
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
@@ -69,6 +70,7 @@ def typed(name: str, text: str, kind: type) -> object:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the node from the arguments' values."""
     values = context.launch_configurations
+    refuse_misspelt(values, [argument.name for argument in arguments()])
     given: dict[str, object] = {
         'autostart': typed('autostart', values['autostart'], bool),
     }

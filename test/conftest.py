@@ -160,6 +160,24 @@ def write_image() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope='session')
+def turned_jpeg() -> Callable[[np.ndarray], bytes]:
+    """A function that encodes a picture as a phone held upright does: EXIF says to turn it."""
+    tiff = b'MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    exif = b'Exif\0\0' + tiff
+
+    def encode(image: np.ndarray) -> bytes:
+        data = cv2.imencode('.jpg', image)[1].tobytes()
+        turned = cv2.imdecode(np.frombuffer(with_exif(data), np.uint8), cv2.IMREAD_COLOR)
+        assert turned.shape[:2] == image.shape[1::-1], 'OpenCV would turn it'
+        return with_exif(data)
+
+    def with_exif(data: bytes) -> bytes:
+        return data[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + data[2:]
+
+    return encode
+
+
+@pytest.fixture(scope='session')
 def sequence(
     write_image: Callable[..., Path], picture: Callable[..., np.ndarray]
 ) -> Callable[..., Path]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -169,3 +170,10 @@ def test_grey_images_and_images_with_alpha_come_as_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 70, np.uint8))
     cv2.imwrite(str(tmp_path / '2.png'), np.full((8, 9, 4), 70, np.uint8))
     assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(8, 9, 3)] * 2
+
+
+def test_pictures_are_as_they_are_stored(tmp_path: Path, turned_jpeg: Any) -> None:
+    """Boxes are drawn in them as they lie, whatever EXIF says of the camera."""
+    wide = np.full((24, 64, 3), 90, np.uint8)
+    (tmp_path / '0.jpg').write_bytes(turned_jpeg(wide))
+    assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(24, 64, 3)]

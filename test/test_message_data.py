@@ -194,6 +194,12 @@ def test_compressed_data_that_is_none(make: Any, data: bytes) -> None:
         decoded_image(make.compressed(data, 'jpeg'))
 
 
+def test_a_picture_is_not_turned_by_what_its_exif_says(make: Any, turned_jpeg: Any) -> None:
+    """As image_transport has it: turned, it would not fit the camera's calibration."""
+    wide = np.full((24, 64, 3), 90, np.uint8)
+    assert decoded_image(make.compressed(turned_jpeg(wide), 'jpeg'))[0].shape == (24, 64, 3)
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> None:
     image = pixels(channels)

@@ -23,11 +23,11 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.engines import ENGINES
+from hcat_ros.message_data import nanoseconds
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.images import image_message
 
@@ -77,7 +77,7 @@ class Camera(Node):
 
     def _on_track(self, message: Detection2D) -> None:
         now = self.get_clock().now().nanoseconds
-        self.latencies.append((now - Time.from_msg(message.header.stamp).nanoseconds) / 1e9)
+        self.latencies.append((now - nanoseconds(message.header.stamp)) / 1e9)
 
     def spin(self, until: Callable[[], bool], node: subprocess.Popen[bytes], what: str) -> None:
         """Serve until something is so. Raises RuntimeError if it does not become so."""

@@ -24,14 +24,13 @@ import rclpy
 from demo_video import Scene, demo_scene
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
 from hcat_ros.drawing import draw_track
 from hcat_ros.frames import FrameSource
-from hcat_ros.message_data import best_class, box_of, image_view
+from hcat_ros.message_data import best_class, box_of, image_view, nanoseconds
 from hcat_ros.tracking import TargetState, Track
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,12 +53,12 @@ class Viewer(Node):
         self.create_subscription(Detection2D, 'track', self._on_track, qos)
 
     def _on_image(self, message: Image) -> None:
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = nanoseconds(message.header.stamp)
         self.images[stamp] = image_view(message)[0]
 
     def _on_track(self, message: Detection2D) -> None:
         now = self.get_clock().now().nanoseconds
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = nanoseconds(message.header.stamp)
         state = TargetState.TRACKING if message.results else TargetState.LOST
         track = Track(box_of(message), best_class(message)[1], state)
         latency = (now - stamp) / 1e9

@@ -164,6 +164,7 @@ def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
         'type': replayed.topic.type,
         'images': replayed.images,
         'target named by': replayed.named_by,
+        'images without a track, counted as overlap 0': replayed.sequences.untracked,
     }
     return {
         'data': data,
@@ -182,7 +183,7 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: str) -> list[
         f'{replayed.followed} images',
     ]
     if run is not None:
-        lines.append(_measures(run))
+        lines.append(_measures(run) + _untracked(replayed.sequences.untracked))
     elif results:
         how = 'none of it on a tracked image' if truth else 'give it with --truth'
         lines.append(f'no truth to judge the track with: {how}')
@@ -205,6 +206,10 @@ def _measures(run: Run) -> str:
     measures = ', '.join(f'{name} {value:.3f}' for name, value in run.score.measures.items())
     judged = sum(int(np.isfinite(score.overlaps).sum()) for score in run.score.sequences)
     return f'{measures}; {judged} images judged'
+
+
+def _untracked(count: int) -> str:
+    return f', {count} of them without a track: overlap 0' if count else ''
 
 
 def _comparison(name: str, other: Recorded, run: Run | None) -> list[str]:

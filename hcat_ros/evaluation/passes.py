@@ -18,7 +18,7 @@ from hcat_ros.evaluation.one_pass import one_pass
 from hcat_ros.evaluation.realtime import RealTimeRule, real_time_pass
 from hcat_ros.evaluation.results import SequenceResult, read_result, write_result
 from hcat_ros.evaluation.trackers import MakeTracker, TrackerSpec
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 START_NOISE = 0.02
 """Standard deviation of a varied start: of its centre, as a share of the box, and of the
@@ -130,7 +130,7 @@ class Frames(Sequence[Image]):
         if isinstance(index, slice):
             return Frames(self._paths[index])
         path = self._paths[index]
-        image = cv2.imread(str(path))
+        image = cv2.imread(str(path), READ_COLOUR)
         if image is None:
             raise ValueError(f'{path} is not a readable image')
         return np.asarray(image, np.uint8)

@@ -87,11 +87,14 @@ class CameraModel:
             raise ValueError(f'camera matrix of {matrix.size} numbers: expected 9')
         (fx, _, cx), (_, fy, cy) = matrix.reshape(3, 3)[:2].tolist()
         distortion = tuple(float(value) for value in d)
-        # Drivers leave the model empty, or fill d with zeros, where nothing is distorted.
+        # Drivers leave the model empty or say none, or fill d with zeros, where nothing is
+        # distorted; and OpenCV's calibration names eight coefficients plumb_bob too.
         if not any(distortion):
             distortion = ()
-            if not distortion_model:
+            if distortion_model in ('', 'none'):
                 distortion_model = 'plumb_bob'
+        elif distortion_model == 'plumb_bob' and len(distortion) > COEFFICIENTS['plumb_bob'][-1]:
+            distortion_model = 'rational_polynomial'
         return cls(int(width), int(height), fx, fy, cx, cy, distortion, distortion_model, pitch)
 
     @classmethod

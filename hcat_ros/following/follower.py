@@ -21,6 +21,8 @@ LONGEST_STEP = 0.2
 BEFORE_LOSS = 0.4
 """Seconds before a loss from which the course is taken: a target that goes behind something seems
 slower and slower while ever less of it is seen."""
+FORGET = 10.0
+"""Seconds without a track after which a target begins anew, as another one does."""
 LOST_NOISE = 6.0
 """Factor on the deviation of where a lost target seems to be: a tracker slides from one that is
 hidden to what hides it, and a course that follows each step of that ends up there."""
@@ -111,6 +113,11 @@ class Follower:
         self._safety.taken(measurement.stamp, measurement.score, self._now, missing)
         return ''
 
+    def blind(self, reason: str, now: float) -> None:
+        """Stand still at once: the camera shows nothing of the world as it is now."""
+        if self._set_time(now):
+            self._safety.blind(reason)
+
     def turned(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
         """Take measured turning (odometry, gyroscope: rad/s), better than what was commanded."""
         if math.isfinite(time) and math.isfinite(yaw_rate) and math.isfinite(pitch_rate):
@@ -180,6 +187,10 @@ class Follower:
         if measurement.target != self._target:
             if self._target is not None:
                 self._safety.replaced()
+            self._forget_target()
+            self._target = measurement.target
+        elif now - self._taken >= FORGET:
+            # Nobody knows whether it is still the same thing: its size at the start says nothing.
             self._forget_target()
             self._target = measurement.target
         elif now - self._taken >= self.config.stale_timeout:

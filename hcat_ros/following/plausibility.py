@@ -98,6 +98,16 @@ class Plausibility:
         self._agreeing += 1
 
 
+def _degrees(measurement: BearingMeasurement, course: BearingFilter) -> float:
+    """Return the angle between where a target is seen and where it was expected."""
+    expected = course.at(measurement.stamp)
+    if expected is None:
+        return 0.0
+    aside = math.remainder(measurement.azimuth - expected.azimuth, 2 * math.pi)
+    aside *= math.cos(expected.elevation)
+    return math.degrees(math.hypot(aside, measurement.elevation - expected.elevation))
+
+
 def _implausible(
     measurement: BearingMeasurement,
     last: BearingMeasurement | None,
@@ -108,7 +118,7 @@ def _implausible(
         return ''
     distance = course.distance(measurement)
     if distance > config.gate:
-        return f'jump of {distance:.1f} deviations'
+        return f'{_degrees(measurement, course):.1f} degrees from where it was expected'
     most = math.log(config.size_jump)
     sizes = (
         ('width', measurement.width_rad, last.width_rad),
@@ -116,5 +126,5 @@ def _implausible(
     )
     for name, size, before in sizes:
         if abs(math.log(size / before)) > most:
-            return f'jump of its {name} by a factor of {size / before:.2f}'
+            return f'its {name} is {size / before:.2f} times that of the track before'
     return ''

@@ -91,7 +91,9 @@ class Safety:
         """Note a track; it is a good one when none is `missing` that has to agree with it."""
         self._newest = stamp
         if missing:
-            self.refused(f'{missing} more {"has" if missing == 1 else "have"} to agree')
+            self.refused(
+                f'{missing} more track{"s"[: missing > 1]} needed to be sure of the target'
+            )
             return
         self._arrival, self._stamp, self._score = now, stamp, score
         self._lost = self._refusal = ''
@@ -101,6 +103,11 @@ class Safety:
     def refused(self, reason: str) -> None:
         """Note a track that was not taken."""
         self._refusal = reason
+
+    def blind(self, reason: str) -> None:
+        """Note that the camera shows nothing of the world as it is now."""
+        self._arrival, self._heard = None, -math.inf
+        self._lost, self._lost_since = reason, math.inf
 
     def lost(self, now: float) -> None:
         """Note that the target is not seen any more, until the next good track."""

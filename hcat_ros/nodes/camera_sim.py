@@ -23,6 +23,7 @@ from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.follow_messages import body_frame
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import DRAWN_QOS, RELIABLE_QOS
 from hcat_ros.simulation import (
@@ -149,6 +150,7 @@ class CameraSim(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('camera_sim', **kwargs)
         self._values = values = Settings(self, SETTINGS).values()
+        warn_of_useless_overrides(self)
         own = set(Scenario.__dataclass_fields__) - {'start_range'}
         scenario = Scenario(
             start_range=values['start_range'] or None,
@@ -263,7 +265,7 @@ class CameraSim(Node):
         self._truths.publish(message)
         bearing = Vector3Stamped()
         bearing.header.stamp = header.stamp
-        bearing.header.frame_id = body_frame(header.frame_id)
+        bearing.header.frame_id = body_frame(header.frame_id, header.frame_id)[0]
         vector = bearing.vector
         vector.x, vector.y, vector.z = (float(value) for value in truth.bearing)
         self._bearings.publish(bearing)

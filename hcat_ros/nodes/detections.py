@@ -5,40 +5,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from hcat_ros.boxes import Box
-from hcat_ros.message_data import best_class, box_of
+from hcat_ros.boxes import Box, checked_target_box
+from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.stream import View
 from hcat_ros.tracking import TargetState, Track
 
 
+class Found(NamedTuple):
+    """A detection that can name a target."""
+
+    box: Box
+    class_id: str
+    """Empty if it has no hypothesis."""
+    score: float
+    stamp: int
+    """Nanoseconds of its image, 0 if it has none."""
+
+
+def usable(message: Detection2DArray, view: View | None) -> tuple[list[Found], str]:
+    """Return the detections that can name a target, and why the last of the others cannot.
+
+    view: the images that are tracked, None before the first.
+    """
+    found, reason = [], ''
+    for detection in message.detections:
+        frame = detection.header.frame_id or message.header.frame_id
+        stamp = nanoseconds(detection.header.stamp) or nanoseconds(message.header.stamp)
+        one = Found(box_of(detection), *best_class(detection), stamp)
+        try:
+            if not math.isfinite(one.score):
+                raise ValueError(f'score {one.score} is not finite')
+            if view is not None:
+                if frame.lstrip('/') not in ('', view.frame_id.lstrip('/')):
+                    raise ValueError(f"it is of frame '{frame}', the images of '{view.frame_id}'")
+                checked_target_box(one.box, view.width, view.height)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            found.append(one)
+    return found, reason
+
+
 def chosen(
-    detections: Sequence[Detection2D], mode: str, classes: Sequence[str], near: Box | None
-) -> Detection2D | None:
+    found: Sequence[Found], mode: str, classes: Sequence[str], near: Box | None
+) -> Found | None:
     """Return the detection to follow, None if no one is of these classes.
 
     mode: 'best', the highest score; 'class', the highest of the first of the classes that is
     there; 'nearest', the one whose middle is nearest to that of `near`, the best without it.
     classes: those that count, all of them if empty.
     """
-    named = [(detection, *best_class(detection)) for detection in detections]
-    named = [entry for entry in named if not classes or entry[1] in classes]
+    named = [one for one in found if not classes or one.class_id in classes]
     if not named:
         return None
     if mode == 'nearest' and near is not None:
-        return min(named, key=lambda entry: _distance(box_of(entry[0]), near))[0]
+        return min(named, key=lambda o: math.hypot(o.box.cx - near.cx, o.box.cy - near.cy))
     if mode == 'class' and classes:
-        first = min(classes.index(entry[1]) for entry in named)
-        named = [entry for entry in named if entry[1] == classes[first]]
-    return max(named, key=lambda entry: entry[2])[0]
-
-
-def _distance(a: Box, b: Box) -> float:
-    """Return the distance of two boxes' middles; NaN, which is no place, is far."""
-    distance = math.hypot(a.cx - b.cx, a.cy - b.cy)
-    return math.inf if math.isnan(distance) else distance
+        first = min(classes.index(one.class_id) for one in named)
+        named = [one for one in named if one.class_id == classes[first]]
+    return max(named, key=lambda one: one.score)
 
 
 def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D:
@@ -54,10 +83,13 @@ def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D
     return message
 
 
-def track_message(header: Any, track: Track, target_id: str, class_id: str) -> Detection2D:
-    """Return a track as a detection: one result with the raw score, none while it is lost."""
-    message = detection_message(header, track.box, target_id)
-    if track.state is not TargetState.LOST:
+def track_message(header: Any, track: Track | None, target_id: str, class_id: str) -> Detection2D:
+    """Return a track as a detection: one result with the raw score, none while it is lost.
+
+    Without a track, where the picture says nothing of the target, its box is of no size.
+    """
+    message = detection_message(header, track.box if track else Box(0, 0, 0, 0), target_id)
+    if track is not None and track.state is not TargetState.LOST:
         result = ObjectHypothesisWithPose()
         result.hypothesis.class_id = class_id
         result.hypothesis.score = track.score

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ COUNTED = (
 """What is told from the start, as 0: a plot of it begins there."""
 LATELY = 5.0
 """Seconds for which something refused is a warning."""
+LOG_EVERY = 5.0
+"""Seconds between log lines about the same recurring trouble."""
+MOST_KINDS = 50
+"""Reasons of which it is known when they were logged last."""
 LONGEST = 400
 """Characters of a reason: some repeat what they were sent, however long."""
 
@@ -81,6 +86,37 @@ class Statistics:
         return values
 
 
+class Refusals:
+    """Counts what is refused, and logs it: the same again rarely, another reason soon."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """warn: logs a line."""
+        self.statistics = Statistics()
+        self._warn = warn
+        self._logged: OrderedDict[str, float] = OrderedDict()
+        self._time = -LOG_EVERY
+
+    def add(self, kind: str, reason: str) -> None:
+        """Note a reason. kind: what is counted, as 'refused boxes'."""
+        reason = shortened(reason)
+        self.statistics.problem(kind, reason)
+        now, like = time.monotonic(), alike(reason)
+        if now - self._time < LOG_EVERY / 10:
+            return
+        if now - self._logged.get(like, -LOG_EVERY) < LOG_EVERY:
+            return
+        self._logged.pop(like, None)
+        self._logged[like] = self._time = now
+        if len(self._logged) > MOST_KINDS:
+            self._logged.popitem(last=False)
+        self._warn(reason)
+
+
+def alike(text: str) -> str:
+    """Return what texts have in common that differ in their numbers alone."""
+    return re.sub(r'[\d.]+', '#', text)
+
+
 class Drops:
     """Images that were sent but did not come: lost on the way, or newer ones were there first.
 
@@ -108,21 +144,23 @@ def shortened(reason: str) -> str:
     return line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'
 
 
-def health(statistics: Statistics, silent: float, target: str) -> tuple[bytes, str]:
+def health(
+    statistics: Statistics, silent: float, target: str, standing: Sequence[str] = ()
+) -> tuple[bytes, str]:
     """Return the level of an active node and what it is about.
 
     silent: seconds without an image if those are too many, else 0. target: as 'tracking' or
-    'target lost'. What keeps the node from its work comes first; STALE is for those who miss us.
+    'target lost'. standing: what is wrong for as long as it lasts. What keeps the node from its
+    work comes first; STALE is for those who miss us.
     """
     if statistics.failing:
         return DiagnosticStatus.ERROR, f'engine failing: {statistics.failing}'
-    if silent > 0:
-        return DiagnosticStatus.WARN, f'no image for {silent:.0f} s'
-    if target == 'target lost':
-        return DiagnosticStatus.WARN, target
-    if statistics.problem_lately:
-        return DiagnosticStatus.WARN, f'{target}; {statistics.problem_lately}'
-    return DiagnosticStatus.OK, target
+    first = f'no image for {silent:.0f} s' if silent > 0 else target
+    lately = statistics.problem_lately
+    reasons = [*standing, *([lately] if lately else [])]
+    fine = not reasons and not silent and target != 'target lost'
+    level = DiagnosticStatus.OK if fine else DiagnosticStatus.WARN
+    return level, '; '.join([first, *reasons])
 
 
 def diagnostic_array(

@@ -26,9 +26,23 @@ ELEVATION_AT, AZIMUTH_AT = 4, 5
 """Rows of a pose's covariance: rotation about y, about z."""
 
 
-def body_frame(frame: str) -> str:
-    """Return the name of the frame with x forward of a camera whose optical frame this is."""
-    return frame.replace('_optical', '')
+def body_frame(frame: str, otherwise: str) -> tuple[str, str]:
+    """Return the frame with x forward of a camera, and what is in doubt about it.
+
+    frame: of its images. otherwise: what to take for images that have none.
+    """
+    name = frame.strip('/')
+    if not name:
+        return otherwise, (
+            f"the tracks have no frame_id: target_bearing and target_pose are in '{otherwise}', as "
+            'if the camera were there and looked forward; set camera_frame'
+        )
+    if '_optical' in name:
+        return name.replace('_optical', ''), ''
+    return name, (
+        f"frame_id '{name}' has no _optical in it: taken for a frame with x forward, y left, z up; "
+        'if z is forward, set camera_frame to one at the camera with x forward'
+    )
 
 
 def twist_of(command: Command) -> Twist:

@@ -73,13 +73,12 @@ class FollowOutput:
     ) -> None:
         """Send where the target was seen at the stamp of a track, and at what range if known.
 
-        seen: the header of the track; frame: '' for the one that goes with it; pitch: by how much
-        the camera looks down.
+        seen: the header of the track; frame: of the camera, x forward; pitch: by how much the
+        camera looks down.
         """
         bearing = follower.bearing(stamp)
         if bearing is None:
             return
-        frame = frame or follow_messages.body_frame(seen.frame_id)
         header = Header(stamp=seen.stamp, frame_id=frame)
         self._bearings.publish(follow_messages.bearing_message(bearing, header, pitch))
         distance = follower.target_range(stamp)

@@ -7,33 +7,30 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import uninstall_signal_handlers
-from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.following import Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
-from hcat_ros.nodes.diagnostics import diagnostic_array, shortened
-from hcat_ros.nodes.follow_camera import CameraSource
+from hcat_ros.nodes.diagnostics import Refusals, diagnostic_array
 from hcat_ros.nodes.follow_clock import ClockWatch
+from hcat_ros.nodes.follow_input import FollowInput
 from hcat_ros.nodes.follow_output import FollowOutput
 from hcat_ros.nodes.follow_parameters import FollowParameters
 from hcat_ros.nodes.follow_report import following_state, following_statistics, following_values
 from hcat_ros.nodes.follow_wiring import Surroundings
-from hcat_ros.nodes.input_watch import InputWatch
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.parameter_overrides import useless_overrides
+from hcat_ros.nodes.tracker_settings import SETTINGS as TRACKER_SETTINGS
 
-INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Takes what any publisher sends."""
-LOG_EVERY = 5.0
-"""Seconds between log lines about the same recurring trouble."""
+TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
+"""Files for both nodes may have them."""
 
 
 class FollowerNode(GuardedLifecycleNode):
@@ -52,10 +49,9 @@ class FollowerNode(GuardedLifecycleNode):
         self._ending = False
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
-        self._inputs: list[Any] = []
         self._clock_watch = ClockWatch()
-        self._input_watch = InputWatch(self)
-        self._statistics = following_statistics()
+        self._refusals = Refusals(self.get_logger().warning)
+        self._refusals.statistics = following_statistics()
         self._report_time = time.monotonic()
         self._chosen = FollowParameters(self)
         self._held = bool(self._chosen['start_on_hold'])
@@ -71,9 +67,13 @@ class FollowerNode(GuardedLifecycleNode):
     def configure(self) -> None:
         """Make the follower from the parameters. Raises for what cannot be used."""
         values = self._chosen.values()
-        self._camera = CameraSource(values)
+        # Each limit that reaches nothing is a platform faster than somebody wants it.
+        useless = useless_overrides(self, sys.argv, TRACKER_NAMES)
+        if useless:
+            raise ValueError('; '.join(useless))
         follower = Follower(self._chosen.config())
         follower.hold(self._held)
+        self._input = FollowInput(self, values, self._refusals)
         self._output = FollowOutput(self, values['stamped'])
         self._follower = follower
         self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
@@ -84,22 +84,17 @@ class FollowerNode(GuardedLifecycleNode):
         follower = self._follower
         assert follower is not None  # configured
         self._apply_parameters(follower)
-        self._statistics = following_statistics()
+        self._refusals.statistics = following_statistics()
         self._report_time = time.monotonic()
         self._clock_watch.begin()
-        for kind, topic, callback in (
-            (Detection2D, 'track', self._on_track),
-            (CameraInfo, 'camera_info', self._on_camera_info),
-        ):
-            guarded = self._stopping_on_error(callback)
-            self._inputs.append(self._input_watch.subscribe(kind, topic, guarded, INPUT_QOS))
+        self._input.subscribe(self._on_track, self._stopping_on_error)
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
         follower.activate(self._now())
         self._active = True
         held = ', on hold' if self._held else ''
         self.get_logger().info(
             f'active for platform {follower.config.platform}{held}: '
-            f'{self._inputs[0].topic_name} -> {self._output.command_topic}'
+            f'{self._input.topics[0]} -> {self._output.command_topic}'
         )
 
     def deactivate(self) -> None:
@@ -107,9 +102,8 @@ class FollowerNode(GuardedLifecycleNode):
         self._halt()
         if self._follower is not None:
             self._follower.deactivate()
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
+        if self._follower is not None:
+            self._input.unsubscribe()
 
     def cleanup(self) -> None:
         """Forget the follower."""
@@ -138,10 +132,12 @@ class FollowerNode(GuardedLifecycleNode):
         self._failed(f'stopped and deactivated after an error:\n{traceback.format_exc()}')
         self.trigger_deactivate()
 
-    def _stopping_on_error(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        def guarded(message: Any) -> None:
+    def _stopping_on_error(
+        self, callback: Callable[[Any, Mapping[str, Any]], None]
+    ) -> Callable[[Any, Mapping[str, Any]], None]:
+        def guarded(message: Any, info: Mapping[str, Any]) -> None:
             try:
-                callback(message)
+                callback(message, info)
             except Exception:
                 self._fail()
 
@@ -160,16 +156,23 @@ class FollowerNode(GuardedLifecycleNode):
         """Return the time of the clock that the stamps are on, simulated where that is used."""
         return float(self.get_clock().now().nanoseconds) / 1e9
 
-    def _on_track(self, message: Detection2D) -> None:
+    def _on_track(self, message: Detection2D, info: Mapping[str, Any]) -> None:
         follower, now = self._follower, self._now()
         if follower is None or not self._active:
             return
-        self._statistics.count('tracks')
+        statistics, arrival = self._refusals.statistics, time.monotonic()
+        statistics.count('tracks')
+        if not self._input.is_followed(info, arrival):
+            statistics.count('tracks of another publisher')
+            return
         lost = not message.results
         if lost:
-            self._statistics.count('lost tracks')
+            statistics.count('lost tracks')
+        if lost and not (message.bbox.size_x > 0 or message.bbox.size_y > 0):
+            follower.blind('the tracker gets no new picture', now)
+            return
         box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
-        reason, camera = self._camera.refusal(box), self._camera.camera
+        reason, camera = self._input.camera.refusal(box), self._input.camera.camera
         if camera is not None and not reason:
             score, noise = best_class(message)[1], follower.config.centre_noise
             measurement = bearing_of(box, camera, score, stamp, message.id, noise)
@@ -180,21 +183,16 @@ class FollowerNode(GuardedLifecycleNode):
             return
         if camera is None or reason:
             where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
-            self._refuse('refused tracks', f'track at {where} refused: {reason}')
+            self._refusals.add('refused tracks', f'track at {where} refused: {reason}')
             return
-        self._clock_watch.track_came(time.monotonic())
+        self._clock_watch.track_came(arrival)
         self._image_stamp = stamp
         self._sample('image age on arrival of its track', now - stamp)
         if lost:
             return
-        frame = self._chosen['camera_frame']
+        frames = str(self._chosen['camera_frame']), str(self._chosen['base_frame'])
+        frame = self._input.frame_of(message, *frames)
         self._output.target(follower, message.header, stamp, frame, camera.pitch)
-
-    def _on_camera_info(self, info: CameraInfo) -> None:
-        try:
-            self._camera.take(info)
-        except ValueError as error:
-            self._refuse('refused camera infos', f'camera_info refused: {error}')
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._held = bool(request.data)
@@ -206,14 +204,9 @@ class FollowerNode(GuardedLifecycleNode):
         self.get_logger().info(response.message)
         return response
 
-    def _refuse(self, kind: str, reason: str) -> None:
-        reason = shortened(reason)
-        self._statistics.problem(kind, reason)
-        self.get_logger().warning(reason, throttle_duration_sec=LOG_EVERY)
-
     def _sample(self, name: str, age: float) -> None:
         if -1 < age < 60:  # stamps of another clock say nothing
-            self._statistics.sample(name, age)
+            self._refusals.statistics.sample(name, age)
 
     # Outputs
 
@@ -233,7 +226,7 @@ class FollowerNode(GuardedLifecycleNode):
         except Exception:
             self._fail()
             return
-        self._statistics.count('commands')
+        self._refusals.statistics.count('commands')
         if self._command.allowed > 0:
             self._sample('image age at command', self._now() - self._image_stamp)
 
@@ -259,8 +252,9 @@ class FollowerNode(GuardedLifecycleNode):
             level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
             summary = self.failure or self.state_label
         else:
-            track, info = (subscription.topic_name for subscription in self._inputs)
-            problems = self._surroundings.look(track, info, self._camera.camera is not None)
+            problems = self._input.problems(follower.config.stale_timeout)
+            knows_camera = self._input.camera.is_told
+            problems += self._surroundings.look(*self._input.topics, knows_camera)
             level, summary = following_state(self._command, problems)
             now = self._now()
             values |= following_values(
@@ -268,7 +262,7 @@ class FollowerNode(GuardedLifecycleNode):
             )
         elapsed = max(time.monotonic() - self._report_time, 1e-3)
         self._report_time += elapsed
-        values |= self._statistics.report(elapsed)
+        values |= self._refusals.statistics.report(elapsed)
         name = f'{self.get_fully_qualified_name().lstrip("/")}: following'
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(stamp, name, '', level, summary, values))

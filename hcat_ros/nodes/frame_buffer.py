@@ -19,6 +19,11 @@ class StampedFrame(NamedTuple):
     image: Image
     encoding: str
 
+    @property
+    def frame_id(self) -> str:
+        """Of the header."""
+        return str(self.header.frame_id)
+
 
 MOST_FRAMES = 10_000
 """So that headers alone do not fill the memory if the images are of a few pixels."""

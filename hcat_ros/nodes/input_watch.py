@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why no images come: what a user asks whose node does nothing, answered in the log."""
+"""What is wrong with a node's inputs: what a user asks whose node does nothing, answered."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -16,21 +16,35 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from hcat_ros.nodes.diagnostics import alike
 from hcat_ros.nodes.qos import overridable
 from hcat_ros.nodes.session import TrackingSession
 
+PARAMETERS = 'parameters'
+"""What is told about them stays true over changes of state."""
 SILENCE = 2.0
 """Seconds without an image until something is wrong."""
 
 
 class InputWatch:
-    """Makes a node's subscriptions and tells, once until it changes, what keeps them empty."""
+    """Makes a node's subscriptions and tells what is wrong with them.
+
+    Each thing is logged once until it is over, and stands in `warnings` all that time.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._told: dict[str, str] = {}
+        self._warned: dict[str, str] = {}
+        self._subscriptions: list[Any] = []
+        self._several: set[str] = set()
         self._image_time = self._since = time.monotonic()
         self._ros_time = -1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong now."""
+        return list(self._warned.values())
 
     @property
     def silent_for(self) -> float:
@@ -40,16 +54,28 @@ class InputWatch:
     def begin(self) -> None:
         """Start to count anew: the node has changed its state."""
         self._image_time = self._since = time.monotonic()
-        self._told.clear()
+        for about in list(self._told):
+            if about != PARAMETERS:
+                self.settle(about)
+        self._subscriptions.clear()
+        self._several.clear()
 
     def image_came(self) -> None:
         """Note that an image came."""
         self._image_time = time.monotonic()
 
     def subscribe(
-        self, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile
+        self,
+        kind: Any,
+        topic: str,
+        callback: Callable[..., None],
+        qos: QoSProfile,
+        one_publisher: bool = False,
     ) -> Any:
-        """Return a subscription whose QoS parameters can override, `qos_overrides.TOPIC...`."""
+        """Return a subscription whose QoS parameters can override, `qos_overrides.TOPIC...`.
+
+        one_publisher: what several publish on it does not fit together.
+        """
         name = self._node.resolve_topic_name(topic)
         profile = copy(qos)  # rclpy writes the overrides into it
 
@@ -57,7 +83,7 @@ class InputWatch:
             reason = self._incompatible(name, profile) or f'QoS policy {event.last_policy_kind}'
             self.tell(f'qos of {name}', f'{name}: nothing comes from a publisher: {reason}')
 
-        return self._node.create_subscription(
+        subscription = self._node.create_subscription(
             kind,
             topic,
             callback,
@@ -65,6 +91,33 @@ class InputWatch:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
             qos_overriding_options=overridable(),
         )
+        self._subscriptions.append(subscription)
+        if one_publisher:
+            self._several.add(subscription.topic_name)
+        return subscription
+
+    def check_publishers(self) -> None:
+        """Tell what is wrong with who publishes the topics that are subscribed."""
+        for subscription in self._subscriptions:
+            topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
+            publishers = self._publishers(topic)
+            others = [info for info in publishers if info.topic_type != wanted]
+            names = ', '.join(sorted({_node_name(info) for info in others}))
+            if others:
+                types = ', '.join(sorted({info.topic_type for info in others}))
+                text = f'{topic} is published by {names} as {types}, expected {wanted}'
+                self.tell(f'type of {topic}', f'{text}: none of it arrives')
+            else:
+                self.settle(f'type of {topic}')
+            if topic not in self._several:
+                continue
+            fitting = [info for info in publishers if info.topic_type == wanted]
+            if len(fitting) > 1:
+                names = ', '.join(sorted(_node_name(info) for info in fitting))
+                text = f'{topic} has {len(fitting)} publishers, {names}: only one of them counts, '
+                self.tell(f'publishers of {topic}', f'{text}give each a topic of its own')
+            else:
+                self.settle(f'publishers of {topic}')
 
     def check_inactive(self, topic: str, state: str, failure: str) -> None:
         """Tell that there are images which the node does not take because of its state.
@@ -107,18 +160,28 @@ class InputWatch:
             self.tell('target', text, warn=False)
 
     def tell(self, about: str, text: str, warn: bool = True) -> None:
-        """Log a text unless it is the last one told about the same."""
-        if self._told.get(about) == text:
+        """Log a text, unless the last one told about the same is like it."""
+        if warn:
+            self._warned[about] = text
+        told, self._told[about] = self._told.get(about, ''), text
+        if alike(told) == alike(text):
             return
-        self._told[about] = text
         # Two calls: rclpy lets no line of the source change its level.
         if warn:
             self._node.get_logger().warning(text)
         else:
             self._node.get_logger().info(text)
 
+    def tell_all(self, about: str, texts: Sequence[str]) -> None:
+        """Tell several things about the same, or settle it if there are none."""
+        if texts:
+            self.tell(about, '; '.join(texts))
+        else:
+            self.settle(about)
+
     def settle(self, about: str) -> bool:
         """Note that what was told is no more so; return whether anything was."""
+        self._warned.pop(about, None)
         return self._told.pop(about, None) is not None
 
     def _publishers(self, topic: str) -> list[Any]:
@@ -142,6 +205,13 @@ class InputWatch:
         remedy = f"change its QoS or this node's, parameter qos_overrides.{topic}.subscription"
         return f'{", ".join(sorted(reasons))}; {remedy}'
 
+    def _other_transport(self, topic: str) -> str:
+        """Return a hint if the images come in the way of transport that is not set."""
+        raw = topic.removesuffix('/compressed')
+        other, remedy = (f'{topic}/compressed', 'compressed') if raw == topic else (raw, 'raw')
+        who = self._foreign(other)
+        return f', but {who} publishes {other}: image_transport:={remedy}' if who else ''
+
     def _why(self, subscription: Any) -> str:
         """Return why no images come, as far as can be seen from here."""
         topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
@@ -153,7 +223,7 @@ class InputWatch:
                 if wanted in types and self._foreign(name)
             ]
             found = f'; {wanted} is on {", ".join(sorted(others)[:5])}' if others else ''
-            return f'nobody publishes it{found}'
+            return f'nobody publishes it{self._other_transport(topic)}{found}'
         types = sorted({info.topic_type for info in publishers} - {wanted})
         if types and all(info.topic_type != wanted for info in publishers):
             return f'it is published as {", ".join(types)}, expected {wanted} (see image_transport)'

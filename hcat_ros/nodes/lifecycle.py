@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import traceback
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
+from lifecycle_msgs.msg import Transition
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -17,6 +19,11 @@ from rclpy.node import Node
 
 from hcat_ros.nodes.freed_memory import return_freed_memory
 
+TRANSITIONS = {
+    getattr(Transition, f'TRANSITION_{name}'): name.lower()
+    for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
+}
+"""What can be asked for, by number; a request may leave the name out."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -39,9 +46,12 @@ class GuardedLifecycleNode(LifecycleNode):
             try:
                 return change_state(request, response)
             except Exception as error:
-                asked = request.transition.label or request.transition.id
+                number = request.transition.id
+                asked = request.transition.label or TRANSITIONS.get(number, f'number {number}')
+                # What rcl says ends in a path of its own source.
+                why = re.split(r',? at \S+:\d+', str(error))[0]
                 self.get_logger().error(
-                    f"transition '{asked}' refused in state '{self.state_label}': {error}"
+                    f"transition '{asked}' refused in state '{self.state_label}': {why}"
                 )
                 response.success = False
                 return response

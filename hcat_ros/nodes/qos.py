@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """A slow machine always works on the newest frame."""
 RELIABLE_QOS = QoSProfile(depth=10)
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Who comes later gets the last message too."""
 DRAWN_QOS = QoSProfile(depth=1)
 
 
 def overridable() -> QoSOverridingOptions:
     """Let parameters `qos_overrides./topic.subscription.depth` and the like change QoS."""
-    return QoSOverridingOptions.with_default_policies()
+    return QoSOverridingOptions(
+        [
+            QoSPolicyKind.HISTORY,
+            QoSPolicyKind.DEPTH,
+            QoSPolicyKind.RELIABILITY,
+            QoSPolicyKind.DURABILITY,
+        ]
+    )

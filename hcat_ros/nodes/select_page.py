@@ -17,17 +17,17 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
-from hcat_ros.message_data import best_class, box_of, decoded_image, image_view
+from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.paired_frames import PairedFrame, PairedFrames
+from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.tracker_health import TrackerHealth
@@ -71,6 +71,7 @@ class SelectPage(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('select_page', **kwargs)
         values = Settings(self, SETTINGS).values()
+        warn_of_useless_overrides(self)
         self._compressed = values['image_transport'] == 'compressed'
         self._mono16_bits = values['mono16_bits']
         self._frames = PairedFrames(BUFFER_BYTES)
@@ -173,7 +174,7 @@ class SelectPage(Node):
         if not self._init_boxes.get_subscription_count():
             raise ValueError(f'nobody listens on {topic}: is the tracker active?')
         message = detection_message(Detection2D().header, box)
-        message.header.stamp = Time(nanoseconds=stamp).to_msg()
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         self._health.forget_problem()
         self._init_boxes.publish(message)
         where = 'x={:.0f} y={:.0f} w={:.0f} h={:.0f}'.format(*box)
@@ -219,7 +220,7 @@ class SelectPage(Node):
         self._health.image_came(now)
         # Decoded when somebody wants the picture; until then its bytes stand for it.
         frame = StampedFrame(
-            Time.from_msg(message.header.stamp).nanoseconds,
+            nanoseconds(message.header.stamp),
             message,
             np.frombuffer(message.data, np.uint8),
             '',
@@ -232,7 +233,7 @@ class SelectPage(Node):
         found = len(message.results) > 0
         self._health.track_came(found, now)
         track = ShownTrack(box_of(message), message.id, class_id, score if found else None)
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        stamp = nanoseconds(message.header.stamp)
         self._show(self._frames.add_track(stamp, track, now))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

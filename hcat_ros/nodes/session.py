@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -17,7 +20,8 @@ class TrackedFrame(NamedTuple):
     """A frame and where the target is in it."""
 
     frame: StampedFrame
-    track: Track
+    track: Track | None
+    """None where the picture says nothing of the target."""
     target_id: str
     """The same as long as the target is."""
     class_id: str
@@ -30,6 +34,12 @@ class Refuse(Protocol):
         """kind: what is counted, as 'refused boxes'."""
 
 
+def target_ids() -> Iterator[str]:
+    """Yield names for targets that no other tracker gives, nor the same one started again."""
+    start = secrets.token_hex(3)
+    return (f'{start}-{number}' for number in itertools.count(1))
+
+
 class TrackingSession:
     """Keeps the last frames, starts targets on the frames they were named on, follows them.
 
@@ -38,8 +48,14 @@ class TrackingSession:
     """
 
     def __init__(
-        self, tracker: Tracker, buffer_bytes: int, stamp_tolerance: float, refuse: Refuse
+        self,
+        tracker: Tracker,
+        buffer_bytes: int,
+        stamp_tolerance: float,
+        refuse: Refuse,
+        ids: Iterator[str],
     ) -> None:
+        """ids: names for the targets to come, see `target_ids`."""
         self.tracker = tracker
         self.buffer = FrameBuffer(buffer_bytes)
         self.requests = TargetRequests(self.buffer, stamp_tolerance)
@@ -49,9 +65,11 @@ class TrackingSession:
         """The one that is or was last followed."""
         self.last_seen: Box | None = None
         """Where a target was when it was last not lost; None before the first."""
-        self.targets = 0
-        """How many there have been."""
+        self.target_id = ''
+        """Of the target that is or was last followed."""
         self._refuse = refuse
+        self._ids = ids
+        self._jumped = False
 
     @property
     def has_target(self) -> bool:
@@ -65,34 +83,56 @@ class TrackingSession:
             return self.requests.waiting is None
         return self.track is not None and self.track.state is TargetState.LOST
 
-    def add_frame(self, frame: StampedFrame) -> Iterator[TrackedFrame]:
-        """Take the newest frame: start the target that waits for it, or follow the one there."""
+    def add_frame(self, frame: StampedFrame, frozen: bool = False) -> Iterator[TrackedFrame]:
+        """Take the newest frame: start the target that waits for it, or follow the one there.
+
+        frozen: it is an old picture sent again, in which the target is no longer where it is.
+        """
         self.buffer.append(frame)
-        try:
-            arrived = self.requests.take_arrived()
-        except ValueError as error:
-            self._refuse('refused boxes', f'init box refused: {error}')
-            arrived = None
+        arrived = self._arrived()
         if arrived is not None:
             yield from self._start(*arrived)
         elif self.has_target:
-            yield from self._follow(frame)
+            if frozen:
+                yield self._tracked(frame, None)
+            else:
+                yield from self._follow(frame)
+
+    def look_at_waiting(self) -> Iterator[TrackedFrame]:
+        """Refuse the request that has waited for too long, also while no frame comes."""
+        arrived = self._arrived()
+        if arrived is not None:
+            yield from self._start(*arrived)
+
+    def _arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
+        """Return the request that waits and its frame, if that is here."""
+        try:
+            return self.requests.take_arrived(time.monotonic())
+        except ValueError as error:
+            self._refuse('refused boxes', f'init box refused: {error}')
+            return None
 
     def request(self, request: TargetRequest) -> Iterator[TrackedFrame]:
         """Take a target, at once if its frame is here."""
         try:
-            frame = self.requests.submit(request)
+            frame = self.requests.submit(request, time.monotonic())
         except ValueError as error:
             self._refuse('refused boxes', f'init box refused: {error}')
             return
         if frame is not None:
             yield from self._start(request, frame)
 
+    def time_jumped(self) -> None:
+        """Forget the frames; the target is kept if it is in the next one where it was."""
+        self.buffer.clear()
+        self._jumped = self.has_target
+
     def reset(self) -> None:
         """Drop the target, and the one that waits."""
-        self.requests.waiting = None
+        self.requests.forget()
         self.tracker.drop_target()
         self.track = None
+        self._jumped = False
 
     def _start(self, request: TargetRequest, frame: StampedFrame) -> Iterator[TrackedFrame]:
         try:
@@ -100,22 +140,33 @@ class TrackingSession:
         except Exception as error:  # those of runtimes share no base
             self._refuse('refused boxes', f'init box refused: {_told(error)}')
             return
-        self.targets += 1
+        self.target_id = next(self._ids)
         self.target = request
         self.track = None
+        self._jumped = False
         for late in self.buffer.after(frame.stamp):
             yield from self._follow(late)
 
     def _follow(self, frame: StampedFrame) -> Iterator[TrackedFrame]:
         try:
-            self.track = self.tracker.update(frame.image, frame.encoding)
+            track = self.tracker.update(frame.image, frame.encoding)
         except Exception as error:
             self._refuse('failed frames', f'frame not tracked: {_told(error)}')
             return
-        if self.track.state is not TargetState.LOST:
-            self.last_seen = self.track.box
+        self.track = track
+        if track.state is not TargetState.LOST:
+            self.last_seen = track.box
+        yield self._tracked(frame, track)
+        if track.state is TargetState.TRACKING:
+            self._jumped = False
+        elif self._jumped and track.state is TargetState.LOST:
+            reason = 'after the jump of the image stamps the target is not where it was: dropped'
+            self._refuse('dropped targets', reason)
+            self.reset()
+
+    def _tracked(self, frame: StampedFrame, track: Track | None) -> TrackedFrame:
         class_id = self.target.class_id if self.target else ''
-        yield TrackedFrame(frame, self.track, str(self.targets), class_id)
+        return TrackedFrame(frame, track, self.target_id, class_id)
 
 
 def _told(error: Exception) -> str:

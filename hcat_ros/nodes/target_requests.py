@@ -18,47 +18,87 @@ class TargetRequest(NamedTuple):
     class_id: str
 
 
+PATIENCE = 1.0
+"""Seconds for which a request waits for the frame of its stamp, and by which that may be ahead."""
+CLOCKS = 'are the clocks of the machines synchronised?'
+
+
 class TargetRequests:
-    """Matches requests with frames. The last request counts, one at a time may wait."""
+    """Matches requests with frames. The last request counts, one at a time may wait.
+
+    Times are of a monotonic clock, seconds.
+    """
 
     def __init__(self, buffer: FrameBuffer, tolerance: float) -> None:
         self.buffer = buffer
         self.tolerance = tolerance
         """Seconds by which the frame may miss the stamp."""
-        self.waiting: TargetRequest | None = None
+        self._waiting: TargetRequest | None = None
+        self._since = 0.0
 
-    def submit(self, request: TargetRequest) -> StampedFrame | None:
+    @property
+    def waiting(self) -> TargetRequest | None:
+        """The request whose frame is yet to come."""
+        return self._waiting
+
+    def forget(self) -> None:
+        """Let no request wait."""
+        self._waiting = None
+
+    def submit(self, request: TargetRequest, now: float) -> StampedFrame | None:
         """Return the frame that the request starts on, None if that is yet to come.
 
-        Raises ValueError with the age if no frame near its stamp is kept any more.
+        Raises ValueError if its stamp is that of no frame, nor of one to come soon.
         """
-        self.waiting = None
-        newest, oldest = self.buffer.newest, self.buffer.oldest
-        if newest is None or oldest is None:
-            self.waiting = request
+        self._waiting, self._since = request, now
+        return self._found(now)
+
+    def take_arrived(self, now: float) -> tuple[TargetRequest, StampedFrame] | None:
+        """Return the waiting request if the frame it waits for has come, with that frame.
+
+        Raises ValueError once if it will not come any more, or has been waited for too long.
+        """
+        request = self._waiting
+        frame = self._found(now)
+        return None if frame is None or request is None else (request, frame)
+
+    def _found(self, now: float) -> StampedFrame | None:
+        request, newest, oldest = self._waiting, self.buffer.newest, self.buffer.oldest
+        if request is None:
             return None
+        waits = request.stamp == 0 or now - self._since < PATIENCE
+        if newest is None or oldest is None:
+            if waits:
+                return None
+            self._waiting = None
+            raise ValueError(f'no image has come within {PATIENCE:g} s, and none before')
         if request.stamp == 0:
+            self._waiting = None
             return newest
         frame = self.buffer.nearest(request.stamp)
         if frame is not None and abs(frame.stamp - request.stamp) <= self.tolerance * 1e9:
+            self._waiting = None
             return frame
-        if request.stamp > newest.stamp:
-            self.waiting = request
+        ahead = (request.stamp - newest.stamp) / 1e9
+        if 0 < ahead <= PATIENCE and waits:
             return None
-        age = (newest.stamp - request.stamp) / 1e9
-        kept = (newest.stamp - oldest.stamp) / 1e9
-        raise ValueError(
-            f'its frame is {age:.3f} s older than the newest one and not kept: the buffer holds '
-            f'{len(self.buffer)} frames over {kept:.3f} s (raise buffer_mb or stamp_tolerance)'
+        self._waiting = None
+        raise ValueError(self._refusal(newest.stamp, ahead, newest.stamp - oldest.stamp))
+
+    def _refusal(self, newest: int, ahead: float, kept: int) -> str:
+        """Return why no frame fits. newest, kept: nanoseconds; ahead: seconds."""
+        if newest == 0:
+            return 'it has a stamp, and the images have none: send it without (zero)'
+        if ahead > PATIENCE:
+            return f'its stamp is {ahead:.3f} s ahead of the newest image: {CLOCKS}'
+        if ahead > 0:
+            return (
+                f'no image of its stamp has come within {PATIENCE:g} s, which is {ahead:.3f} s '
+                f'ahead of the newest one: {CLOCKS}'
+            )
+        doubt = f'; {CLOCKS}' if -ahead > PATIENCE + kept / 1e9 else ''
+        return (
+            f'its frame is {-ahead:.3f} s older than the newest one and not kept: the buffer holds '
+            f'{len(self.buffer)} frames over {kept / 1e9:.3f} s (raise buffer_mb or '
+            f'stamp_tolerance){doubt}'
         )
-
-    def take_arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
-        """Return the waiting request if the frame it waits for has come, with that frame.
-
-        Raises ValueError if the stream has passed its stamp without a frame near it.
-        """
-        request = self.waiting
-        if request is None:
-            return None
-        frame = self.submit(request)
-        return None if frame is None else (request, frame)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -16,35 +15,35 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
 from hcat_ros.boxes import Box
-from hcat_ros.drawing import draw_track
 from hcat_ros.engines import Engine, load_engine
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.models import load_model
-from hcat_ros.nodes.detections import chosen, track_message
-from hcat_ros.nodes.diagnostics import Drops, Statistics, diagnostic_array, health, shortened
+from hcat_ros.nodes.detections import chosen, usable
+from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
 from hcat_ros.nodes.engine_log import engine_log
+from hcat_ros.nodes.follower_settings import FOLLOW_NAMES
 from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.image_input import ImageInput, image_topic
-from hcat_ros.nodes.images import image_message
-from hcat_ros.nodes.input_watch import SILENCE, InputWatch
+from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
+from hcat_ros.nodes.latched_input import LatchedInput
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.one_publisher import OnePublisher
+from hcat_ros.nodes.parameter_overrides import useless_overrides, useless_qos
 from hcat_ros.nodes.parameters import Settings
-from hcat_ros.nodes.qos import DRAWN_QOS, IMAGE_QOS, RELIABLE_QOS, overridable
-from hcat_ros.nodes.session import TrackedFrame, TrackingSession
+from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS
+from hcat_ros.nodes.session import TrackedFrame, TrackingSession, target_ids
 from hcat_ros.nodes.target_requests import TargetRequest
+from hcat_ros.nodes.tracker_output import TrackerOutput
 from hcat_ros.nodes.tracker_settings import FOR_TRACKER, SETTINGS, engine_options
 from hcat_ros.stream import Turn
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
-from hcat_ros.tracking.encodings import to_bgr
-
-LOG_EVERY = 5.0
-"""Seconds between log lines about the same recurring trouble."""
 
 
 class TrackerNode(GuardedLifecycleNode):
     """Follows one target.
 
-    In: `image`, `init_box`, `detections`. Out: `track`, `track_image`, `/diagnostics`.
+    In: `image`, `init_box`, `detections`. Out: `track`, `track_view`, `track_image`,
+    `/diagnostics`.
     Service: `~/reset`. Nothing that comes from outside ends it: what cannot be used is
     refused with the reason in the log and in the diagnostics.
     """
@@ -56,11 +55,11 @@ class TrackerNode(GuardedLifecycleNode):
         self._session: TrackingSession | None = None
         self._card_values: dict[str, float] = {}
         self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
-        self._statistics = Statistics()
+        self._output: TrackerOutput | None = None
+        self._refusals = Refusals(self.get_logger().warning)
         self._watch = InputWatch(self)
+        self._ids = target_ids()
         self._report_time = time.monotonic()
-        self._refusal_time = -LOG_EVERY
         self._settings = Settings(self, SETTINGS, self._on_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._report_timer = self.steady_timer(1.0, self._report)
@@ -74,6 +73,7 @@ class TrackerNode(GuardedLifecycleNode):
     def configure(self) -> None:
         """Load the model into the engine and warm it up. Raises for what cannot be used."""
         values = self._settings.values()
+        self._watch.tell_all(PARAMETERS, useless_overrides(self, sys.argv, FOLLOW_NAMES))
         model = load_model(values['model'])
         with engine_log(self.get_logger()):
             engine = self._load(model, **engine_options(values))
@@ -88,13 +88,7 @@ class TrackerNode(GuardedLifecycleNode):
         }
         self.set_parameters([Parameter(name, value=v) for name, v in self._card_values.items()])
         self._report_timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
-        track = self.create_lifecycle_publisher(
-            Detection2D, 'track', copy(RELIABLE_QOS), qos_overriding_options=overridable()
-        )
-        track_image = self.create_lifecycle_publisher(
-            Image, 'track_image', copy(DRAWN_QOS), qos_overriding_options=overridable()
-        )
-        self._outputs = [track, track_image]
+        self._output = TrackerOutput(self)
         card = engine.card
         self.get_logger().info(
             f'{card.model} in {card.runtime} {card.runtime_version} ({card.precision}), warmed up '
@@ -110,25 +104,31 @@ class TrackerNode(GuardedLifecycleNode):
             Tracker(self._engine, config),
             values['buffer_mb'] * 1024 * 1024,
             values['stamp_tolerance'],
-            self._refuse,
+            self._refusals.add,
+            self._ids,
         )
-        self._statistics = Statistics()
-        self._images = images = ImageInput(self, self._settings, self._refuse)
+        self._refusals.statistics = Statistics()
+        self._images = images = ImageInput(self, self._settings, self._refusals.add, self._watch)
         self._drops = Drops(lambda: self.count_publishers(images.topic))
+        self._camera = OnePublisher(lambda: self.count_publishers(images.topic))
+        self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         self._report_time = time.monotonic()
         if values['init_box']:
             if len(values['init_box']) != 4:
                 raise ValueError(f'init_box {values["init_box"]}: expected x, y, w, h in pixels')
             box = Box(*values['init_box'])
-            self._session.requests.waiting = TargetRequest(box, 0, values['class_id'])
+            first = TargetRequest(box, 0, values['class_id'])
+            self._session.requests.submit(first, time.monotonic())
+        self._watch.begin()
         # The image last: who sees it subscribed can send the init box.
         for message_type, topic, callback, qos in (
-            (Detection2D, 'init_box', self._on_init_box, RELIABLE_QOS),
+            (Detection2D, 'init_box', self._init_boxes.take, RELIABLE_QOS),
             (Detection2DArray, 'detections', self._on_detections, RELIABLE_QOS),
             (images.type, images.topic, self._on_image, IMAGE_QOS),
         ):
-            self._inputs.append(self._watch.subscribe(message_type, topic, callback, qos))
-        self._watch.begin()
+            one = callback == self._on_image
+            self._inputs.append(self._watch.subscribe(message_type, topic, callback, qos, one))
+        self._watch.tell_all('qos parameters', useless_qos(self))
         settings = ', '.join(f'{name} {values[name]:g}' for name in FOR_TRACKER)
         self.get_logger().info(f'active on {images.topic}: {settings}')
 
@@ -137,15 +137,16 @@ class TrackerNode(GuardedLifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
+        if self._session is not None:
+            self._init_boxes.close()
         self._session = None
         self._watch.begin()
 
     def cleanup(self) -> None:
         """Free the engine."""
-        for publisher in self._outputs:
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs.clear()
-        self._engine = None
+        if self._output is not None:
+            self._output.destroy()
+        self._engine = self._output = None
 
     # Inputs
 
@@ -156,13 +157,20 @@ class TrackerNode(GuardedLifecycleNode):
         else:
             mode = self._settings['init_mode']
             self._watch.check_active(self._inputs[-1], self._session, mode)
+            self._watch.check_publishers()
+            self._init_boxes.look()
+            self._publish(self._session, self._session.look_at_waiting())
 
     def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._watch.image_came()
-        self._statistics.count('images')
-        self._statistics.count('dropped images', self._drops.before(info))
+        statistics = self._refusals.statistics
+        statistics.count('images')
+        statistics.count('dropped images', self._drops.before(info))
         session = self._session
         if session is None:
+            return
+        if not self._camera.sent(info, time.monotonic()):
+            statistics.count('images of another publisher')
             return
         frame = self._images.frame(message)
         if frame is None:
@@ -172,11 +180,17 @@ class TrackerNode(GuardedLifecycleNode):
         if turn is Turn.BEGINS:
             session.reset()
             session.buffer.clear()
-        if turn is not Turn.PASSED_OVER:
-            self._publish(session, session.add_frame(frame))
+        elif turn is Turn.JUMPED:
+            session.time_jumped()
+        if turn.is_passed_over:
+            return
+        assert self._output is not None  # configured
+        self._output.view(self._images.view, frame.header)
+        self._publish(session, session.add_frame(frame, self._images.frozen_for > 0))
 
     def _on_init_box(self, message: Detection2D) -> None:
-        self._request(message, message.header.stamp)
+        class_id, stamp = best_class(message)[0], nanoseconds(message.header.stamp)
+        self._request(TargetRequest(box_of(message), stamp, class_id))
 
     def _on_detections(self, message: Detection2DArray) -> None:
         session = self._session
@@ -185,16 +199,18 @@ class TrackerNode(GuardedLifecycleNode):
             return
         listed = self._settings['detection_class'].split(',')
         classes = [name.strip() for name in listed if name.strip()]
-        target = chosen(message.detections, mode, classes, session.last_seen)
+        found, reason = usable(message, self._images.view)
+        if reason:
+            self._refusals.add('refused detections', f'detection refused: {reason}')
+        target = chosen(found, mode, classes, session.last_seen)
         if target is not None:
-            self._request(target, message.header.stamp)
+            self._request(TargetRequest(target.box, target.stamp, target.class_id))
 
-    def _request(self, detection: Detection2D, stamp: Any) -> None:
+    def _request(self, request: TargetRequest) -> None:
         session = self._session
         if session is None:
             return
-        class_id = best_class(detection)[0] or self._settings['class_id']
-        request = TargetRequest(box_of(detection), nanoseconds(stamp), class_id)
+        request = request._replace(class_id=request.class_id or self._settings['class_id'])
         self._publish(session, session.request(request))
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -222,41 +238,24 @@ class TrackerNode(GuardedLifecycleNode):
     # Outputs
 
     def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
-        track_publisher, image_publisher = self._outputs
-        targets = session.targets
-        for frame, track, target_id, class_id in tracked:
-            track_publisher.publish(track_message(frame.header, track, target_id, class_id))
-            self._statistics.tracked()
-            self._sample_age('image age on output', frame)
-            for stage, seconds in session.tracker.stage_times._asdict().items():
-                self._statistics.sample(stage, seconds)
-            if image_publisher.get_subscription_count():
-                picture = to_bgr(frame.image, frame.encoding)
-                if picture is frame.image:
-                    picture = picture.copy()
-                draw_track(picture, track)
-                drawn = image_message(picture, 'bgr8')
-                drawn.header = frame.header
-                image_publisher.publish(drawn)
-        if session.targets > targets and session.target is not None:
+        assert self._output is not None  # configured
+        before, statistics = session.target_id, self._refusals.statistics
+        for one in tracked:
+            self._output.track(one)
+            statistics.tracked()
+            self._sample_age('image age on output', one.frame)
+            if one.track is not None:
+                for stage, seconds in session.tracker.stage_times._asdict().items():
+                    statistics.sample(stage, seconds)
+        if session.target_id != before and session.target is not None:
             box, _, class_id = session.target
             where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
-            self.get_logger().info(f'target {session.targets} ({class_id}) at {where}')
+            self.get_logger().info(f'target {session.target_id} ({class_id}) at {where}')
 
     def _sample_age(self, name: str, frame: StampedFrame) -> None:
         age = self._images.age(frame)
         if -1 < age < 60:  # stamps of another clock say nothing
-            self._statistics.sample(name, age)
-
-    def _refuse(self, kind: str, reason: str) -> None:
-        reason = shortened(reason)
-        is_new = reason != self._statistics.last_problem
-        self._statistics.problem(kind, reason)
-        # The same again rarely, another one soon: the log tells all kinds and does not flood.
-        wait = LOG_EVERY / 10 if is_new else LOG_EVERY
-        if time.monotonic() - self._refusal_time >= wait:
-            self._refusal_time = time.monotonic()
-            self.get_logger().warning(reason)
+            self._refusals.statistics.sample(name, age)
 
     def _state(self) -> tuple[bytes, str]:
         """Return the diagnostic level and what it is about."""
@@ -268,8 +267,8 @@ class TrackerNode(GuardedLifecycleNode):
         target = 'tracking' if session.has_target else 'no target'
         if track is not None and track.state is not TargetState.TRACKING:
             target = f'target {track.state.value}'
-        silent = self._watch.silent_for
-        return health(self._statistics, silent if silent > SILENCE else 0.0, target)
+        silent = self._watch.silent_for if self._watch.silent_for > SILENCE else 0.0
+        return health(self._refusals.statistics, silent, target, self._watch.warnings)
 
     def _report(self) -> None:
         level, summary = self._state()
@@ -281,11 +280,11 @@ class TrackerNode(GuardedLifecycleNode):
             hardware = f'{card.runtime} {card.runtime_version}'
             values |= {'model': card.model, 'engine': hardware, 'precision': card.precision}
         if self._session is not None:
-            values['target'] = str(self._session.targets)
+            values['target'] = self._session.target_id
             if (track := self._session.track) is not None:
                 values |= {'state': track.state.value, 'score': f'{track.score:.3f}'}
         now = time.monotonic()
-        values |= self._statistics.report(max(now - self._report_time, 1e-3))
+        values |= self._refusals.statistics.report(max(now - self._report_time, 1e-3))
         self._report_time = now
         name = f'{self.get_fully_qualified_name().lstrip("/")}: tracking'
         stamp = self.get_clock().now().to_msg()

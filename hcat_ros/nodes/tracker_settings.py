@@ -137,6 +137,16 @@ SETTINGS = (
         3600,
         live=True,
     ),
+    Setting(
+        'frozen_timeout',
+        float,
+        0.3,
+        'Seconds for which images may be the same to the last bit until the camera counts as '
+        'frozen, 0: for ever, for sources that really stand still (simulators, screens).',
+        0,
+        3600,
+        live=True,
+    ),
     Setting('init_box', list, None, 'Target in the first frame: x, y, w, h in pixels.'),
     Setting(
         'init_mode',

@@ -20,6 +20,7 @@ from hcat_ros.frames import Frame, FrameSource
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import compressed_message, image_message
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 
 SETTINGS = (
@@ -60,6 +61,7 @@ class VideoSource(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('video_source', **kwargs)
         self._values = values = Settings(self, SETTINGS).values()
+        warn_of_useless_overrides(self)
         if not values['source']:
             raise ValueError('parameter source is empty: name a video file, image folder or camera')
         self._box: Box | None = None

@@ -21,7 +21,7 @@ from hcat_ros.tracking.crop import (
     crop_side,
     mean_colour,
 )
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 
 class Crops(NamedTuple):
@@ -62,7 +62,7 @@ def crops_along_tracks(
 
 def _crop(path: Path, box: NDArray[np.float32], factor: int, size: int) -> Image:
     """Return the square around a box, RGB."""
-    image = cv2.imread(str(path))
+    image = cv2.imread(str(path), READ_COLOUR)
     if image is None:
         raise ValueError(f'{path} is not a readable image')
     frame = np.asarray(image, np.uint8)

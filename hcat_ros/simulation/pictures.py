@@ -11,7 +11,7 @@ import numpy as np
 
 from hcat_ros.frames import IMAGE_SUFFIXES
 from hcat_ros.simulation import made_pictures
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 PANORAMA_PHOTOS = 9
 _DRAWN = 120
@@ -72,7 +72,7 @@ def _files(folder: Path) -> list[Path]:
 def _drawn_photos(files: list[Path], rng: np.random.Generator) -> list[Image]:
     photos = []
     for index in rng.permutation(len(files))[:_DRAWN]:
-        photo = cv2.imread(str(files[index]), cv2.IMREAD_COLOR)
+        photo = cv2.imread(str(files[index]), READ_COLOUR)
         if photo is not None and min(photo.shape[:2]) >= 64:
             photos.append(np.asarray(photo, np.uint8))
     if not photos:

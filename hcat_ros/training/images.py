@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 
 class ImageCache:
@@ -34,7 +34,7 @@ class ImageCache:
         if key in self._images:
             self._images.move_to_end(key)
             return self._images[key]
-        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR)
+        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED if alpha else READ_COLOUR)
         if found is None or (alpha and (found.dtype != np.uint8 or found.shape[2:] != (4,))):
             with self._unreadable.get_lock():
                 self._unreadable.value += 1

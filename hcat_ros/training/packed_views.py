@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hcat_ros.tracking.encodings import READ_COLOUR
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.kept_groups import (
     KeptGroups,
@@ -90,7 +91,7 @@ class PackedGroups(KeptGroups):
             file.seek(first)
             found = np.frombuffer(file.read(row['bounds'][-1] - first), np.uint8)
         for start, end in pairwise(row['bounds'] - first):
-            image = cv2.imdecode(found[start:end], cv2.IMREAD_COLOR)
+            image = cv2.imdecode(found[start:end], READ_COLOUR)
             if image is None:
                 raise self._damage(number)
             images.append(image[:, :, ::-1])

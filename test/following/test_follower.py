@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from yaw_loop import run, seen
+from yaw_loop import chasing, run, seen
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import (
@@ -148,6 +148,33 @@ def test_the_range_at_the_start_is_kept_where_none_is_desired() -> None:
         found = follower.target_range(3.96)
         assert found is not None
         assert found.range == pytest.approx(2 * math.tan(0.05) / math.tan(size / 2), rel=0.1)
+
+
+@pytest.mark.parametrize(('silence', 'distance'), [(5.0, 4.0), (11.0, 2.0)])
+def test_after_a_long_silence_the_size_at_the_start_says_nothing(
+    silence: float, distance: float
+) -> None:
+    """Half as large, the target is twice as far, or it begins anew at the reference."""
+    config = FollowConfig.ground().changed({'range_mode': 'relative', 'reference_range': 2.0})
+    follower, _ = settled(config, seen)
+    begin = 4.0 + silence
+    for number in range(10):
+        now = begin + number / 30
+        follower.track(seen(now, size=2 * math.atan(math.tan(0.05) / 2)), now)
+        follower.command(now)
+    found = follower.target_range(now)
+    assert found is not None
+    assert found.range == pytest.approx(distance, rel=0.1)
+
+
+def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
+    follower, now = chasing()
+    follower.blind('frozen', now)
+    command = follower.command(now + 0.02)
+    assert command.is_zero
+    assert command.reason.startswith('frozen')
+    assert follower.track(seen(now + 0.05, 0.15), now + 0.06) == ''
+    assert follower.command(now + 0.08).yaw_rate > 0
 
 
 def test_a_still_target_is_left_alone_within_the_dead_band() -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
@@ -18,6 +19,12 @@ from rclpy.node import Node
 
 PATIENCE = 60.0
 """Seconds for anything to happen; a busy machine is slow."""
+
+
+def grainy(picture: np.ndarray, number: int) -> np.ndarray:
+    """The picture with a sensor's noise: for no two numbers the same."""
+    noise = np.random.default_rng(number).integers(0, 3, picture.shape, np.uint8)
+    return np.asarray(np.minimum(picture, 252) + noise, np.uint8)
 
 
 class Launch:

@@ -20,7 +20,7 @@ pytest.importorskip('ros2launch', reason=NEEDS)
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
 from geometry_msgs.msg import Twist, TwistStamped
-from launching import PATIENCE, Launch, parameters, wait_for_state
+from launching import PATIENCE, Launch, grainy, parameters, wait_for_state
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2D
@@ -97,10 +97,14 @@ def test_the_arguments_are_listed(launch: Start) -> None:
 
 @pytest.mark.parametrize('platform', ['ground', 'drone', 'gimbal'])
 def test_each_platform_has_its_preset(launch: Start, viewer: Node, platform: str) -> None:
-    running = launch(f'platform:={platform}', 'start_tracker:=false', 'target_height:=2')
+    running = launch(
+        f'platform:={platform}', 'start_tracker:=false', 'target_height:=2', 'yaw.max_speed:=0.25'
+    )
     wait_for_state(viewer, '/hcat_follower', 'active', running)
     config = getattr(FollowConfig, platform)()
     names = ('platform', 'yaw.kp', 'pitch.max_speed', 'desired_elevation', 'target_height')
+    (speed,) = parameters(viewer, '/hcat_follower', 'yaw.max_speed')
+    assert speed.double_value == 0.25
     found = parameters(viewer, '/hcat_follower', *names)
     assert found[0].string_value == platform
     assert found[1].double_value == config.yaw.kp
@@ -140,7 +144,7 @@ def test_images_become_commands(launch: Start, viewer: Node, stamped: str, kind:
     deadline = time.monotonic() + PATIENCE
     named = 0
     while yaw <= 0.05 and time.monotonic() < deadline:
-        message = image_message(frame, 'bgr8')
+        message = image_message(grainy(frame, named), 'bgr8')
         message.header.stamp = info.header.stamp = viewer.get_clock().now().to_msg()
         infos.publish(info)
         images.publish(message)
@@ -193,6 +197,7 @@ def test_simulated_time_is_for_both(launch: Start, viewer: Node) -> None:
         (('platform:=ground', 'start_tracker:=no way'), "start_tracker:='no way'"),
         (('platform:=ground', 'follow_params_file:=/no/such.yaml'), 'no file /no/such.yaml'),
         (('platform:=ground', 'log_level:=loud'), "log_level:='loud': expected one of debug"),
+        (('platform:=ground', 'yaw.max_sped:=0.2'), 'did you mean yaw.max_speed?'),
         (('platform:=ground', 'threads:=1.5'), "threads:='1.5': expected a whole number"),
     ],
 )

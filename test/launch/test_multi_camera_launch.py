@@ -17,7 +17,7 @@ pytest.importorskip('ros2launch', reason=NEEDS)
 
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
-from launching import PATIENCE, Launch, parameters, wait_for_state
+from launching import PATIENCE, Launch, grainy, parameters, wait_for_state
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
@@ -87,7 +87,7 @@ def test_each_camera_is_tracked_in_its_namespace(
         deadline = time.monotonic() + PATIENCE
         while min(map(len, tracks.values())) < 5 and time.monotonic() < deadline:
             for name, publisher in images.items():
-                message = image_message(picture(BOXES[name]), 'bgr8')
+                message = image_message(grainy(picture(BOXES[name]), number), 'bgr8')
                 message.header.frame_id = name
                 message.header.stamp.sec = number
                 publisher.publish(message)

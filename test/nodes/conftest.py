@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from follow_talker import FollowTalker
     from talker import Talker
 
 
@@ -38,6 +39,22 @@ def talk(ros: None) -> Iterator[Callable[..., Talker]]:
 
     def make(**parameters: Any) -> Talker:
         made.append(Talker(**parameters))
+        return made[-1]
+
+    yield make
+    for talker in made:
+        talker.close()
+
+
+@pytest.fixture
+def follow(ros: None) -> Iterator[Callable[..., FollowTalker]]:
+    """A function that makes a `FollowTalker` with these parameters of the node."""
+    from follow_talker import FollowTalker
+
+    made: list[FollowTalker] = []
+
+    def make(**parameters: Any) -> FollowTalker:
+        made.append(FollowTalker(**parameters))
         return made[-1]
 
     yield make

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
@@ -126,7 +126,7 @@ class FollowTalker:
         assert self.follower.state_label == 'active', self.follower.failure
         self.spin(self.connected, 'connections')
         self.infos.publish(camera_info() if info is None else info)
-        self.spin(lambda: self.follower._camera.camera is not None, 'camera')
+        self.spin(lambda: self.follower._input.camera.camera is not None, 'camera')
         self.spin(lambda: bool(self.commands), 'a command')
 
     def connected(self) -> bool:
@@ -223,19 +223,6 @@ class FollowTalker:
         self.executor.shutdown()
         self.follower.destroy_node()
         self.node.destroy_node()
-
-
-def makers() -> Iterator[Callable[..., FollowTalker]]:
-    """Yield a function that makes talkers, and close them."""
-    made: list[FollowTalker] = []
-
-    def make(**parameters: Any) -> FollowTalker:
-        made.append(FollowTalker(**parameters))
-        return made[-1]
-
-    yield make
-    for talker in made:
-        talker.close()
 
 
 def angles(orientation: Any) -> tuple[float, float]:

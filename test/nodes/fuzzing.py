@@ -66,7 +66,7 @@ def deliver(talker: Talker, message: Any) -> None:
     for subscription in talker.tracker._inputs:
         if subscription.msg_type is type(message):
             given = (message, {'publication_sequence_number': None})
-            subscription.callback(*given[: 2 if 'Image' in type(message).__name__ else 1])
+            subscription.callback(*given[: 1 if isinstance(message, Detection2DArray) else 2])
 
 
 def samples() -> dict[str, Any]:

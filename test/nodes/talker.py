@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -38,6 +38,12 @@ def scene(number: int) -> np.ndarray:
     frame = ground.astype(np.uint8)
     frame[y : y + 40, x : x + 48] = target
     return frame
+
+
+def grainy(picture: np.ndarray, number: int) -> np.ndarray:
+    """The picture with a sensor's noise: for no two numbers the same."""
+    noise = np.random.default_rng(number).integers(0, 3, picture.shape, np.uint8)
+    return np.asarray(np.minimum(picture, 252) + noise, np.uint8)
 
 
 def truth(number: int) -> Box:
@@ -120,7 +126,11 @@ class Talker:
 
     def images_seen(self) -> int:
         """Images that the node has received."""
-        return self.tracker._statistics.counts['images']
+        return self.tracker._refusals.statistics.counts['images']
+
+    def status(self) -> DiagnosticStatus:
+        """The newest diagnostics, empty ones before the first."""
+        return self.diagnostics[-1].status[0] if self.diagnostics else DiagnosticStatus()
 
     def name_target(self, box: Box, at: Time | None = None, class_id: str = '') -> None:
         """Publish an init box; `at`: stamp of its frame, the newest frame if None."""

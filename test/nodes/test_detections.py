@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+
 import pytest
 
 pytest.importorskip('vision_msgs', reason='needs ROS 2')
 
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
 from hcat_ros.message_data import box_of
-from hcat_ros.nodes.detections import chosen, detection_message, track_message
+from hcat_ros.nodes.detections import chosen, detection_message, track_message, usable
+from hcat_ros.stream import View
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -57,28 +60,83 @@ FOUND = [
 ]
 
 
+VIEW = View(640, 480, 'front')
+
+
+def array(*detections: Detection2D, frame_id: str = '') -> Detection2DArray:
+    message = Detection2DArray(detections=list(detections))
+    message.header.frame_id = frame_id
+    return message
+
+
+def usable_scores(*detections: Detection2D, view: View | None = VIEW) -> list[float]:
+    return [one.score for one in usable(array(*detections), view)[0]]
+
+
 @pytest.mark.parametrize(
     ('mode', 'classes', 'near', 'expected'),
     [
-        ('best', [], None, 1),
-        ('best', ['car'], None, 2),
+        ('best', [], None, 100),
+        ('best', ['car'], None, 200),
         ('best', ['cat'], None, None),  # it is rather a dog
-        ('class', ['bus', 'car', 'dog'], None, 2),
-        ('class', [], None, 1),
-        ('nearest', [], Box(280, 0, 10, 10), 3),
-        ('nearest', ['car', 'dog'], Box(280, 0, 10, 10), 2),
-        ('nearest', [], None, 1),
+        ('class', ['bus', 'car', 'dog'], None, 200),
+        ('class', [], None, 100),
+        ('nearest', [], Box(280, 0, 10, 10), 300),
+        ('nearest', ['car', 'dog'], Box(280, 0, 10, 10), 200),
+        ('nearest', [], None, 100),
         ('nearest', ['bus'], Box(280, 0, 10, 10), None),
     ],
 )
 def test_which_detection_is_followed(
     mode: str, classes: list[str], near: Box | None, expected: int | None
 ) -> None:
-    found = chosen(FOUND, mode, classes, near)
-    assert found is (None if expected is None else FOUND[expected])
+    all_of_them, reason = usable(array(*FOUND), VIEW)
+    assert reason == ''
+    found = chosen(all_of_them, mode, classes, near)
+    assert (found and found.box.x) == expected
     assert chosen([], mode, classes, near) is None
 
 
-def test_a_detection_without_a_place_is_not_the_nearest() -> None:
-    nowhere = detection(float('nan'), ('car', 0.9))
-    assert chosen([nowhere, FOUND[0]], 'nearest', [], Box(0, 0, 1, 1)) is FOUND[0]
+def test_only_finite_ones_in_the_image_count() -> None:
+    nowhere = detection(float('nan'), ('car', 0.95))
+    outside = detection(700, ('car', 0.94))
+    unsure = detection(50, ('car', float('nan')))
+    also = detection(100, ('cat', float('nan')), ('car', 0.6))
+    assert usable_scores(nowhere, outside, unsure, also, FOUND[0]) == [0.6, 0.6]
+    assert usable_scores(outside, view=None) == [0.94], 'before the first image nobody knows'
+    assert usable(array(outside), VIEW)[1] == (
+        'box x=700 y=10 w=20 h=20 lies outside of the 640x480 frame'
+    )
+
+
+def test_those_of_another_cameras_frame_do_not() -> None:
+    other = detection(0, ('car', 0.9))
+    other.header.frame_id = 'rear'
+    found, reason = usable(array(other, FOUND[0]), VIEW)
+    assert [one.score for one in found] == [0.6]
+    assert reason == "it is of frame 'rear', the images of 'front'"
+    slashed = detection(0, ('car', 0.9))
+    slashed.header.frame_id = '/front'
+    nameless = detection(0, ('car', 0.8))
+    nameless.header.frame_id = ''
+    assert usable_scores(slashed, nameless) == [0.9, 0.8]
+    assert usable(array(nameless, frame_id='rear'), VIEW)[0] == []
+
+
+def test_the_stamp_is_the_detections_own() -> None:
+    own, without = detection(0, ('car', 0.9)), detection(0, ('car', 0.8))
+    without.header.stamp.sec = without.header.stamp.nanosec = 0
+    message = array(own, without)
+    assert [one.stamp for one in usable(message, VIEW)[0]] == [12_000_000_034, 0]
+    message.header.stamp.sec = 7
+    assert [one.stamp for one in usable(message, VIEW)[0]] == [12_000_000_034, 7_000_000_000]
+
+
+def test_of_a_rotated_box_the_upright_one_around_it_is_taken() -> None:
+    message = detection_message(header(), Box.from_center(100, 50, 40, 20))
+    message.bbox.center.theta = math.pi / 2
+    assert box_of(message) == pytest.approx((90, 30, 20, 40))
+    message.bbox.center.theta = -math.pi / 6  # 40 cos 30 + 20 sin 30, 40 sin 30 + 20 cos 30
+    assert box_of(message)[2:] == pytest.approx((44.6410, 37.3205), abs=1e-4)
+    message.bbox.center.theta = float('inf')
+    assert math.isnan(box_of(message).w)

@@ -86,16 +86,23 @@ def test_what_lies_on_the_axis_of_a_camera_that_looks_down_is_in_its_middle() ->
 
 
 @pytest.mark.parametrize(
-    ('optical', 'body'),
+    ('frame', 'body', 'doubt'),
     [
-        ('camera_color_optical_frame', 'camera_color_frame'),
-        ('camera_link_optical', 'camera_link'),
-        ('front_camera', 'front_camera'),
-        ('', ''),
+        ('camera_color_optical_frame', 'camera_color_frame', ''),
+        ('/camera_link_optical', 'camera_link', ''),
+        (
+            'front_camera',
+            'front_camera',
+            "'front_camera' has no _optical in it",
+        ),
+        ('/camera', 'camera', 'with x forward'),
+        ('', 'base_link', "no frame_id: target_bearing and target_pose are in 'base_link'"),
     ],
 )
-def test_the_body_frame_of_a_camera(optical: str, body: str) -> None:
-    assert body_frame(optical) == body
+def test_the_body_frame_of_a_camera_and_what_is_in_doubt(frame: str, body: str, doubt: str) -> None:
+    found, why = body_frame(frame, 'base_link')
+    assert found == body
+    assert doubt in why if doubt else not why
 
 
 def test_a_command_is_a_twist_in_the_body_frame() -> None:

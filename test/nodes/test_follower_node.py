@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -22,7 +22,6 @@ from follow_talker import (
     FollowTalker,
     angles,
     camera_info,
-    makers,
     track_message,
 )
 from geometry_msgs.msg import Twist, TwistStamped
@@ -32,12 +31,6 @@ from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel
 
 Follow = Callable[..., FollowTalker]
-
-
-@pytest.fixture
-def follow(ros: None) -> Iterator[Follow]:
-    """A function that makes a `FollowTalker` with these parameters of the node."""
-    yield from makers()
 
 
 @pytest.mark.parametrize(
@@ -278,7 +271,9 @@ def test_tracks_of_another_camera_are_refused(follow: Follow) -> None:
     elsewhere = Box.from_center(1500, 900, 60, 120)
     message = track_message(elsewhere, talker.follower.get_clock().now().to_msg())
     talker.tracks.publish(message)
-    talker.spin(lambda: bool(talker.follower._statistics.last_problem), 'a refusal')
-    assert 'outside of the 640x480 of camera_info' in talker.follower._statistics.last_problem
+    talker.spin(lambda: bool(talker.follower._refusals.statistics.last_problem), 'a refusal')
+    assert (
+        'outside of the 640x480 of camera_info' in talker.follower._refusals.statistics.last_problem
+    )
     talker.stream(0.2, AHEAD)
     assert talker.bearings

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,18 +14,11 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 from follow_talker import (
     LEFT,
     FollowTalker,
-    makers,
 )
 from lives import CONFIGURE
 from rclpy.parameter import Parameter
 
 Follow = Callable[..., FollowTalker]
-
-
-@pytest.fixture
-def follow(ros: None) -> Iterator[Follow]:
-    """A function that makes a `FollowTalker` with these parameters of the node."""
-    yield from makers()
 
 
 def test_gains_change_live(follow: Follow) -> None:

@@ -20,7 +20,7 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
-from talker import TARGET, scene
+from talker import TARGET, grainy, scene
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.detections import detection_message
@@ -38,6 +38,7 @@ class Robot:
     def __init__(self) -> None:
         self.node: Node = rclpy.create_node('robot')
         self.commands: list[tuple[float, Any]] = []
+        self.seen = 0
         reliable = QoSProfile(depth=100)
         self.images = self.node.create_publisher(Image, 'image', reliable)
         self.infos = self.node.create_publisher(CameraInfo, 'camera_info', reliable)
@@ -63,7 +64,8 @@ class Robot:
 
     def see(self) -> None:
         """Send an image with a target on its left that keeps where it is, and its camera_info."""
-        message = image_message(scene(0), 'bgr8')
+        self.seen += 1
+        message = image_message(grainy(scene(0), self.seen), 'bgr8')
         info = camera_info()
         info.width, info.height = 320, 240
         info.k = [250.0, 0.0, 160.0, 0.0, 250.0, 120.0, 0.0, 0.0, 1.0]

@@ -35,7 +35,11 @@ class Harness:
         self.problems: list[tuple[str, str]] = []
         tracker = Tracker(self.engine, TrackerConfig(**config))
         self.session = TrackingSession(
-            tracker, 10**7, 0.01, lambda kind, reason: self.problems.append((kind, reason))
+            tracker,
+            10**7,
+            0.01,
+            lambda kind, reason: self.problems.append((kind, reason)),
+            iter('abcdef'),
         )
 
     def frame(self, stamp: int) -> list[int]:
@@ -74,7 +78,7 @@ def test_a_refused_box_keeps_the_target_and_its_number() -> None:
     harness.name(box=Box(400, 40, 20, 20))
     assert harness.problems[0][0] == 'refused boxes'
     assert 'outside of the 100x100 frame' in harness.problems[0][1]
-    assert harness.session.targets == 1
+    assert harness.session.target_id == 'a'
     assert harness.frame(2 * SECOND) == [2 * SECOND]
 
 

@@ -30,7 +30,7 @@ def test_tracks_a_moving_target_and_copies_the_header(talk: Callable[..., Talker
     for number, track in enumerate(talker.tracks, 1):
         assert track.header.stamp == stamp(number)
         assert track.header.frame_id == 'front'
-        assert track.id == '1'
+        assert track.id.endswith('-1')
         assert track.results[0].hypothesis.class_id == 'box'
         assert 0 <= track.results[0].hypothesis.score <= 1
         assert iou(box_of(track), truth(number)) > 0.5
@@ -73,7 +73,7 @@ def test_a_box_older_than_the_buffer_is_refused_with_its_age(talk: Callable[...,
     for number in range(0, 60, 10):
         talker.send(number)
     talker.name_target(TARGET, at=stamp(0))
-    assert '2.500 s older' in talker.tracker._statistics.last_problem
+    assert '2.500 s older' in talker.tracker._refusals.statistics.last_problem
     talker.send(51)
     assert talker.tracks == []
 
@@ -102,10 +102,10 @@ def test_a_bad_box_is_refused_and_the_target_kept(
     talker.send(0)
     talker.name_target(TARGET)
     talker.name_target(box)
-    assert reason in talker.tracker._statistics.last_problem
+    assert reason in talker.tracker._refusals.statistics.last_problem
     talker.send(1)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track of the first target')
-    assert talker.tracks[0].id == '1'
+    assert talker.tracks[0].id.endswith('-1')
     assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5
 
 
@@ -131,7 +131,7 @@ def test_a_bad_image_is_refused_and_the_next_is_tracked(
     seen = talker.images_seen()
     talker.images.publish(bad)
     talker.spin(lambda: talker.images_seen() > seen, 'the bad image')
-    assert reason in talker.tracker._statistics.last_problem
+    assert reason in talker.tracker._refusals.statistics.last_problem
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track')
 
@@ -165,7 +165,7 @@ def test_reset_drops_the_target(talk: Callable[..., Talker]) -> None:
     talker.name_target(truth(1))
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track of the next target')
-    assert talker.tracks[0].id == '2'
+    assert talker.tracks[0].id.endswith('-2')
 
 
 def test_an_accelerator_that_the_engine_has_not_is_refused(talk: Callable[..., Talker]) -> None:
@@ -202,7 +202,7 @@ def test_track_image_is_drawn_while_somebody_looks(talk: Callable[..., Talker]) 
     talker.send(1)
     pictures: list[Image] = []
     subscription = talker.node.create_subscription(Image, 'track_image', pictures.append, 10)
-    publisher = talker.tracker._outputs[1]
+    publisher = talker.tracker._output._pictures
     talker.spin(lambda: publisher.get_subscription_count() == 1, 'the subscription')
     talker.send(2)
     talker.spin(lambda: len(pictures) == 1, 'a picture')
@@ -237,6 +237,6 @@ def test_best_detection_starts_a_target(talk: Callable[..., Talker]) -> None:
     talker.spin_for(0.3)
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 2, 'tracks')
-    assert talker.tracks[-1].id == '1'
+    assert talker.tracks[-1].id.endswith('-1')
     assert talker.tracks[0].results[0].hypothesis.class_id == 'car'
     assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5

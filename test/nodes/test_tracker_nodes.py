@@ -16,7 +16,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 import rclpy
 from sensor_msgs.msg import Image
-from talker import TARGET, scene, truth
+from talker import TARGET, grainy, scene, truth
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
@@ -93,7 +93,7 @@ def test_the_process_tracks_for_each_camera(ros: None) -> None:
     while min(map(len, tracks.values())) < 3 and time.monotonic() < deadline:
         stamp += 1
         for name, start in starts.items():
-            message = image_message(scene(start), 'bgr8')
+            message = image_message(grainy(scene(start), stamp), 'bgr8')
             message.header.frame_id, message.header.stamp.sec = name, stamp
             images[name].publish(message)
             if stamp % 10 == 0 and not tracks[name]:

@@ -26,6 +26,8 @@ from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
 
 PROTOCOL = 'plain'
+NOTHING = (0.0, 0.0, 0.0, 0.0)
+"""The answer for an image that is not tracked."""
 LEAST_SIDE = 2
 """Pixels; a clip starts with a box that is not smaller."""
 
@@ -59,10 +61,10 @@ def follow(
     truth: Truth | None,
     findings: Findings,
 ) -> Iterator[Followed]:
-    """Yield each image that is not passed over, as it is done.
+    """Yield each image as it is done.
 
-    A target that the tracker has already is dropped. Late images and jumps in time or size are
-    treated as the node treats them, and are told to `findings`. An image on which a target is
+    A target that the tracker has already is dropped. Late images, jumps in time and other views
+    are treated as the node treats them, and are told to `findings`. An image on which a target is
     named while another one is followed comes twice: with the track of the old target, and with
     the new one's box. Raises EngineError.
     """
@@ -70,25 +72,37 @@ def follow(
     stream = ImageStream()
     target, class_id = 0, ''
     before: int | None = None
+    jumped = False
     for frame, following in _with_next(frames):
         if frame.stamp == before:
             findings.add('images with the stamp of the one before', f'image {frame.index}')
         before = frame.stamp
-        turn, reason = stream.turn(frame)
-        if turn is Turn.PASSED_OVER:
-            findings.add('images passed over', f'image {frame.index}: {reason}')
-            continue
-        if turn is Turn.BEGINS:
-            lost = 'the target was dropped' if tracker.has_target else 'there was no target'
-            findings.add('new beginnings', f'image {frame.index}: {reason}; {lost}')
-            tracker.drop_target()
+        turn, reason = stream.turn(frame, frame.log_time / 1e9)
         true_box = truth.of(frame) if truth else NO_BOX
+        if turn.is_passed_over:
+            findings.add('images passed over', f'image {frame.index}: {reason}')
+            yield Followed(frame, None, target, False, '', true_box, float('nan'))
+            continue
+        jumped = tracker.has_target and (jumped or turn is Turn.JUMPED)
+        if turn is not Turn.GOES_ON:
+            then = 'there was no target'
+            if tracker.has_target:
+                kept = turn is Turn.JUMPED
+                then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
+            findings.add('new beginnings', f'image {frame.index}: {reason}; {then}')
+        if turn is Turn.BEGINS:
+            tracker.drop_target()
         named = start.on(frame, following)
         if tracker.has_target:
             began = time.perf_counter()
             track = tracker.update(frame.image, frame.encoding)
             seconds = time.perf_counter() - began
             yield Followed(frame, track, target, False, class_id, true_box, seconds)
+            if jumped and track.state is TargetState.LOST:
+                findings.add('targets dropped', f'image {frame.index}: not where it was')
+                tracker.drop_target()
+                continue
+            jumped = jumped and track.state is not TargetState.TRACKING
         if named is not None:
             try:
                 began = time.perf_counter()
@@ -127,6 +141,8 @@ class _Sequence:
     truth: list[NDArray[np.float64]] = field(default_factory=list)
     places: list[tuple[int, int, int]] = field(default_factory=list)
     """Time of recording, stamp and number of each image."""
+    untracked: list[bool] = field(default_factory=list)
+    """Whether an image has no track though the target is in it."""
 
 
 class Sequences:
@@ -138,11 +154,16 @@ class Sequences:
         self._clips: dict[str, _Sequence] = {}
 
     def add(self, followed: Followed) -> None:
-        """Take the next image; one without a target is no part of a sequence."""
+        """Take the next image.
+
+        One without a track counts as missed if it has a truth and a target was named before.
+        """
         track, truth = followed.track, followed.truth
-        if track is None:
+        if track is None and not (self._sequences and _usable(truth)):
             return
-        if followed.starts:
+        if track is None:
+            self._sequences[-1].answers.add(NOTHING, float('nan'), False, float('nan'))
+        elif followed.starts:
             height, width = followed.frame.image.shape[:2]
             self._sequences.append(_Sequence((width, height)))
             self._sequences[-1].answers.start(track.box, followed.seconds)
@@ -154,6 +175,12 @@ class Sequences:
         frame = followed.frame
         self._sequences[-1].truth.append(truth)
         self._sequences[-1].places.append((frame.log_time, frame.stamp, frame.index))
+        self._sequences[-1].untracked.append(track is None)
+
+    @property
+    def untracked(self) -> int:
+        """How many images with a truth have no track, and so an overlap of 0."""
+        return sum(sum(each.untracked) for each in self._sequences)
 
     def numbers(self) -> list[NDArray[np.int64]]:
         """Return the numbers of each target's images on their topic."""
@@ -164,7 +191,7 @@ class Sequences:
         return [np.array([place[1] for place in each.places]) for each in self._sequences]
 
     def answered_by(self, tracks: Mapping[int, Track]) -> Sequences:
-        """Return these targets with other answers, by the stamp of their image.
+        """Return these targets with other answers, by the number of their image.
 
         Each starts with the box that it was named with. An image without an answer keeps the one
         of the image before.
@@ -174,10 +201,10 @@ class Sequences:
             answers = Answers()
             box, lost = each.answers.result().boxes[0].tolist(), False
             answers.start(box, float('nan'))
-            for _, stamp, _ in each.places[1:]:
+            for _, _, number in each.places[1:]:
                 score = float('nan')
-                if stamp in tracks:
-                    track = tracks[stamp]
+                if number in tracks:
+                    track = tracks[number]
                     box, score = list(track.box), track.score
                     lost = track.state is TargetState.LOST
                 answers.add(box, score, lost, float('nan'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -199,9 +199,11 @@ def _box(values: Sequence[float]) -> NDArray[np.float64]:
     return box if np.isfinite(box).all() and (box[2:] > 0).all() else NO_BOX
 
 
-def truth_from(bag: Bag, source: str) -> Truth:
-    """Return the truth in a Detection2D topic or a file. Raises ValueError, OSError.
+def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
+    """Return the truth for images, in a Detection2D topic or a file. Raises ValueError, OSError.
 
+    A topic's boxes belong to the images of their stamps; where those are not unique, to the images
+    in order if there are as many, else to those recorded next to them.
     A file has a row an image: x y w h in the order of the images, or the stamp of the image before
     them, or a first line that names the columns: stamp or frame, x, y, w, h. Stamps are whole
     nanoseconds, or seconds with a decimal point; frames are numbers of images from 0. An absent
@@ -210,14 +212,43 @@ def truth_from(bag: Bag, source: str) -> Truth:
     if not Path(source).is_file():
         if source not in bag.topics and f'/{source}' not in bag.topics:
             raise ValueError(f'truth {source}: there is no such file, nor such a topic in the bag')
-        topic = bag.named(source, DETECTION)
-        return StampedTruth(
-            {
-                nanoseconds(message.header.stamp): box_of(message)
-                for _, _, message in bag.decoded(topic)
-            }
+        return _truth_of_topic(bag, bag.named(source, DETECTION), images)
+    truth = read_truth(Path(source))
+    stamps = [stamp for stamp, _ in bag.times(images)]
+    if isinstance(truth, StampedTruth) and len(set(stamps)) < len(stamps) / 2:
+        raise ValueError(
+            f'truth {source} goes by stamps, but {len(stamps)} images have {len(set(stamps))} '
+            'different ones: give it by the number of the image, column frame'
         )
-    return read_truth(Path(source))
+    return truth
+
+
+def _truth_of_topic(bag: Bag, topic: Topic, images: Topic) -> Truth:
+    boxes = [
+        (nanoseconds(message.header.stamp), log_time, box_of(message))
+        for _, log_time, message in bag.decoded(topic)
+    ]
+    times = bag.times(images)
+    if _all_differ(stamp for stamp, _, _ in boxes) and _all_differ(stamp for stamp, _ in times):
+        return StampedTruth({stamp: box for stamp, _, box in boxes})
+    if len(boxes) == len(times):
+        bag.findings.note(f'stamps repeat: the boxes of {topic.name} go by their order')
+        return IndexedTruth({number: box for number, (_, _, box) in enumerate(boxes)})
+    bag.findings.note(f'stamps repeat: the boxes of {topic.name} go by their time of recording')
+    recorded = np.array([log_time for _, log_time in times], np.int64)
+    # None is of an image that is further away than half of the way to the next one.
+    apart = float(np.median(np.diff(np.sort(recorded)))) if len(recorded) > 1 else np.inf
+    found: dict[int, Box] = {}
+    for _, log_time, box in boxes:
+        number = int(np.abs(recorded - log_time).argmin()) if len(recorded) else -1
+        if number >= 0 and abs(int(recorded[number]) - log_time) <= apart / 2:
+            found[number] = box
+    return IndexedTruth(found)
+
+
+def _all_differ(stamps: Iterable[int]) -> bool:
+    listed = list(stamps)
+    return len(set(listed)) == len(listed)
 
 
 def read_truth(path: Path) -> Truth:
@@ -244,12 +275,15 @@ def read_truth(path: Path) -> Truth:
         try:
             box = [float(row[columns[name]]) for name in 'xywh']
             place = row[columns[key]] if key else str(number)
-            boxes[_nanoseconds(place) if key == 'stamp' else int(place)] = box
+            place_number = _nanoseconds(place) if key == 'stamp' else int(place)
         except (ValueError, IndexError, InvalidOperation):
             expected = ', '.join(([key] if key else []) + list('xywh'))
             raise ValueError(
                 f'{path}, line {line}: expected {expected}, got {",".join(row)}'
             ) from None
+        if place_number in boxes:
+            raise ValueError(f'{path}, line {line}: {key} {place} is there twice')
+        boxes[place_number] = box
     return StampedTruth(boxes) if key == 'stamp' else IndexedTruth(boxes)
 
 

@@ -7,6 +7,7 @@ Messages come one after the other from the file; what cannot be read is counted 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -200,6 +201,19 @@ class Bag:
         if number + 1 < topic.count:
             ends = f', the last {(last - first) / 1e9:.3f} s after the first' if number >= 0 else ''
             self.findings.note(f'{topic.name}: read {number + 1} of {topic.count} messages{ends}')
+
+    def times(self, topic: Topic) -> list[tuple[int, int]]:
+        """Return stamp and time of recording of all messages that begin with a header, ns."""
+        found = []
+        for stored in self.messages([topic.name]):
+            # CDR: four bytes that tell the order of the others, then the header's stamp.
+            order = '<iI' if stored.data[1:2] == b'\x01' else '>iI'
+            if len(stored.data) >= 12:
+                seconds, rest = struct.unpack(order, bytes(stored.data[4:12]))
+                found.append((seconds * 10**9 + rest, stored.log_time))
+            else:
+                found.append((0, stored.log_time))
+        return found
 
     def frames(self, topic: Topic, mono16_bits: int = 16) -> Iterator[BagFrame]:
         """Yield the images of a topic that can be read; the others are among the findings.

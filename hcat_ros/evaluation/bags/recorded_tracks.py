@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcat_ros.evaluation.bags.findings import Findings
 from hcat_ros.evaluation.bags.follow import Sequences
@@ -20,8 +21,16 @@ TRACK = 'track'
 """Last part of the name of the topic."""
 
 
-def recorded_tracks(path: Path, findings: Findings) -> dict[int, Track]:
-    """Return the tracks in a bag by the stamp of their image; the score is NaN while it is lost.
+class RecordedTrack(NamedTuple):
+    """A track as it was published."""
+
+    stamp: int
+    """Of its image, nanoseconds."""
+    track: Track
+
+
+def recorded_tracks(path: Path, findings: Findings) -> list[RecordedTrack]:
+    """Return the tracks in a bag in their order; the score is NaN while the target is lost.
 
     What is wrong with the bag is added to the findings. Raises ValueError, OSError.
     """
@@ -34,11 +43,12 @@ def recorded_tracks(path: Path, findings: Findings) -> dict[int, Track]:
         if len(found) != 1:
             listed = ', '.join(topic.name for topic in found) or 'none'
             raise ValueError(f'{path}: expected one Detection2D topic {TRACK}, found {listed}')
-        tracks = {}
+        tracks = []
         for _, _, message in bag.decoded(found[0]):
             state = TargetState.TRACKING if message.results else TargetState.LOST
             score = best_class(message)[1] if message.results else float('nan')
-            tracks[nanoseconds(message.header.stamp)] = Track(box_of(message), score, state)
+            track = Track(box_of(message), score, state)
+            tracks.append(RecordedTrack(nanoseconds(message.header.stamp), track))
         for text in bag.findings:
             findings.note(f'{path.name}: {text}')
     return tracks
@@ -55,22 +65,49 @@ class Recorded(NamedTuple):
     """The largest one between their boxes, pixels; NaN without any to compare."""
 
 
-def recorded(own: Sequences, tracks: Mapping[int, Track], findings: Findings) -> Recorded:
-    """Judge recorded tracks, by the stamp of their image, on the targets of a replay.
+def recorded(own: Sequences, tracks: Sequence[RecordedTrack], findings: Findings) -> Recorded:
+    """Judge recorded tracks on the targets of a replay.
 
-    An image without a track, which the node has dropped, keeps the box of the one before. That,
-    and tracks that belong to no image, are told to the findings.
+    They belong to images by stamp, or by order where stamps repeat and there is one for each. An
+    image without a track, which the node has dropped, keeps the box of the one before. That, and
+    tracks that belong to no image, are told to the findings. Raises ValueError for tracks that
+    could belong to several images.
     """
-    sequences = own.answered_by(tracks)
-    stamps = own.stamps()
+    numbers, stamps = own.numbers(), own.stamps()
+    by_number, unknown = _by_number(numbers, stamps, tracks, findings)
+    sequences = own.answered_by(by_number)
     gaps = []
-    for number, (theirs, ours) in enumerate(zip(sequences.results()[1], own.results()[1])):
-        there = np.array([stamp in tracks for stamp in stamps[number][1:]], bool)
+    for target, (theirs, ours) in enumerate(zip(sequences.results()[1], own.results()[1])):
+        there = np.array([number in by_number for number in numbers[target][1:]], bool)
         gaps.append(np.abs(theirs.boxes[1:] - ours.boxes[1:])[there])
-        for stamp in stamps[number][1:][~there]:
+        for stamp in stamps[target][1:][~there]:
             findings.add('images without a track', f'the one of {stamp / 1e9:.3f} s')
-    known = set(np.concatenate(stamps).tolist()) if stamps else set()
-    for stamp in sorted(set(tracks) - known):
+    for stamp in unknown:
         findings.add('tracks without an image', f'the one of {stamp / 1e9:.3f} s')
     gap = np.concatenate(gaps) if gaps else np.empty((0, 4))
     return Recorded(sequences, len(gap), float(gap.max()) if gap.size else float('nan'))
+
+
+def _by_number(
+    numbers: Sequence[NDArray[np.int64]],
+    stamps: Sequence[NDArray[np.int64]],
+    tracks: Sequence[RecordedTrack],
+    findings: Findings,
+) -> tuple[dict[int, Track], list[int]]:
+    """Return the tracks by the number of their image, and the stamps of those of no image."""
+    every = [int(stamp) for of_target in stamps for stamp in of_target]
+    places = [int(number) for of_target in numbers for number in of_target]
+    # An image on which another target starts is there twice.
+    by_stamp = dict(zip(every, places))
+    unique = len(by_stamp) == len(set(places))
+    if unique and len({one.stamp for one in tracks}) == len(tracks):
+        known = {by_stamp[one.stamp]: one.track for one in tracks if one.stamp in by_stamp}
+        return known, sorted({one.stamp for one in tracks} - by_stamp.keys())
+    after = [int(number) for of_target in numbers for number in of_target[1:]]
+    if len(after) != len(tracks):
+        raise ValueError(
+            f'stamps repeat, so that {len(tracks)} tracks cannot be told to belong to which of '
+            f'{len(after)} images: record one track for each image, or with stamps'
+        )
+    findings.note('stamps repeat: the recorded tracks go by their order')
+    return {number: one.track for number, one in zip(after, tracks)}, []

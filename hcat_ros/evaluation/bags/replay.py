@@ -87,7 +87,7 @@ def replay(
     """
     _check_free(out, bag.path, force)
     topic = bag.image_topic(options.image)
-    truth = truth_from(bag, options.truth) if options.truth else None
+    truth = truth_from(bag, options.truth, topic) if options.truth else None
     start, named_by = _start(bag, options, truth)
     frames = progress(_frames(bag, topic, options), topic.count)
     passing = follow(tracker, frames, start, truth, bag.findings)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.report.scenes import Scene
-from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.encodings import READ_COLOUR, Image
 
 ReadFrame = Callable[[Clip, int], 'Image | None']
 """Returns the frame, BGR uint8 (H, W, 3), of a row of a clip's result; None where it has none."""
@@ -62,7 +62,7 @@ def read_frame(clip: Clip, index: int) -> Image | None:
     index += int(clip.visible[0]) if len(clip.visible) else 0
     if index >= len(clip.images) or not clip.images[index].is_file():
         return None
-    image = cv2.imread(str(clip.images[index]), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(clip.images[index]), READ_COLOUR)
     return None if image is None else np.asarray(image, np.uint8)
 
 

@@ -23,8 +23,9 @@ BOX = Box(40.0, 30.0, 24.0, 24.0)
 
 
 def frame(index: int, seconds: float, size: tuple[int, int] = (100, 120)) -> BagFrame:
-    stamp = round(seconds * SECOND)
-    return BagFrame(index, stamp, stamp, 'cam', np.zeros((*size, 3), np.uint8), 'bgr8')
+    """An image with its stamp; they are recorded every 0.1 s."""
+    stamp, recorded = round(seconds * SECOND), index * SECOND // 10
+    return BagFrame(index, stamp, recorded, 'cam', np.zeros((*size, 3), np.uint8), 'bgr8')
 
 
 def frames(*seconds: float) -> list[BagFrame]:
@@ -85,11 +86,17 @@ def test_a_second_target(tracker: Tracker) -> None:
     ]
 
 
-def test_a_late_image_is_passed_over(tracker: Tracker) -> None:
-    found, findings = through(tracker, frames(1, 1.1, 1.05, 1.2))
-    assert [each.frame.index for each in found] == [0, 1, 3]
+def test_late_images_are_passed_over(tracker: Tracker) -> None:
+    found, findings = through(tracker, frames(1, 1.3, 1.1, 1.2, 1.4))
+    assert told(found) == [
+        (0, 1, 'named'),
+        (1, 1, 'tracking'),
+        (2, 1, '-'),
+        (3, 1, '-'),
+        (4, 1, 'tracking'),
+    ]
     assert findings == [
-        'images passed over: 1, the first: image 2: image is 0.050 s older than the one before: '
+        'images passed over: 2, the first: image 2: image is 0.200 s older than the newest one: '
         'not tracked'
     ]
 
@@ -100,29 +107,56 @@ def test_equal_stamps_are_followed_and_counted(tracker: Tracker) -> None:
     assert findings == ['images with the stamp of the one before: 2, the first: image 1']
 
 
-def test_a_jump_in_time_drops_the_target(tracker: Tracker) -> None:
-    again = NamedBox(BOX, round(10.1 * SECOND), 0)
-    found, findings = through(
-        tracker, frames(100, 100.1, 10, 10.1, 10.2), NamedBox(BOX, 100 * SECOND, 0), again
+def test_after_a_jump_in_time_the_target_is_kept_where_it_was(tracker: Tracker) -> None:
+    back = [10 + n / 10 for n in range(13)]
+    found, findings = through(tracker, frames(100, 100.1, *back), NamedBox(BOX, 100 * SECOND, 0))
+    states = [state for _, _, state in told(found)]
+    assert states == ['named', 'tracking'] + ['-'] * 9 + ['tracking'] * 4
+    assert findings[1] == (
+        'new beginnings: 1, the first: image 11: image stamps jumped back by 89.200 s; the target '
+        'was looked for where it was'
     )
-    assert told(found) == [
-        (0, 1, 'named'),
-        (1, 1, 'tracking'),
-        (2, 1, '-'),
-        (3, 2, 'named'),
-        (4, 2, 'tracking'),
-    ]
-    assert findings == [
-        'new beginnings: 1, the first: image 2: image stamps jumped back by 90.100 s; the target '
-        'was dropped'
-    ]
 
 
-def test_another_size_drops_the_target(tracker: Tracker) -> None:
-    images = [frame(0, 1), frame(1, 1.1), frame(2, 1.2, (50, 60)), frame(3, 1.3, (50, 60))]
-    found, findings = through(tracker, images)
-    assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, '-'), (3, 1, '-')]
-    assert 'image 2: images are 60x50 now, were 120x100; the target was dropped' in findings[0]
+def test_after_a_jump_a_target_that_is_lost_is_dropped(scripted_engine: Any) -> None:
+    seeing = scripted_engine.seeing
+    engine = scripted_engine(*[seeing()] * 11, *[seeing(score=0.05)] * 8)
+    config = TrackerConfig(lost_threshold=0.5, uncertain_threshold=0.6, scan_regions=0)
+    times = [100 + n / 10 for n in range(12)] + [10 + n / 10 for n in range(13)]
+    found, findings = through(Tracker(engine, config), frames(*times))
+    states = [state for _, _, state in told(found)][-13:]
+    assert states == ['-'] * 9 + ['uncertain', 'lost', '-', '-']
+    assert findings[2] == 'targets dropped: 1, the first: image 22: not where it was'
+
+
+def test_another_size_drops_the_target_once_the_first_is_gone(tracker: Tracker) -> None:
+    small = [frame(n, n / 10, (50, 60)) for n in range(2, 14)]
+    found, findings = through(tracker, [frame(0, 0), frame(1, 0.1), *small])
+    assert told(found)[:2] == [(0, 1, 'named'), (1, 1, 'tracking')]
+    assert {state for _, _, state in told(found)[2:]} == {'-'}
+    assert findings[0].startswith('images passed over: 9, the first: image 2: image is 60x50 of')
+    assert "image 11: images are 60x50 of frame 'cam' now, were 120x100" in findings[1]
+    assert findings[1].endswith('the target was dropped')
+
+
+def test_images_with_a_truth_and_without_a_track_count_as_missed(
+    tracker: Tracker, bag_path: Path
+) -> None:
+    """Two of five come late: their overlap is 0, the others' is what the engine sees."""
+    truth = IndexedTruth(dict.fromkeys(range(6), BOX))
+    with open_bag(bag_path) as bag:
+        sequences = Sequences(bag, bag.image_topic())
+        for followed in follow(
+            tracker, frames(1, 1.1, 1.4, 1.2, 1.3, 1.5), start_at_once(BOX), truth, bag.findings
+        ):
+            sequences.add(followed)
+        run = sequences.run('late', {})
+    assert sequences.untracked == 2
+    assert run is not None
+    overlaps = run.score.sequences[0].overlaps
+    overlaps = overlaps[np.isfinite(overlaps)]
+    assert np.flatnonzero(overlaps == 0).tolist() == [2, 3]
+    assert run.score.measures['AO'] == pytest.approx(overlaps[overlaps > 0].sum() / 5)
 
 
 def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:

@@ -163,11 +163,48 @@ def test_several_topics_of_init_boxes_and_none(tmp_path: Path) -> None:
 def test_truth_on_a_topic(tmp_path: Path) -> None:
     boxes = np.array([[1.0, 2, 30, 40], [np.nan] * 4, [5, 6, 30, 40]])
     with open_bag(write_bag(tmp_path / 'bag', [PIXELS] * 3, truth=boxes)) as bag:
-        truth = truth_from(bag, '/truth')
+        truth = truth_from(bag, '/truth', bag.image_topic())
         found = [truth.of(frame) for frame in bag.frames(bag.image_topic())]
         assert np.array_equal(found, boxes, equal_nan=True)
         with pytest.raises(ValueError, match='truth nowhere: there is no such file, nor such a'):
-            truth_from(bag, 'nowhere')
+            truth_from(bag, 'nowhere', bag.image_topic())
+
+
+@pytest.mark.parametrize('left_out', [(), (1,), (0, 3)])
+def test_where_no_stamps_are_given_truth_goes_by_order_or_time_of_recording(
+    tmp_path: Path, left_out: tuple[int, ...]
+) -> None:
+    """Boxes of some images are missing: those recorded with an image are still its own."""
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number in range(5):
+            recorded = BEGIN + number * SECOND // 30
+            bag.add(CAMERA, recorded, raw_image(0, PIXELS))
+            if number not in left_out:
+                box = Box(10.0 + number, 20, 30, 40)
+                bag.add('/truth', recorded + SECOND // 200, detection(0, '', box))
+    with open_bag(tmp_path / 'bag') as bag:
+        truth = truth_from(bag, '/truth', bag.image_topic())
+        found = [truth.of(frame)[0] for frame in bag.frames(bag.image_topic())]
+        expected = [np.nan if n in left_out else 10.0 + n for n in range(5)]
+        assert np.array_equal(found, expected, equal_nan=True)
+        how = 'time of recording' if left_out else 'order'
+        assert list(bag.findings) == [f'stamps repeat: the boxes of /truth go by their {how}']
+
+
+def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number in range(5):
+            bag.add(CAMERA, BEGIN + number, raw_image(0, PIXELS))
+    table = tmp_path / 'truth.csv'
+    table.write_text('stamp,x,y,w,h\n1,1,2,3,4\n2,1,2,3,4\n')
+    with (
+        open_bag(tmp_path / 'bag') as bag,
+        pytest.raises(ValueError, match='5 images have 1 different ones: give it by the number'),
+    ):
+        truth_from(bag, str(table), bag.image_topic())
+    table.write_text('frame,x,y,w,h\n1,1,2,3,4\n1,5,6,7,8\n')
+    with pytest.raises(ValueError, match='line 3: frame 1 is there twice'):
+        read_truth(table)
 
 
 def test_boxes_that_belong_to_no_image_are_counted() -> None:

@@ -9,12 +9,17 @@ import pytest
 
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
-from bags import BEGIN, SECOND, BagWriter, stamps_of, write_bag
+from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bags.findings import Findings
 from hcat_ros.evaluation.bags.follow import Sequences, follow
-from hcat_ros.evaluation.bags.named_boxes import IndexedTruth, NamedBox, NamedStarts
+from hcat_ros.evaluation.bags.named_boxes import (
+    IndexedTruth,
+    NamedBox,
+    NamedStarts,
+    start_at_once,
+)
 from hcat_ros.evaluation.bags.output import detection
 from hcat_ros.evaluation.bags.reading import open_bag
 from hcat_ros.evaluation.bags.recorded_tracks import Recorded, recorded, recorded_tracks
@@ -122,6 +127,47 @@ def test_a_bag_without_a_track(tmp_path: Path) -> None:
 def test_the_state_of_the_node(tmp_path: Path) -> None:
     path = track_bag(tmp_path / 'bag', {5: (1,), 6: (2, ('dog', 0.25))})
     tracks = recorded_tracks(path, Findings())
-    assert tracks[5].state is TargetState.LOST
-    assert np.isnan(tracks[5].score)
-    assert (tracks[6].state, tracks[6].score) == (TargetState.TRACKING, 0.25)
+    assert [one.stamp for one in tracks] == [5, 6]
+    lost, seen = (one.track for one in tracks)
+    assert lost.state is TargetState.LOST
+    assert np.isnan(lost.score)
+    assert (seen.state, seen.score) == (TargetState.TRACKING, 0.25)
+
+
+@pytest.fixture
+def unstamped(tmp_path: Path, scripted_engine: Any) -> Any:
+    """Judges so many tracks without stamps on five images without any."""
+
+    def run(count: int) -> tuple[Recorded, list[str]]:
+        with BagWriter(tmp_path / 'walk') as bag:
+            for number in range(5):
+                bag.add(CAMERA, BEGIN + number, raw_image(0, np.zeros((60, 80, 3), np.uint8)))
+        with BagWriter(tmp_path / 'track') as bag:
+            for number in range(1, 1 + count):
+                bag.add('/track', BEGIN + number, detection(0, '', box(number), '1', [('a', 0.9)]))
+        findings = Findings()
+        truth = IndexedTruth({number: box(number) for number in range(5)})
+        tracker = Tracker(scripted_engine(scripted_engine.seeing()))
+        with open_bag(tmp_path / 'walk') as bag:
+            topic = bag.image_topic()
+            own = Sequences(bag, topic)
+            start = start_at_once(BOX)
+            for followed in follow(tracker, bag.frames(topic), start, truth, Findings()):
+                own.add(followed)
+            tracks = recorded_tracks(tmp_path / 'track', findings)
+            return recorded(own, tracks, findings), list(findings)
+
+    return run
+
+
+def test_without_stamps_tracks_go_by_their_order(unstamped: Any) -> None:
+    found, findings = unstamped(4)
+    run = found.sequences.run('recorded', {})
+    assert run is not None
+    assert run.score.measures['AO'] == 1
+    assert findings == ['stamps repeat: the recorded tracks go by their order']
+
+
+def test_without_stamps_tracks_that_are_not_one_an_image_are_refused(unstamped: Any) -> None:
+    with pytest.raises(ValueError, match='3 tracks cannot be told to belong to which of 4 images'):
+        unstamped(3)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was published before a node was there, from those who keep it (transient_local)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
+
+from hcat_ros.nodes.qos import LATCHED_QOS
+
+REMEMBERED = 32
+"""Messages of which it is known that they came already."""
+
+
+class LatchedInput:
+    """A subscription for latched messages beside an ordinary one on the same topic.
+
+    One that asks for kept messages gets nothing from those who keep none, and DDS warns on both
+    sides; so it is made while somebody keeps some.
+    """
+
+    def __init__(self, node: Node, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        """Pass each message to `callback` once, whichever of the two subscriptions has it."""
+        self._node, self._kind = node, kind
+        self._topic = node.resolve_topic_name(topic)
+        self._callback = callback
+        self._subscription: Any = None
+        self._had: deque[int] = deque(maxlen=REMEMBERED)
+
+    def take(self, message: Any, info: Mapping[str, Any]) -> None:
+        """Pass a message on that either of the two subscriptions got, unless it came already."""
+        sent = int(info.get('source_timestamp', 0))
+        if sent and sent in self._had:
+            return
+        self._had.append(sent)
+        self._callback(message)
+
+    def look(self) -> None:
+        """Subscribe while somebody keeps messages."""
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        kept = any(
+            info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers
+        )
+        if kept and self._subscription is None:
+            self._subscription = self._node.create_subscription(
+                self._kind, self._topic, self.take, LATCHED_QOS
+            )
+        elif not kept:
+            self.close()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None

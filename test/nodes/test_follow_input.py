@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs of the follower that do not fit together, over real DDS: it stands still and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+import rclpy
+from follow_talker import AHEAD, LEFT, RELIABLE, FollowTalker, camera_info, stands, track_message
+from geometry_msgs.msg import PointStamped
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box
+from hcat_ros.nodes.qos import LATCHED_QOS
+
+Follow = Callable[..., FollowTalker]
+WARN = b'\1'
+
+
+def send_view(talker: FollowTalker, width: int, height: int) -> Any:
+    """Say as the tracker does of which size the images are; returns the publisher."""
+    views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
+    message = CameraInfo(width=width, height=height)
+    message.header.frame_id = 'camera_optical_frame'
+    views.publish(message)
+    talker.spin(lambda: talker.follower._input.camera._view is not None, 'the view')
+    return views
+
+
+def test_tracks_of_images_of_half_the_size_point_the_right_way(follow: Follow) -> None:
+    """320 of 640 px across is ahead; unscaled it would be far to the left."""
+    talker = follow(diagnostics_period=0.2, yaw__dead_band=0.02)
+    talker.start()
+    half = Box.from_center(160, 120, 30, 60)
+    views = send_view(talker, 320, 240)
+    talker.stream(1.0, half)
+    assert talker.bearings
+    assert abs(talker.last['yaw']) < 0.02
+    values = talker.says('images are 320x240, camera_info says 640x480: scaled to the images')
+    assert values['level'] == WARN
+    talker.node.destroy_publisher(views)
+
+
+def test_tracks_of_images_of_another_aspect_move_nothing(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    views = send_view(talker, 640, 360)
+    talker.stream(0.8, LEFT)
+    assert all(stands(message) for _, message in talker.commands)
+    assert talker.says('images are 640x360, camera_info says 640x480')['level'] == WARN
+    talker.node.destroy_publisher(views)
+
+
+def test_a_camera_info_that_is_refused_stays_the_reason(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.follower.start()
+    talker.spin(talker.connected, 'connections')
+    broken = camera_info()
+    broken.k = [0.0] * 9
+    for _ in range(3):
+        talker.infos.publish(broken)
+        talker.stream(0.3, LEFT)
+    words = 'camera_info refused: k is all zeros: the camera is not calibrated'
+    assert talker.says(words)['level'] == WARN
+    assert all(stands(message) for _, message in talker.commands)
+    talker.infos.publish(camera_info())
+    assert talker.follow(LEFT, 'yaw') > 0
+
+
+def test_the_platform_stands_while_two_cameras_alternate(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    assert talker.follow(LEFT, 'yaw') > 0
+    other = camera_info()
+    other.width, other.height, other.k[2], other.k[5] = 1280, 960, 640.0, 480.0
+    for number in range(12):
+        talker.infos.publish(other if number % 2 else camera_info())
+        talker.stream(0.1, LEFT)
+    assert stands(talker.commands[-1][1])
+    assert talker.says('camera_info alternates between 640x480 and 1280x960')['level'] == WARN
+    for _ in range(12):
+        talker.infos.publish(camera_info())
+        talker.stream(0.1, LEFT)
+    assert talker.last['yaw'] > 0
+
+
+def test_a_second_tracker_does_not_count(follow: Follow) -> None:
+    """It is named, and the first one's target stays the one that is followed."""
+    talker = follow(diagnostics_period=0.2)
+    other = talker.node.create_publisher(Detection2D, 'track', RELIABLE)
+    for _ in range(500):  # a publisher that has been there for longer
+        other.publish(track_message(AHEAD, Time().to_msg()))
+    talker.start()
+    talker.spin(lambda: other.get_subscription_count() > 0, 'the second tracker')
+    talker.follow(LEFT, 'yaw')
+    for _ in range(30):
+        talker.send(LEFT)
+        now = talker.follower.get_clock().now().to_msg()
+        other.publish(track_message(Box.from_center(600, 240, 60, 120), now, target='2'))
+        talker.spin_for(1 / 30)
+        assert talker.last['yaw'] > 0
+    assert talker.says('/track has 2 publishers, /talker, /talker')['level'] == WARN
+
+
+def test_a_picture_that_is_frozen_stops_at_once(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    talker.follow(LEFT, 'yaw')
+    for _ in range(8):
+        talker.send(Box(0, 0, 0, 0), lost=True)
+        talker.spin_for(1 / 30)
+    assert stands(talker.commands[-1][1])
+    talker.send(Box(0, 0, 0, 0), lost=True)
+    assert 'the tracker gets no new picture' in talker.says('standing still')['message']
+    assert talker.follow(LEFT, 'yaw') > 0, 'and goes on with the next one'
+
+
+@pytest.mark.parametrize(
+    ('frame_id', 'used', 'words'),
+    [
+        ('/camera', 'camera', "frame_id 'camera' has no _optical in it"),
+        ('', 'base_link', 'the tracks have no frame_id'),
+        ('/front_optical_frame', 'front_frame', ''),
+    ],
+)
+def test_frames_are_names_that_tf_takes(
+    follow: Follow, frame_id: str, used: str, words: str
+) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    for _ in range(10):
+        now = talker.follower.get_clock().now().to_msg()
+        message = track_message(LEFT, now)
+        message.header.frame_id = frame_id
+        talker.tracks.publish(message)
+        talker.spin_for(1 / 30)
+    talker.spin(lambda: bool(talker.bearings), 'a bearing')
+    assert talker.bearings[-1].header.frame_id == used
+    talker.stream(0.1)
+    if words:
+        assert talker.says(words)['level'] == WARN
+
+
+def test_a_camera_slower_than_the_timeout_is_told(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2, stale_timeout=0.2)
+    talker.start()
+    for _ in range(6):
+        talker.send(LEFT)
+        talker.spin_for(0.4)
+    values = talker.says('later than stale_timeout, 0.2 s')
+    assert 'tracks come every 0.4' in values['message']
+
+
+def test_an_input_of_another_type_is_named(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.follower.start()
+    # A node of another process, as it were: one cannot have two types for a topic.
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    strange = rclpy.create_node('strange', context=context)
+    strange.create_publisher(PointStamped, '/track', 1)
+    words = (
+        '/track is published by /strange as geometry_msgs/msg/PointStamped, expected '
+        'vision_msgs/msg/Detection2D'
+    )
+    assert talker.says(words)['level'] == WARN
+    strange.destroy_node()
+    rclpy.shutdown(context=context)

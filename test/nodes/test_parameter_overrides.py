@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters that reach nothing, as they are given to real nodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from follow_talker import FollowTalker
+from talker import Talker
+
+from hcat_ros.nodes.parameter_overrides import _fits
+
+Follow = Callable[..., FollowTalker]
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'node', 'fits'),
+    [
+        ('/**', '/hcat_tracker', True),
+        ('/**', '/drone/hcat_tracker', True),
+        ('/**/hcat_tracker', '/hcat_tracker', True),
+        ('/**/hcat_tracker', '/a/b/hcat_tracker', True),
+        ('hcat_tracker', '/hcat_tracker', True),
+        ('hcat_tracker', '/drone/hcat_tracker', False),
+        ('/*/hcat_tracker', '/drone/hcat_tracker', True),
+        ('/*', '/drone/hcat_tracker', False),
+        ('/hcat_traker', '/hcat_tracker', False),
+    ],
+)
+def test_names_are_matched_as_rcl_matches_them(pattern: str, node: str, fits: bool) -> None:
+    assert _fits(pattern, node) == fits
+
+
+def test_the_tracker_warns_of_a_parameter_that_it_does_not_have(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = talk(window_penality=0.9, diagnostics_period=0.2)
+    talker.start()
+    words = 'this node has no parameter window_penality: did you mean window_penalty?'
+    assert words in capfd.readouterr().err
+    talker.spin(lambda: words in talker.status().message, 'the warning in diagnostics')
+    assert talker.status().level == DiagnosticStatus.WARN
+
+
+def test_qos_overrides_of_topics_that_are_not_there_are_told(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talk(**{'qos_overrides./imag.subscription.depth': 3}).start()
+    log = capfd.readouterr().err
+    assert 'no topic of this node has a parameter qos_overrides./imag.subscription.depth' in log
+    assert 'did you mean qos_overrides./image.subscription.depth?' in log
+
+
+def test_the_follower_does_not_start_with_a_limit_that_reaches_nothing(follow: Follow) -> None:
+    follower = follow(yaw__max_sped=0.2).follower
+    follower.start()
+    assert follower.state_label == 'unconfigured'
+    assert follower.failure == (
+        'cannot configure: this node has no parameter yaw.max_sped: did you mean yaw.max_speed?'
+    )
+
+
+def test_parameters_of_the_tracker_are_none_of_its_business(follow: Follow) -> None:
+    follower = follow(window_penalty=0.2, yaw__max_speed=0.3).follower
+    follower.start()
+    assert follower.state_label == 'active'
+
+
+@pytest.mark.parametrize(
+    ('key', 'problem'),
+    [
+        (
+            'hcat_folower',
+            '{path} has parameters for hcat_folower, none for this node, /hcat_follower',
+        ),
+        ('/drone/hcat_follower', '{path} has parameters for /drone/hcat_follower, none for'),
+        ('/**', ''),
+        ('hcat_follower', ''),
+    ],
+)
+def test_a_file_for_a_node_that_is_not_there_stops_the_follower(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, problem: str
+) -> None:
+    path = tmp_path / 'limits.yaml'
+    path.write_text(f'{key}:\n  ros__parameters:\n    yaw: {{max_speed: 0.2}}\n')
+    monkeypatch.setattr(sys, 'argv', ['follower', '--ros-args', '--params-file', str(path)])
+    follower = follow().follower
+    follower.start()
+    assert problem.format(path=path) in follower.failure
+    assert bool(follower.failure) == bool(problem)
+
+
+def test_a_misspelt_name_among_others_is_told(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / 'robot.yaml'
+    path.write_text(
+        '/**:\n  ros__parameters: {rate: 20.0}\n'
+        'hcat_tracker:\n  ros__parameters: {threads: 1}\n'
+        'hcat_folower:\n  ros__parameters: {yaw: {max_speed: 0.2}}\n'
+    )
+    monkeypatch.setattr(sys, 'argv', ['follower', '--ros-args', '--params-file', str(path)])
+    follower = follow().follower
+    follower.start()
+    assert follower.failure.endswith(
+        f'{path} has parameters for /hcat_folower: did you mean /hcat_follower?'
+    )

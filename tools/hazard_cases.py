@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hazards of `hazards.py`: what goes wrong in the field with cameras, clocks and topics."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from hcat_ros.boxes import Box
+from hcat_ros.message_data import box_of, nanoseconds
+from hcat_ros.nodes.detections import detection_message
+
+Pass = Callable[[Any, Any], Sequence[Any]]
+
+
+def unchanged(rig: Any, message: Any) -> Sequence[Any]:
+    """Pass a message on."""
+    return [message]
+
+
+def nothing(rig: Any) -> subprocess.Popen[bytes] | None:
+    """Begin without an act."""
+    return None
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """What goes wrong, once the platform follows. The functions get the rig."""
+
+    title: str
+    images: Pass = unchanged
+    """Returns what is published in place of an image."""
+    infos: Pass = unchanged
+    begin: Callable[[Any], subprocess.Popen[bytes] | None] = nothing
+    """Acts once; returns a process to be ended."""
+    may_move: bool = True
+    """Whether following on, the target in view, is right."""
+    stands: bool = False
+    """Whether the platform is not to move from the start."""
+    tracker: dict[str, Any] = field(default_factory=dict)
+    follower: dict[str, Any] = field(default_factory=dict)
+
+
+def set_stamp(message: Any, stamp: int) -> Any:
+    """Set the stamp of a message, nanoseconds."""
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+    return message
+
+
+def frozen() -> Pass:
+    """Return the last image again and again, with the stamps of those to come."""
+    last: list[Image] = []
+
+    def images(rig: Any, image: Image) -> Sequence[Image]:
+        last.append(deepcopy(image)) if not last else None
+        return [set_stamp(last[0], nanoseconds(image.header.stamp))]
+
+    return images
+
+
+def shifted(seconds: float, jitter: float = 0.0) -> Pass:
+    """Return images with stamps of a clock that was set, or of one that jitters."""
+    rng = np.random.default_rng(1)
+
+    def images(rig: Any, image: Image) -> Sequence[Image]:
+        by = seconds + float(rng.uniform(-jitter, jitter))
+        return [set_stamp(image, nanoseconds(image.header.stamp) + round(by * 1e9))]
+
+    return images
+
+
+def reordered() -> Pass:
+    """Return images in the order 1 4 2 3 5."""
+    waiting: list[Image] = []
+
+    def images(rig: Any, image: Image) -> Sequence[Image]:
+        waiting.append(image)
+        if len(waiting) < 5:
+            return []
+        a, b, c, d, e = waiting
+        waiting.clear()
+        return [a, d, b, c, e]
+
+    return images
+
+
+def resized(across: float, down: float, alternating: bool = False) -> Pass:
+    """Return the calibration of images of another size."""
+    count = 0
+
+    def infos(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
+        nonlocal count
+        count += 1
+        if alternating and count % 2:
+            return [info]
+        info.width, info.height = round(info.width * across), round(info.height * down)
+        matrix = np.array(info.k).reshape(3, 3)
+        matrix[0] *= across
+        matrix[1] *= down
+        info.k = matrix.ravel()
+        return [info]
+
+    return infos
+
+
+def binned_twice(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
+    """Return a calibration whose matrix is that of binned pixels already."""
+    info.width, info.height, info.binning_x, info.binning_y = info.width * 2, info.height * 2, 2, 2
+    return [info]
+
+
+def second_camera(frame_id: str) -> Pass:
+    """Return each image and, as by another publisher, one of what a camera to the rear sees."""
+    made: list[Any] = []
+
+    def images(rig: Any, image: Image) -> Sequence[Image]:
+        if not made:
+            made.append(rig.create_publisher(Image, 'image', 20))
+        other = deepcopy(image)
+        pixels = np.frombuffer(bytes(image.data), np.uint8).reshape(image.height, image.width, 3)
+        other.data = pixels[:, ::-1].tobytes()
+        other.header.frame_id = frame_id or image.header.frame_id
+        made[0].publish(other)
+        return [image]
+
+    return images
+
+
+def restarted(rig: Any) -> None:
+    """Restart the tracker's activity, and name a part of the target."""
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        rig.change_state.call_async(request)
+    box = box_of(rig.truth)
+    part = Box(box.x + box.w / 4, box.y, box.w / 2, box.h / 2)
+
+    def name() -> None:
+        timer.cancel()
+        rig.boxes.publish(detection_message(Detection2D().header, part))
+
+    timer = rig.create_timer(0.5, name)
+
+
+def detector_to_the_rear() -> Pass:
+    """Return each image, and detections on it that are of another camera."""
+
+    def images(rig: Any, image: Image) -> Sequence[Image]:
+        message = Detection2DArray(header=deepcopy(image.header))
+        message.header.frame_id = 'rear_optical'
+        found = detection_message(message.header, Box(10, 10, 60, 90))
+        found.results = [ObjectHypothesisWithPose()]
+        found.results[0].hypothesis.score = 0.99
+        message.detections = [found]
+        rig.detections.publish(message)
+        return [image]
+
+    return images
+
+
+def dropped(rig: Any) -> None:
+    """Have the tracker drop its target."""
+    rig.reset.call_async(Trigger.Request())
+
+
+def killed(rig: Any) -> None:
+    """Kill the tracker."""
+    rig.tracker.kill()
+
+
+FLOOD = """
+import rclpy, time
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo
+from vision_msgs.msg import Detection2D
+rclpy.init()
+node = rclpy.create_node('flood')
+tracks = node.create_publisher(Detection2D, 'track', QoSProfile(depth=100))
+infos = node.create_publisher(CameraInfo, 'camera_info', QoSProfile(depth=100))
+track, info, end = Detection2D(), CameraInfo(), time.monotonic() + 20
+track.bbox.size_x = track.bbox.size_y = 1e9
+while time.monotonic() < end:
+    for _ in range(50):
+        tracks.publish(track)
+        infos.publish(info)
+    time.sleep(0.001)
+"""
+
+
+def flooded(rig: Any) -> subprocess.Popen[bytes]:
+    """Kill the tracker, and send the follower what it cannot use as fast as that goes."""
+    rig.tracker.kill()
+    return subprocess.Popen([sys.executable, '-c', FLOOD], stderr=subprocess.DEVNULL)
+
+
+HAZARDS = (
+    Hazard('none, to compare with'),
+    Hazard('camera frozen, stamps go on', frozen(), may_move=False),
+    Hazard('camera_info of twice the size', infos=resized(2, 2)),
+    Hazard('camera_info of another aspect', infos=resized(2, 1), may_move=False),
+    Hazard('camera_info of two sizes in turn', infos=resized(2, 2, True), may_move=False),
+    Hazard('camera_info binned twice', infos=binned_twice),
+    Hazard('second camera of another frame', second_camera('rear_optical')),
+    Hazard('second camera of the same frame', second_camera('')),
+    Hazard('images out of order', reordered()),
+    Hazard('stamps that jitter by 20 ms', shifted(0.0, 0.02)),
+    Hazard("camera's clock set back by 0.2 s", shifted(-0.2)),
+    Hazard("camera's clock set ahead by 3 s", shifted(3.0), may_move=False),
+    Hazard(
+        'tracker restarted, part of the target named',
+        begin=restarted,
+        follower={'range_mode': 'relative', 'reference_range': 4.0},
+    ),
+    Hazard('limit mistyped', stands=True, may_move=False, follower={'yaw.max_sped': 0.2}),
+    Hazard(
+        'detector of another camera',
+        detector_to_the_rear(),
+        begin=dropped,
+        may_move=False,
+        tracker={'init_mode': 'best'},
+    ),
+    Hazard('tracker killed', begin=killed, may_move=False),
+    Hazard('tracker killed, follower flooded', begin=flooded, may_move=False),
+)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the robot does when its picture of the world is false: the real nodes in a closed loop.
+
+A simulated camera on a platform, tracker and follower are processes of their own over DDS. Once the
+platform follows, each hazard is let loose. The table tells, from then on, the greatest command
+after `stale_timeout` + 0.1 s, how long it took to the last command that was not zero, where the
+target was in the end, and what the nodes said. Exits with 1 if anything moved that should not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rclpy
+from demo import ROOT
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped, Vector3Stamped
+from hazard_cases import HAZARDS, Hazard
+from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D, Detection2DArray
+
+from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.simulation import Scenario
+
+FOLLOWED, AFTER, AT_THE_END = 4.0, 6.0, 2.0
+"""Seconds of following before a hazard, seconds after it, and the last of those."""
+LIMIT = 0.5 + 0.1
+"""Seconds until zero: the follower's stale_timeout, and what one more command takes."""
+ON_TARGET = math.radians(6)
+"""Largest mean angle off the axis of a target that is followed well."""
+QOS = QoSProfile(depth=20)
+PAGE = """# When the picture of the world is false
+
+Tracker, follower and a simulated camera on a ground robot, each a process of its own over DDS;
+the target walks in zigzag. Once the robot has followed it for a while, something goes wrong, and
+is watched for {after:g} s. Speeds are the greatest commanded later than {limit:g} s after the
+fault (`stale_timeout` and 0.1 s). Safe is: the last command that is not zero comes before that,
+or, where the target can still be told from what there is, the robot goes on with the target
+within 6 degrees of the axis. `make hazards` writes this page anew.
+
+{table}
+"""
+
+
+class Rig(Node):
+    """Between the simulated camera and the nodes: passes all on, with the hazard in it."""
+
+    def __init__(self, hazard: Hazard) -> None:
+        super().__init__('rig')
+        self.hazard = hazard
+        self.began: float | None = None
+        """When the hazard did, of a monotonic clock."""
+        self.commands: list[tuple[float, float, float]] = []
+        """Time, yaw rate and speed forward of each."""
+        self.azimuths: list[tuple[float, float]] = []
+        self.said: dict[str, str] = {}
+        """The last warning of each node."""
+        self.newest: Image | None = None
+        self.images = self.create_publisher(Image, 'image', QOS)
+        self.infos = self.create_publisher(CameraInfo, 'camera_info', QOS)
+        self.boxes = self.create_publisher(Detection2D, 'init_box', QOS)
+        self.detections = self.create_publisher(Detection2DArray, 'detections', QOS)
+        self._drive = self.create_publisher(TwistStamped, '/sim/cmd_vel', QOS)
+        self.reset = self.create_client(Trigger, 'hcat_tracker/reset')
+        self.change_state = self.create_client(ChangeState, 'hcat_tracker/change_state')
+        self.truth = Detection2D()
+        for kind, topic, callback in (
+            (Image, '/sim/image', self._on_image),
+            (CameraInfo, '/sim/camera_info', self._on_info),
+            (Detection2D, '/sim/init_box', self.boxes.publish),
+            (Detection2D, '/sim/truth', self._on_truth),
+            (Vector3Stamped, '/sim/truth_bearing', self._on_bearing),
+            (TwistStamped, 'cmd_vel', self._on_command),
+            (DiagnosticArray, '/diagnostics', self._on_diagnostics),
+        ):
+            self.create_subscription(kind, topic, callback, QOS)
+
+    def _on_image(self, message: Image) -> None:
+        self.newest = message
+        hazardous = self.began is not None
+        for image in self.hazard.images(self, message) if hazardous else [message]:
+            self.images.publish(image)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        hazardous = self.began is not None
+        for info in self.hazard.infos(self, message) if hazardous else [message]:
+            self.infos.publish(info)
+
+    def _on_truth(self, message: Detection2D) -> None:
+        self.truth = message
+
+    def _on_bearing(self, message: Vector3Stamped) -> None:
+        self.azimuths.append((time.monotonic(), message.vector.x))
+
+    def _on_command(self, message: TwistStamped) -> None:
+        self._drive.publish(message)
+        twist = message.twist
+        self.commands.append((time.monotonic(), twist.angular.z, twist.linear.x))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if self.began is not None and status.level != b'\0':
+                self.said[status.name.rpartition(': ')[2]] = status.message
+
+    @property
+    def moves(self) -> bool:
+        """Whether the platform does now."""
+        return bool(self.commands) and (self.commands[-1][1:] != (0.0, 0.0))
+
+
+class Outcome(NamedTuple):
+    """What became of a hazard."""
+
+    yaw: float
+    """Greatest rate after `LIMIT`, rad/s."""
+    forward: float
+    """Greatest speed after `LIMIT`, m/s."""
+    zero_after: float | None
+    """Seconds to the last command that was not zero; None if there are such to the end."""
+    off: float
+    """Mean angle of the target off the axis in the end, rad."""
+    said: str
+
+
+def outcome(rig: Rig, end: float) -> Outcome:
+    """Return what is to be seen in the commands."""
+    assert rig.began is not None
+    late = [command for command in rig.commands if command[0] > rig.began + LIMIT]
+    moving = [at for at, yaw, forward in rig.commands if at > rig.began and (yaw or forward)]
+    last = max(moving, default=rig.began)
+    off = [abs(azimuth) for at, azimuth in rig.azimuths if at > end - AT_THE_END]
+    return Outcome(
+        max((abs(yaw) for _, yaw, _ in late), default=0.0),
+        max((abs(forward) for _, _, forward in late), default=0.0),
+        last - rig.began if last < end - AT_THE_END else None,
+        float(np.mean(off)) if off else math.nan,
+        '; '.join(f'{node}: {said}' for node, said in sorted(rig.said.items())),
+    )
+
+
+def safe(hazard: Hazard, found: Outcome) -> bool:
+    """Return whether a robot could be let near people: it stood still, or moved as it should."""
+    if found.zero_after is not None:
+        return found.zero_after <= LIMIT
+    return hazard.may_move and found.off <= ON_TARGET
+
+
+def run(hazard: Hazard, seed: int) -> Outcome:
+    """Let the nodes run, and the hazard loose."""
+    os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
+    rclpy.init()
+    rig = Rig(hazard)
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(module: str, parameters: dict[str, Any], *more: str) -> subprocess.Popen[bytes]:
+        words = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
+        command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *more, *words]
+        log = subprocess.DEVNULL if not os.environ.get('HAZARDS_LOG') else None
+        processes.append(subprocess.Popen(command, stderr=log))
+        return processes[-1]
+
+    def spin(seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if until():
+                return True
+            rclpy.spin_once(rig, timeout_sec=0.02)
+        return False
+
+    scenario = Scenario('zigzag', 'ground', seed, 0.4, fps=30.0)
+    own = {'autostart': True, 'diagnostics_period': 0.2}
+    following = follower_parameters(scenario) | own | hazard.follower
+    try:
+        rig.tracker = start('tracker_node', own | hazard.tracker)
+        start('follower_node', {'platform': 'ground'} | following)
+        ready = spin(60, lambda: rig.boxes.get_subscription_count() > 0)
+        assert ready, f'{hazard.title}: the tracker has not come up'
+        simulated = {'path': 'zigzag', 'seed': seed, 'speed': 0.4, 'init_box': True, 'fps': 30.0}
+        start('camera_sim', simulated, '-r', '__ns:=/sim')
+        followed = spin(60, lambda: rig.moves or (hazard.stands and rig.newest is not None))
+        assert followed, f'{hazard.title}: the platform was never moved'
+        spin(FOLLOWED)
+        rig.began = time.monotonic()
+        started = hazard.begin(rig)
+        if started is not None:
+            processes.append(started)
+        spin(AFTER)
+        return outcome(rig, time.monotonic())
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        rig.destroy_node()
+        rclpy.shutdown()
+
+
+def row(hazard: Hazard, found: Outcome) -> str:
+    """Return a line of the table."""
+    zero = 'moves on' if found.zero_after is None else f'{found.zero_after:.2f} s'
+    numbers = f'{found.yaw:.2f} | {found.forward:.2f} | {zero} | {math.degrees(found.off):.1f}'
+    verdict = 'safe' if safe(hazard, found) else '**not safe**'
+    said = found.said.replace('|', '/')
+    return f'| {hazard.title} | {numbers} | {verdict} | {said} |'
+
+
+def main() -> int:
+    """Run all hazards, or those whose titles hold one of the words; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--only', nargs='+', default=[], metavar='WORD')
+    parser.add_argument('--seed', type=int, default=3)
+    parser.add_argument('--out', type=Path, help='file for the table')
+    arguments = parser.parse_args()
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    profile = ROOT / 'config' / 'fastdds_large_images.xml'
+    os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
+    lines = [
+        '| hazard | yaw [rad/s] | forward [m/s] | zero after | target off [deg] | | said |',
+        '|---|---:|---:|---:|---:|---|---|',
+    ]
+    print('\n'.join(lines), flush=True)
+    good = True
+    for hazard in HAZARDS:
+        if arguments.only and not any(word in hazard.title for word in arguments.only):
+            continue
+        found = run(hazard, arguments.seed)
+        good &= safe(hazard, found)
+        lines.append(row(hazard, found))
+        print(lines[-1], flush=True)
+    if arguments.out:
+        page = PAGE.format(limit=LIMIT, after=AFTER, table='\n'.join(lines))
+        arguments.out.write_text(page, encoding='utf-8')
+    return 0 if good else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
