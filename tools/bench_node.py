@@ -73,6 +73,7 @@ class Camera(Node):
 
     def _publish(self) -> None:
         self._message.header.stamp = self.get_clock().now().to_msg()
+        self._message.data[0] = (self._message.data[0] + 1) % 256  # no frozen camera
         self._images.publish(self._message)
 
     def _on_track(self, message: Detection2D) -> None:
