@@ -36,7 +36,7 @@ def load(folder: Path, content: Any, **overrides: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize(
-    'name', ['lite0_cpu', 'nano_cpu', 'nano_extra_lessons', 'resnet18_smoke', 'paper']
+    'name', ['base_cpu', 'lite0_cpu', 'nano_cpu', 'nano_extra_lessons', 'resnet18_smoke', 'paper']
 )
 def test_the_runs_of_the_package_load(checkout: Path, name: str) -> None:
     config = load_config(checkout / 'config' / 'train' / f'{name}.yaml')
