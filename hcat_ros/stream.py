@@ -43,7 +43,7 @@ class Turn(Enum):
         return self in (Turn.LATE, Turn.FOREIGN)
 
 
-class View(NamedTuple):
+class CameraView(NamedTuple):
     """What images of one camera have in common."""
 
     width: int
@@ -64,7 +64,7 @@ class ImageStream:
     """
 
     def __init__(self) -> None:
-        self.view: View | None = None
+        self.view: CameraView | None = None
         """What the images have in common that go on."""
         self._newest = 0
         self._advanced = self._seen = 0.0
@@ -76,7 +76,7 @@ class ImageStream:
 
         arrival: seconds of a clock that is never set, or the time of recording.
         """
-        view = View(frame.image.shape[1], frame.image.shape[0], frame.frame_id)
+        view = CameraView(frame.image.shape[1], frame.image.shape[0], frame.frame_id)
         before = self.view
         if before is not None and view != before:
             if 0 <= arrival - self._seen < PATIENCE:
@@ -93,6 +93,6 @@ class ImageStream:
         self._take(frame, view, arrival)
         return Turn.JUMPED, f'image stamps jumped back by {back:.3f} s'
 
-    def _take(self, frame: Stamped, view: View, arrival: float) -> None:
+    def _take(self, frame: Stamped, view: CameraView, arrival: float) -> None:
         self.view, self._newest, self._late = view, frame.stamp, False
         self._advanced = self._seen = arrival

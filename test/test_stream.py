@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.nodes.frame_buffer import StampedFrame
-from hcat_ros.stream import ImageStream, Turn, View
+from hcat_ros.stream import CameraView, ImageStream, Turn
 
 SECOND = 1_000_000_000
 
@@ -76,7 +76,7 @@ def test_two_cameras_on_a_topic_and_one_of_them_counts() -> None:
         stream.turn(frame(n, frame_id='left' if n % 2 else 'right'), n / 20)[0] for n in range(60)
     ]
     assert found == [ON, FOREIGN] * 30
-    assert stream.view == View(8, 6, 'right')
+    assert stream.view == CameraView(8, 6, 'right')
 
 
 def test_reasons_have_the_numbers() -> None:

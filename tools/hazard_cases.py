@@ -24,7 +24,7 @@ from hcat_ros.nodes.detections import detection_message
 Pass = Callable[[Any, Any], Sequence[Any]]
 
 
-def unchanged(rig: Any, message: Any) -> Sequence[Any]:
+def pass_on(rig: Any, message: Any) -> Sequence[Any]:
     """Pass a message on."""
     return [message]
 
@@ -39,9 +39,9 @@ class Hazard:
     """What goes wrong, once the platform follows. The functions get the rig."""
 
     title: str
-    images: Pass = unchanged
+    images: Pass = pass_on
     """Returns what is published in place of an image."""
-    infos: Pass = unchanged
+    infos: Pass = pass_on
     begin: Callable[[Any], subprocess.Popen[bytes] | None] = nothing
     """Acts once; returns a process to be ended."""
     may_move: bool = True
@@ -58,7 +58,7 @@ def set_stamp(message: Any, stamp: int) -> Any:
     return message
 
 
-def frozen() -> Pass:
+def freeze() -> Pass:
     """Return the last image again and again, with the stamps of those to come."""
     last: list[Image] = []
 
@@ -69,7 +69,7 @@ def frozen() -> Pass:
     return images
 
 
-def shifted(seconds: float, jitter: float = 0.0) -> Pass:
+def shift_stamps(seconds: float, jitter: float = 0.0) -> Pass:
     """Return images with stamps of a clock that was set, or of one that jitters."""
     rng = np.random.default_rng(1)
 
@@ -80,7 +80,7 @@ def shifted(seconds: float, jitter: float = 0.0) -> Pass:
     return images
 
 
-def reordered() -> Pass:
+def reorder() -> Pass:
     """Return images in the order 1 4 2 3 5."""
     waiting: list[Image] = []
 
@@ -95,7 +95,7 @@ def reordered() -> Pass:
     return images
 
 
-def resized(across: float, down: float, alternating: bool = False) -> Pass:
+def resize(across: float, down: float, alternating: bool = False) -> Pass:
     """Return the calibration of images of another size."""
     count = 0
 
@@ -114,7 +114,7 @@ def resized(across: float, down: float, alternating: bool = False) -> Pass:
     return infos
 
 
-def binned_twice(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
+def bin_twice(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
     """Return a calibration whose matrix is that of binned pixels already."""
     info.width, info.height, info.binning_x, info.binning_y = info.width * 2, info.height * 2, 2, 2
     return [info]
@@ -137,7 +137,7 @@ def second_camera(frame_id: str) -> Pass:
     return images
 
 
-def restarted(rig: Any) -> None:
+def restart(rig: Any) -> None:
     """Restart the tracker's activity, and name a part of the target."""
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
         request = ChangeState.Request()
@@ -169,12 +169,12 @@ def detector_to_the_rear() -> Pass:
     return images
 
 
-def dropped(rig: Any) -> None:
+def drop_target(rig: Any) -> None:
     """Have the tracker drop its target."""
     rig.reset.call_async(Trigger.Request())
 
 
-def killed(rig: Any) -> None:
+def kill(rig: Any) -> None:
     """Kill the tracker."""
     rig.tracker.kill()
 
@@ -198,7 +198,7 @@ while time.monotonic() < end:
 """
 
 
-def flooded(rig: Any) -> subprocess.Popen[bytes]:
+def flood(rig: Any) -> subprocess.Popen[bytes]:
     """Kill the tracker, and send the follower what it cannot use as fast as that goes."""
     rig.tracker.kill()
     return subprocess.Popen([sys.executable, '-c', FLOOD], stderr=subprocess.DEVNULL)
@@ -206,30 +206,30 @@ def flooded(rig: Any) -> subprocess.Popen[bytes]:
 
 HAZARDS = (
     Hazard('none, to compare with'),
-    Hazard('camera frozen, stamps go on', frozen(), may_move=False),
-    Hazard('camera_info of twice the size', infos=resized(2, 2)),
-    Hazard('camera_info of another aspect', infos=resized(2, 1), may_move=False),
-    Hazard('camera_info of two sizes in turn', infos=resized(2, 2, True), may_move=False),
-    Hazard('camera_info binned twice', infos=binned_twice),
+    Hazard('camera frozen, stamps go on', freeze(), may_move=False),
+    Hazard('camera_info of twice the size', infos=resize(2, 2)),
+    Hazard('camera_info of another aspect', infos=resize(2, 1), may_move=False),
+    Hazard('camera_info of two sizes in turn', infos=resize(2, 2, True), may_move=False),
+    Hazard('camera_info binned twice', infos=bin_twice),
     Hazard('second camera of another frame', second_camera('rear_optical')),
     Hazard('second camera of the same frame', second_camera('')),
-    Hazard('images out of order', reordered()),
-    Hazard('stamps that jitter by 20 ms', shifted(0.0, 0.02)),
-    Hazard("camera's clock set back by 0.2 s", shifted(-0.2)),
-    Hazard("camera's clock set ahead by 3 s", shifted(3.0), may_move=False),
+    Hazard('images out of order', reorder()),
+    Hazard('stamps that jitter by 20 ms', shift_stamps(0.0, 0.02)),
+    Hazard("camera's clock set back by 0.2 s", shift_stamps(-0.2)),
+    Hazard("camera's clock set ahead by 3 s", shift_stamps(3.0), may_move=False),
     Hazard(
         'tracker restarted, part of the target named',
-        begin=restarted,
+        begin=restart,
         follower={'range_mode': 'relative', 'reference_range': 4.0},
     ),
     Hazard('limit mistyped', stands=True, may_move=False, follower={'yaw.max_sped': 0.2}),
     Hazard(
         'detector of another camera',
         detector_to_the_rear(),
-        begin=dropped,
+        begin=drop_target,
         may_move=False,
         tracker={'init_mode': 'best'},
     ),
-    Hazard('tracker killed', begin=killed, may_move=False),
-    Hazard('tracker killed, follower flooded', begin=flooded, may_move=False),
+    Hazard('tracker killed', begin=kill, may_move=False),
+    Hazard('tracker killed, follower flooded', begin=flood, may_move=False),
 )

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import Run
 
+SCORES = 'replay.json'
+"""File of the measures, for programs."""
 MOST_SPANS = 8
 """Spans without the target that are listed."""
 
@@ -126,7 +130,34 @@ def run(arguments: argparse.Namespace) -> None:
             frame = replayed.sequences.read_frame
             page = write_report(judged, out, f'Replay of {bag.name}', frame=frame)
             written += [str(page), str(page.with_suffix('.md'))]
+            written.append(str(_write_scores(judged, list(bag.findings), out)))
         print(f'wrote {", ".join(written)}')
+
+
+def _write_scores(runs: list[Run], findings: list[str], out: Path) -> Path:
+    """Write replay.json: the measures of each run, and what was not as it should be."""
+    content = {
+        'runs': [
+            {
+                'title': run.title,
+                # JSON has no NaN.
+                'measures': {
+                    name: value if np.isfinite(value) else None
+                    for name, value in run.score.measures.items()
+                },
+                'images judged': _judged(run),
+                'remarks': list(run.remarks),
+                'configuration': run.configuration,
+            }
+            for run in runs
+        ],
+        'findings': findings,
+    }
+    path = out / SCORES
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    partial.write_text(json.dumps(content, indent=2), encoding='utf-8')
+    partial.replace(path)
+    return path
 
 
 def _draw(image: Image) -> Box:
@@ -164,7 +195,6 @@ def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
         'type': replayed.topic.type,
         'images': replayed.images,
         'target named by': replayed.named_by,
-        'images without a track, counted as overlap 0': replayed.sequences.untracked,
     }
     return {
         'data': data,
@@ -183,7 +213,7 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: str) -> list[
         f'{replayed.followed} images',
     ]
     if run is not None:
-        lines.append(_measures(run) + _untracked(replayed.sequences.untracked))
+        lines.append(_measures(run))
     elif results:
         how = 'none of it on a tracked image' if truth else 'give it with --truth'
         lines.append(f'no truth to judge the track with: {how}')
@@ -204,12 +234,11 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: str) -> list[
 
 def _measures(run: Run) -> str:
     measures = ', '.join(f'{name} {value:.3f}' for name, value in run.score.measures.items())
-    judged = sum(int(np.isfinite(score.overlaps).sum()) for score in run.score.sequences)
-    return f'{measures}; {judged} images judged'
+    return '; '.join([measures, f'{_judged(run)} images judged', *run.remarks])
 
 
-def _untracked(count: int) -> str:
-    return f', {count} of them without a track: overlap 0' if count else ''
+def _judged(run: Run) -> int:
+    return sum(int(np.isfinite(score.overlaps).sum()) for score in run.score.sequences)
 
 
 def _comparison(name: str, other: Recorded, run: Run | None) -> list[str]:

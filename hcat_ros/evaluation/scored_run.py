@@ -36,3 +36,5 @@ class Run:
     results: list[SequenceResult]
     score: RunScore
     real_time: RealTime | None = None
+    remarks: tuple[str, ...] = ()
+    """What has to be known beside the figures."""

@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from hcat_ros.boxes import Box, checked_target_box
 from hcat_ros.message_data import best_class, box_of, nanoseconds
-from hcat_ros.stream import View
+from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """Nanoseconds of its image, 0 if it has none."""
 
 
-def usable(message: Detection2DArray, view: View | None) -> tuple[list[Found], str]:
+def usable(message: Detection2DArray, view: CameraView | None) -> tuple[list[Found], str]:
     """Return the detections that can name a target, and why the last of the others cannot.
 
     view: the images that are tracked, None before the first.

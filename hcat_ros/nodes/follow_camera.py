@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel
 from hcat_ros.nodes.follower_settings import camera_of_fov
-from hcat_ros.stream import PATIENCE, View
+from hcat_ros.stream import PATIENCE, CameraView
 
 OUTSIDE = 0.25
 """Share of the frame's side by which the centre of a box may lie outside of it."""
@@ -77,7 +77,7 @@ class CameraSource:
         self._contents: list[str] = ['', '']
         """Of the last two camera_infos that differed."""
         self._seen = self._changed = self._alternated = -PATIENCE
-        self._view: View | None = None
+        self._view: CameraView | None = None
         self._settle()
 
     @property
@@ -113,7 +113,7 @@ class CameraSource:
         finally:
             self._settle()
 
-    def take_view(self, view: View) -> None:
+    def take_view(self, view: CameraView) -> None:
         """Take the size and the frame of the images that the tracks are of."""
         self._view = view
         self._settle()
@@ -157,7 +157,7 @@ class CameraSource:
         if view is not None and (view.width, view.height) != (known.width, known.height):
             source = 'camera_info says' if self._info else 'image_width and image_height say'
             sizes = f'images are {view.width}x{view.height}, {source} {known.width}x{known.height}'
-            self.camera = _scaled(known, view.width, view.height)
+            self.camera = _scale(known, view.width, view.height)
             if self.camera is None:
                 self.problem = sizes
                 return
@@ -193,7 +193,7 @@ def _off_centre(matrix: NDArray[np.float64], width: int, height: int) -> float:
     return float(max(abs(matrix[0, 2] / width - 0.5), abs(matrix[1, 2] / height - 0.5)))
 
 
-def _scaled(camera: CameraModel, width: int, height: int) -> CameraModel | None:
+def _scale(camera: CameraModel, width: int, height: int) -> CameraModel | None:
     """Return the camera for images of another size, None for those of another aspect."""
     across, down = width / camera.width, height / camera.height
     if abs(camera.height * across - height) > max(1.0, SAME_ASPECT * height):

@@ -22,7 +22,7 @@ from hcat_ros.nodes.one_publisher import OnePublisher
 from hcat_ros.nodes.parameter_overrides import useless_qos
 from hcat_ros.nodes.qos import LATCHED_QOS
 from hcat_ros.nodes.tracker_output import view_topic
-from hcat_ros.stream import View
+from hcat_ros.stream import CameraView
 
 INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Takes what any publisher sends."""
@@ -113,4 +113,4 @@ class FollowInput:
             self._refusals.add('refused camera infos', f'camera_info refused: {error}')
 
     def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
-        self.camera.take_view(View(message.width, message.height, message.header.frame_id))
+        self.camera.take_view(CameraView(message.width, message.height, message.header.frame_id))

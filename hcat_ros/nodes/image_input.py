@@ -13,7 +13,7 @@ from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.input_watch import InputWatch
 from hcat_ros.nodes.parameters import Settings
 from hcat_ros.nodes.session import Refuse
-from hcat_ros.stream import ImageStream, Turn, View
+from hcat_ros.stream import CameraView, ImageStream, Turn
 from hcat_ros.tracking.frozen import FrozenImages
 
 
@@ -33,7 +33,7 @@ class ImageInput:
         self.topic = image_topic(node, settings)
 
     @property
-    def view(self) -> View | None:
+    def view(self) -> CameraView | None:
         """Size and frame of the images that are tracked, None before the first."""
         return self._stream.view
 

@@ -24,6 +24,8 @@ TRANSITIONS = {
     for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
 }
 """What can be asked for, by number; a request may leave the name out."""
+PATH_OF_RCL = r',? at \S+:\d+'
+"""In its messages, from where on they are of no use to an operator."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -42,21 +44,26 @@ class GuardedLifecycleNode(LifecycleNode):
         service = self._service_change_state
         change_state = service.callback
 
-        def guarded(request: Any, response: Any) -> Any:
+        def guard(request: Any, response: Any) -> Any:
+            label = request.transition.label
+            why = ''
+            possible = [name for _, name, *_ in self._state_machine.available_transitions]
             try:
-                return change_state(request, response)
+                # rclpy refuses an unknown name without a word, a number with an exception.
+                if not label or label in possible:
+                    return change_state(request, response)
             except Exception as error:
-                number = request.transition.id
-                asked = request.transition.label or TRANSITIONS.get(number, f'number {number}')
-                # What rcl says ends in a path of its own source.
-                why = re.split(r',? at \S+:\d+', str(error))[0]
-                self.get_logger().error(
-                    f"transition '{asked}' refused in state '{self.state_label}': {why}"
-                )
-                response.success = False
-                return response
+                why = f' ({re.split(PATH_OF_RCL, str(error))[0]})'
+            number = request.transition.id
+            asked = label or TRANSITIONS.get(number, f'number {number}')
+            self.get_logger().error(
+                f"transition '{asked}' refused in state '{self.state_label}': possible are "
+                f'{", ".join(dict.fromkeys(possible)) or "none"}{why}'
+            )
+            response.success = False
+            return response
 
-        service.callback = guarded
+        service.callback = guard
 
     @property
     def state_label(self) -> str:

@@ -89,22 +89,22 @@ class TrackingSession:
         frozen: it is an old picture sent again, in which the target is no longer where it is.
         """
         self.buffer.append(frame)
-        arrived = self._arrived()
+        arrived = self._take_arrived()
         if arrived is not None:
             yield from self._start(*arrived)
         elif self.has_target:
             if frozen:
-                yield self._tracked(frame, None)
+                yield self._with_target(frame, None)
             else:
                 yield from self._follow(frame)
 
     def look_at_waiting(self) -> Iterator[TrackedFrame]:
         """Refuse the request that has waited for too long, also while no frame comes."""
-        arrived = self._arrived()
+        arrived = self._take_arrived()
         if arrived is not None:
             yield from self._start(*arrived)
 
-    def _arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
+    def _take_arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
         """Return the request that waits and its frame, if that is here."""
         try:
             return self.requests.take_arrived(time.monotonic())
@@ -156,7 +156,7 @@ class TrackingSession:
         self.track = track
         if track.state is not TargetState.LOST:
             self.last_seen = track.box
-        yield self._tracked(frame, track)
+        yield self._with_target(frame, track)
         if track.state is TargetState.TRACKING:
             self._jumped = False
         elif self._jumped and track.state is TargetState.LOST:
@@ -164,7 +164,7 @@ class TrackingSession:
             self._refuse('dropped targets', reason)
             self.reset()
 
-    def _tracked(self, frame: StampedFrame, track: Track | None) -> TrackedFrame:
+    def _with_target(self, frame: StampedFrame, track: Track | None) -> TrackedFrame:
         class_id = self.target.class_id if self.target else ''
         return TrackedFrame(frame, track, self.target_id, class_id)
 

@@ -51,7 +51,7 @@ class TargetRequests:
         Raises ValueError if its stamp is that of no frame, nor of one to come soon.
         """
         self._waiting, self._since = request, now
-        return self._found(now)
+        return self._find(now)
 
     def take_arrived(self, now: float) -> tuple[TargetRequest, StampedFrame] | None:
         """Return the waiting request if the frame it waits for has come, with that frame.
@@ -59,10 +59,10 @@ class TargetRequests:
         Raises ValueError once if it will not come any more, or has been waited for too long.
         """
         request = self._waiting
-        frame = self._found(now)
+        frame = self._find(now)
         return None if frame is None or request is None else (request, frame)
 
-    def _found(self, now: float) -> StampedFrame | None:
+    def _find(self, now: float) -> StampedFrame | None:
         request, newest, oldest = self._waiting, self.buffer.newest, self.buffer.oldest
         if request is None:
             return None

@@ -15,7 +15,7 @@ from hcat_ros.nodes.detections import track_message
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.qos import DRAWN_QOS, LATCHED_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.session import TrackedFrame
-from hcat_ros.stream import View
+from hcat_ros.stream import CameraView
 from hcat_ros.tracking.encodings import to_bgr
 
 
@@ -40,14 +40,14 @@ class TrackerOutput:
         self._views = node.create_lifecycle_publisher(
             CameraInfo, view_topic(node), copy(LATCHED_QOS)
         )
-        self._view: View | None = None
+        self._view: CameraView | None = None
 
     def destroy(self) -> None:
         """Take the publishers away."""
         for publisher in (self._tracks, self._pictures, self._views):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def view(self, view: View | None, header: Any) -> None:
+    def view(self, view: CameraView | None, header: Any) -> None:
         """Send the size and the frame of the images where they have changed."""
         if view is not None and view != self._view:
             self._views.publish(CameraInfo(header=header, height=view.height, width=view.width))

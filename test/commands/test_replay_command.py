@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -16,9 +17,11 @@ import pytest
 pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
-from bags import write_bag, write_sequence_bag
+from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag, write_sequence_bag
 
+from hcat_ros.boxes import Box
 from hcat_ros.commands.main import main
+from hcat_ros.evaluation.bags.output import detection
 from hcat_ros.evaluation.bags.replay import WRITTEN
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.one_pass import measures, one_pass
@@ -59,7 +62,7 @@ def test_a_bag_is_replayed_and_judged(
     assert main(['replay', str(bag), '--truth', '/truth', *ENGINE]) == 0
     out = tmp_path / 'walk_replay'
     files = {file.name for file in out.iterdir()}
-    assert files == {*WRITTEN, 'report.html', 'report.md'}
+    assert files == {*WRITTEN, 'report.html', 'report.md', 'replay.json'}
     table = rows(out / 'track.csv')
     assert [row['state'] for row in table] == ['named', *['tracking'] * 4]
     text = capsys.readouterr().out
@@ -76,6 +79,34 @@ def test_a_bag_is_replayed_and_judged(
     page = (out / 'report.html').read_text()
     assert 'Replay of walk' in page
     assert 'data:image/jpeg;base64,' in page  # images of the bag
+
+
+def test_images_without_a_track_are_told_beside_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images 2 and 3 of 0 to 5 come behind the fourth: two of five that are judged are missed."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    with BagWriter(tmp_path / 'walk') as bag:
+        for recorded, number in enumerate((0, 1, 4, 2, 3, 5)):
+            at, stamp = BEGIN + recorded * SECOND // 10, BEGIN + number * SECOND // 10
+            bag.add(CAMERA, at, raw_image(stamp, picture))
+            bag.add('/truth', at, detection(stamp, '', Box(20, 12, 30, 24)))
+    assert main(['replay', 'walk', '--truth', '/truth', *ENGINE]) == 0
+    words = 'images with a truth and without a track, counted as overlap 0: 2'
+    assert f'; 5 images judged; {words}\n' in capsys.readouterr().out
+    out = tmp_path / 'walk_replay'
+    for name in ('report.md', 'report.html'):
+        assert words in (out / name).read_text()
+    content = json.loads((out / 'replay.json').read_text())
+    (run,) = content['runs']
+    assert run['remarks'] == [words]
+    assert run['images judged'] == 5
+    found = [float(row['iou']) for row in rows(out / 'track.csv')[1:] if row['iou']]
+    assert len(found) == 3
+    assert run['measures']['AO'] == pytest.approx(sum(found) / 5, abs=1e-3)
+    assert content['findings'][0].startswith('images passed over: 2')
 
 
 def test_both_storages_and_every_run_give_the_same_track(

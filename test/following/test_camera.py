@@ -116,6 +116,22 @@ def test_no_ray_is_better_than_a_wrong_one() -> None:
     assert math.isnan(CameraModel.from_fov(640, 480, 1.0).pixel(3.0, 0)[0]), 'behind'
 
 
+def test_eight_coefficients_named_plumb_bob_are_the_rational_model() -> None:
+    """OpenCV projects both alike; the name is what drivers get wrong."""
+    eight = (-0.3, 0.1, 0.001, -0.002, 0.02, 0.05, -0.01, 0.003)
+    named = CameraModel.from_info(640, 480, K, eight, 'plumb_bob')
+    assert named == CameraModel.from_info(640, 480, K, eight, 'rational_polynomial')
+    point = np.array([[[100.0, 80.0]]])
+    x, _ = cv2.undistortPoints(point, np.array(K).reshape(3, 3), np.array(eight)).ravel()
+    assert math.tan(named.bearing(100.0, 80.0).azimuth) == pytest.approx(-x, abs=2e-3)
+
+
+def test_the_model_none_has_no_distortion() -> None:
+    assert CameraModel.from_info(640, 480, K, (), 'none').distortion == ()
+    with pytest.raises(ValueError, match="distortion model 'none'"):
+        CameraModel.from_info(640, 480, K, (0.1, 0, 0, 0, 0), 'none')
+
+
 def test_zeros_for_distortion_are_none() -> None:
     assert CameraModel.from_info(640, 480, K, [0.0] * 5, '').distortion == ()
     assert CameraModel.from_info(640, 480, np.array(K).reshape(3, 3), [], '').model == 'plumb_bob'

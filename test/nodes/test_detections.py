@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from hcat_ros.boxes import Box
 from hcat_ros.message_data import box_of
 from hcat_ros.nodes.detections import chosen, detection_message, track_message, usable
-from hcat_ros.stream import View
+from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -60,7 +60,7 @@ FOUND = [
 ]
 
 
-VIEW = View(640, 480, 'front')
+VIEW = CameraView(640, 480, 'front')
 
 
 def array(*detections: Detection2D, frame_id: str = '') -> Detection2DArray:
@@ -69,7 +69,7 @@ def array(*detections: Detection2D, frame_id: str = '') -> Detection2DArray:
     return message
 
 
-def usable_scores(*detections: Detection2D, view: View | None = VIEW) -> list[float]:
+def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> list[float]:
     return [one.score for one in usable(array(*detections), view)[0]]
 
 

@@ -12,6 +12,7 @@ from hcat_ros.nodes.diagnostics import (
     LONGEST,
     WINDOW,
     Drops,
+    Refusals,
     Statistics,
     diagnostic_array,
     health,
@@ -46,6 +47,24 @@ def test_the_last_problem_is_kept() -> None:
     statistics.problem('refused images', 'b')
     report = statistics.report(1.0)
     assert (report['refused images'], report['last problem']) == ('2', 'b')
+
+
+def test_the_same_refusal_with_another_number_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(diagnostics.time, 'monotonic', lambda: now[0])
+    lines: list[str] = []
+    refusals = Refusals(lines.append)
+    for number in range(100):  # 4 s of two kinds in turn
+        now[0] += 0.04
+        kind = 'of 7{} bytes cannot be decoded' if number % 2 else 'is 0.{} s old'
+        refusals.add('refused images', 'image ' + kind.format(number))
+    assert lines == ['image is 0.0 s old', 'image of 713 bytes cannot be decoded']
+    assert refusals.statistics.counts['refused images'] == 100
+    now[0] += 5
+    refusals.add('refused images', 'image is 9.9 s old')
+    assert lines[2:] == ['image is 9.9 s old']
 
 
 def test_the_message() -> None:

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.follow_camera import CameraSource, camera_of
-from hcat_ros.stream import View
+from hcat_ros.stream import CameraView
 
 NO_FOV = {
     'horizontal_fov': 0.0,
@@ -100,12 +100,12 @@ def test_images_of_half_the_size_are_seen_as_the_whole_ones() -> None:
     source.take(info_of(1280, 720), 0.0)
     assert source.camera is not None
     whole = source.camera
-    source.take_view(View(640, 360, 'front'))
+    source.take_view(CameraView(640, 360, 'front'))
     assert (source.camera.width, source.camera.height) == (640, 360)
     for u, v in ((0, 0), (900, 100), (1280, 720)):
         assert source.camera.bearing(u / 2, v / 2) == pytest.approx(whole.bearing(u, v))
     assert source.doubts == ['images are 640x360, camera_info says 1280x720: scaled to the images']
-    source.take_view(View(1280, 720, 'front'))
+    source.take_view(CameraView(1280, 720, 'front'))
     assert source.camera == whole
     assert source.doubts == []
 
@@ -113,11 +113,11 @@ def test_images_of_half_the_size_are_seen_as_the_whole_ones() -> None:
 def test_images_of_another_aspect_are_refused() -> None:
     source = CameraSource(NO_FOV)
     source.take(info_of(1280, 720), 0.0)
-    source.take_view(View(640, 480, 'front'))
+    source.take_view(CameraView(640, 480, 'front'))
     assert source.camera is None
     assert source.refusal(Box(0, 0, 10, 10)) == 'images are 640x480, camera_info says 1280x720'
     fov = CameraSource(NO_FOV | {'horizontal_fov': 1.0, 'image_width': 640, 'image_height': 360})
-    fov.take_view(View(640, 480, 'front'))
+    fov.take_view(CameraView(640, 480, 'front'))
     assert fov.problem == 'images are 640x480, image_width and image_height say 640x360'
 
 
@@ -137,7 +137,7 @@ def test_an_odd_principal_point_and_another_frame_are_told() -> None:
     info.k[2] = 400.0  # 12.5 % off
     source = CameraSource(NO_FOV)
     source.take(info, 0.0)
-    source.take_view(View(640, 480, 'front'))
+    source.take_view(CameraView(640, 480, 'front'))
     assert source.camera is not None
     assert source.doubts[0] == "camera_info is of frame 'rear', the images of 'front'"
     assert 'off the middle by 12 %' in source.doubts[1]

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PointStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from talker import TARGET, Talker, scene, stamp
@@ -161,3 +164,43 @@ def test_images_without_a_target_are_told_until_one_is_named(
     talker.send_message(image_message(scene(0), 'bgr8'), stamp(200))
     talker.spin_for(1.2)
     assert log.count(words) == 1
+
+
+@pytest.mark.parametrize(
+    ('transport', 'kind', 'topic', 'remedy'),
+    [
+        ('raw', CompressedImage, '/image/compressed', 'compressed'),
+        ('compressed', Image, '/image', 'raw'),
+    ],
+)
+def test_images_in_the_other_transport_are_hinted_at(
+    talk: Callable[..., Talker], log: Log, transport: str, kind: Any, topic: str, remedy: str
+) -> None:
+    talker = talk(transport=transport)
+    talker.tracker.start()
+    talker.node.destroy_publisher(talker.images)
+    talker.node.create_publisher(kind, topic, 1)
+    words = f'but /talker publishes {topic}: image_transport:={remedy}'
+    talker.spin(lambda: log.count(words) > 0, 'the hint')
+
+
+@pytest.mark.parametrize(
+    ('topic', 'wanted'), [('detections', 'Detection2DArray'), ('init_box', 'Detection2D')]
+)
+def test_inputs_of_another_type_are_named(
+    talk: Callable[..., Talker], topic: str, wanted: str
+) -> None:
+    talker = talk(diagnostics_period=0.2)
+    talker.tracker.start()
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    other = rclpy.create_node('detector', context=context)
+    other.create_publisher(PointStamped, f'/{topic}', 1)
+    words = (
+        f'/{topic} is published by /detector as geometry_msgs/msg/PointStamped, expected '
+        f'vision_msgs/msg/{wanted}: none of it arrives'
+    )
+    talker.spin(lambda: words in talker.status().message, 'the type')
+    assert talker.status().level == DiagnosticStatus.WARN
+    other.destroy_node()
+    rclpy.shutdown(context=context)

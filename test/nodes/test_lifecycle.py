@@ -43,14 +43,27 @@ def test_the_whole_life_over_the_service(talk: Callable[..., Talker]) -> None:
 
 
 @pytest.mark.parametrize(
-    ('transition', 'label'),
-    [(Transition.TRANSITION_ACTIVATE, ''), (99, ''), (0, 'fly'), (0, 'deactivate')],
+    ('transition', 'label', 'asked'),
+    [
+        (Transition.TRANSITION_ACTIVATE, '', 'activate'),
+        (99, '', 'number 99'),
+        (0, 'fly', 'fly'),
+        (0, 'deactivate', 'deactivate'),
+    ],
 )
-def test_an_impossible_transition_is_refused(
-    talk: Callable[..., Talker], transition: int, label: str
+def test_an_impossible_transition_is_refused_in_words(
+    talk: Callable[..., Talker],
+    capfd: pytest.CaptureFixture[str],
+    transition: int,
+    label: str,
+    asked: str,
 ) -> None:
     talker = talk()
     assert not change(talker, transition, label)
+    refusal = f"transition '{asked}' refused in state 'unconfigured': "
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if refusal in line]
+    assert 'possible are configure, shutdown' in line
+    assert '.c:' not in line, 'no path of rcl'
     assert talker.tracker.state_label == 'unconfigured'
     assert change(talker, Transition.TRANSITION_CONFIGURE)
 

@@ -168,6 +168,22 @@ def test_reset_drops_the_target(talk: Callable[..., Talker]) -> None:
     assert talker.tracks[0].id.endswith('-2')
 
 
+def test_ids_do_not_repeat_over_activations_and_nodes(talk: Callable[..., Talker]) -> None:
+    ids: list[str] = []
+    for _ in range(2):
+        talker = talk()
+        for _ in range(2):
+            talker.start()
+            talker.send(0)
+            talker.name_target(TARGET)
+            ids.append(talker.tracker._session.target_id)
+            talker.tracker.trigger_deactivate()
+            talker.tracker.trigger_cleanup()
+        talker.node.destroy_publisher(talker.images)
+    assert '' not in ids
+    assert len(set(ids)) == 4
+
+
 def test_an_accelerator_that_the_engine_has_not_is_refused(talk: Callable[..., Talker]) -> None:
     tracker = talk(engine='onnxruntime', dla_core=1).tracker
     tracker.start()

@@ -208,7 +208,8 @@ class Sequences:
                     box, score = list(track.box), track.score
                     lost = track.state is TargetState.LOST
                 answers.add(box, score, lost, float('nan'))
-            others._sequences.append(replace(each, answers=answers))
+            untracked = [False] * len(each.places)
+            others._sequences.append(replace(each, answers=answers, untracked=untracked))
         return others
 
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:
@@ -233,12 +234,15 @@ class Sequences:
         if not scored:
             return None
         clips, results, sizes = (list(column) for column in zip(*scored))
+        count = self.untracked
+        missed = f'images with a truth and without a track, counted as overlap 0: {count}'
         return Run(
             title,
             configuration,
             clips,
             results,
             score_run(PROTOCOLS[PROTOCOL], clips, results, sizes),
+            remarks=(missed,) if count else (),
         )
 
     def read_frame(self, clip: Clip, row: int) -> Image | None:

@@ -15,6 +15,7 @@ from hcat_ros.evaluation.scored_run import Run
 def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
     """Return title, summary, sequences (worst first), versions and commands."""
     parts = [f'# {escaped(title)}', markdown_table(summary(runs))]
+    parts += [f'**{escaped(run.title)}**: {escaped(text)}.' for run in runs for text in run.remarks]
     parts += [
         f'Protocol {escaped(protocol.title)}. {escaped(words(protocol))}'
         for protocol in protocols(runs)

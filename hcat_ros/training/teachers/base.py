@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -67,7 +68,7 @@ class Teacher(Protocol):
         """Look for the target with these features (K, 8, 8) in a search region's (K, 16, 16)."""
 
 
-class Sessions:
+class Sessions(ABC):
     """Two graphs in ONNX Runtime, made at first use in each process: they do not survive a fork.
 
     Raises ValueError for files that are missing or cannot be loaded.
@@ -91,11 +92,13 @@ class Sessions:
         self._check(*sessions)
         return sessions
 
+    @abstractmethod
     def _graphs(self) -> list[tuple[str, Any]]:
-        raise NotImplementedError
+        """Return path and model of each graph."""
 
+    @abstractmethod
     def _check(self, *sessions: Any) -> None:
-        raise NotImplementedError
+        """Raise ValueError if the graphs are not those of a teacher of this kind."""
 
     def _read(self, path: str) -> Any:
         import onnx
