@@ -84,7 +84,7 @@ REPORT := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u _ROS_WHEE
 	$(CURDIR)/.venv-report/bin
 report: .venv-report/.done
 	@$(REPORT)/hcat evaluate $(DATA) --realtime 30 --least-rate --out report --tracker \
-		hcat_lite0:onnxruntime:fp32 hcat_lite0:onnxruntime:int8 opencv:csrt opencv:mil opencv:kcf still \
+		hcat_base:onnxruntime:fp32 hcat_base:onnxruntime:int8 opencv:csrt opencv:mil opencv:kcf still \
 		$(if $(NANO),NanoTrack=opencv:nano:$(NANO))
 
 .venv-report/.done: setup.py

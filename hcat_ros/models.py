@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-DEFAULT_MODEL = 'hcat_lite0'
+DEFAULT_MODEL = 'hcat_base'
 CARD_FILE = 'model.yaml'
 TEMPLATE_FILE = 'template.onnx'
 SEARCH_FILE = 'search.onnx'

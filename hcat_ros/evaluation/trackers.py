@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trackers that can be evaluated, by one line of text: ours, OpenCV's, a box that stays still.
 
-`hcat_lite0`, `hcat_lite0:openvino:int8`, `opencv:csrt`, `opencv:nano:BACKBONE:HEAD`, `still`.
+`hcat_base`, `hcat_base:openvino:int8`, `opencv:csrt`, `opencv:nano:BACKBONE:HEAD`, `still`.
 """
 
 from __future__ import annotations

@@ -230,8 +230,14 @@ class Tracker:
         for _ in range(self.config.scan_regions):
             # Where in the region does not matter: nobody knows where the target is.
             seen = self._look(frame, self._scan.next(width, height), 0.0, times)
-            share = self._confidence.share(seen.score)
-            if share >= self.config.found_threshold and seen.score > score + ADVANTAGE:
+            share, needed = self._confidence.share(seen.score), self.config.found_threshold
+            if 0 < self.config.uncertain_threshold <= share < needed:
+                # It may be the target, nearer or farther than it was: at its own size it looks
+                # as it did, and something else hardly does.
+                seen = self._look(frame, seen.box, 0.0, times)
+                share = self._confidence.share(seen.score)
+                needed = (1 + needed) / 2
+            if share >= needed and seen.score > score + ADVANTAGE:
                 self._scan = Scan(self._seen)
                 return seen
         return None

@@ -26,7 +26,7 @@ GRAPHS = ['template.ncnn.param', 'template.ncnn.bin', 'search.ncnn.param', 'sear
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the shipped model."""
-    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+    return Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'copy'))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -56,14 +56,14 @@ def test_the_graphs_are_added_and_all_else_stays(
 ) -> None:
     before = content(folder)
     assert main(['add-ncnn', str(folder)]) == 0
-    assert capsys.readouterr().out.startswith('hcat_lite0 is ready for ncnn ')
+    assert capsys.readouterr().out.startswith('hcat_base is ready for ncnn ')
     after = content(folder)
     assert set(after) == {*before, *GRAPHS}
     assert all(after[name] == before[name] for name in before if name != CARD_FILE)
     card, old = (yaml.safe_load(files[CARD_FILE]) for files in (after, before))
     assert list(card['sha256']) == [*old['sha256'], *GRAPHS]
     assert {**card, 'sha256': None} == {**old, 'sha256': None}
-    assert load_engine(folder, 'ncnn').card.model == 'hcat_lite0'
+    assert load_engine(folder, 'ncnn').card.model == 'hcat_base'
     # Once more, over the files that are there, is the same again.
     assert main(['add-ncnn', str(folder)]) == 0
     assert content(folder) == after

@@ -28,15 +28,15 @@ def test_a_real_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     engines = ['--engine', 'onnxruntime', 'onnxruntime-cuda']
     assert main([*SHORT, *engines, '--threads', '1', '2', *files]) == 0
     printed = capsys.readouterr().out
-    assert printed.count('| hcat_lite0 | onnxruntime ') == 2
+    assert printed.count('| hcat_base | onnxruntime ') == 2
     assert '3 frames of 320x240' in printed
-    assert '- hcat_lite0, onnxruntime-cuda fp32: this ONNX Runtime has no CUDA' in printed
+    assert '- hcat_base, onnxruntime-cuda fp32: this ONNX Runtime has no CUDA' in printed
 
     content = read(tmp_path / 'b.json')
     assert (content['frames'], content['size']) == (3, [320, 240])
-    assert 'hcat_lite0, onnxruntime-cuda fp32' in content['not_measured']
+    assert 'hcat_base, onnxruntime-cuda fp32' in content['not_measured']
     assert [group['threads'] for group in content['groups']] == [1, 2]
-    lines = [cells(line) for line in printed.splitlines() if line.startswith('| hcat_lite0')]
+    lines = [cells(line) for line in printed.splitlines() if line.startswith('| hcat_base')]
     for group, line in zip(content['groups'], lines):
         (row,) = group['rows']
         assert f'peak {group["peak_gflops"]:.0f} GFLOP/s' in printed
@@ -71,7 +71,7 @@ def test_the_reference_graph_is_the_baseline(
     giga = ours['multiply_adds'] / 1e9
     speed = 2 * giga / ours['stages']['search']['median'] * 1e3
     assert ours['share_of_peak'] == pytest.approx(speed / group['peak_gflops'])
-    assert '| hcat_lite0 | reference graph, onnxruntime' in printed
+    assert '| hcat_base | reference graph, onnxruntime' in printed
 
 
 def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
@@ -80,13 +80,13 @@ def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
     pytest.importorskip('torch', reason='needs PyTorch')
     folder = tmp_path / 'bare'
     folder.mkdir()
-    for path in (checkout / 'models' / 'hcat_lite0').iterdir():
+    for path in (checkout / 'models' / 'hcat_base').iterdir():
         if path.suffix != '.safetensors':
             (folder / path.name).symlink_to(path)
     assert main([*SHORT, '--model', str(folder), '--threads', '1', '--reference']) == 0
     printed = capsys.readouterr().out
-    assert f'- hcat_lite0, reference graph: no {folder}/weights.safetensors' in printed
-    assert printed.count('| hcat_lite0 |') == 1
+    assert f'- hcat_base, reference graph: no {folder}/weights.safetensors' in printed
+    assert printed.count('| hcat_base |') == 1
 
 
 def test_the_peak_is_measured() -> None:
@@ -98,7 +98,7 @@ def test_the_peak_is_measured() -> None:
     [
         (['--frames', '0'], '--frames of 1 or more'),
         (['--threads', '-1'], '--threads -1'),
-        (['--weights', 'w', '--model', 'hcat_lite0', 'hcat_lite0'], '--weights goes with one'),
+        (['--weights', 'w', '--model', 'hcat_base', 'hcat_base'], '--weights goes with one'),
         (['--model', 'nope'], "no model 'nope'"),
         (['--engine', 'abacus', '--threads', '1'], "no engine 'abacus'"),
         (['--precision', 'fp8', '--threads', '1'], "no precision 'fp8'"),

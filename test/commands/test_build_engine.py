@@ -45,34 +45,34 @@ def test_both_graphs_are_built_stored_and_tested(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    run('hcat_lite0')
+    run('hcat_base')
     lines = capsys.readouterr().out.splitlines()
     stored = [Path(line.removeprefix('stored ')) for line in lines if line.startswith('stored ')]
     assert len(stored) == len(machine.builds) == 2
     assert all(path.is_file() and tmp_path in path.parents for path in stored)
     assert [line for line in caplog.messages if line.startswith('building ')]
     assert 'Building Engine: 50 %' in caplog.messages
-    assert lines[-1] == 'hcat_lite0 is ready: TensorRT 10.3.0, fp16'
+    assert lines[-1] == 'hcat_base is ready: TensorRT 10.3.0, fp16'
 
 
 def test_what_is_there_is_built_again_only_by_force(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run('hcat_lite0')
+    run('hcat_base')
     capsys.readouterr()
-    run('hcat_lite0')
+    run('hcat_base')
     assert capsys.readouterr().out.count('is there already') == 2
     assert len(machine.builds) == 2
-    run('hcat_lite0', '--force')
+    run('hcat_base', '--force')
     assert len(machine.builds) == 4
 
 
 def test_the_options_reach_the_build(machine: Machine) -> None:
-    run('hcat_lite0', '--precision', 'fp16', '--workspace', '256', '--dla', '1')
+    run('hcat_base', '--precision', 'fp16', '--workspace', '256', '--dla', '1')
     for build in machine.builds:
         assert build['workspace'] == 256 << 20
         assert build['DLA_core'] == 1
-    run('hcat_lite0', '--precision', 'fp32')
+    run('hcat_base', '--precision', 'fp32')
     assert machine.builds[-1]['flags'] == set()
 
 
@@ -84,7 +84,7 @@ def test_an_engine_that_computes_something_else_is_told(
 
     monkeypatch.setattr(build_engine, 'self_test', refuse)
     with pytest.raises(EngineError, match='differs from the network'):
-        run('hcat_lite0')
+        run('hcat_base')
 
 
 def test_a_cache_that_cannot_be_written_to_ends_it_before_the_build(
@@ -92,7 +92,7 @@ def test_a_cache_that_cannot_be_written_to_ends_it_before_the_build(
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', '/proc/self')
     with pytest.raises(EngineError, match='cannot write to /proc/self/hcat_ros'):
-        run('hcat_lite0')
+        run('hcat_base')
     assert not machine.builds
 
 
@@ -104,13 +104,13 @@ def test_a_disk_that_fills_up_is_an_error(
 
     monkeypatch.setattr('os.replace', full)
     with pytest.raises(EngineError, match='No space left on device; free space there'):
-        run('hcat_lite0')
+        run('hcat_base')
 
 
 @pytest.mark.parametrize('arguments', [['--dla', '7'], ['--workspace', '0']])
 def test_what_cannot_be_built_is_an_error(machine: Machine, arguments: list[str]) -> None:
     with pytest.raises(EngineError):
-        run('hcat_lite0', *arguments)
+        run('hcat_base', *arguments)
     with pytest.raises(ModelError, match="no model 'nope'"):
         run('nope', *arguments)
 
@@ -119,11 +119,11 @@ def test_an_unknown_precision_is_refused_by_the_command_line(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        run('hcat_lite0', '--precision', 'fp8')
+        run('hcat_base', '--precision', 'fp8')
     assert "invalid choice: 'fp8'" in capsys.readouterr().err
 
 
 def test_without_tensorrt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     with pytest.raises(EngineError, match='TensorRT cannot be imported'):
-        run('hcat_lite0')
+        run('hcat_base')

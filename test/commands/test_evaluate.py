@@ -16,7 +16,7 @@ from hcat_ros.evaluation.results import read_result
 pytest.importorskip('jinja2', reason='needs jinja2 (pip install .[evaluate])')
 pytest.importorskip('matplotlib', reason='needs matplotlib (pip install .[evaluate])')
 
-OURS = 'ours=hcat_lite0:onnxruntime'
+OURS = 'ours=hcat_base:onnxruntime'
 
 
 @pytest.fixture

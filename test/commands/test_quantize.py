@@ -21,7 +21,7 @@ from hcat_ros.quantization.graph import SearchQuantizer
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'model'))
+    return Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def test_accepted_graphs_join_the_model(
     assert main([*arguments, '--max-drop', '0.3', '--jobs', '2']) == 0
     printed = capsys.readouterr()
     assert 'fp32: AO 0.' in printed.out
-    assert '/backbone/stem/Conv_output_0 alone in INT8: scores 0.' in printed.err
+    assert '/backbone/stem/Conv alone in INT8: scores 0.' in printed.err
     found = load_model(model)
     assert {INT8_SEARCH_FILE, INT8_TENSORRT_FILE} <= set(found.card.sha256)
     told = found.card.scores['INT8']
     assert told['protocol'] == 'mean AO of 2 starts'
     assert 0 < told['fp32'] <= 1
     assert 0 < told[INT8_SEARCH_FILE]['AO'] <= 1
-    assert found.card.scores['mean AO'] == load_model('hcat_lite0').card.scores['mean AO']
+    assert found.card.scores['mean AO'] == load_model('hcat_base').card.scores['mean AO']
     assert (
         found.file(INT8_SEARCH_FILE).stat().st_size < 0.5 * found.file('search.onnx').stat().st_size
     )

@@ -229,7 +229,7 @@ def test_a_real_walk_scores_as_its_images_do(
     argv = ['--truth', '/truth', '--out', str(tmp_path / 'out')]
     assert main(['replay', str(bag), *argv, *ENGINE]) == 0
     clip = next(clip for clip in read_clips('plain', folder.parent) if clip.name == folder.name)
-    make, _ = HcatSpec('hcat_lite0', 'onnxruntime', 'fp32').load(1)
+    make, _ = HcatSpec('hcat_base', 'onnxruntime', 'fp32').load(1)
     images = (cv2.imread(str(path)) for path in clip.images[:count])
     found = one_pass(make(), images, clip.boxes[0])
     expected = measures(found, clip.boxes[:count]).ao

@@ -95,7 +95,7 @@ def test_a_folder_is_tracked_and_both_files_are_written(
 
     text = capsys.readouterr().out
     assert f'{COUNT} frames, ' in text
-    assert 'with hcat_lite0 in ' in text
+    assert 'with hcat_base in ' in text
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
@@ -159,7 +159,7 @@ def test_errors_name_the_value_and_what_to_do(
     assert 'threads -3: expected 0' in text
     text = failure([video, '--box', *BOX, '--model', 'hcat_huge'], capfd)
     assert "no model 'hcat_huge'" in text
-    assert 'hcat_lite0' in text
+    assert 'hcat_base' in text
 
 
 def test_files_that_cannot_be_written_are_named(

@@ -31,7 +31,7 @@ def test_a_sweep_writes_table_plot_and_card(
     sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / 'model'
-    shutil.copytree(load_model('hcat_lite0').folder, model)
+    shutil.copytree(load_model('hcat_base').folder, model)
     arguments = ['tune', str(sequences), '--model', str(model), '--jobs', '2', '--write']
     arguments += ['--penalties', '0.2', '1.0', '--smoothings', '0.5']
     assert main([*arguments, '--plot', str(tmp_path / 'plot.png')]) == 0
@@ -42,7 +42,7 @@ def test_a_sweep_writes_table_plot_and_card(
     card = load_model(model).card
     assert (card.window_penalty, card.size_smoothing) == (0.2, 0.5)
     assert card.scores['AO']['square'] > 0.5
-    assert card.scores['INT8'] == load_model('hcat_lite0').card.scores['INT8']
+    assert card.scores['INT8'] == load_model('hcat_base').card.scores['INT8']
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from hcat_ros.models import INT8_SEARCH_FILE, Model, load_model
 
 @pytest.fixture(scope='module')
 def model() -> Model:
-    return load_model('hcat_lite0')
+    return load_model('hcat_base')
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +64,7 @@ def machine(make: Make, built: Path, tmp_path: Path) -> Machine:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the shipped model to change."""
-    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+    return Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'copy'))
 
 
 @pytest.fixture(scope='module')

@@ -127,7 +127,7 @@ def test_tensorrt_is_taken_untimed_where_there_is_a_gpu(
 ) -> None:
     caplog.set_level(logging.INFO, 'hcat_ros.engines')
     calls = timed({})
-    card = load_engine('hcat_lite0').card
+    card = load_engine('hcat_base').card
     assert (card.runtime, card.precision) == ('tensorrt', 'fp16')
     assert calls == []
     assert machine.builds == []

@@ -40,7 +40,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope='module')
 def shipped_model(name: str, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The shipped model."""
-    return with_graphs(load_model('hcat_lite0'), name, tmp_path_factory.mktemp('shipped'))
+    return with_graphs(load_model('hcat_base'), name, tmp_path_factory.mktemp('shipped'))
 
 
 @pytest.fixture(scope='module')
@@ -82,7 +82,7 @@ def test_the_answer_is_the_references(
 
 def test_the_card_says_what_the_engine_is(shipped: Engine, name: str) -> None:
     card = shipped.card
-    assert (card.model, card.runtime) == ('hcat_lite0', name)
+    assert (card.model, card.runtime) == ('hcat_base', name)
     assert (card.template_size, card.search_size, card.grid) == (128, 256, 16)
     assert card.runtime_version[0].isdigit()
     assert card.precision
@@ -271,7 +271,7 @@ def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, c
 def test_a_tracker_follows_a_pasted_target(shipped: Engine, picture: Any) -> None:
     """A textured patch that slides over a grey wall is followed to its end."""
     patch = picture(48, 64, 1)
-    config = TrackerConfig(**load_model('hcat_lite0').card.tracking)
+    config = TrackerConfig(**load_model('hcat_base').card.tracking)
     tracker = Tracker(shipped, config)
 
     def frame(x: int) -> np.ndarray:

@@ -30,11 +30,11 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Model:
-    return load_model(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'copy'))
+    return load_model(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'copy'))
 
 
 def test_the_answer_is_near_that_in_float_and_another(name: str) -> None:
-    model = load_model('hcat_lite0')
+    model = load_model('hcat_base')
     with np.load(model.file(REFERENCE_FILE)) as stored:
         template, search = stored['template'], stored['search']
     scores = []

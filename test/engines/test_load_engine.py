@@ -34,7 +34,7 @@ class Present:
 
     def __init__(self, model: Any, **settings: Any) -> None:
         self.model, self.settings = model, settings
-        self.card = EngineCard('hcat_lite0', 'present', '1', 'fp32', 128, 256, 16)
+        self.card = EngineCard('hcat_base', 'present', '1', 'fp32', 128, 256, 16)
         with np.load(model.file(REFERENCE_FILE)) as stored:
             self.answer = Prediction(stored['scores'], stored['boxes'])
 
@@ -81,7 +81,7 @@ def test_an_unknown_model_is_an_error_of_the_model() -> None:
 def test_the_default_model_loads(engine: str) -> None:
     pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
     card = load_engine(engine=engine).card
-    assert card.model == 'hcat_lite0'
+    assert card.model == 'hcat_base'
     assert card.runtime in ENGINES
 
 
@@ -91,15 +91,15 @@ def test_auto_takes_the_fastest_that_loads_and_passes_the_self_test(
     caplog.set_level(logging.DEBUG, 'hcat_ros')
     classes = {'tensorrt': 'Absent', 'onnxruntime-cuda': 'Slow', 'onnxruntime': 'Wrong'}
     offered(monkeypatch, **classes, ncnn='Present', torch='Absent')
-    found = load_engine('hcat_lite0', precision='int8', threads=3)
+    found = load_engine('hcat_base', precision='int8', threads=3)
     assert type(found) is Present
-    assert found.model == load_model('hcat_lite0')
+    assert found.model == load_model('hcat_base')
     assert found.settings == {'precision': 'int8', 'threads': 3}
     log = caplog.messages
     assert log[0] == 'passed over tensorrt int8: no such runtime here; pip install it'
     reason = 'passed over onnxruntime int8: present 1 in fp32 differs from the network by'
     assert log[1].startswith(reason)
-    assert log[2].startswith('hcat_lite0 in present 1 fp32, ')
+    assert log[2].startswith('hcat_base in present 1 fp32, ')
     assert 'the fastest of 2 that passed the self-test (onnxruntime-cuda 1 int8 ' in log[2]
     levels = [record.levelname for record in caplog.records]
     assert levels == ['DEBUG', 'DEBUG', 'INFO']

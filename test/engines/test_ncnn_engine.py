@@ -28,13 +28,13 @@ from hcat_ros.models import REFERENCE_FILE, Model, load_model
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The shipped model with ncnn's graphs."""
     folder = tmp_path_factory.mktemp('models') / 'with_graphs'
-    shutil.copytree(load_model('hcat_lite0').folder, folder)
+    shutil.copytree(load_model('hcat_base').folder, folder)
     add_ncnn.run(argparse.Namespace(model=str(folder)))
     return load_model(folder)
 
 
 def test_a_model_without_its_graphs_is_named_with_the_remedy() -> None:
-    shipped = load_model('hcat_lite0')
+    shipped = load_model('hcat_base')
     with pytest.raises(EngineError) as error:
         load_engine(shipped, 'ncnn')
     assert f'run hcat add-ncnn {shipped.folder}' in str(error.value)

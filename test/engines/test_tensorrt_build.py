@@ -58,10 +58,10 @@ def test_the_build_is_told_the_precision(
 
 def test_softmax_and_normalisations_are_kept_in_fp32(make: Make) -> None:
     machine = make()
-    TensorRtEngine(load_model('hcat_lite0'))
+    TensorRtEngine(load_model('hcat_base'))
     template, search = machine.networks
     fp32 = machine.tensorrt.DataType.FLOAT
-    for network, norms, softmaxes in ((template, 1, 1), (search, 7, 4)):
+    for network, norms, softmaxes in ((template, 1, 1), (search, 9, 4)):
         kept = [layer for layer in network.layers if layer.precision_is_set]
         assert all(layer.precision == fp32 for layer in kept)
         names = [layer.name for layer in kept]
@@ -71,9 +71,9 @@ def test_softmax_and_normalisations_are_kept_in_fp32(make: Make) -> None:
         assert len(of_norms) == len(set(of_norms)) == 9 * norms
         rest = [name for name in names if 'norm' not in name and not name.endswith('Softmax')]
         kinds = {name.strip('/').partition('_')[0] for name in rest}
-        # The L2 norm of the correlation (in TensorRT three layers), and the pixels' mean and std.
+        # The L2 norm of the correlation (in TensorRT three layers), and the pixels' scale, mean, std.
         assert kinds == {'ReduceL2', 'Clip', 'Expand', 'Sub', 'Div'}
-        assert len(rest) == len(set(rest)) + 2 == 8
+        assert len(rest) == len(set(rest)) + 2 == 9
         wide = {layer.name.rpartition('/')[2] for layer in kept if layer.output_types}
         wide = {'Expand' if name.startswith('Expand') else name for name in wide}
         inside = {'Sub', 'Pow', 'ReduceMean', 'ReduceMean_1', 'Add', 'Sqrt', 'Div', 'Mul'}
@@ -223,7 +223,7 @@ def test_the_sidecar_tells_what_the_plan_is(machine: Machine, model: Model, tmp_
         f'TensorRT plan of {file}' for file in (TEMPLATE_FILE, SEARCH_FILE)
     }
     for sidecar in sidecars:
-        assert sidecar['model'] == 'hcat_lite0'
+        assert sidecar['model'] == 'hcat_base'
         assert sidecar['key']['gpu'] == 'Orin'
         assert sidecar['key']['compute_capability'] == '8.7'
         assert sidecar['key']['tensorrt'] == '10.3.0'

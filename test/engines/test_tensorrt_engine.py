@@ -51,7 +51,7 @@ def test_buffers_are_made_once_and_features_stay_on_the_device(
     memory, calls = set(machine.cudart.memory), machine.cudart.calls
     calls.clear()
     engine.search(crops[1], features)
-    assert calls == ['D2D'] * 5 + ['H2D', 'launch', 'D2H', 'D2H']
+    assert calls == ['D2D'] * 6 + ['H2D', 'launch', 'D2H', 'D2H']
     calls.clear()
     for _ in range(3):
         engine.search(crops[1], features)
@@ -65,12 +65,12 @@ def test_what_is_dropped_is_freed(machine: Machine, model: Model, crops: Crops) 
     engine = TensorRtEngine(model)
     before = len(machine.cudart.memory)
     features = engine.template(crops[0])
-    assert len(machine.cudart.memory) == before + 5
+    assert len(machine.cudart.memory) == before + 6
     engine.search(crops[1], features)
     del features
     engine.search(crops[1], engine.template(crops[0]))
     gc.collect()
-    assert len(machine.cudart.memory) == before + 5  # those that are bound
+    assert len(machine.cudart.memory) == before + 6  # those that are bound
     del engine
     gc.collect()
     assert not machine.cudart.memory
@@ -191,7 +191,7 @@ def test_int8_needs_a_quantised_graph(make: Make, model: Model) -> None:
         (
             {},
             {'build_if_missing': False, 'workspace': 256, 'dla': 1},
-            ['hcat_lite0 --precision fp16 --workspace 256 --dla 1'],
+            ['hcat_base --precision fp16 --workspace 256 --dla 1'],
         ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else '',
@@ -257,7 +257,7 @@ def test_device_memory_that_runs_out_is_an_error(
     machine.cudart.out_of_memory = True
     with pytest.raises(EngineError, match='failed on the template: CUDA Error: 2'):
         engine.template(crops[0])
-    with pytest.raises(EngineError, match=r'TensorRT cannot load .*hcat_lite0: CUDA Error: 2'):
+    with pytest.raises(EngineError, match=r'TensorRT cannot load .*hcat_base: CUDA Error: 2'):
         TensorRtEngine(model)
 
 

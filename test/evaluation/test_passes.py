@@ -20,7 +20,7 @@ from hcat_ros.evaluation.results import read_result
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 from hcat_ros.models import ModelError
 
-HCAT = HcatSpec('hcat_lite0', 'onnxruntime', 'fp32')
+HCAT = HcatSpec('hcat_base', 'onnxruntime', 'fp32')
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         from hcat_ros.evaluation import passes
         from hcat_ros.evaluation.clips import read_clips
         from hcat_ros.evaluation.trackers import HcatSpec
-        spec = HcatSpec('hcat_lite0', 'onnxruntime', 'fp32')
+        spec = HcatSpec('hcat_base', 'onnxruntime', 'fp32')
         clips = read_clips('plain', Path(sys.argv[1]))
         out = Path(sys.argv[2])
         tasks = [passes.Task(spec, clip, file=out / f'{clip.name}.csv') for clip in clips]
@@ -133,10 +133,10 @@ def test_no_process_is_refused(clips: list[Clip]) -> None:
 
 
 def test_a_tracker_is_settled_or_refused_before_anything_runs() -> None:
-    spec, found = settle(HcatSpec('hcat_lite0'))
+    spec, found = settle(HcatSpec('hcat_base'))
     assert isinstance(spec, HcatSpec)
     assert 'auto' not in (spec.engine, spec.precision), 'nothing is left to find out'
-    assert spec == HcatSpec('hcat_lite0', spec.engine, found['precision'])
+    assert spec == HcatSpec('hcat_base', spec.engine, found['precision'])
     assert found['engine'].startswith(f'{spec.engine} ')
     assert found['settings']['window_penalty'] == 0.2
     assert settle(StillSpec()) == (StillSpec(), {})

@@ -18,7 +18,7 @@ from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 
 STILL = Entry('still', StillSpec())
-HCAT = Entry('ours', HcatSpec('hcat_lite0', 'onnxruntime', 'fp32'))
+HCAT = Entry('ours', HcatSpec('hcat_base', 'onnxruntime', 'fp32'))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_results_are_used_again_and_those_of_another_tracker_refused(
     again = run(evaluation, HCAT)
     assert path.stat().st_mtime_ns == when
     assert again.score.measures == first.score.measures
-    other = Entry('ours', HcatSpec('hcat_lite0', 'onnxruntime', 'int8'))
+    other = Entry('ours', HcatSpec('hcat_base', 'onnxruntime', 'int8'))
     with pytest.raises(ValueError, match=r'ours holds results of another .*tracker differ'):
         run(evaluation, other)
     with pytest.raises(ValueError, match='threads differ'):
@@ -143,7 +143,7 @@ def test_result_files_of_others_are_scored(evaluation: Evaluation, tmp_path: Pat
 
 
 def test_names_for_files() -> None:
-    assert slug('hcat_lite0 onnxruntime int8') == 'hcat_lite0-onnxruntime-int8'
+    assert slug('hcat_base onnxruntime int8') == 'hcat_base-onnxruntime-int8'
     assert slug('../../etc: x') == '-..-etc-x'
     assert slug('..') == '-'
     rules = [

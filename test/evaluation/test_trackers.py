@@ -34,7 +34,7 @@ def clip(tmp_path: Path, sequence: Callable[..., Path]) -> Clip:
 @pytest.mark.parametrize(
     ('text', 'spec', 'title'),
     [
-        ('hcat_lite0', HcatSpec('hcat_lite0'), 'hcat_lite0'),
+        ('hcat_base', HcatSpec('hcat_base'), 'hcat_base'),
         ('models/mine:openvino', HcatSpec('models/mine', 'openvino'), 'mine openvino'),
         ('a:auto:int8', HcatSpec('a', 'auto', 'int8'), 'a int8'),
         ('opencv:MIL', OpenCvSpec('MIL'), 'OpenCV MIL'),
@@ -52,10 +52,10 @@ def test_a_text_says_which(text: str, spec: object, title: str) -> None:
     ('text', 'reason'),
     [
         ('', 'a part between colons is empty'),
-        ('hcat_lite0:', 'a part between colons is empty'),
+        ('hcat_base:', 'a part between colons is empty'),
         ('opencv', 'expected opencv:NAME, of .*mil'),
-        ('hcat_lite0:tensorflow', "no engine 'tensorflow'; there are tensorrt"),
-        ('hcat_lite0:torch:fp32:2', 'expected MODEL, MODEL:ENGINE or MODEL:ENGINE:PRECISION'),
+        ('hcat_base:tensorflow', "no engine 'tensorflow'; there are tensorrt"),
+        ('hcat_base:torch:fp32:2', 'expected MODEL, MODEL:ENGINE or MODEL:ENGINE:PRECISION'),
     ],
 )
 def test_what_says_nothing_is_refused(text: str, reason: str) -> None:
@@ -70,8 +70,8 @@ def test_what_says_nothing_is_refused(text: str, reason: str) -> None:
         (OpenCvSpec('mil', ('a',)), 'opencv:mil: expected opencv:mil$'),
         (OpenCvSpec('nano', ('a',)), 'expected opencv:nano:BACKBONE:NECKHEAD'),
         (OpenCvSpec('nano', ('a', 'b')), 'opencv:nano: no file a'),
-        (HcatSpec('hcat_lite0', 'onnxruntime', 'fp8'), "no precision 'fp8'"),
-        (HcatSpec('hcat_lite0', changes=(('window_penalty', 2.0),)), 'window_penalty 2'),
+        (HcatSpec('hcat_base', 'onnxruntime', 'fp8'), "no precision 'fp8'"),
+        (HcatSpec('hcat_base', changes=(('window_penalty', 2.0),)), 'window_penalty 2'),
     ],
 )
 def test_what_cannot_be_loaded_is_refused(spec: OpenCvSpec | HcatSpec, reason: str) -> None:
@@ -83,7 +83,7 @@ def test_what_cannot_be_loaded_is_refused(spec: OpenCvSpec | HcatSpec, reason: s
 
 def test_ours_with_other_settings(clip: Clip) -> None:
     make, description = HcatSpec(
-        'hcat_lite0', 'onnxruntime', changes=(('window_penalty', 0.9),)
+        'hcat_base', 'onnxruntime', changes=(('window_penalty', 0.9),)
     ).load(1)
     assert description['settings']['window_penalty'] == 0.9
     answers = one_pass(make(), Frames(clip.images), clip.boxes[0])

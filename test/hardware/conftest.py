@@ -20,14 +20,14 @@ from hcat_ros.models import Model, load_model
 def plans() -> TensorRtPlans:
     """What TensorRT finds here."""
     try:
-        return TensorRtPlans(load_model('hcat_lite0'))
+        return TensorRtPlans(load_model('hcat_base'))
     except EngineError as error:
         pytest.skip(f'needs TensorRT and an NVIDIA GPU: {error}')
 
 
 @pytest.fixture(scope='session')
 def model() -> Model:
-    return load_model('hcat_lite0')
+    return load_model('hcat_base')
 
 
 @pytest.fixture(scope='session')

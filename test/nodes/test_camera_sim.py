@@ -225,7 +225,7 @@ def test_the_view_from_above_is_drawn_for_those_who_look(watch: Callable[..., Vi
 def test_the_tracker_follows_what_is_published(watch: Callable[..., Viewer]) -> None:
     viewer = watch(init_box=True, seed=1, speed=0.3, width=320, height=240)
     viewer.spin(lambda: len(viewer.images) >= 25 and bool(viewer.init_boxes), '25 images')
-    tracker = Tracker(load_engine('hcat_lite0', precision='fp32'))
+    tracker = Tracker(load_engine('hcat_base', precision='fp32'))
     pixels, encoding = image_view(viewer.images[0])
     tracker.init(pixels, box_of(viewer.init_boxes[0]), encoding)
     truths = {nanoseconds(truth.header.stamp): truth for truth in viewer.truths}

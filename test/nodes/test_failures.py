@@ -28,7 +28,7 @@ Talk = Callable[..., Talker]
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A copy of the model, to be damaged."""
-    return Path(shutil.copytree(load_model('hcat_lite0').folder, tmp_path / 'model'))
+    return Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
 
 
 def rehash(folder: Path, name: str) -> None:
@@ -114,7 +114,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_until_there_is_one(talk: T
     assert talker.tracker.state_label == 'unconfigured'
     says(talker, DiagnosticStatus.ERROR, "no model 'no_such_model'")
     assert not talker.change(ACTIVATE)
-    assert talker.set('model', 'hcat_lite0').successful
+    assert talker.set('model', 'hcat_base').successful
     recovers(talker)
     says(talker, DiagnosticStatus.OK, 'tracking')
 

@@ -72,12 +72,12 @@ def test_a_missing_model_is_told_and_another_attempt_works(talk: Callable[..., T
     talker = talk(model='no_such_model')
     assert not change(talker, Transition.TRANSITION_CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
-    assert talker.set('model', 'hcat_lite0').successful
+    assert talker.set('model', 'hcat_base').successful
     assert change(talker, Transition.TRANSITION_CONFIGURE)
 
 
 def test_a_damaged_model_is_refused(talk: Callable[..., Talker], tmp_path: Path) -> None:
-    for path in load_model('hcat_lite0').folder.iterdir():
+    for path in load_model('hcat_base').folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     search = tmp_path / 'search.onnx'
     search.write_bytes(search.read_bytes()[:-100])
@@ -124,8 +124,8 @@ def test_autostart(talk: Callable[..., Talker]) -> None:
 
 
 def test_the_cards_values_go_with_the_model(talk: Callable[..., Talker], tmp_path: Path) -> None:
-    card = load_model('hcat_lite0').card
-    for path in load_model('hcat_lite0').folder.iterdir():
+    card = load_model('hcat_base').card
+    for path in load_model('hcat_base').folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     other = tmp_path / 'model.yaml'
     text = other.read_text().replace(

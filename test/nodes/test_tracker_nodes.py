@@ -43,7 +43,7 @@ def test_an_engine_is_loaded_once_as_long_as_it_is_held(monkeypatch: pytest.Monk
         return Loaded()
 
     monkeypatch.setattr(module, 'load_engine', load)
-    engines, model = SharedEngines(), load_model('hcat_lite0')
+    engines, model = SharedEngines(), load_model('hcat_base')
     one = engines(model, engine='auto', threads=1)
     assert engines(model, threads=1, engine='auto') is one
     assert engines(model, engine='auto', threads=2) is not one

@@ -30,6 +30,6 @@ def quantizer(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> An
     from hcat_ros.quantization.examples import crops_along_tracks
     from hcat_ros.quantization.graph import SearchQuantizer
 
-    model = load_model('hcat_lite0')
+    model = load_model('hcat_base')
     crops = crops_along_tracks(clips, model.card, 6)
     return SearchQuantizer(model, crops[:4], crops[4:], tmp_path_factory.mktemp('work'))

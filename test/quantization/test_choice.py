@@ -80,7 +80,7 @@ def test_no_graph_is_better_than_one_that_loses_the_target(tmp_path: Path) -> No
 def test_a_judge_tracks_with_the_graph(
     quantizer: Any, clips: list[Clip], tmp_path: Path, tensorrt: bool
 ) -> None:
-    model = load_model('hcat_lite0')
+    model = load_model('hcat_base')
     before = (model.folder / 'model.yaml').read_bytes()
     judge = Judge(model, clips, tmp_path, starts=2)
     reference = judge.reference()

@@ -11,7 +11,7 @@ from hcat_ros.evaluation.clips import Clip
 from hcat_ros.models import load_model
 from hcat_ros.quantization.examples import crops_along_tracks
 
-CARD = load_model('hcat_lite0').card
+CARD = load_model('hcat_base').card
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def for_tensorrt(quantizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_every_layer_has_int8_weights_with_a_scale_a_channel(quantizer: Any, whole: Path) -> None:
     nodes, makers, values = by_name(whole)
-    assert len(quantizer.layers) == 55
+    assert len(quantizer.layers) == 61
     for layer in quantizer.layers:
         weights = makers[nodes[layer].input[1]]
         assert weights.op_type == 'DequantizeLinear', layer
@@ -107,13 +107,13 @@ def test_errors_tell_how_far_the_answers_are_off(quantizer: Any, whole: Path) ->
     assert alone.box < off.box
 
 
-def test_the_worst_layer_matters_in_the_runtime_too(
+def test_layers_in_float_stay_so_in_the_runtime_too(
     quantizer: Any, whole: Path, tmp_path: Path
 ) -> None:
-    """ONNX Runtime would quantise it again, worse, if its optimiser were not kept from it."""
-    path = tmp_path / 'one.onnx'
-    quantizer.write(path, [DEPTHWISE])
-    assert quantizer.error(path).scores < 0.9 * quantizer.error(whole).scores
+    """ONNX Runtime would quantise them again, worse, if its optimiser were not kept from it."""
+    path = tmp_path / 'some.onnx'
+    quantizer.write(path, [layer for layer in quantizer.layers if 'backbone' in layer])
+    assert quantizer.error(path).scores < 0.7 * quantizer.error(whole).scores
 
 
 def test_an_unknown_layer_is_refused(quantizer: Any, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_runs_are_kept_and_their_tables_printed(checkout: Path, tmp_path: Path) 
 
 def test_tables_are_means_over_seeds(bench: ModuleType) -> None:
     def case(seed: int, scenario: str = 'step', latency: float = 0.0) -> object:
-        return bench.Case('drone', scenario, seed, latency, True, 9.0, '', 'hcat_lite0', 'int8')
+        return bench.Case('drone', scenario, seed, latency, True, 9.0, '', 'hcat_base', 'int8')
 
     nan = float('nan')
     scores = {

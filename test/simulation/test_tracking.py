@@ -19,7 +19,7 @@ pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 def overlaps(scenario: Scenario, pictures: Path | None, frames: int = 30) -> np.ndarray:
     """Return the tracker's overlaps with the truth; the camera stands still."""
     simulation = Simulation(scenario, pictures)
-    tracker = Tracker(load_engine('hcat_lite0', 'onnxruntime', 'fp32'))
+    tracker = Tracker(load_engine('hcat_base', 'onnxruntime', 'fp32'))
     first = simulation.frame()
     assert first.truth.box is not None
     tracker.init(first.image, first.truth.box)

@@ -42,7 +42,7 @@ def frame(picture: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 
 def tracker(**changes: Any) -> Tracker:
-    model = load_model('hcat_lite0')
+    model = load_model('hcat_base')
     engine = load_engine(model, 'onnxruntime', 'fp32', threads=1)
     return Tracker(engine, TrackerConfig(**{**model.card.tracking, **changes}))
 

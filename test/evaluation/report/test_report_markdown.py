@@ -34,7 +34,7 @@ def test_the_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
-        ('hcat_lite0', 'hcat_lite0'),
+        ('hcat_base', 'hcat_base'),
         ('a|b', r'a\|b'),
         ('<b>&amp;', '&lt;b>&amp;amp;'),
         ('two\nlines\t', 'two lines'),
