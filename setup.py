@@ -58,7 +58,7 @@ setup(
     data_files=data_files(),
     python_requires='>=3.10',
     # ROS packages (rclpy, sensor_msgs, ...) come from ROS: package.xml lists them.
-    install_requires=['setuptools', 'numpy>=1.21', 'PyYAML', 'tqdm'],
+    install_requires=['setuptools', 'numpy>=1.21', 'pillow>=8', 'PyYAML', 'tqdm'],
     extras_require={
         # OpenCV's Python module is one of several wheels, or Ubuntu's python3-opencv: an
         # extra, so that pip does not install a second one over it on a robot.
@@ -107,13 +107,13 @@ setup(
     keywords=['ROS', 'tracking', 'transformer', 'ONNX', 'TensorRT'],
     entry_points={
         'console_scripts': [
-            'camera_sim = hcat_ros.nodes.camera_sim:main',
-            'follower_node = hcat_ros.nodes.follower_node:main',
-            'hcat = hcat_ros.commands.main:main',
-            'select_page = hcat_ros.nodes.select_page:main',
-            'tracker_node = hcat_ros.nodes.tracker_node:main',
-            'tracker_nodes = hcat_ros.nodes.tracker_nodes:main',
-            'video_source = hcat_ros.nodes.video_source:main',
+            'camera_sim = hcat_ros.executables:camera_sim',
+            'follower_node = hcat_ros.executables:follower_node',
+            'hcat = hcat_ros.executables:hcat',
+            'select_page = hcat_ros.executables:select_page',
+            'tracker_node = hcat_ros.executables:tracker_node',
+            'tracker_nodes = hcat_ros.executables:tracker_nodes',
+            'video_source = hcat_ros.executables:video_source',
         ],
     },
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.files import check_name
+from hcat_ros.files.pictures import (
+    IMAGE_SUFFIXES,
+    MAX_IMAGE_PIXELS,
+    image_files,
+    read_picture,
+)
+from hcat_ros.tracking.encodings import Image
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 DEFAULT_FPS = 30.0
+PATIENCE = 100
+"""Reads that may fail in a row before that is the end of a file of no stated length."""
+MOST_FAILURES = 10_000
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,9 @@ class Frame:
     """One frame."""
 
     index: int
+    """Of the source, from the first one asked for; what cannot be read has its number too."""
     time: float
-    """Seconds since the first frame, by the source's own rate."""
+    """Seconds since the first frame, by the source's own timestamps."""
     image: Image
     """BGR, (H, W, 3)."""
 
@@ -32,7 +43,7 @@ class FrameSource:
     """Opens a video file, a folder of images (in natural order) or a camera, and yields frames.
 
     source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: overrides
-    the rate that the file states; folders state none and have `DEFAULT_FPS`. start, count: the
+    the times that the file states; folders state none and have `DEFAULT_FPS`. start, count: the
     first frame and how many, of a file or folder; count 0 for all.
 
     Raises FileNotFoundError or ValueError, naming the source, for what cannot be opened.
@@ -41,71 +52,168 @@ class FrameSource:
     def __init__(self, source: str, fps: float = 0.0, start: int = 0, count: int = 0) -> None:
         if fps < 0 or start < 0 or count < 0:
             raise ValueError(f'fps {fps:g}, start {start}, count {count}: expected 0 or more')
+        path = Path(source).expanduser()
+        check_name(path)
         self.source = source
-        self.is_camera = bool(re.fullmatch(r'\d+|/dev/video\d+', source))
-        self._start = start
+        self.is_camera = source.isdigit() or path.is_char_device()
+        self._start, self._asked, self._own_times = start, count, not fps
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
-        path = Path(source).expanduser()
         if not self.is_camera and not path.exists():
             raise FileNotFoundError(f'no video, image folder or camera {source}')
-        stated, total = DEFAULT_FPS, 0
+        stated, self._stated = DEFAULT_FPS, 0
         if path.is_dir():
+            self._own_times = False
             self._images = image_files(path)
-            total = len(self._images)
-            if total == 0:
+            self._stated = len(self._images)
+            if self._stated == 0:
                 raise ValueError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         else:
-            self._capture = cv2.VideoCapture(int(source) if source.isdigit() else str(path))
-            if not self._capture.isOpened():
-                raise ValueError(f'OpenCV cannot open {source} as a video or camera')
+            self._capture = self._opened(path)
             stated = self._capture.get(cv2.CAP_PROP_FPS)
             if not self.is_camera:
-                total = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        if total and start >= total:
-            raise ValueError(f'{source} has {total} frames, none at {start}')
+                self._stated = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        if self._images and start >= self._stated:
+            raise ValueError(f'{source} has {self._stated} frames, none at {start}')
         # Cameras and some files state 0 or nonsense.
         self.fps = fps or (stated if 0 < stated <= 1000 else DEFAULT_FPS)
-        self.count = min(count or total, total - start) if total else count
-        """Frames that will come, 0 if unknown."""
+        left = max(0, self._stated - start)
+        self.count = min(count or left, left) if left else count
+        """Frames that are expected, 0 if unknown. A video file may have more than it states."""
+        self.remarks: list[str] = []
+        """What the last pass over the source could not read, in words."""
+
+    def _opened(self, path: Path) -> cv2.VideoCapture:
+        if not self.is_camera and not path.is_file():
+            raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
+        capture = cv2.VideoCapture(int(self.source) if self.source.isdigit() else str(path))
+        if not capture.isOpened():
+            raise ValueError(f'OpenCV cannot open {self.source} as a video or camera')
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MAX_IMAGE_PIXELS:
+            raise ValueError(
+                f'{self.source} has frames of {width} x {height}, more than {MAX_IMAGE_PIXELS} '
+                'pixels'
+            )
+        if (bits := _grey_bits(int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)))) > 8:
+            raise ValueError(
+                f'{self.source} is a grey video of {bits} bits, which OpenCV cuts to 8: a thermal '
+                'scene would be dark; convert it to 8 bits over the range that it fills'
+            )
+        return capture
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames from the start; a file or folder can be iterated again.
 
-        Raises ValueError for an image that cannot be read.
+        What cannot be read is passed over and told in `remarks`. Raises ValueError where there is
+        no frame at all.
         """
-        if self._capture is not None and not self.is_camera:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            for _ in range(self._start):  # exact in every container, unlike seeking
-                self._capture.grab()
-        index = 0
-        while not self.count or index < self.count:
-            image = self._read(index)
-            if image is None:
-                return
-            yield Frame(index, index / self.fps, image)
-            index += 1
+        self.remarks = []
+        if self._images:
+            yield from self._of_folder()
+        elif self._capture is not None:
+            yield from self._of_capture(self._capture)
 
-    def _read(self, index: int) -> Image | None:
-        if self._capture is not None:
-            found, image = self._capture.read()
-            return np.asarray(image, np.uint8) if found else None
-        path = self._images[self._start + index]
-        read = cv2.imread(str(path), READ_COLOUR)
-        if read is None:
-            raise ValueError(f'{path} is not a readable image')
-        return np.asarray(read, np.uint8)
+    def _of_folder(self) -> Iterator[Frame]:
+        end = self._start + self.count
+        reason: Exception | None = None
+        unreadable = 0
+        for index, path in enumerate(self._images[self._start : end]):
+            try:
+                image = read_picture(path)
+            except (OSError, ValueError) as error:
+                reason = reason or error
+                unreadable += 1
+                continue
+            yield Frame(index, index / self.fps, image)
+        if reason is not None and unreadable == self.count:
+            raise ValueError(f'{self.source} has no readable image: {reason}')
+        if reason is not None:
+            self.remarks.append(f'{unreadable} of {self.count} images left out: {reason}')
+
+    def _of_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
+        if not self.is_camera:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+            for _ in range(self._start):  # exact in every container, unlike seeking
+                capture.grab()
+        clock = _Clock(self.fps)
+        began: float | None = None
+        index = good = failures = 0
+        while not self._asked or index < self._asked:
+            found, image = capture.read()
+            if not found:
+                failures += 1
+                # The end, unless more was stated: a damaged part fails frame by frame.
+                left = self.count - index - failures
+                if self.is_camera or failures > min(max(left, 0) + PATIENCE, MOST_FAILURES):
+                    break
+                continue
+            if failures:
+                self.remarks.append(f'frame {index}: {failures} unreadable')
+                index += failures
+                failures = 0
+                if self._asked and index >= self._asked:
+                    break
+            now = time.monotonic()
+            began = now if began is None else began
+            stamp = clock.at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, index)
+            if self.is_camera:
+                stamp = now - began
+            elif not self._own_times:
+                stamp = index / self.fps
+            yield Frame(index, stamp, np.asarray(image, np.uint8))
+            index += 1
+            good += 1
+        if self.is_camera:
+            return
+        if good == 0 and self._start:
+            raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
+        if self._stated and not self._asked and not self._start:
+            self._check_end(good, clock.last)
+
+    def _check_end(self, good: int, last: float) -> None:
+        """Tell of frames that the file states and that did not come.
+
+        Some containers state a duration alone, from which OpenCV reckons a number that means
+        nothing where the rate varies: there the time of the last frame tells.
+        """
+        duration = self._stated / self.fps if self._own_times else 0.0
+        whole = self._own_times and last > 0 and last + max(1.0, 0.02 * duration) >= duration
+        counted = Path(self.source).suffix.lower() in ('.mp4', '.mov', '.m4v', '.avi')
+        if good < self._stated and (counted or not whole):
+            self.remarks.append(f'{self._stated} frames stated, {good} read')
 
     def close(self) -> None:
         """Release the file or camera."""
         if self._capture is not None:
             self._capture.release()
+            self._capture = None
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order: 2.png before 10.png."""
+class _Clock:
+    """Times that never go back, from timestamps that may be missing or begin anew."""
 
-    def key(path: Path) -> list[tuple[str, int]]:
-        return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+    def __init__(self, fps: float) -> None:
+        self._frame = 1.0 / fps
+        self._raw = self._shift = 0.0
+        self._index = -1
+        self.last = 0.0
 
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=key)
+    def at(self, raw: float, index: int) -> float:
+        """Return the seconds since the first frame, from a frame's own timestamp."""
+        if self._index < 0:
+            self._shift = -raw
+        elif raw <= self._raw:  # joined files begin anew; some have no timestamps
+            self._shift = self.last + self._frame * (index - self._index) - raw
+        self._raw, self._index = raw, index
+        self.last = raw + self._shift
+        return self.last
+
+
+def _grey_bits(fourcc: int) -> int:
+    """Return the bits of a grey pixel by FFmpeg's code of a raw format, 0 for other formats."""
+    code = (fourcc & 0xFFFFFFFF).to_bytes(4, 'little')
+    if code[:2] == b'Y1':  # 'Y1', 0, bits; big-endian the other way round
+        return code[3] if code[2] == 0 else 0
+    return code[0] if re.fullmatch(rb'.\x001Y', code, re.DOTALL) else 0

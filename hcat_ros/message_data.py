@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
+from hcat_ros.files import shown
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, decode_picture
 from hcat_ros.tracking.encodings import (
     NO_PICTURE,
     PLANAR,
-    READ_COLOUR,
     Image,
     checked_width,
     deep_to_grey,
@@ -117,30 +117,16 @@ def _rows(message: RawImage, count: int, pixel_bytes: int, kind: str = 'u1') -> 
     return rows
 
 
-def decoded_image(message: EncodedImage) -> tuple[Image, str]:
+def decoded_image(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> tuple[Image, str]:
     """Return the pixels of a compressed image, BGR (H, W, 3), and 'bgr8'.
 
-    Raises ValueError for data that OpenCV cannot decode and for more than 8 bits a channel.
+    Raises ValueError for data that OpenCV cannot decode, for more than `max_pixels` by its header
+    and for more than 8 bits a channel.
     """
     if 'compressedDepth' in message.format:
-        raise ValueError(f"compressed image of format '{message.format}': {NO_PICTURE}")
-    data = np.frombuffer(message.data, np.uint8)
-    # ANYDEPTH so that 16 bits are seen; without it they would be cut to 8 in silence.
-    flags = READ_COLOUR | cv2.IMREAD_ANYDEPTH
-    try:
-        pixels = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # as for a header that claims a size beyond OpenCV's limit
-        pixels = None
-    if pixels is None:
-        raise ValueError(
-            f"compressed image of format '{message.format}' ({data.size} bytes) cannot be decoded"
-        )
-    if pixels.dtype != np.uint8:
-        raise ValueError(
-            f"compressed image of format '{message.format}' holds {pixels.dtype}: expected 8 bits "
-            'a channel; let the driver publish 8, or a raw mono16 image'
-        )
-    return np.asarray(pixels, np.uint8), 'bgr8'
+        raise ValueError(f'compressed image of format {shown(message.format)}: {NO_PICTURE}')
+    name = f'compressed image of format {shown(message.format)}'
+    return decode_picture(message.data, name, max_pixels=max_pixels), 'bgr8'
 
 
 def box_of(detection: Detection) -> Box:

@@ -9,7 +9,9 @@ ncnn's graphs may be there too.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import site
 import sysconfig
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hcat_ros.files import load_yaml, read_bytes, shown, whole_file
 
 DEFAULT_MODEL = 'hcat_base'
 CARD_FILE = 'model.yaml'
@@ -44,6 +48,7 @@ TRACKING_FIELDS = (
     'found_threshold',
 )
 """Fields of a card that say how to track with the model."""
+TEXTS = ('description', 'licence', 'training')
 
 
 class ModelError(ValueError):
@@ -76,16 +81,39 @@ class ModelCard:
     for each INT8 graph a mapping with its `AO`, both measured in the same way."""
 
     def __post_init__(self) -> None:
-        for name in ('template_size', 'search_size', 'grid'):
+        for name, longest in (('name', 100), *dict.fromkeys(TEXTS, 10_000).items()):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} {value!r}: expected a whole number of 1 or more')
+            if not isinstance(value, str) or len(value) > longest:
+                raise ValueError(
+                    f'{name} {shown(value)}: expected a text of at most {longest} characters'
+                )
+        if not self.name.strip() or not self.name.isprintable():
+            raise ValueError(f'name {shown(self.name)}: expected letters that can be shown')
+        for name, most in (('template_size', 4096), ('search_size', 4096), ('grid', 256)):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f'{name} {shown(value)}: expected a whole number of 1 to {most}')
         for name in TRACKING_FIELDS:
-            if not isinstance(getattr(self, name), (int, float)):
-                raise ValueError(f'{name} {getattr(self, name)!r}: expected a number')
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise ValueError(f'{name} {shown(value)}: expected a number of 0 to 1')
+        if self.size_smoothing == 0:
+            raise ValueError('size_smoothing 0: expected above 0')
+        rising = [value for value in (self.lost_threshold, self.uncertain_threshold) if value]
+        if rising != sorted(rising) or (rising and rising[-1] > self.found_threshold):
+            raise ValueError(
+                f'lost_threshold {self.lost_threshold}, uncertain_threshold '
+                f'{self.uncertain_threshold}, found_threshold {self.found_threshold}: expected '
+                'each at most the next'
+            )
         for name in ('sha256', 'network', 'scores'):
             if not isinstance(getattr(self, name), dict):
-                raise ValueError(f'{name} {getattr(self, name)!r}: expected a mapping')
+                raise ValueError(f'{name} {shown(getattr(self, name))}: expected a mapping')
+        for file, digest in self.sha256.items():
+            if not isinstance(file, str) or not re.fullmatch(r'[\w.-]+', file):
+                raise ValueError(f'sha256 of {shown(file)}: expected the name of a file')
+            if not isinstance(digest, str) or not re.fullmatch('[0-9a-f]{64}', digest):
+                raise ValueError(f'sha256 of {file} {shown(digest)}: expected 64 digits of hex')
 
     @property
     def tracking(self) -> dict[str, Any]:
@@ -125,25 +153,37 @@ class Model:
     folder: Path
     card: ModelCard
 
-    def file(self, name: str) -> Path:
-        """Return the path of the model's file `name`, verified against the card's hash.
+    def content(self, name: str) -> bytes:
+        """Return the content of the model's file `name`, verified against the card's hash.
 
-        Raises ModelError for a file that is missing or not the one the card was written for.
+        What is hashed is what is returned. Raises ModelError for a file that is missing, no
+        regular file, or not the one that the card was written for.
         """
         path = self.folder / name
         expected = self.card.sha256.get(name)
         if expected is None:
             raise ModelError(f'{self.folder / CARD_FILE} lists no sha256 for {name}')
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = read_bytes(path)
         except OSError as error:
             raise ModelError(f'cannot read {path}: {error.strerror}') from error
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+        found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise ModelError(
                 f'{path} is damaged or was exchanged: its sha256 is {found}, the card says '
                 f'{expected}; install the model again or run hcat export'
             )
-        return path
+        return content
+
+    def file(self, name: str) -> Path:
+        """Return the path of the model's file `name`, verified as by `content`.
+
+        For what reads by path alone, and for what asks only whether it is there and whole.
+        """
+        self.content(name)
+        return self.folder / name
 
 
 def installed_folders(name: str) -> list[Path]:
@@ -195,14 +235,23 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
 
 def _read_card(path: Path) -> ModelCard:
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = load_yaml(path)
+    except (OSError, ValueError) as error:
         raise ModelError(f'cannot read {path}: {error}') from error
     try:
+        if not isinstance(content, dict):
+            raise ValueError(f'expected a mapping of fields, got {shown(content)}')
         return ModelCard(**content)
     except (TypeError, ValueError) as error:
         reason = str(error).replace('ModelCard.__init__() ', '')
         raise ModelError(f'{path}: {reason}') from error
+
+
+def card_text(content: Mapping[str, Any]) -> str:
+    """Return the fields of a card as `model.yaml` has them."""
+    # Without aliases, which yaml would write for a value that stands in two places.
+    plain = json.loads(json.dumps(content))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Model:
@@ -213,16 +262,13 @@ def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Mod
     Raises OSError, and ModelError for a card that would not be usable.
     """
     path = model.folder / CARD_FILE
-    content = yaml.safe_load(path.read_text(encoding='utf-8')) | changes
+    content = load_yaml(path) | changes
     content['sha256'] = dict(content['sha256'])
     for name, source in files.items():
-        partial = model.folder / f'.{name}.partial'
-        shutil.copyfile(source, partial)
-        content['sha256'][name] = hashlib.sha256(partial.read_bytes()).hexdigest()
-        partial.replace(model.folder / name)
-    partial = model.folder / f'.{CARD_FILE}.partial'
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    partial.write_text(text, encoding='utf-8')
-    card = _read_card(partial)
-    partial.replace(path)
+        with whole_file(model.folder / name) as partial:
+            shutil.copyfile(source, partial)
+            content['sha256'][name] = hashlib.sha256(partial.read_bytes()).hexdigest()
+    with whole_file(path) as partial:
+        partial.write_text(card_text(content), encoding='utf-8')
+        card = _read_card(partial)
     return Model(model.folder, card)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +146,107 @@ def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes) -> N
     assert f'OpenCV cannot open {path} as a video or camera' in str(error.value)
 
 
-def test_an_image_that_cannot_be_read_is_named_after_those_before_it(folder: str) -> None:
+def test_an_image_that_cannot_be_read_is_left_out_and_named(folder: str) -> None:
     broken = Path(folder) / '3.png'
     broken.write_bytes(b'no image')
-    frames = iter(FrameSource(folder))
-    assert [next(frames).index for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError) as error:
-        next(frames)
-    assert str(error.value) == f'{broken} is not a readable image'
+    source = FrameSource(folder)
+    assert [frame.index for frame in source] == [0, 1, 2, *range(4, COUNT)]
+    why = f'{broken} is not a readable image (8 bytes)'
+    assert source.remarks == [f'1 of {COUNT} images left out: {why}']
+
+
+def test_a_folder_without_a_readable_image(tmp_path: Path) -> None:
+    (tmp_path / '1.png').write_bytes(b'no image')
+    with pytest.raises(ValueError, match=r'no readable image: .*1\.png is not a readable'):
+        list(FrameSource(str(tmp_path)))
+
+
+def test_notes_of_macos_are_no_images(folder: str) -> None:
+    (Path(folder) / '._0.png').write_bytes(b'Mac OS X')
+    assert indices(FrameSource(folder)) == list(range(COUNT))
+
+
+def test_a_picture_of_16_bits_is_refused_by_its_depth(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 7500, np.uint16))
+    with pytest.raises(ValueError, match=r'1\.png has 16 bits a channel'):
+        list(FrameSource(str(tmp_path)))
+
+
+def test_a_grey_video_of_16_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'thermal.mkv'
+    flags = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    fourcc = cv2.VideoWriter.fourcc(*'FFV1')
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 25.0, (64, 48), flags)
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no grey video of 16 bits')
+    writer.write(np.full((48, 64), 7500, np.uint16))
+    writer.release()
+    with pytest.raises(ValueError, match='grey video of 16 bits'):
+        FrameSource(str(path))
+
+
+def long_video(path: Path, count: int, seed: int = 0) -> bytes:
+    """Writes frames of a texture, whose files are large enough to damage a part of."""
+    ground = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    fourcc = cv2.VideoWriter.fourcc(*('MJPG' if path.suffix == '.avi' else 'mp4v'))
+    writer = cv2.VideoWriter(str(path), fourcc, 30.0, (160, 120))
+    assert writer.isOpened()
+    for number in range(count):
+        frame = cv2.resize(np.roll(ground, number, axis=1), (160, 120))
+        writer.write(frame)
+    writer.release()
+    return path.read_bytes()
+
+
+def test_frames_behind_a_damaged_part_are_read_at_their_own_times(tmp_path: Path) -> None:
+    path = tmp_path / 'damaged.mp4'
+    content = bytearray(long_video(path, 100))
+    middle = len(content) * 2 // 5
+    noise = np.random.default_rng(1).integers(0, 255, len(content) // 10, np.uint8).tobytes()
+    content[middle : middle + len(noise)] = noise
+    path.write_bytes(content)
+    source = FrameSource(str(path))
+    frames = list(source)
+    assert 80 < len(frames) < 100
+    assert frames[-1].index == 99
+    assert frames[-1].time == pytest.approx(99 / 30, abs=0.001)
+    assert source.remarks[-1] == f'100 frames stated, {len(frames)} read'
+    lost = sum(int(text.split()[2]) for text in source.remarks[:-1])
+    assert lost == 100 - len(frames)
+
+
+def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / 'cut.avi'
+    content = long_video(path, 60)
+    path.write_bytes(content[: len(content) // 2])
+    source = FrameSource(str(path))
+    count = len(list(source))
+    assert 20 < count < 40
+    assert source.remarks == [f'60 frames stated, {count} read']
+
+
+def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
+    """`cat one.ts two.ts`: the container states the frames of the first."""
+    path = tmp_path / 'joined.ts'
+    path.write_bytes(long_video(tmp_path / 'a.ts', 30) + long_video(tmp_path / 'b.ts', 30, 1))
+    source = FrameSource(str(path))
+    frames = list(source)
+    assert len(frames) == 60
+    assert [frame.time for frame in frames] == pytest.approx([i / 30 for i in range(60)], abs=1e-3)
+    assert source.remarks == []
+
+
+def test_a_fifo_is_no_video(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'video.mp4')
+    with pytest.raises(ValueError, match='is no video file, but a FIFO'):
+        FrameSource(str(tmp_path / 'video.mp4'))
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.mp4')
+    Path(path).write_bytes(b'')
+    with pytest.raises(ValueError, match=r'caf\\xe9\.mp4: the name is not UTF-8'):
+        FrameSource(path)
 
 
 @pytest.mark.parametrize('wrong', [{'fps': -1.0}, {'start': -1}, {'count': -2}])
@@ -163,7 +258,7 @@ def test_negative_numbers_are_refused(folder: str, wrong: dict[str, int]) -> Non
 def test_a_start_behind_the_end_is_refused(avi: str, folder: str) -> None:
     for path in (avi, folder):
         with pytest.raises(ValueError, match=r'has [0-9]+ frames, none at 40'):
-            FrameSource(path, start=40)
+            list(FrameSource(path, start=40))
 
 
 def test_grey_images_and_images_with_alpha_come_as_bgr(tmp_path: Path) -> None:
@@ -177,3 +272,36 @@ def test_pictures_are_as_they_are_stored(tmp_path: Path, turned_jpeg: Any) -> No
     wide = np.full((24, 64, 3), 90, np.uint8)
     (tmp_path / '0.jpg').write_bytes(turned_jpeg(wide))
     assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(24, 64, 3)]
+
+
+def at_two_rates(content: bytes, fast: int, slow: int, factor: int) -> bytes:
+    """An MP4 whose last `slow` frames last `factor` times as long as the `fast` ones before."""
+    data = bytearray(content)
+    assert data.index(b'moov') > data.index(b'mdat'), 'or places in the file would change'
+    table = data.index(b'stts')
+    (delta,) = struct.unpack('>I', data[table + 16 : table + 20])
+    entries = struct.pack('>5I', 2, fast, delta, slow, factor * delta)
+    data[table + 8 : table + 20] = entries
+    for box in (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stts'):
+        at = data.index(box) - 4
+        (size,) = struct.unpack('>I', data[at : at + 4])
+        data[at : at + 4] = struct.pack('>I', size + 8)
+    data[data.index(b'edts') : data.index(b'edts') + 4] = b'free'  # an edit list ends too early
+    return bytes(data)
+
+
+def test_frames_of_a_varying_rate_have_their_own_times(tmp_path: Path) -> None:
+    """60 frames a second, and 5 from frame 60 on: that one is at 1.0 s."""
+    path = tmp_path / 'varying.mp4'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 60.0, (64, 48))
+    for index in range(70):
+        writer.write(np.full((48, 64, 3), 3 * index, np.uint8))
+    writer.release()
+    path.write_bytes(at_two_rates(path.read_bytes(), 60, 10, 12))
+    source = FrameSource(str(path))
+    frames = list(source)
+    assert [frame.index for frame in frames] == list(range(70))
+    assert frames[59].time == pytest.approx(59 / 60, abs=1e-3)
+    assert frames[60].time == pytest.approx(1.0, abs=1e-3)
+    assert frames[69].time == pytest.approx(1.0 + 9 / 5, abs=1e-3)
+    assert source.remarks == []

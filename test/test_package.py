@@ -15,6 +15,7 @@ ROSDEP_KEYS = {
     'cv2': 'python3-opencv',
     'numpy': 'python3-numpy',
     'tqdm': 'python3-tqdm',
+    'PIL': 'python3-pil',
     'yaml': 'python3-yaml',
 }
 EXTRAS = {

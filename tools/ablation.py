@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ablation_table import ROWS, tables
 from tqdm import tqdm
 
 from hcat_ros.evaluation.trackers import StillSpec
+from hcat_ros.evaluation.workers import worker_pool
 
 
 def main() -> None:
@@ -43,8 +43,7 @@ def main() -> None:
     wanted = [(row, seed) for seed in arguments.seeds for row in arguments.rows]
     done = read_results(plan)
     to_do = [run for run in wanted if run not in done]
-    # New processes, not copies of this one: what its libraries' threads hold would be half there.
-    with ProcessPoolExecutor(arguments.jobs, get_context('spawn')) as pool:
+    with worker_pool(arguments.jobs) as pool:
         if to_do:
             # All rows have the same data and backbone; each checks that when it is trained.
             first = arguments.rows[0]

@@ -104,7 +104,7 @@ def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
         'threads': str(arguments.threads),
     }
     words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
-    command = [sys.executable, '-m', 'hcat_ros.nodes.tracker_node', '--ros-args', *words]
+    command = [sys.executable, '-m', 'hcat_ros.executables', 'tracker_node', '--ros-args', *words]
     # As tracker.launch.py starts it.
     environment = {**os.environ, PROFILE: str(ROOT / 'config' / 'fastdds_tracker.xml')}
     return subprocess.Popen([*command, '--log-level', 'warn'], env=environment)

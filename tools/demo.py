@@ -29,6 +29,8 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
 from hcat_ros.drawing import draw_track
+from hcat_ros.files.pictures import write_picture
+from hcat_ros.files.videos import whole_video
 from hcat_ros.frames import FrameSource
 from hcat_ros.message_data import best_class, box_of, image_view, nanoseconds
 from hcat_ros.tracking import TargetState, Track
@@ -152,27 +154,25 @@ def write_pictures(
     out.mkdir(exist_ok=True)
     stamps = sorted(images)
     shape = images[stamps[0]].shape
-    fourcc = cv2.VideoWriter.fourcc(*'mp4v')
-    writer = cv2.VideoWriter(str(out / 'track.mp4'), fourcc, fps, (shape[1], shape[0]))
     chosen: Any = set(np.linspace(0, len(stamps) - 1, SHEET).round().astype(int))
     tiles = []
-    for number, stamp in enumerate(stamps):
-        picture = images[stamp].copy()
-        track, latency = tracks.get(stamp, (first if number == 0 else None, None))
-        text = f'frame {number}' + (f'  {1e3 * latency:.0f} ms' if latency is not None else '')
-        if track is not None:
-            draw_track(picture, track, text)
-        writer.write(picture)
-        if number in chosen:
-            tile = cv2.resize(images[stamp], (400, round(400 * shape[0] / shape[1])))
+    with whole_video(out / 'track.mp4', fps) as video:
+        for number, stamp in enumerate(stamps):
+            picture = images[stamp].copy()
+            track, latency = tracks.get(stamp, (first if number == 0 else None, None))
+            text = f'frame {number}' + (f'  {1e3 * latency:.0f} ms' if latency is not None else '')
             if track is not None:
-                box = Box(*(value * 400 / shape[1] for value in track.box))
-                draw_track(tile, Track(box, track.score, track.state), text)
-            tiles.append(tile)
-    writer.release()
+                draw_track(picture, track, text)
+            video.write(picture)
+            if number in chosen:
+                tile = cv2.resize(images[stamp], (400, round(400 * shape[0] / shape[1])))
+                if track is not None:
+                    box = Box(*(value * 400 / shape[1] for value in track.box))
+                    draw_track(tile, Track(box, track.score, track.state), text)
+                tiles.append(tile)
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 4)
     rows = [np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)]
-    cv2.imwrite(str(out / 'track.png'), np.vstack(rows))
+    write_picture(out / 'track.png', np.vstack(rows))
     return len(stamps)
 
 

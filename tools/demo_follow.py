@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import rclpy
 from demo import ROOT
@@ -30,6 +29,7 @@ from follow_pictures import chart, write_video
 from follow_viewer import Recording, Viewer, recording
 from numpy.typing import NDArray
 
+from hcat_ros.files.pictures import write_picture
 from hcat_ros.nodes.simulated_following import follower_parameters
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
 from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
@@ -160,9 +160,7 @@ def write_pictures(viewer: Viewer, recorded: Recording, loop: Loop, out: Path) -
     if scenario.platform != 'gimbal':
         kept = loop.config.desired_range or moments[0].bearing.range
     title = f'platform {scenario.platform}, path {scenario.path}, seed {scenario.seed}'
-    picture = chart(moments, scenario.horizontal_fov, kept, title)
-    if not cv2.imwrite(str(out / 'follow.png'), picture):
-        raise OSError(f'cannot write {out / "follow.png"}')
+    write_picture(out / 'follow.png', chart(moments, scenario.horizontal_fov, kept, title))
 
 
 def main() -> int:

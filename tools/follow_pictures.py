@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.drawing import draw_label, draw_track
+from hcat_ros.files.videos import whole_video
 from hcat_ros.following import Command
 from hcat_ros.simulation import Bearing
 from hcat_ros.tracking import Track
@@ -55,25 +56,17 @@ def write_video(
     pictures: for each moment the view and what it looks like from above, None if unknown. Raises
     OSError if OpenCV cannot write it.
     """
-    writer: cv2.VideoWriter | None = None
     above: NDArray[np.uint8] | None = None
-    for moment, (view, top) in zip(moments, pictures):
-        high = view.shape[0]
-        if top is not None:
-            above = np.asarray(
-                cv2.resize(top, (high, high), interpolation=cv2.INTER_AREA), np.uint8
-            )
-        elif above is None:
-            above = np.full((high, high, 3), 250, np.uint8)
-        frame = np.hstack((drawn(view, moment), above))
-        if writer is None:
-            size = (frame.shape[1], frame.shape[0])
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, size)
-            if not writer.isOpened():
-                raise OSError(f'OpenCV cannot write {path}: see that it was built with FFmpeg')
-        writer.write(frame)
-    if writer is not None:
-        writer.release()
+    with whole_video(path, fps) as video:
+        for moment, (view, top) in zip(moments, pictures):
+            high = view.shape[0]
+            if top is not None:
+                above = np.asarray(
+                    cv2.resize(top, (high, high), interpolation=cv2.INTER_AREA), np.uint8
+                )
+            elif above is None:
+                above = np.full((high, high, 3), 250, np.uint8)
+            video.write(np.hstack((drawn(view, moment), above)))
 
 
 def drawn(view: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:

@@ -198,6 +198,31 @@ while time.monotonic() < end:
 """
 
 
+LARGE = """
+import array, time
+import rclpy
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo
+from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+rclpy.init()
+node = rclpy.create_node('flood')
+tracks = node.create_publisher(Detection2D, 'track', QoSProfile(depth=5))
+infos = node.create_publisher(CameraInfo, 'camera_info', QoSProfile(depth=5))
+track, end = Detection2D(), time.monotonic() + 20
+track.results = [ObjectHypothesisWithPose()] * 20_000
+info = CameraInfo(d=array.array('d', bytes(8_000_000)))
+while time.monotonic() < end:
+    infos.publish(info)
+    tracks.publish(track)
+"""
+
+
+def flood_of_large(rig: Any) -> subprocess.Popen[bytes]:
+    """Kill the tracker, and send the follower camera_infos of 8 MB and tracks of 20,000 results."""
+    rig.tracker.kill()
+    return subprocess.Popen([sys.executable, '-c', LARGE], stderr=subprocess.DEVNULL)
+
+
 def flood(rig: Any) -> subprocess.Popen[bytes]:
     """Kill the tracker, and send the follower what it cannot use as fast as that goes."""
     rig.tracker.kill()
@@ -232,4 +257,5 @@ HAZARDS = (
     ),
     Hazard('tracker killed', begin=kill, may_move=False),
     Hazard('tracker killed, follower flooded', begin=flood, may_move=False),
+    Hazard('tracker killed, flood of 8 MB messages', begin=flood_of_large, may_move=False),
 )

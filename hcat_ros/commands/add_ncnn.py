@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import tempfile
 from pathlib import Path
 
 from hcat_ros.engines.ncnn_engine import NcnnEngine
 from hcat_ros.engines.self_test import self_test
+from hcat_ros.files import scratch_folder
 from hcat_ros.models import REFERENCE_FILE, WEIGHTS_FILE, Model, add_to_model, load_model
 
 
@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model)
     model.file(REFERENCE_FILE)  # without it the self-test would pass whatever came out
     network = load_checkpoint(model.file(WEIGHTS_FILE))
-    with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary)
+    with scratch_folder('hcat-add-ncnn') as made:
         files = write_ncnn_graphs(network, made)
         hashes = {file: sha256(made / file) for file in files}
         card = dataclasses.replace(model.card, sha256={**model.card.sha256, **hashes})

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from hcat_ros import __version__
@@ -25,6 +24,8 @@ from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.speed_group import Task, measured
 from hcat_ros.evaluation.speed_report import Group, chart, document, table
+from hcat_ros.files import check_outputs, write_text
+from hcat_ros.files.pictures import write_picture
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
 PAPER = 'HCAT of the paper'
@@ -83,6 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises ValueError, ModelError; EngineError if no engine could be loaded.
     """
+    read = [arguments.weights] if arguments.weights else []
+    check_outputs((arguments.json, arguments.plot), read)
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
@@ -141,9 +144,9 @@ def run(arguments: argparse.Namespace) -> None:
             'groups': [document(group) for group in groups],
             'not_measured': missing,
         }
-        arguments.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    if arguments.plot and not cv2.imwrite(str(arguments.plot), chart(groups)):
-        raise ValueError(f'cannot write {arguments.plot}')
+        write_text(arguments.json, json.dumps(content, indent=1) + '\n')
+    if arguments.plot:
+        write_picture(arguments.plot, chart(groups))
 
 
 def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) -> Costs:

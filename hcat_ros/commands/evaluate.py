@@ -12,8 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import LAYOUTS, Clip, read_clips
+from hcat_ros.evaluation.clips import LAYOUTS, Clip, read_data_set
 from hcat_ros.evaluation.multi_start import MEASURES, run_multi_start
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import PREDICTORS, Latency, RealTimeRule
@@ -22,6 +23,7 @@ from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.runs import Entry, Evaluation, slug
 from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import parse_tracker
+from hcat_ros.files import check_outputs, write_text
 from hcat_ros.models import DEFAULT_MODEL
 
 BENCHMARKS = tuple(name for name in LAYOUTS if name in PROTOCOLS)
@@ -107,7 +109,10 @@ def run(arguments: argparse.Namespace) -> None:
         from hcat_ros.evaluation.report import write_report
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
-    clips = chosen(read_clips(arguments.benchmark, arguments.data), arguments.sequences)
+    read = [Path(text.partition('=')[2]) for text in arguments.results]
+    check_outputs((arguments.out,), (arguments.data, *read))
+    data = read_data_set(arguments.benchmark, arguments.data)
+    clips = chosen(data.clips, arguments.sequences)
     entries = [
         *(entry(text, arguments.tracker) for text in arguments.tracker),
         *(results_entry(text) for text in arguments.results),
@@ -126,6 +131,8 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.threads,
         real_time_rule(arguments),
         arguments.least_rate,
+        # Of sequences that were asked for by name, all are there.
+        () if arguments.sequences else [str(each) for each in data.left_out],
         arguments.restart,
         arguments.command,
         show_messages,
@@ -140,7 +147,8 @@ def run(arguments: argparse.Namespace) -> None:
         if any(len(clip.visible) > 1 for clip in clips):
             done = evaluation.run(item, shown)
             if arguments.multi_start:
-                measures = run_multi_start(evaluation, item, shown)
+                usable = replace(evaluation, clips=done.clips)
+                measures = run_multi_start(usable, item, shown)
                 whole = done.score.measures | {
                     name: getattr(measures, name.lower()) for name in MEASURES
                 }
@@ -157,6 +165,8 @@ def run(arguments: argparse.Namespace) -> None:
     page = write_report(runs, arguments.out, f'{PROTOCOLS[arguments.benchmark].title}: {name}')
     print(page.with_suffix('.md').read_text(encoding='utf-8').split('\n## ')[0])
     print(f'wrote {path}, {page.with_suffix(".md")} and {page}')
+    if remarks := [f'{run.title}: {text}' for run in runs for text in run.remarks]:
+        raise IncompleteError('; '.join(remarks))
 
 
 def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
@@ -220,13 +230,12 @@ def write_document(runs: Sequence[Run], path: Path) -> Path:
             'configuration': run.configuration,
             'measures': run.score.measures,
             'real time': run.real_time._asdict() if run.real_time else None,
+            'remarks': list(run.remarks),
             'sequences': {score.name: score.measures for score in run.score.sequences},
         }
         for run in runs
     ]
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_text(json.dumps(document, indent=2, default=_plain), encoding='utf-8')
-    partial.replace(path)
+    write_text(path, json.dumps(document, indent=2, default=_plain))
     return path
 
 

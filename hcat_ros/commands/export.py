@@ -10,7 +10,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hcat_ros.models import (
+    CARD_FILE,
+    TEXTS,
+    TRACKING_FIELDS,
+    WEIGHTS_FILE,
+    Model,
+    add_to_model,
+    load_model,
+)
+
 RUN_SUFFIXES = ('.yaml', '.yml')
+
+
+TUNED = ('window_penalty', 'size_smoothing')
+KEPT = (*TEXTS, *TRACKING_FIELDS)
+"""Fields of a card that stay true when the weights are exported anew."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='model folder')
     parser.add_argument('--name', help='name in the card; the folder name unless given')
     parser.add_argument(
-        '--window-penalty', type=float, default=0.42, help='default of the model, 0 to 1'
+        '--overwrite',
+        action='store_true',
+        help='replace the model that is in the folder; what its card says and is still true is '
+        'kept, scores and further graphs only if the weights are the same',
     )
-    parser.add_argument(
-        '--size-smoothing', type=float, default=1.0, help='default of the model, above 0 to 1'
-    )
-    parser.add_argument('--description', default='', help='a sentence for the card')
-    parser.add_argument('--licence', default='', help='licence of the weights, for the card')
-    parser.add_argument('--training', default='', help='what it was trained on, for the card')
+    parser.add_argument('--window-penalty', type=float, help='default of the model, 0 to 1')
+    parser.add_argument('--size-smoothing', type=float, help='default of the model, above 0 to 1')
+    parser.add_argument('--description', help='a sentence for the card')
+    parser.add_argument('--licence', help='licence of the weights, for the card')
+    parser.add_argument('--training', help='what it was trained on, for the card')
     architecture = parser.add_argument_group(
         'architecture that no tensor shows (needed only where the file does not state it)'
     )
@@ -54,12 +71,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     from hcat_ros.tracking import TrackerConfig
 
-    tracking = {
-        'window_penalty': arguments.window_penalty,
-        'size_smoothing': arguments.size_smoothing,
-    }
-    TrackerConfig(**tracking)  # refuses values out of range before anything is written
-    texts = {name: getattr(arguments, name) for name in ('description', 'licence', 'training')}
+    before = _before(arguments.out, arguments.overwrite)
+    kept = {name: getattr(before.card, name) for name in KEPT} if before else {}
+    given = {name: getattr(arguments, name) for name in (*TEXTS, *TUNED)}
+    card = kept | {name: value for name, value in given.items() if value is not None}
+    # Refuses values out of range before anything is written.
+    TrackerConfig(**{name: card[name] for name in TRACKING_FIELDS if name in card})
     overrides = _overrides(arguments)
     untrained = arguments.checkpoint.suffix in RUN_SUFFIXES
     if untrained:
@@ -74,17 +91,41 @@ def run(arguments: argparse.Namespace) -> None:
             model = untrained_network(arguments.checkpoint)
         except ModuleNotFoundError as error:  # timm
             raise RuntimeError(str(error)) from error
-        texts['description'] = ' '.join(filter(None, (UNTRAINED, arguments.description)))
+        card['description'] = ' '.join(filter(None, (UNTRAINED, arguments.description)))
     else:
         model = load_checkpoint(arguments.checkpoint, **overrides)
     print(f'{arguments.checkpoint}: {model.config}')
-    differences = export_model(
-        model, arguments.out, arguments.name, card={**tracking, **texts}, progress=print
-    )
+    name = arguments.name or (before.card.name if before else None)
+    differences = export_model(model, arguments.out, name, card=card, progress=print)
+    if before:
+        _keep(before, load_model(arguments.out))
     worst = ', '.join(f'{value:.1e} in {name}' for name, value in differences.items())
     print(f'wrote {arguments.out}; largest difference from PyTorch: {worst}')
     if untrained:
         print(f'warning: {arguments.out} is untrained; train it with hcat train, then export that')
+
+
+def _before(folder: Path, overwrite: bool) -> Model | None:
+    """Return the model that is in the folder. Raises ValueError unless it may be replaced."""
+    if not (folder / CARD_FILE).exists():
+        return None
+    if not overwrite:
+        raise ValueError(
+            f'{folder} holds a model; take another --out, or --overwrite to replace it'
+        )
+    return load_model(folder)
+
+
+def _keep(before: Model, after: Model) -> None:
+    """Keep scores and further graphs of the same weights; of other ones they go."""
+    further = before.card.sha256.keys() - after.card.sha256.keys()
+    if before.card.sha256.get(WEIGHTS_FILE) == after.card.sha256[WEIGHTS_FILE]:
+        hashes = after.card.sha256 | {name: before.card.sha256[name] for name in further}
+        add_to_model(after, {}, sha256=hashes, scores=before.card.scores)
+        return
+    for name in sorted(further):
+        (after.folder / name).unlink(missing_ok=True)
+        print(f'removed {after.folder / name}, which was of the weights before')
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

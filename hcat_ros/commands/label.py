@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hcat_ros.files import check_outputs, load_json, write_text
 from hcat_ros.frames import FrameSource
 from hcat_ros.tracking.encodings import Image
 
@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not teachers:
         raise ValueError(f'{arguments.run} names no teachers')
     committee = Committee([load_teacher(teacher) for teacher in teachers])
+    check_outputs((arguments.out,), arguments.videos)
     arguments.out.mkdir(parents=True, exist_ok=True)
     done = _read_done(arguments.out)
     for video in tqdm(arguments.videos, unit='video', disable=None):
@@ -132,12 +133,10 @@ def _read_done(out: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        return {str(name): int(count) for name, count in json.loads(path.read_text()).items()}
+        return {str(name): int(count) for name, count in load_json(path).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f'{path} is damaged ({error}); delete it') from error
 
 
 def _write_done(out: Path, done: dict[str, int]) -> None:
-    partial = out / f'{DONE_FILE}.{os.getpid()}.partial'
-    partial.write_text(json.dumps(done, indent=1), encoding='utf-8')
-    os.replace(partial, out / DONE_FILE)
+    write_text(out / DONE_FILE, json.dumps(done, indent=1))

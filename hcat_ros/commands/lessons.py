@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 from tqdm import tqdm
+
+from hcat_ros.evaluation.workers import worker_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f'{arguments.config}: lessons: expected a folder to keep them in')
     if arguments.jobs < 1:
         raise ValueError(f'--jobs {arguments.jobs}: expected 1 or more')
-    with ProcessPoolExecutor(arguments.jobs, get_context('spawn')) as pool:
+    with worker_pool(arguments.jobs) as pool:
         if config.lesson_groups:
             folder = config.lessons[0]
             origin = views_origin(config, config.lesson_groups)
@@ -66,12 +67,8 @@ def _work(
     title: str,
 ) -> None:
     waiting = [pool.submit(write, *what, number) for number in parts]
-    try:
-        for one in tqdm(waiting, desc=title, unit='file', disable=None):
-            one.result()
-    except BaseException:  # what waits would be done first, hours of it
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+    for one in tqdm(waiting, desc=title, unit='file', disable=None):
+        one.result()
 
 
 _opened: dict[str, object] = {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ from hcat_ros.commands import (
     train,
     tune,
 )
+from hcat_ros.commands.ending import INCOMPLETE, IncompleteError, Stopped, signals_stop
 from hcat_ros.commands.messages import show_messages
 
 VERBS = {
@@ -47,7 +49,11 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0, 1 after an error that was told, 130 when interrupted."""
+    """Run one verb.
+
+    Returns 0; 1 after an error that was told; 3 where parts of the input were left out, which is
+    told; 128 and the signal's number after SIGINT, SIGTERM and SIGHUP.
+    """
     parser = argparse.ArgumentParser('hcat', description='HCAT single-object tracking')
     parser.add_argument('--version', action='version', version=f'hcat_ros {__version__}')
     verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
@@ -66,10 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.command = ['hcat', *words]
     show_messages()
     try:
-        VERBS[arguments.verb].run(arguments)
+        with signals_stop():
+            VERBS[arguments.verb].run(arguments)
+    except IncompleteError as error:
+        print(f'hcat {arguments.verb}: warning: {error}', file=sys.stderr)
+        return INCOMPLETE
     except (OSError, ValueError, RuntimeError, ModuleNotFoundError) as error:
         print(f'hcat {arguments.verb}: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except Stopped as stopped:
+        print(f'hcat {arguments.verb}: ended by {stopped}', file=sys.stderr)
+        return 128 + stopped.number
+    except KeyboardInterrupt:  # of a library that takes signals for itself
+        return 128 + signal.SIGINT
     return 0

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from hcat_ros.evaluation.workers import as_worker
+
 Result = TypeVar('Result')
 CLEANING = 10.0
 """Seconds that a process has to end by itself once it has answered."""
@@ -52,8 +54,7 @@ def in_own_process(
 
 
 def _answer(sending: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C goes to both; the parent ends this one, quietly.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    as_worker()
     answer: tuple[Any, Exception | None]
     try:
         answer = (function(*arguments), None)

@@ -23,6 +23,7 @@ from hcat_ros.evaluation.paper.report import Measuring, document, markdown
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, chosen, run_file
 from hcat_ros.evaluation.paper.tables import Findings
 from hcat_ros.evaluation.paper.turns import RUNTIMES, Job, Prepared, Times, load_runtime, measure
+from hcat_ros.files import check_outputs, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build, count, measure, print. Raises ValueError, RuntimeError, OSError."""
+    check_outputs((arguments.out, arguments.json), arguments.results)
     try:
         from hcat_ros.training import paper_systems  # noqa: F401 PyTorch, onnx and more
     except ImportError as error:
@@ -89,10 +91,10 @@ def run(arguments: argparse.Namespace) -> None:
     text = markdown(findings, where, measuring, missing)
     print(text)
     if arguments.out:
-        arguments.out.write_text(text, encoding='utf-8')
+        write_text(arguments.out, text)
     if arguments.json:
         content = {'where': where, **document(findings, measuring, missing)}
-        arguments.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        write_text(arguments.json, json.dumps(content, indent=1) + '\n')
 
 
 def _counted(files: dict[str, Path], missing: dict[str, str]) -> dict[str, Cost]:

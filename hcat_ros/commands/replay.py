@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from hcat_ros.boxes import Box
 from hcat_ros.commands.window import drawn_box
 from hcat_ros.engines import ENGINES
+from hcat_ros.files import write_text
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image
@@ -154,9 +154,7 @@ def _write_scores(runs: list[Run], findings: list[str], out: Path) -> Path:
         'findings': findings,
     }
     path = out / SCORES
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    partial.write_text(json.dumps(content, indent=2), encoding='utf-8')
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=2))
     return path
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import logging
 import time
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import cv2
 from tqdm import tqdm
 
 from hcat_ros.boxes import Box
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.window import drawn_box, no_window
 from hcat_ros.drawing import draw_track
 from hcat_ros.engines import ENGINES, load_engine
+from hcat_ros.files import check_outputs, whole_rows
+from hcat_ros.files.videos import whole_video
 from hcat_ros.frames import FrameSource
 from hcat_ros.models import DEFAULT_MODEL, load_model
 from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig
@@ -23,6 +27,9 @@ from hcat_ros.tracking.encodings import Image
 
 WINDOW = 'hcat track: q or Esc ends'
 INSTEAD = '--box and --out'
+COLUMNS = ('frame', 'time_s', 'x', 'y', 'w', 'h', 'score', 'state')
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Track and write what was asked for. Raises ValueError, OSError, EngineError."""
+    """Track and write what was asked for.
+
+    Raises ValueError, OSError, EngineError; IncompleteError, at the end, for frames left out.
+    """
     if arguments.box is None and not arguments.show:
         raise ValueError('name the target with --box X Y W H, or draw it with --show')
+    check_outputs((arguments.out, arguments.csv), (arguments.video,))
     source = FrameSource(arguments.video)
     model = load_model(arguments.model)
     settings = dict(model.card.tracking)
@@ -59,22 +70,48 @@ def run(arguments: argparse.Namespace) -> None:
     config = TrackerConfig(**settings)
     engine = load_engine(model, arguments.engine, arguments.precision, arguments.threads)
     tracker = Tracker(engine, config)
-    busy = 0.0
-    frames = 0
+    with contextlib.closing(source):
+        frames, fitted, busy = _track(source, tracker, arguments)
+    if frames == 0:
+        raise ValueError(f'{arguments.video} gave no frame')
+    if frames > 1:
+        card = engine.card
+        print(
+            f'{frames} frames, {1e3 * busy / (frames - 1):.1f} ms a frame with {card.model} in '
+            f'{card.runtime} {card.runtime_version} ({card.precision})'
+        )
+    for path in (arguments.out, arguments.csv):
+        if path:
+            print(f'wrote {path}')
+    if fitted:
+        _log.warning(
+            f'{fitted} frames of another size than the first were fitted into {arguments.out}'
+        )
+    if source.remarks:
+        raise IncompleteError(f'{arguments.video}: {"; ".join(source.remarks)}')
+
+
+def _track(
+    source: FrameSource, tracker: Tracker, arguments: argparse.Namespace
+) -> tuple[int, int, float]:
+    """Track through a source and write; return frames, those fitted, and seconds of updates."""
+    busy, frames = 0.0, 0
     with contextlib.ExitStack() as stack:
-        stack.callback(source.close)
-        rows = None
-        video = _Mp4(arguments.out, source.fps, stack) if arguments.out else None
+        rows = video = None
         # disable=None: no bar where stderr is no terminal.
         bar = stack.enter_context(tqdm(total=source.count or None, unit='frame', disable=None))
         for frame in source:
             start = time.perf_counter()
-            if frame.index == 0:
+            if frames == 0:
                 box = arguments.box or drawn_box(frame.image, WINDOW, '--show', INSTEAD)
                 tracker.init(frame.image, box)
                 track = Track(Box(*box), 1.0, TargetState.TRACKING)
-                # Not before the box has proved usable: an old file is kept until then.
-                rows = _csv_writer(arguments.csv, stack) if arguments.csv else None
+                # Not before the box has proved usable.
+                if arguments.csv:
+                    rows = csv.writer(stack.enter_context(whole_rows(arguments.csv)))
+                    rows.writerow(COLUMNS)
+                if arguments.out:
+                    video = stack.enter_context(whole_video(arguments.out, source.fps))
             else:
                 track = tracker.update(frame.image)
                 busy += time.perf_counter() - start
@@ -90,48 +127,12 @@ def run(arguments: argparse.Namespace) -> None:
                     break
             bar.set_postfix(score=f'{track.score:.2f}', refresh=False)
             bar.update()
-    if frames == 0:
-        raise ValueError(f'{arguments.video} gave no frame')
-    if frames > 1:
-        card = engine.card
-        print(
-            f'{frames} frames, {1e3 * busy / (frames - 1):.1f} ms a frame with {card.model} in '
-            f'{card.runtime} {card.runtime_version} ({card.precision})'
-        )
-    for path in (arguments.out, arguments.csv):
-        if path:
-            print(f'wrote {path}')
+    return frames, video.fitted if video else 0, busy
 
 
 def _row(index: int, seconds: float, track: Track) -> list[str]:
     numbers = [f'{value:.3f}' for value in (seconds, *track.box)]
     return [str(index), *numbers, f'{track.score:.4f}', track.state.value]
-
-
-def _csv_writer(path: Path, stack: contextlib.ExitStack) -> csv._writer:  # type: ignore[name-defined]
-    writer = csv.writer(stack.enter_context(path.open('w', newline='', encoding='utf-8')))
-    writer.writerow(['frame', 'time_s', 'x', 'y', 'w', 'h', 'score', 'state'])
-    return writer
-
-
-class _Mp4:
-    """Writes BGR frames; the file is opened when the first frame tells its size."""
-
-    def __init__(self, path: Path, fps: float, stack: contextlib.ExitStack) -> None:
-        if not path.parent.is_dir():
-            raise ValueError(f'cannot write {path}: no folder {path.parent}')
-        self.path, self.fps, self.stack = path, fps, stack
-        self.writer: cv2.VideoWriter | None = None
-
-    def write(self, image: Image) -> None:
-        if self.writer is None:
-            size = (image.shape[1], image.shape[0])
-            fourcc = cv2.VideoWriter.fourcc(*'mp4v')
-            self.writer = cv2.VideoWriter(str(self.path), fourcc, self.fps, size)
-            self.stack.callback(self.writer.release)
-            if not self.writer.isOpened():
-                raise ValueError(f'OpenCV cannot write {self.path}; name a file ending in .mp4')
-        self.writer.write(image)
 
 
 def _shown(image: Image) -> bool:

@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from tqdm import tqdm
+
+from hcat_ros.files.pictures import write_picture
 
 if TYPE_CHECKING:
     from hcat_ros.evaluation.clips import Clip
@@ -162,10 +163,5 @@ def _pairs(data: GroupDataset, config: TrainConfig) -> Image:
 
 
 def _write(path: Path, picture: Image) -> None:
-    try:
-        written = cv2.imwrite(str(path), picture)
-    except cv2.error as error:
-        raise ValueError(f'cannot write {path}: {error.err}') from error
-    if not written:
-        raise ValueError(f'cannot write {path}')
+    write_picture(path, picture)
     print(f'wrote {path}')

@@ -19,6 +19,8 @@ from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, Task, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
+from hcat_ros.files import check_outputs
+from hcat_ros.files.pictures import write_picture
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
 
@@ -66,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, print the table, write what was asked for. Raises ValueError, ModelError."""
+    check_outputs((arguments.plot,), (arguments.sequences,))
     clips = read_clips('plain', arguments.sequences)
     card = load_model(arguments.model).card.tracking
     settings = [
@@ -114,8 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f'\nbest: window_penalty {best.penalty:g}, size_smoothing {best.smoothing:g}')
     print('\n'.join(f'  {name}: {ao:.3f}' for name, ao in best.ao.items()))
     if arguments.plot:
-        if not cv2.imwrite(str(arguments.plot), plot(rows)):
-            raise ValueError(f'cannot write {arguments.plot}')
+        write_picture(arguments.plot, plot(rows))
         print(f'wrote {arguments.plot}')
     if arguments.write:
         write_card(model, best, arguments.starts)

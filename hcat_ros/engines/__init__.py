@@ -17,6 +17,7 @@ from typing import Any
 from hcat_ros.engines.base import Engine, EngineCard, EngineError, Features, Prediction
 from hcat_ros.engines.candidates import Candidate, conflict, find_candidates
 from hcat_ros.engines.engine_choice import Chosen, choose, describe
+from hcat_ros.engines.self_test import self_test
 from hcat_ros.models import DEFAULT_MODEL, Model, load_model
 
 __all__ = [
@@ -57,11 +58,11 @@ def load_engine(
 
     engine: a key of `ENGINES`, or 'auto'. precision: one that the runtime has, or 'auto'. Where
     'auto' leaves a choice, the fastest that passes the self-test is taken, float or, if the model's
-    card accepts it, int8 (see `choose`). Where it leaves none, the engine is loaded as it is,
-    without a self-test: who names it may want to see what it does. threads: CPU threads, 0 for one
-    a physical core. build_if_missing: whether TensorRT may build what its cache lacks, which takes
-    minutes. workspace: MiB that a kernel of TensorRT's may take, None for all there is. dla: core
-    of the deep learning accelerator, on which only TensorRT runs; None for the GPU.
+    card accepts it, int8 (see `choose`). One that is named has to pass the self-test too. threads:
+    CPU threads, 0 for one a physical core. build_if_missing: whether TensorRT may build what its
+    cache lacks, which takes minutes. workspace: MiB that a kernel of TensorRT's may take, None for
+    all there is. dla: core of the deep learning accelerator, on which only TensorRT runs; None for
+    the GPU.
 
     The logger `hcat_ros` is told at level INFO what was chosen and why, and how a build gets on;
     at DEBUG what was passed over and why. Raises EngineError, saying why each candidate failed;
@@ -107,6 +108,7 @@ def choose_engine(
     if engine != 'auto' and len(candidates.all) == 1:
         try:
             loaded = load(candidates.all[0])
+            self_test(loaded, model)
         except EngineError as error:
             raise EngineError(f'{engine}: {error}') from error
         chosen = Chosen(loaded, f'{describe(loaded)}, as asked for')

@@ -112,6 +112,24 @@ def checked_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
         raise EngineError(f'a {what} crop is {shape} uint8, got {crop.shape} {crop.dtype}')
 
 
+def graph_content(model: Model, name: str) -> bytes:
+    """Return a model's ONNX graph, whole in itself, as the card's hash has it.
+
+    Raises ModelError; EngineError for one whose weights lie in another file, which no hash covers.
+    """
+    content = model.content(name)
+    if _EXTERNAL in content:
+        raise EngineError(
+            f'{model.folder / name} keeps weights in another file, which its hash does not cover; '
+            'save it with its weights inside'
+        )
+    return content
+
+
+_EXTERNAL = b'\x0a\x08location\x12'
+"""Key and tag of the value in a tensor's external_data, as protobuf writes it."""
+
+
 def checked_shapes(
     path: Path, crop: Shape, crop_size: int, scores: Shape | None = None, grid: int = 0
 ) -> None:

@@ -19,6 +19,7 @@ from hcat_ros.engines.base import (
     checked_crop,
     checked_settings,
     checked_shapes,
+    graph_content,
     search_file,
 )
 from hcat_ros.models import TEMPLATE_FILE, Model
@@ -106,10 +107,10 @@ class OnnxRuntimeEngine:
         self, model: Model, name: str, size: int, options: Any, grid: int = 0
     ) -> onnxruntime.InferenceSession:
         """Load a graph and check that its sizes are those of the card."""
-        path = model.file(name)
+        path, content = model.folder / name, graph_content(model, name)
         try:
             session = self._ort.InferenceSession(
-                str(path),
+                content,
                 options,
                 providers=self._providers,
                 disabled_optimizers=DISABLED_OPTIMIZERS,

@@ -15,6 +15,7 @@ from hcat_ros.engines.base import (
     checked_crop,
     checked_settings,
     checked_shapes,
+    graph_content,
     search_file,
 )
 from hcat_ros.models import TEMPLATE_FILE, Model
@@ -80,9 +81,10 @@ class OpenVinoEngine:
         self, model: Model, name: str, size: int, options: dict[str, Any], grid: int = 0
     ) -> openvino.InferRequest:
         """Load a graph and check that its sizes are those of the card."""
-        path = model.file(name)
+        path, content = model.folder / name, graph_content(model, name)
         try:
-            compiled = self._core.compile_model(self._core.read_model(path), DEVICE, options)
+            graph = self._core.read_model(content, b'')
+            compiled = self._core.compile_model(graph, DEVICE, options)
         except Exception as error:  # OpenVINO raises RuntimeError and kinds of its own
             raise EngineError(f'OpenVINO cannot load {path}: {error}') from error
         takes = {name: list(value.shape) for value in compiled.inputs for name in value.names}

@@ -38,13 +38,13 @@ class BuildOptions:
 
 
 def build_plan(
-    onnx: Path, options: BuildOptions, timing: bytes | None
+    name: str, onnx: bytes, options: BuildOptions, timing: bytes | None
 ) -> tuple[bytes, bytes | None]:
     """Build a graph's plan; takes minutes. Returns it and the timing cache.
 
-    timing: the timing cache of an earlier build, which makes this one faster. The log is told of
-    the progress, as far as TensorRT tells it: from 10 on. Raises EngineError; KeyboardInterrupt,
-    at the next step that TensorRT tells of.
+    name: of the graph, for messages. timing: the timing cache of an earlier build, which makes this
+    one faster. The log is told of the progress, as far as TensorRT tells it: from 10 on. Raises
+    EngineError; KeyboardInterrupt, at the next step that TensorRT tells of.
     """
     import tensorrt
 
@@ -52,7 +52,7 @@ def build_plan(
     # Python raises KeyboardInterrupt in the main thread alone, there anywhere: also where a
     # function that TensorRT calls begins, and an exception out of that ends the process.
     with ThreadPoolExecutor(1) as thread:
-        building = thread.submit(_build, onnx, options, timing, monitor)
+        building = thread.submit(_build, name, onnx, options, timing, monitor)
         try:
             return building.result()
         except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def build_plan(
 
 
 def _build(
-    onnx: Path, options: BuildOptions, timing: bytes | None, monitor: Any
+    name: str, onnx: bytes, options: BuildOptions, timing: bytes | None, monitor: Any
 ) -> tuple[bytes, bytes | None]:
     import tensorrt
     from polygraphy.backend.trt import (
@@ -106,7 +106,7 @@ def _build(
                 file = Path(scratch) / 'timing'
                 file.write_bytes(timing)
                 settings['load_timing_cache'] = str(file)
-            network: Any = NetworkFromOnnxBytes(onnx.read_bytes())
+            network: Any = NetworkFromOnnxBytes(onnx)
             if options.precision != 'fp32':
                 network = PostprocessNetwork(network, keep_in_fp32)
             config = PostprocessConfig(CreateConfig(**settings), configure)
@@ -115,7 +115,7 @@ def _build(
         raise
     except Exception as error:  # Polygraphy's own, TypeError where there is no GPU, OSError
         raise EngineError(
-            f'TensorRT {tensorrt.__version__} cannot build {onnx} in {options.precision}: {error}; '
+            f'TensorRT {tensorrt.__version__} cannot build {name} in {options.precision}: {error}; '
             "TensorRT's own messages are above"
         ) from error
     try:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hcat_ros import __version__
-from hcat_ros.engines.base import EngineError, checked_settings, search_file
+from hcat_ros.engines.base import EngineError, checked_settings, graph_content, search_file
 from hcat_ros.engines.tensorrt_builder import BuildOptions, build_plan
 from hcat_ros.engines.tensorrt_cache import EngineCache, PlanKey, TimingKey
 from hcat_ros.engines.tensorrt_device import find_gpu
@@ -96,16 +96,18 @@ class TensorRtPlans:
 
     def build(self, graph: str) -> bytes:
         """Build the graph's plan, which takes minutes. Raises EngineError, ModelError."""
-        onnx, key = self.model.file(self.file(graph)), self.key(graph)
+        name, key = self.file(graph), self.key(graph)
+        onnx = graph_content(self.model, name)
         LOG.info(
             'building %s in %s with TensorRT %s for %s, which takes minutes',
-            *(onnx, key.precision, self.version, self.gpu.name),
+            *(self.model.folder / name, key.precision, self.version, self.gpu.name),
         )
         started = time.monotonic()
         options = BuildOptions(key.precision, self.workspace, self.dla)
         timing = self.cache.read(self.timing_key)
-        plan, timing = build_plan(onnx, options, timing)
-        LOG.info('built %s in %.0f s', onnx.name, time.monotonic() - started)
+        path = str(self.model.folder / name)
+        plan, timing = build_plan(path, onnx, options, timing)
+        LOG.info('built %s in %.0f s', name, time.monotonic() - started)
         if timing is not None:
             try:
                 self.cache.write(self.timing_key, timing, {'what': 'TensorRT timing cache'})

@@ -55,9 +55,9 @@ class TorchEngine:
                 f'torch needs {model.folder / WEIGHTS_FILE}, which is not there; hcat export '
                 'writes it'
             )
-        path = model.file(WEIGHTS_FILE)
+        path = model.folder / WEIGHTS_FILE
         try:
-            network = load_checkpoint(path)
+            network = load_checkpoint(path, model.content(WEIGHTS_FILE))
         except CheckpointError as error:
             raise EngineError(f'PyTorch cannot load {path}: {error}') from error
         config = network.config

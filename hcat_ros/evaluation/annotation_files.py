@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hcat_ros.files import read_text
 
 
 def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
@@ -14,20 +17,47 @@ def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
 
     Raises OSError; ValueError, naming the file, for anything but numbers and for ragged rows.
     """
-    text = path.read_text(encoding='utf-8', errors='replace').replace(',', ' ')
-    rows = [line.split()[:columns] for line in text.splitlines() if line.strip()]
-    try:
-        return np.array(rows, np.float64)
-    except ValueError as error:
-        raise ValueError(f'{path} is not a table of numbers ({error})') from None
+    rows: list[list[float]] = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        words = line.replace(',', ' ').replace(';', ' ').split()[:columns]
+        if not words or words[0].startswith('#'):
+            continue
+        try:
+            rows.append([float(word) for word in words])
+        except ValueError as error:
+            raise ValueError(f'{path}, line {number}: {error}; expected numbers alone') from None
+        if len(rows[-1]) != len(rows[0]):
+            raise ValueError(
+                f'{path}, line {number} has {len(rows[-1])} numbers, those before {len(rows[0])}'
+            )
+    return np.array(rows, np.float64)
 
 
 def read_box_table(path: Path) -> NDArray[np.float64]:
     """Return the boxes of a text, (n, 4). Raises OSError and ValueError, naming the file."""
     boxes = read_table(path)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f'{path}: expected x y w h a line')
+        found = f'{boxes.shape[1]} numbers' if boxes.ndim == 2 else 'nothing'
+        hint = '; try --benchmark vot' if boxes.ndim == 2 and boxes.shape[1] >= 6 else ''
+        raise ValueError(f'{path}: expected x y w h a line, got {found}{hint}')
+    if looks_like_corners(boxes):
+        warnings.warn(f'{path} looks like x1 y1 x2 y2; expected x y w h a line', stacklevel=2)
     return boxes
+
+
+def looks_like_corners(boxes: NDArray[np.float64]) -> bool:
+    """Return whether boxes (n, 4) are rather corners x1 y1 x2 y2 than x y w h.
+
+    With corners the last two are above the first two in every row, and what lies between changes
+    less from row to row than they do.
+    """
+    known = boxes[np.isfinite(boxes).all(axis=1)]
+    known = known[(known != 0).any(axis=1)]
+    if len(known) < 5 or not (known[:, 2:] > known[:, :2]).all():
+        return False
+    moved = known[:, :2].std(axis=0) + 1e-9
+    as_sizes, as_corners = known[:, 2:].std(axis=0), (known[:, 2:] - known[:, :2]).std(axis=0)
+    return bool((as_corners < 0.5 * as_sizes).all() and (as_sizes > 0.5 * moved).all())
 
 
 def read_flags(path: Path, count: int) -> NDArray[np.float64]:

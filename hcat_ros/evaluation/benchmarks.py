@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_table
 from hcat_ros.evaluation.image_clip import Clip, Found, Skipped, clip_of, each_sequence
-from hcat_ros.frames import image_files
+from hcat_ros.files import read_text
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, image_files
 
 OTB_FRAMES = {
     'david': (300, 770),
@@ -60,7 +61,7 @@ def otb(root: Path) -> Found:
     Two targets are called <Sequence>.1 and .2. Boxes of zeros are kept: the toolkits count them.
     """
     found = root.glob('*/groundtruth_rect*.txt')
-    files = [path for path in found if path.read_text(errors='replace').strip()]
+    files = [path for path in found if path.read_bytes().strip()]
     targets = Counter(path.parent for path in files)
     for images in sorted(root.glob('*/img')):
         if images.parent not in targets:
@@ -165,13 +166,14 @@ def vot(root: Path) -> Found:
         root = root / 'sequences'
     listing = root / 'list.txt'
     if listing.is_file():
-        folders = [root / name for name in listing.read_text().split()]
+        names = map(str.strip, read_text(listing).splitlines())
+        folders = [root / name for name in names if name and not name.startswith('#')]
     else:
         folders = [path.parent for path in root.glob('*/groundtruth.txt')]
 
     def read(folder: Path) -> Clip:
         path = folder / 'groundtruth.txt'
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
         boxes = np.full((len(lines), 4), np.nan)
         for number, line in enumerate(lines):
             try:
@@ -209,6 +211,12 @@ def vot_box(line: str) -> NDArray[np.float64]:
 def _mask_box(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     x, y, width, height = numbers[:4].tolist()
     runs = numbers[4:]
+    if width * height == 0:  # as VOT's toolkit writes an absent target: m0,0,0,0,0,1
+        return np.full(4, np.nan)
+    if not 0 < width * height <= MAX_IMAGE_PIXELS or width < 0:
+        raise ValueError(
+            f'a mask of {width} x {height}: expected at most {MAX_IMAGE_PIXELS} pixels'
+        )
     if (runs < 0).any() or runs.sum() > width * height:
         raise ValueError(f'the runs of a mask of {width} x {height} end at {runs.sum()}')
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)

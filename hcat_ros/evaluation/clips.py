@@ -7,13 +7,12 @@ sequence is skipped with a warning; a data set without any is an error.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,9 +21,14 @@ from numpy.typing import NDArray
 from hcat_ros.evaluation import benchmarks
 from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_flags
 from hcat_ros.evaluation.image_clip import Clip, Found, ImagesOf, Skipped, clip_of, each_sequence
-from hcat_ros.frames import image_files
+from hcat_ros.files import load_json, shown
+from hcat_ros.files.pictures import image_files, read_mask
 
 __all__ = ['LAYOUTS', 'Clip', 'DataSetError', 'ImagesOf', 'Skipped', 'read_clips']
+
+
+LARGEST_ANNOTATIONS = 2 << 30
+"""Bytes: COCO's of training are half a gigabyte."""
 
 
 class DataSetError(ValueError):
@@ -37,6 +41,21 @@ def read_clips(layout: str, root: Path, dtype: type[np.floating[Any]] = np.float
     dtype: of the boxes. They are read as float64, as toolkits compare them; float32 halves what
     those of a training set take.
 
+    Raises DataSetError as `read_data_set`.
+    """
+    return read_data_set(layout, root, dtype).clips
+
+
+class DataSet(NamedTuple):
+    """What a folder holds that is of use, and what it holds that is not."""
+
+    clips: list[Clip]
+    left_out: list[Skipped]
+
+
+def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.float64) -> DataSet:
+    """Return the clips of the data set of this layout at `root`, and what was left out and why.
+
     Raises DataSetError for an unknown layout, a missing folder and a data set without a clip.
     """
     if layout not in LAYOUTS:
@@ -44,19 +63,23 @@ def read_clips(layout: str, root: Path, dtype: type[np.floating[Any]] = np.float
     if not root.is_dir():
         raise DataSetError(f'{layout}: no folder {root}')
     clips: list[Clip] = []
-    skipped = 0
+    left_out: list[Skipped] = []
     for found in LAYOUTS[layout](root):
-        if isinstance(found, Skipped):
-            skipped += 1
-            warnings.warn(f'skipped {found.what}: {found.reason}', stacklevel=2)
-        elif len(found.visible):
+        if isinstance(found, Clip) and len(found.visible):
             clips.append(replace(found, boxes=found.boxes.astype(dtype, copy=False)))
+            continue
+        if isinstance(found, Clip):
+            if len(found.images) == 1:  # one of many objects, too small to be of use
+                continue
+            found = Skipped(Path(found.name), 'the target is in none of its frames')
+        left_out.append(found)
+        warnings.warn(f'skipped {found.what}: {found.reason}', stacklevel=2)
     if not clips:
         raise DataSetError(f'{layout}: no usable sequence or image in {root}')
-    if skipped:
-        text = f'{layout}: skipped {skipped} in {root}, {len(clips)} clips are used'
+    if left_out:
+        text = f'{layout}: skipped {len(left_out)} in {root}, {len(clips)} clips are used'
         warnings.warn(text, stacklevel=2)
-    return clips
+    return DataSet(clips, left_out)
 
 
 def _plain(root: Path) -> Found:
@@ -146,38 +169,51 @@ def _coco(root: Path) -> Found:
             yield Skipped(annotation, f'no folder {folder}')
             continue
         try:
-            content = json.loads(annotation.read_text(encoding='utf-8'))
+            content = load_json(annotation, LARGEST_ANNOTATIONS)
             names = {image['id']: folder / image['file_name'] for image in content['images']}
-            for item in content['annotations']:
+            annotations = list(content['annotations'])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Skipped(annotation, f'not as expected: {type(error).__name__} {error}')
+            continue
+        for number, item in enumerate(annotations):
+            try:
                 if item.get('iscrowd') or item['image_id'] not in names:
                     continue
                 boxes = np.array(item['bbox'], np.float64).reshape(1, 4)
                 yield Clip(f'coco-{item["id"]}', (names[item['image_id']],), boxes)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield Skipped(annotation, f'not as expected: {type(error).__name__} {error}')
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                what = f'annotation {number} ({shown(item)})'
+                yield Skipped(annotation, f'{what} not as expected: {error}')
 
 
 def _boxed(root: Path) -> Found:
     """boxes.json {image: [[x, y, w, h], ...]} beside its images, in any subfolder."""
     for listing in sorted(root.rglob('boxes.json')):
         try:
-            for name, boxes in json.loads(listing.read_text(encoding='utf-8')).items():
-                image = listing.parent / name
-                if not image.is_file():
-                    yield Skipped(image, 'no such image')
-                    continue
-                rows = np.array(boxes, np.float64).reshape(-1, 1, 4)
-                for number, row in enumerate(rows):
-                    yield Clip(f'{name}-{number}', (image,), row)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+            listed = list(load_json(listing, LARGEST_ANNOTATIONS).items())
+        except (OSError, ValueError, AttributeError) as error:
             yield Skipped(listing, f'not as expected: {type(error).__name__} {error}')
+            continue
+        for name, boxes in listed:
+            image = listing.parent / name
+            if not image.is_file():
+                yield Skipped(image, 'no such image')
+                continue
+            try:
+                rows = np.array(boxes, np.float64).reshape(-1, 1, 4)
+            except (ValueError, TypeError) as error:
+                yield Skipped(listing, f'boxes of {name} not as expected: {error}')
+                continue
+            for number, row in enumerate(rows):
+                yield Clip(f'{name}-{number}', (image,), row)
 
 
 def _masks(root: Path) -> Found:
     """DAVIS: JPEGImages/<size>/<sequence>/*.jpg and Annotations/<size>/<sequence>/*.png.
 
-    Each grey level or colour of the masks but black and white is an object; a mask of black and
-    white alone shows one (DAVIS 2016).
+    Each index of the masks' palette, else each grey level or colour but black and white, is an
+    object; a mask of black and white alone shows one (DAVIS 2016). With a palette the object's
+    number is its index, as in DAVIS; else they are counted.
     """
     for folder in sorted(root.glob('Annotations/*/*')):
         masks = image_files(folder) if folder.is_dir() else []
@@ -188,20 +224,21 @@ def _masks(root: Path) -> Found:
             yield Skipped(folder, f'no image {missing}')
             continue
         objects: dict[int, NDArray[np.float64]] = {}
+        indexed = True
         for number, path in enumerate(masks):
-            mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            if mask is None:
-                yield Skipped(path, 'not a readable mask')
+            try:
+                mask, has_palette = read_mask(path)
+            except (OSError, ValueError) as error:
+                yield Skipped(path, error)
                 continue
-            if mask.ndim == 3:  # OpenCV gives the colours of an indexed mask, not its indices
-                mask = mask[:, :, :3].astype(np.int32) @ np.array([1, 1 << 8, 1 << 16])
-                mask = np.where(mask == 0xFFFFFF, 255, mask)
+            indexed &= has_palette
+            mask = np.where(mask == 0xFFFFFF, 255, mask)
             values = [int(value) for value in np.unique(mask) if value != 0]
             for value in [v for v in values if v != 255] or values:
                 rows = objects.setdefault(value, np.full((len(images), 4), np.nan))
                 rows[number] = cv2.boundingRect((mask == value).astype(np.uint8))
-        for number, (_, rows) in enumerate(sorted(objects.items()), 1):
-            yield Clip(f'{folder.name}-{number}', images, rows)
+        for number, (value, rows) in enumerate(sorted(objects.items()), 1):
+            yield Clip(f'{folder.name}-{value if indexed else number}', images, rows)
 
 
 LAYOUTS: dict[str, Callable[[Path], Found]] = {

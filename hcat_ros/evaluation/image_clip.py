@@ -56,6 +56,9 @@ class Skipped(NamedTuple):
     what: Path
     reason: object
 
+    def __str__(self) -> str:
+        return f'{self.what.name}: {self.reason}'
+
 
 Found = Iterator[Clip | Skipped]
 """What the reader of a layout yields."""

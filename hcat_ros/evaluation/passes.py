@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +15,9 @@ from hcat_ros.evaluation.one_pass import one_pass
 from hcat_ros.evaluation.realtime import RealTimeRule, real_time_pass
 from hcat_ros.evaluation.results import SequenceResult, read_result, write_result
 from hcat_ros.evaluation.trackers import MakeTracker, TrackerSpec
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.evaluation.workers import worker_pool
+from hcat_ros.files.pictures import read_picture
+from hcat_ros.tracking.encodings import Image
 
 START_NOISE = 0.02
 """Standard deviation of a varied start: of its centre, as a share of the box, and of the
@@ -40,6 +39,12 @@ class Task(NamedTuple):
     """Where the result is kept; what is there already is not done again."""
 
 
+class LeftOut(NamedTuple):
+    """Why there is no result of a sequence."""
+
+    reason: str
+
+
 def run_passes(
     tasks: Sequence[Task], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult]:
@@ -49,14 +54,23 @@ def run_passes(
     Raises ValueError for jobs below 1, a frame that cannot be read and a kept result that does
     not fit; EngineError, ModelError, OSError.
     """
+    for result in run_all_passes(tasks, jobs, initialise):
+        if isinstance(result, LeftOut):
+            raise ValueError(result.reason)
+        yield result
+
+
+def run_all_passes(
+    tasks: Sequence[Task], jobs: int = 1, initialise: Callable[[], None] | None = None
+) -> Iterator[SequenceResult | LeftOut]:
+    """Yield the result of each task, in order, or why there is none of its sequence.
+
+    Raises ValueError for jobs below 1 and a kept result that does not fit; EngineError, ModelError.
+    """
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
-    with _pool(jobs, initialise) as pool:
-        try:
-            yield from pool.map(_result, tasks)
-        except BaseException:  # what waits would be done first, hours of it
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with worker_pool(jobs, initialise) as pool:
+        yield from pool.map(_result, tasks)
 
 
 def settle(
@@ -66,14 +80,9 @@ def settle(
 
     Raises ValueError, EngineError, ModelError if it cannot be loaded.
     """
-    with _pool(1, initialise) as pool:
+    with worker_pool(1, initialise) as pool:
         description = pool.submit(_described, tracker, threads).result()
     return tracker.settled(description), description
-
-
-def _pool(jobs: int, initialise: Callable[[], None] | None) -> ProcessPoolExecutor:
-    # New processes, not copies of this one: what its libraries' threads hold would be half there.
-    return ProcessPoolExecutor(jobs, get_context('spawn'), initialise)
 
 
 _loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}
@@ -91,7 +100,7 @@ def _described(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
     return _load(tracker, threads)[1]
 
 
-def _result(task: Task) -> SequenceResult:
+def _result(task: Task) -> SequenceResult | LeftOut:
     first = int(task.clip.visible[0])
     frames = Frames(task.clip.images[first:])
     if task.file is not None and task.file.is_file():
@@ -104,10 +113,13 @@ def _result(task: Task) -> SequenceResult:
         return kept
     tracker = _load(task.tracker, task.threads)[0]()
     box = started(task.clip, task.start)
-    if task.real_time is None:
-        result = one_pass(tracker, frames, box)
-    else:
-        result = real_time_pass(tracker, frames, box, task.real_time, task.clip.name)
+    try:
+        if task.real_time is None:
+            result = one_pass(tracker, frames, box)
+        else:
+            result = real_time_pass(tracker, frames, box, task.real_time, task.clip.name)
+    except (OSError, ValueError) as error:  # of a frame or box: the other sequences go on
+        return LeftOut(str(error))
     if task.file is not None:
         write_result(result, task.file)
     return result
@@ -129,11 +141,7 @@ class Frames(Sequence[Image]):
     def __getitem__(self, index: int | slice) -> Image | Frames:
         if isinstance(index, slice):
             return Frames(self._paths[index])
-        path = self._paths[index]
-        image = cv2.imread(str(path), READ_COLOUR)
-        if image is None:
-            raise ValueError(f'{path} is not a readable image')
-        return np.asarray(image, np.uint8)
+        return read_picture(self._paths[index])
 
 
 def started(clip: Clip, start: int) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from hcat_ros.evaluation.annotation_files import read_table
 from hcat_ros.evaluation.image_clip import Clip
 from hcat_ros.evaluation.results import SequenceResult, read_result
+from hcat_ros.files import read_text, whole_file
 
 RESULT_FILES = ('{0}.csv', '{0}.txt', '{0}/{0}_001.txt')
 """Where the boxes of a sequence are looked for in a folder of results."""
@@ -46,15 +46,32 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
         result = read_result(path)
         _check_rows(path, len(result.boxes), count)
         return result
-    boxes = read_table(path)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f'{path}: expected x y w h a line')
+    boxes = _read_regions(path)
     _check_rows(path, len(boxes), count)
     lost = np.array(~np.isfinite(boxes).all(axis=1), np.bool_)
     seconds = _seconds(folder, name, count)
     return SequenceResult(
         np.where(lost[:, None], 0.0, boxes), np.full(count, np.nan), lost, seconds
     )
+
+
+def _read_regions(path: Path) -> NDArray[np.float64]:
+    """Return the boxes of a text, (n, 4); NaN for VOT's 1, 2 and 0: start, failure, skipped."""
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        words = re.split(r'[,;\s]+', line.strip().strip(',;'))
+        if words == [''] or words[0].startswith('#'):
+            continue
+        if len(words) == 1 and words[0] in ('0', '1', '2'):
+            words = ['nan'] * 4
+        try:
+            row = [float(word) for word in words]
+        except ValueError as error:
+            raise ValueError(f'{path}, line {number}: {error}; expected x y w h') from None
+        if len(row) != 4:
+            raise ValueError(f'{path}, line {number}: expected x y w h, got {len(row)} numbers')
+        rows.append(row)
+    return np.array(rows, np.float64).reshape(-1, 4)
 
 
 def _seconds(folder: Path, name: str, count: int) -> NDArray[np.float64]:
@@ -100,17 +117,15 @@ def write_submission(
             raise ValueError(f'two clips are called {clip.name}')
         files.update(made)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        with zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
-            for name, text in sorted(files.items()):
-                entry = zipfile.ZipInfo(name)  # of 1980: no time of writing in it
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(path) as partial,
+        zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, text in sorted(files.items()):
+            entry = zipfile.ZipInfo(name)  # of 1980: no time of writing in it
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, text)
 
 
 def _got10k(name: str, result: SequenceResult) -> dict[str, str]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hcat_ros.files import whole_rows
 
 COLUMNS = ('frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms')
 LOST = 'lost'
@@ -35,8 +36,7 @@ class SequenceResult(NamedTuple):
 def write_result(result: SequenceResult, path: Path) -> None:
     """Write a CSV file with a row a frame; it is there whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    with partial.open('w', newline='', encoding='utf-8') as file:
+    with whole_rows(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, (box, score, lost, seconds) in enumerate(zip(*result)):
@@ -44,7 +44,6 @@ def write_result(result: SequenceResult, path: Path) -> None:
             values = [repr(float(value)) for value in box]
             state = LOST if lost else SEEN
             writer.writerow([number, *values, repr(float(score)), state, f'{1e3 * seconds:.4f}'])
-    partial.replace(path)
 
 
 def read_result(path: Path) -> SequenceResult:

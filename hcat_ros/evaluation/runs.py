@@ -17,13 +17,15 @@ import numpy as np
 
 from hcat_ros import __version__
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.passes import Task, run_passes, settle
+from hcat_ros.evaluation.passes import LeftOut, Task, run_all_passes, settle
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
 from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import RealTime, Run
 from hcat_ros.evaluation.trackers import TrackerSpec
+from hcat_ros.files import load_json, write_text
+from hcat_ros.files.pictures import file_size
 
 RUN_FILE = 'run.json'
 KEPT_SHARE = 0.95
@@ -31,7 +33,7 @@ KEPT_SHARE = 0.95
 FRAMES_AN_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
 """Tried one after the other for the smallest rate that is enough."""
 
-Progress = Callable[[Iterable[SequenceResult], int, str], Iterable[SequenceResult]]
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Passes results on and shows how far it is: what comes, how many will, of what."""
 
 
@@ -62,6 +64,8 @@ class Evaluation:
     """Measured beside the offline pass."""
     least_rate: bool = False
     """Whether to look for the smallest rate of updates that is enough, at `real_time`'s fps."""
+    left_out: Sequence[str] = ()
+    """What could not be read of the data set, a line each."""
     restart: bool = False
     """Whether results of another configuration are thrown away rather than refused."""
     command: Sequence[str] = ()
@@ -87,20 +91,54 @@ class Evaluation:
 
         Raises ValueError for frames and results that cannot be used; OSError, EngineError.
         """
-        if isinstance(entry.tracker, Path):
-            return [
-                read_boxes(entry.tracker, clip.name, len(clip.images) - int(clip.visible[0]))
-                for clip in self.clips
-            ]
-        return self._results(entry, entry.tracker, 'offline', None, progress)
+        found = self._all_answers(entry, progress)
+        for answer in found:
+            if isinstance(answer, LeftOut):
+                raise ValueError(answer.reason)
+        return [answer for answer in found if not isinstance(answer, LeftOut)]
+
+    def _all_answers(self, entry: Entry, progress: Progress) -> list[SequenceResult | LeftOut]:
+        if not isinstance(entry.tracker, Path):
+            return self._results(entry, entry.tracker, 'offline', None, progress)
+        found: list[SequenceResult | LeftOut] = []
+        for clip in self.clips:
+            try:
+                count = len(clip.images) - int(clip.visible[0])
+                found.append(read_boxes(entry.tracker, clip.name, count))
+            except (OSError, ValueError) as error:
+                found.append(LeftOut(str(error)))
+        return found
 
     def run(self, entry: Entry, progress: Progress) -> Run:
-        """Evaluate a settled entry. Raises as `answers`, and where there is nothing to score."""
-        run = self._scored(entry, self.answers(entry, progress))
+        """Evaluate a settled entry over the sequences that can be used; `Run.remarks` names others.
+
+        Raises OSError, EngineError; ValueError where there is nothing to score.
+        """
+        scorable = [clip for clip in self.clips if len(clip.visible) > 1]
+        found = replace(self, clips=scorable)._all_answers(entry, progress)
+        kept, left_out = [], [*self.left_out]
+        left_out += [
+            f'{clip.name}: its target is in one frame alone'
+            for clip in self.clips
+            if len(clip.visible) <= 1
+        ]
+        for clip, answer in zip(scorable, found):
+            if isinstance(answer, LeftOut):
+                left_out.append(f'{clip.name}: {answer.reason}')
+            else:
+                kept.append((clip, answer))
+        if not kept:
+            raise ValueError(f'{entry.title}: no sequence can be scored; {"; ".join(left_out)}')
+        usable = replace(self, clips=[clip for clip, _ in kept])
+        run = usable._scored(entry, [answer for _, answer in kept])
+        if left_out:
+            total = len(kept) + len(left_out)
+            remark = f'{len(kept)} of {total} sequences; left out: {"; ".join(left_out)}'
+            run = replace(run, remarks=(remark,))
         if self.real_time is None or isinstance(entry.tracker, Path):
             return run
-        found = self._real_time(entry, entry.tracker, self.real_time, run, progress)
-        return replace(run, real_time=found)
+        real = usable._real_time(entry, entry.tracker, self.real_time, run, progress)
+        return replace(run, real_time=real)
 
     def _results(
         self,
@@ -109,15 +147,25 @@ class Evaluation:
         name: str,
         rule: RealTimeRule | None,
         progress: Progress,
-    ) -> list[SequenceResult]:
+    ) -> list[SequenceResult | LeftOut]:
         folder = self.folder / slug(entry.title) / name
         tasks = [
             Task(tracker, clip, 0, rule, self.threads, folder / f'{slug(clip.name)}.csv')
             for clip in self.clips
         ]
-        running = run_passes(tasks, self.jobs)
+        running = run_all_passes(tasks, self.jobs)
         what = entry.title if rule is None else f'{entry.title}, {rule_name(rule)}'
         return list(progress(running, len(tasks), what))
+
+    def _usable(
+        self, entry: Entry, tracker: TrackerSpec, rule: RealTimeRule, progress: Progress
+    ) -> list[SequenceResult]:
+        """Return the results in real time; what could be used offline can be here."""
+        found = self._results(entry, tracker, rule_name(rule), rule, progress)
+        for answer in found:
+            if isinstance(answer, LeftOut):
+                raise ValueError(answer.reason)
+        return [answer for answer in found if not isinstance(answer, LeftOut)]
 
     def _real_time(
         self,
@@ -132,12 +180,12 @@ class Evaluation:
 
         measure = self.protocol.measures[0]
         before = offline.score.measures[measure]
-        results = self._results(entry, tracker, rule_name(rule), rule, progress)
+        results = self._usable(entry, tracker, rule, progress)
         later = np.concatenate([result.seconds[1:] for result in results])
         least = rule.fps if self.least_rate else None
         for frames in FRAMES_AN_UPDATE if self.least_rate else ():
             slower = replace(rule, latency=Latency(frames / rule.fps))
-            answers = self._results(entry, tracker, rule_name(slower), slower, progress)
+            answers = self._usable(entry, tracker, slower, progress)
             if headline(answers) < KEPT_SHARE * before:
                 break
             least = rule.fps / frames
@@ -167,7 +215,7 @@ class Evaluation:
         path = home / RUN_FILE
         if path.is_file() and not self.restart:
             try:
-                found = json.loads(path.read_text(encoding='utf-8'))
+                found = load_json(path)
             except ValueError as error:
                 raise ValueError(f'{path} is damaged ({error}); take --restart') from error
             # Sequences may be added to a run; those that are there must be the same.
@@ -188,9 +236,7 @@ class Evaluation:
             for old in home.glob('*/*.csv'):
                 old.unlink()
         home.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'.{RUN_FILE}.partial')
-        partial.write_text(json.dumps(wanted, indent=2), encoding='utf-8')
-        partial.replace(path)
+        write_text(path, json.dumps(wanted, indent=2))
 
 
 _sizes: dict[Path, tuple[int, int]] = {}
@@ -200,10 +246,7 @@ def frame_size(clip: Clip) -> tuple[int, int]:
     """Return (width, height) of a clip's first image, pixels. Raises ValueError."""
     path = clip.images[int(clip.visible[0])]
     if path not in _sizes:
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise ValueError(f'{path} is not a readable image')
-        _sizes[path] = (image.shape[1], image.shape[0])
+        _sizes[path] = file_size(path)
     return _sizes[path]
 
 

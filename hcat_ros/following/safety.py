@@ -147,7 +147,7 @@ class Safety:
         by_score = _ramp(self._score, config.score_low, config.score_high)
         if self._heard > self._arrival:
             silence, search = now - self._heard, now - self._lost_since
-            left = min(1 - silence / config.stale_timeout, 1 - search / config.lost_timeout)
+            left = min(1 - silence / config.stale_timeout, _left(search, config.lost_timeout))
             share = by_score * _ramp(left, 0.0, 1 - FADE)
             return Verdict(share, self._lost + why, at_once=left <= 0, turning_only=True)
         age, image_age = now - self._arrival, now - self._stamp
@@ -167,6 +167,11 @@ class Safety:
         if by_score <= by_age:
             return Verdict(share, f'score {self._score:.2f}{why}')
         return Verdict(share, f'no good track for {age:.2f} s{why}')
+
+
+def _left(elapsed: float, timeout: float) -> float:
+    """Return the share of a timeout that is left; none of one that is 0, as set meanwhile."""
+    return 1 - elapsed / timeout if timeout > 0 else 0.0
 
 
 def _ramp(value: float, low: float, high: float) -> float:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import json
+import logging
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from hcat_ros.files import read_bytes, shown, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
 
@@ -33,22 +37,28 @@ _UNUSED_TENSORS = re.compile(r'backbone\.0\.body\.(layer4|fc)\.')
 _METADATA_KEY = 'hcat_config'
 
 
+LOG = logging.getLogger(__name__)
+
+
 class CheckpointError(ValueError):
     """A weights file that cannot be used; the message names the file, the tensor or global."""
 
 
-def load_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> HCAT:
+def load_checkpoint(
+    path: str | os.PathLike[str], content: bytes | None = None, **overrides: Any
+) -> HCAT:
     """Return the network in evaluation mode, with the weights of the file at `path`.
 
     Takes safetensors (ours), the authors' checkpoints in torch's zip and older formats, and
     bare state dicts. The configuration comes from the names and shapes of the tensors; what
     none shows (heads, hierarchical, attention, box_anchor, sizes) from the file's metadata, or
-    it keeps its default, unless given in `overrides`, fields of `HCATConfig`.
+    it keeps its default, which the log is told, unless given in `overrides`, fields of
+    `HCATConfig`. content: of the file, where it has been read already.
 
-    Raises FileNotFoundError, CheckpointError.
+    Memory is taken once all shapes are known to fit. Raises FileNotFoundError, CheckpointError.
     """
     path = Path(path)
-    state, fields = _read(path)
+    state, fields = _read(path, content)
     shown = _infer_config(state, path)
     known = {field.name for field in dataclasses.fields(HCATConfig)}
     for name in [*fields, *overrides]:
@@ -64,9 +74,26 @@ def load_checkpoint(path: str | os.PathLike[str], **overrides: Any) -> HCAT:
                 f'{path}: {name} {getattr(config, name)!r} does not fit its tensors, which show '
                 f'{value!r}'
             )
+    with torch.device('meta'):
+        skeleton = HCAT(config)
+    _check_tensors(skeleton.state_dict(), dict(state), path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: tensor '{name}' has values that are not finite")
     model = HCAT(config)
     _check_tensors(model.state_dict(), state, path)
     model.load_state_dict(state)
+    if not fields:
+        assumed = {
+            name: getattr(config, name)
+            for name in ('heads', 'hierarchical', 'attention', 'box_anchor')
+            if name not in shown and name not in overrides
+        }
+        if assumed:
+            LOG.warning(
+                '%s says nothing of %s: assumed; name them if they are others',
+                *(path, ', '.join(f'{name} {value}' for name, value in assumed.items())),
+            )
     return model.eval()
 
 
@@ -75,52 +102,81 @@ def save_checkpoint(model: HCAT, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     metadata = {_METADATA_KEY: json.dumps(dataclasses.asdict(model.config))}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    partial = path.with_name(path.name + '.partial')
-    # Not save_file, whose files none but their owner can read.
-    partial.write_bytes(safetensors.torch.save(state, metadata))
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        # Not save_file, whose files none but their owner can read.
+        partial.write_bytes(safetensors.torch.save(state, metadata))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the file's tensors and the configuration fields in its metadata, if any."""
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+    if content is None:
+        if not path.exists() or path.is_dir():
+            raise FileNotFoundError(f'no checkpoint at {path}')
+        try:
+            content = read_bytes(path)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
     if path.suffix == '.safetensors':
-        return _read_safetensors(path)
+        return _read_safetensors(path, content)
+    _check_records(path, content)
     stand_ins: list[Any] = [
         (type(name.rsplit('.', 1)[1], (), {}), name) for name in _FOREIGN_CLASSES
     ]
     try:
         with torch.serialization.safe_globals(stand_ins):
-            content = torch.load(path, map_location='cpu', weights_only=True)
+            found = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(f'{path}: {_reason(error)}') from error
-    if isinstance(content, dict) and isinstance(content.get('net'), dict):
-        content = content['net']
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f'{path}: holds a {type(content).__name__}, not named tensors')
+    if isinstance(found, dict) and isinstance(found.get('net'), dict):
+        found = found['net']
+    if not isinstance(found, dict) or not found:
+        raise CheckpointError(f'{path}: holds a {type(found).__name__}, not named tensors')
     state = {}
-    for name, value in content.items():
+    for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                f'{path}: entry {name!r} is a {type(value).__name__}, not a tensor; expected a '
-                "state dict or a dict with one under 'net'"
+                f'{path}: entry {shown(name)} is a {type(value).__name__}, not a tensor; expected '
+                "a state dict or a dict with one under 'net'"
+            )
+        # DistributedDataParallel's.
+        name = name.removeprefix('module.')
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path}: tensor '{name[:80]}' of shape {tuple(value.shape)} holds fewer values"
             )
         if not _UNUSED_TENSORS.match(name):
             state[name] = value
     return state, {}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _check_records(path: Path, content: bytes) -> None:
+    """Raise CheckpointError for a zip of torch's that unpacks to more than its bytes."""
+    if not content.startswith(b'PK'):
+        return
     try:
-        with safetensors.safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        fields = json.loads(metadata.get(_METADATA_KEY, '{}'))
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            records = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise CheckpointError(
+            f'{path}: truncated, damaged or not a PyTorch file ({error})'
+        ) from None
+    size = sum(record.file_size for record in records)
+    if size > len(content) or any(record.compress_type for record in records):
+        raise CheckpointError(
+            f'{path}: its records claim {size} bytes in a file of {len(content)}; PyTorch stores '
+            'them as they are'
+        )
+
+
+def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        state = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
+        fields = json.loads(header.get('__metadata__', {}).get(_METADATA_KEY, '{}'))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f'{path}: not a readable safetensors file: {error}') from error
     if not isinstance(fields, dict):
-        raise CheckpointError(f'{path}: metadata {_METADATA_KEY} is not an object: {fields!r}')
+        raise CheckpointError(f'{path}: metadata {_METADATA_KEY} is not an object: {shown(fields)}')
     return state, fields
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import onnx
 import onnxruntime
 import onnxslim
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hcat_ros.files import scratch_folder
 from hcat_ros.models import (
     CARD_FILE,
     REFERENCE_FILE,
@@ -27,6 +26,7 @@ from hcat_ros.models import (
     TEMPLATE_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    card_text,
 )
 from hcat_ros.network.checkpoint import save_checkpoint
 from hcat_ros.network.hcat import HCAT
@@ -84,9 +84,7 @@ def export_model(
     model = model.eval()
     config = model.config
     crops = _crops(config.template_size, config.search_size)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.export-') as temporary:
-        made = Path(temporary)
+    with scratch_folder('export', folder.parent) as made:
         with torch.inference_mode():
             template_graph = TemplateGraph(model).eval()
             names = list(model.template(model.normalise(crops[0])))
@@ -115,7 +113,7 @@ def export_model(
             network=dataclasses.asdict(config),
             **(card or {}),
         )
-        text = yaml.safe_dump(dataclasses.asdict(written), sort_keys=False, allow_unicode=True)
+        text = card_text(dataclasses.asdict(written))
         (made / CARD_FILE).write_text(text, encoding='utf-8')
         folder.mkdir(exist_ok=True)
         # The card last: until it fits the graphs, their hashes refuse the model.

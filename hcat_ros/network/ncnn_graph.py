@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from hcat_ros.files import scratch_folder
 from hcat_ros.models import SEARCH_NCNN, TEMPLATE_NCNN
 from hcat_ros.network.export import ExportError, SearchGraph, TemplateGraph
 from hcat_ros.network.hcat import HCAT
@@ -74,8 +74,7 @@ def _write(
     path: Path,
 ) -> None:
     """Write a graph as `path`.param and `path`.bin, with names for its inputs and outputs."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.pnnx-') as temporary:
-        made = Path(temporary)
+    with scratch_folder('pnnx', path.parent) as made:
         with warnings.catch_warnings(), torch.inference_mode(), _Unfused():
             # The tracer warns of every Python number; shapes are static on purpose.
             warnings.simplefilter('ignore')

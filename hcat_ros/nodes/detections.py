@@ -11,8 +11,12 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from hcat_ros.boxes import Box, checked_target_box
 from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.nodes.message_bounds import check_detection
 from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
+
+MOST_DETECTIONS = 10_000
+"""Of one image."""
 
 
 class Found(NamedTuple):
@@ -32,11 +36,14 @@ def usable(message: Detection2DArray, view: CameraView | None) -> tuple[list[Fou
     view: the images that are tracked, None before the first.
     """
     found, reason = [], ''
+    if len(message.detections) > MOST_DETECTIONS:
+        return [], f'{len(message.detections)} detections: expected at most {MOST_DETECTIONS}'
     for detection in message.detections:
-        frame = detection.header.frame_id or message.header.frame_id
-        stamp = nanoseconds(detection.header.stamp) or nanoseconds(message.header.stamp)
-        one = Found(box_of(detection), *best_class(detection), stamp)
         try:
+            check_detection(detection)
+            frame = detection.header.frame_id or message.header.frame_id
+            stamp = nanoseconds(detection.header.stamp) or nanoseconds(message.header.stamp)
+            one = Found(box_of(detection), *best_class(detection), stamp)
             if not math.isfinite(one.score):
                 raise ValueError(f'score {one.score} is not finite')
             if view is not None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+LEAST_PROGRESS = 0.05
+"""Share of the machine's seconds by which simulated time moves, or it counts as standing."""
+
 
 class ClockWatch:
     """Finds with the machine's own steady clock what the clock of the stamps would hide.
@@ -34,11 +37,11 @@ class ClockWatch:
         now: its time; timeout: seconds for which nothing may come; simulated: that clock is
         simulated, so that its seconds are longer or shorter than the steady one's.
         """
-        if now != self._clock:
+        if self._clock is None or abs(now - self._clock) >= LEAST_PROGRESS * timeout:
             self._clock, self._moved = now, steady
         if simulated:
             stands = steady - self._moved >= timeout
-            return 'use_sim_time is set, but /clock stands still' if stands else ''
+            return 'use_sim_time is set, but /clock stands still, or nearly' if stands else ''
         if self._track is not None and steady - self._track >= timeout:
             return f"no good track for {steady - self._track:.2f} s of the machine's own clock"
         return ''

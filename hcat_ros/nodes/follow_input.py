@@ -18,6 +18,7 @@ from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.follow_camera import CameraSource
 from hcat_ros.nodes.follow_messages import body_frame
 from hcat_ros.nodes.input_watch import InputWatch
+from hcat_ros.nodes.message_bounds import check_camera_info
 from hcat_ros.nodes.one_publisher import OnePublisher
 from hcat_ros.nodes.parameter_overrides import useless_qos
 from hcat_ros.nodes.qos import LATCHED_QOS
@@ -108,9 +109,15 @@ class FollowInput:
 
     def _on_camera_info(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
         try:
+            check_camera_info(message)
             self.camera.take(message, time.monotonic())
         except ValueError as error:
             self._refusals.add('refused camera infos', f'camera_info refused: {error}')
 
     def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
+        try:
+            check_camera_info(message)
+        except ValueError as error:
+            self._refusals.add('refused views', f'view of the tracker refused: {error}')
+            return
         self.camera.take_view(CameraView(message.width, message.height, message.header.frame_id))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -67,6 +68,11 @@ class FollowOutput:
             self._commands.wait_for_all_acked(ACKNOWLEDGED)
         except Exception as error:  # as when ROS has been shut down around us
             self._node.get_logger().error(f'the stop could not be sent: {error}')
+
+    def stop_once(self, frame: str) -> None:
+        """Send zero, once, from whatever thread; what fails is left to the others."""
+        with suppress(Exception):
+            self.command(Command(), frame)
 
     def target(
         self, follower: Follower, seen: Header, stamp: float, frame: str, pitch: float

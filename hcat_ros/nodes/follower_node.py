@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 import traceback
@@ -11,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import ExternalShutdownException
-from rclpy.signals import uninstall_signal_handlers
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.following import Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.nodes.dead_man import DeadMan
 from hcat_ros.nodes.diagnostics import Refusals, diagnostic_array
 from hcat_ros.nodes.follow_clock import ClockWatch
 from hcat_ros.nodes.follow_input import FollowInput
@@ -26,6 +24,7 @@ from hcat_ros.nodes.follow_parameters import FollowParameters
 from hcat_ros.nodes.follow_report import following_state, following_statistics, following_values
 from hcat_ros.nodes.follow_wiring import Surroundings
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.message_bounds import check_detection
 from hcat_ros.nodes.parameter_overrides import useless_overrides
 from hcat_ros.nodes.tracker_settings import SETTINGS as TRACKER_SETTINGS
 
@@ -46,10 +45,11 @@ class FollowerNode(GuardedLifecycleNode):
         super().__init__('hcat_follower', **kwargs)
         self._follower: Follower | None = None
         self._active = False
-        self._ending = False
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
+        self._heard = 0.0
+        self._dead_man = DeadMan(self._stop_late)
         self._refusals = Refusals(self.get_logger().warning)
         self._refusals.statistics = following_statistics()
         self._report_time = time.monotonic()
@@ -114,13 +114,11 @@ class FollowerNode(GuardedLifecycleNode):
     def destroy_node(self) -> None:
         """Stop the platform before nobody can any more."""
         self._halt()
+        self._dead_man.end()
         super().destroy_node()
 
-    def end_soon(self) -> None:
-        """Have the executor end at the next time a command is due."""
-        self._ending = True
-
     def _halt(self) -> None:
+        self._dead_man.moving_until(None)
         if self._active:
             self._active = False
             self._command = Command(reason='not active')
@@ -162,9 +160,15 @@ class FollowerNode(GuardedLifecycleNode):
             return
         statistics, arrival = self._refusals.statistics, time.monotonic()
         statistics.count('tracks')
+        try:
+            check_detection(message)
+        except ValueError as error:
+            self._refusals.add('refused tracks', f'track refused: {error}')
+            return
         if not self._input.is_followed(info, arrival):
             statistics.count('tracks of another publisher')
             return
+        self._heard = arrival
         lost = not message.results
         if lost:
             statistics.count('lost tracks')
@@ -211,8 +215,6 @@ class FollowerNode(GuardedLifecycleNode):
     # Outputs
 
     def _tick(self) -> None:
-        if self._ending:
-            raise ExternalShutdownException
         if self._follower is not None:
             self._send_command(self._follower)
 
@@ -223,12 +225,27 @@ class FollowerNode(GuardedLifecycleNode):
             self._apply_parameters(follower)
             self._command = self._next_command(follower)
             self._output.command(self._command, self._chosen['base_frame'])
+            self._watch_over(follower)
         except Exception:
             self._fail()
             return
         self._refusals.statistics.count('commands')
         if self._command.allowed > 0:
             self._sample('image age at command', self._now() - self._image_stamp)
+
+    def _watch_over(self, follower: Follower) -> None:
+        """Have the platform stopped in time should the executor be held up from here on."""
+        # Seconds of simulated time are longer or shorter than those of the thread.
+        if self._command.is_zero or self.get_parameter('use_sim_time').value is True:
+            self._dead_man.moving_until(None)
+        else:
+            self._dead_man.moving_until(self._heard + follower.config.stale_timeout)
+
+    def _stop_late(self) -> None:
+        """Send zero from the dead man's thread."""
+        if self._active:
+            self._output.stop_once(str(self._chosen['base_frame']))
+            self._refusals.statistics.count('stops by the dead man')
 
     def _next_command(self, follower: Follower) -> Command:
         now = self._now()
@@ -270,16 +287,7 @@ class FollowerNode(GuardedLifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node, the executable `follower_node`."""
-
-    def make() -> FollowerNode:
-        node = FollowerNode()
-        # rclpy's handlers end ROS at once: nothing could be sent any more, not even zero.
-        uninstall_signal_handlers()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: node.end_soon())
-        return node
-
-    return run_node(make, args)
+    return run_node(FollowerNode, args)
 
 
 if __name__ == '__main__':

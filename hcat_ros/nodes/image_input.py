@@ -45,7 +45,7 @@ class ImageInput:
         """Return a message as a frame, None if it cannot be read."""
         try:
             if isinstance(message, CompressedImage):
-                pixels, encoding = decoded_image(message)
+                pixels, encoding = decoded_image(message, self._settings['max_image_pixels'])
             else:
                 pixels, encoding = image_view(message, self._settings['mono16_bits'])
         except ValueError as error:

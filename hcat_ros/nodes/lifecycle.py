@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,7 +15,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
+from hcat_ros.nodes.ending import ENDING
 from hcat_ros.nodes.freed_memory import return_freed_memory
 
 TRANSITIONS = {
@@ -117,7 +119,9 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
-        if self._guarded('configure', self.configure):
+        with ENDING.interruptible():  # an engine may be built here, which takes minutes
+            done = self._guarded('configure', self.configure)
+        if done:
             self.failure = ''
             return_freed_memory()  # what loading took
             return super().on_configure(state)
@@ -163,35 +167,38 @@ def run_nodes(make: Callable[[], Sequence[Node]], args: Sequence[str] | None = N
     """Make nodes and spin them until they are told to end. Returns an exit code.
 
     One thread: DDS keeps the newest frame while a callback runs, and nothing needs a lock. An
-    exception out of a callback is logged and the node goes on.
+    exception out of a callback is logged and the node goes on. A signal ends it in order at any
+    moment, also while nodes are made: ROS is there until each has been destroyed.
     """
-    try:
-        rclpy.init(args=args)
-    except RuntimeError as error:  # arguments that ROS cannot read
-        print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
-        return 1
-    nodes: Sequence[Node] = ()
-    try:
-        nodes = make()
-        executor = SingleThreadedExecutor()
-        for node in nodes:
-            executor.add_node(node)
-        while rclpy.ok():
-            try:
-                executor.spin()
-            except (KeyboardInterrupt, ExternalShutdownException):
-                break
-            except Exception as error:
-                # Ctrl-C cut the reading or the sending of a message short.
-                if not rclpy.ok() or 'context is invalid' in str(error):
-                    break
-                nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
-    except KeyboardInterrupt:
-        pass
-    finally:
-        # A second Ctrl-C would cut the cleaning up short and make the exit look like a crash.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for node in nodes:
-            node.destroy_node()
-        rclpy.try_shutdown()
+    with ENDING.watched():
+        try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # arguments that ROS cannot read
+            print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
+            return 1
+        nodes: Sequence[Node] = ()
+        try:
+            nodes = make()
+            _spin(nodes)
+        finally:
+            for node in nodes:
+                node.destroy_node()
+            rclpy.try_shutdown()
     return 0
+
+
+def _spin(nodes: Sequence[Node]) -> None:
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    asked: Future = Future()
+    ENDING.tell(lambda: asked.set_result(None))
+    while rclpy.ok() and not asked.done():
+        try:
+            executor.spin_until_future_complete(asked)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            break
+        except Exception as error:
+            if not rclpy.ok() or 'context is invalid' in str(error):
+                break
+            nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')

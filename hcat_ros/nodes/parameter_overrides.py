@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 from rclpy.node import Node
 
+from hcat_ros.files import load_yaml
+
 OF_ROS = ('use_sim_time', 'start_type_description_service')
 """Parameters that every node may be given."""
 QOS = 'qos_overrides.'
@@ -42,7 +44,7 @@ def useless_overrides(node: Node, words: Sequence[str], others: Collection[str] 
     own = node.get_fully_qualified_name()
     for path in _files(words):
         try:
-            names = list(_nodes(yaml.safe_load(path.read_text(encoding='utf-8'))))
+            names = list(_nodes(load_yaml(path)))
         except (OSError, ValueError, yaml.YAMLError):
             continue  # rcl has said why
         misspelt = difflib.get_close_matches(

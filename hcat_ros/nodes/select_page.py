@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -22,10 +23,13 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
 from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.message_bounds import check_detection
 from hcat_ros.nodes.paired_frames import PairedFrame, PairedFrames
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
@@ -46,6 +50,14 @@ SETTINGS = (
         'Bits of a mono16 pixel that the sensor fills, as of the tracker.',
         8,
         16,
+    ),
+    Setting(
+        'max_image_pixels',
+        int,
+        MAX_IMAGE_PIXELS,
+        'Pixels of a compressed image, by its header, above which it is refused.',
+        1,
+        10**9,
     ),
     Setting('host', str, '127.0.0.1', 'Address to serve on; 0.0.0.0 is every interface.'),
     Setting('port', int, 8321, 'TCP port to serve on, 0 for any free one.', 0, 65535),
@@ -74,6 +86,8 @@ class SelectPage(Node):
         warn_of_useless_overrides(self)
         self._compressed = values['image_transport'] == 'compressed'
         self._mono16_bits = values['mono16_bits']
+        self._max_image_pixels = values['max_image_pixels']
+        self._refusals = Refusals(self.get_logger().warning)
         self._frames = PairedFrames(BUFFER_BYTES)
         self._images: Any = None
         self._waiting: deque[Callable[[], None]] = deque()
@@ -229,11 +243,19 @@ class SelectPage(Node):
 
     def _on_track(self, message: Detection2D) -> None:
         now = time.monotonic()
+        box, stamp = box_of(message), nanoseconds(message.header.stamp)
+        try:
+            check_detection(message)
+            if not all(map(math.isfinite, box)) or stamp < 0:
+                raise ValueError(f'box {tuple(box)} at stamp {stamp}: expected finite numbers')
+        except ValueError as error:
+            self._refusals.add('refused tracks', f'track refused: {error}')
+            return
         class_id, score = best_class(message)
+        score = score if math.isfinite(score) else 0.0
         found = len(message.results) > 0
         self._health.track_came(found, now)
-        track = ShownTrack(box_of(message), message.id, class_id, score if found else None)
-        stamp = nanoseconds(message.header.stamp)
+        track = ShownTrack(box, message.id, class_id, score if found else None)
         self._show(self._frames.add_track(stamp, track, now))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -249,7 +271,7 @@ class SelectPage(Node):
 
     def _read(self, message: Image | CompressedImage) -> tuple[Pixels, str]:
         if isinstance(message, CompressedImage):
-            return decoded_image(message)
+            return decoded_image(message, self._max_image_pixels)
         return image_view(message, self._mono16_bits)
 
     def _look(self) -> None:

@@ -27,6 +27,7 @@ from hcat_ros.nodes.image_input import ImageInput, image_topic
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
 from hcat_ros.nodes.latched_input import LatchedInput
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.message_bounds import check_detection
 from hcat_ros.nodes.one_publisher import OnePublisher
 from hcat_ros.nodes.parameter_overrides import useless_overrides, useless_qos
 from hcat_ros.nodes.parameters import Settings
@@ -189,6 +190,11 @@ class TrackerNode(GuardedLifecycleNode):
         self._publish(session, session.add_frame(frame, self._images.frozen_for > 0))
 
     def _on_init_box(self, message: Detection2D) -> None:
+        try:
+            check_detection(message)
+        except ValueError as error:
+            self._refusals.add('refused boxes', f'init box refused: {error}')
+            return
         class_id, stamp = best_class(message)[0], nanoseconds(message.header.stamp)
         self._request(TargetRequest(box_of(message), stamp, class_id))
 

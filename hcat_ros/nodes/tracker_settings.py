@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hcat_ros.engines import ENGINES
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.models import DEFAULT_MODEL, TRACKING_FIELDS
 from hcat_ros.nodes.parameters import Setting
 
@@ -126,6 +127,15 @@ SETTINGS = (
         'Bits of a mono16 image that the sensor fills, 12 for one of 12 bits in the lower bits.',
         8,
         16,
+        live=True,
+    ),
+    Setting(
+        'max_image_pixels',
+        int,
+        MAX_IMAGE_PIXELS,
+        'Pixels of a compressed image, by its header, above which it is refused undecoded.',
+        1,
+        10**9,
         live=True,
     ),
     Setting(

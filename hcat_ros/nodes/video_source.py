@@ -84,6 +84,8 @@ class VideoSource(Node):
         # Read before the clock starts: reaching a late first frame takes a while.
         self._next = next(self._frames, None)
         self._published = 0
+        self._shift = 0.0
+        """Seconds of the rounds before, where it loops."""
         self._began = self._subscribed = time.monotonic()
         self._timer = self.create_timer(0.05, self._wait)
 
@@ -109,8 +111,7 @@ class VideoSource(Node):
         self.destroy_timer(self._timer)
         self._began = now
         # A camera gives its own pace: ask as fast as it answers.
-        period = 0.0 if self._source.is_camera else 1.0 / self._source.fps
-        self._timer = self.create_timer(period, self._publish)
+        self._timer = self.create_timer(0.0, self._publish)
 
     def _publish(self) -> None:
         frame = self._next
@@ -133,11 +134,19 @@ class VideoSource(Node):
         self._published += 1
         self._next = next(self._frames, None)
         if self._next is None and self._values['loop']:
+            self._shift += frame.time + 1.0 / self._source.fps
             self._frames = iter(self._source)
             self._next = next(self._frames, None)
+        if self._next is not None and not self._source.is_camera:
+            # Each at its own time, also where the rate varies.
+            wait = self._began + self._shift + self._next.time - time.monotonic()
+            self._timer.timer_period_ns = max(1, round(1e9 * wait))
+            self._timer.reset()
 
     def _finish(self) -> None:
         seconds = time.monotonic() - self._began
+        for remark in self._source.remarks:
+            self.get_logger().warning(f'{self._source.source}: {remark}')
         self.get_logger().info(
             f'{self._published} frames in {seconds:.1f} s, '
             f'{self._published / max(seconds, 1e-9):.1f} a second'

@@ -77,7 +77,10 @@ class Judge:
         shutil.copy(self._model.folder / CARD_FILE, folder)
         for name in (TEMPLATE_FILE, SEARCH_FILE):
             shutil.copy(self._model.file(name), folder)
-        add_to_model(load_model(folder), {SEARCH_FILE if for_tensorrt else INT8_SEARCH_FILE: graph})
+        judged, name = load_model(folder), SEARCH_FILE if for_tensorrt else INT8_SEARCH_FILE
+        # Without the reference: how far the answers are off is what is to be found out.
+        hashes = {file: judged.card.sha256[file] for file in (TEMPLATE_FILE, SEARCH_FILE)}
+        add_to_model(judged, {name: graph}, sha256=hashes)
         return self._overlap(folder, 'fp32' if for_tensorrt else 'int8')
 
     def _overlap(self, folder: Path, precision: str) -> Overlap:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.clips import Clip
+from hcat_ros.files.pictures import read_picture
 from hcat_ros.models import ModelCard
 from hcat_ros.tracking.crop import (
     SEARCH_FACTOR,
@@ -21,7 +21,7 @@ from hcat_ros.tracking.crop import (
     crop_side,
     mean_colour,
 )
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.tracking.encodings import Image
 
 
 class Crops(NamedTuple):
@@ -62,10 +62,7 @@ def crops_along_tracks(
 
 def _crop(path: Path, box: NDArray[np.float32], factor: int, size: int) -> Image:
     """Return the square around a box, RGB."""
-    image = cv2.imread(str(path), READ_COLOUR)
-    if image is None:
-        raise ValueError(f'{path} is not a readable image')
-    frame = np.asarray(image, np.uint8)
+    frame = read_picture(path)
     target = Box(*(float(value) for value in box))
     side = crop_side(target.w, target.h, factor)
     crop = crop_resized(frame, target.cx, target.cy, side, size, mean_colour(frame))

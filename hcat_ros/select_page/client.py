@@ -70,6 +70,11 @@ class PageClient:
         await self._live.close(code=4401, message=b'token')
         return False
 
+    async def turn_away(self, reason: str) -> None:
+        """Refuse a client whose token was right, and close the socket."""
+        await self._tell({'refused': reason})
+        await self._live.close(code=1013, message=b'later')
+
     async def serve(self, title: str) -> None:
         """Answer until the client goes."""
         await self._tell({'hello': title})
@@ -169,7 +174,7 @@ def packed(message: dict[str, Any], view: View, picture: Picture) -> bytes:
         'height': picture.height,
         'track': view.track and view.track.as_json(),
     }
-    text = json.dumps(content).encode()
+    text = json.dumps(content, allow_nan=False).encode()
     return struct.pack('>I', len(text)) + text + picture.jpeg
 
 

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from hcat_ros.select_page.access import Access
 from hcat_ros.select_page.client import PageClient
+from hcat_ros.select_page.door import Door
 from hcat_ros.select_page.pictures import Picture, picture_of
 from hcat_ros.select_page.view import Feed, Robot, View
 
@@ -59,8 +60,8 @@ class PageSettings:
 class PageServer:
     """The web server of one page. `feed` takes what is shown, from any thread.
 
-    Any number of clients up to MAX_CLIENTS share the pictures; each gets the newest one when it
-    asks for it, so that a slow link shows fewer pictures, not later ones.
+    Any number of admitted clients up to MAX_CLIENTS share the pictures; each gets the newest one
+    when it asks for it, so that a slow link shows fewer pictures, not later ones.
     """
 
     def __init__(self, robot: Robot, settings: PageSettings) -> None:
@@ -86,6 +87,7 @@ class PageServer:
             target=self._loop.run_forever, name='select_page', daemon=True
         )
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     def start(self) -> None:
         """Listen. Raises OSError, naming the address, if that is not possible."""
@@ -132,20 +134,26 @@ class PageServer:
     async def _listen(self) -> None:
         self.feed.attach()
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(self._add_headers)
         app.router.add_get('/', self._serve_page)
         app.router.add_get('/live', self._serve_live)
         # No access log: it would have the operator's every look in the robot's log.
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.host or None, self.settings.port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        assert self._runner.server is not None
+        self._door = Door(self._runner.server, self._headers)
+        self._listener = await self._loop.create_server(
+            self._door, self.settings.host or None, self.settings.port, reuse_address=True
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
         closing = [
             asyncio.ensure_future(live.close(code=1001, message=b'the server ends'))
             for live in self._sockets
         ]
+        if self._listener is not None:
+            self._listener.close()
         if closing:
             # One that does not read would not let itself be closed.
             await asyncio.wait(closing, timeout=CLOSE_LIMIT)
@@ -155,6 +163,9 @@ class PageServer:
             await self._runner.cleanup()
         await self._loop.shutdown_default_executor()
 
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._headers)
+
     @web.middleware
     async def _guard(
         self,
@@ -163,17 +174,13 @@ class PageServer:
     ) -> web.StreamResponse:
         refusal = self.access.refusal(request.host, request.headers.get('Origin'))
         if refusal:
-            return web.Response(status=403, text=f'{refusal}\n', headers=self._headers)
+            return web.Response(status=403, text=f'{refusal}\n')
         return await handler(request)
 
     async def _serve_page(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(
-            body=self._page, content_type='text/html', charset='utf-8', headers=self._headers
-        )
+        return web.Response(body=self._page, content_type='text/html', charset='utf-8')
 
     async def _serve_live(self, request: web.Request) -> web.StreamResponse:
-        if len(self._sockets) >= MAX_CLIENTS:
-            return web.Response(status=503, text=f'{MAX_CLIENTS} clients look already\n')
         # JPEG does not get smaller by compressing, and each client would take memory for it.
         live = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MAX_REQUEST, compress=False)
         self._sockets[live] = request
@@ -183,7 +190,11 @@ class PageServer:
             client = PageClient(live, self.feed, self.robot, self.picture, self.settings.rate)
             client.on_failure = partial(cut_off, request)
             if await client.admitted(self.access):
+                if self._watching >= MAX_CLIENTS:
+                    await client.turn_away(f'{MAX_CLIENTS} clients look already')
+                    return live
                 watching = True
+                self._door.admit(request.protocol)
                 self._watchers(+1)
                 await client.serve(self.settings.title)
         finally:

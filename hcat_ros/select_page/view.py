@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from hcat_ros.boxes import Box
 from hcat_ros.tracking.encodings import Image
 
+LONGEST = 500
+"""Characters of a text that others send and the page shows."""
+
 
 class ShownTrack(NamedTuple):
     """A track as the page draws it."""
@@ -59,8 +62,8 @@ class Status:
     """Why the last request was refused; empty when it was not."""
 
     def as_json(self) -> dict[str, str]:
-        """Return what goes over the wire."""
-        return asdict(self)
+        """Return what goes over the wire; others' texts are cut to what a person reads."""
+        return {name: text[:LONGEST] for name, text in asdict(self).items()}
 
 
 class Robot(Protocol):

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hcat_ros.frames import IMAGE_SUFFIXES
+from hcat_ros.files.pictures import AS_STORED, UNCHANGED, is_image, read_picture
 from hcat_ros.simulation import made_pictures
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.tracking.encodings import Image
 
 PANORAMA_PHOTOS = 9
 _DRAWN = 120
@@ -60,7 +60,7 @@ def load_pictures(folder: Path | None, rng: np.random.Generator, targets: int = 
 
 
 def _files(folder: Path) -> list[Path]:
-    files = [path for path in folder.glob('*') if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in folder.glob('*') if is_image(path)]
     if not files:
         raise FileNotFoundError(
             f'no images in {folder}: expected a folder with photos/ and cutouts/ (with alpha), '
@@ -69,12 +69,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
+def _readable(path: Path, flags: int) -> Image | None:
+    try:
+        return read_picture(path, flags)
+    except (OSError, ValueError):
+        return None
+
+
 def _drawn_photos(files: list[Path], rng: np.random.Generator) -> list[Image]:
     photos = []
     for index in rng.permutation(len(files))[:_DRAWN]:
-        photo = cv2.imread(str(files[index]), READ_COLOUR)
+        photo = _readable(files[index], AS_STORED)
         if photo is not None and min(photo.shape[:2]) >= 64:
-            photos.append(np.asarray(photo, np.uint8))
+            photos.append(photo)
     if not photos:
         raise ValueError(f'no image of 64 pixels or more can be read in {files[0].parent}')
     return photos
@@ -83,10 +90,10 @@ def _drawn_photos(files: list[Path], rng: np.random.Generator) -> list[Image]:
 def _drawn_targets(files: list[Path], rng: np.random.Generator, count: int) -> list[Image]:
     found: list[Image] = []
     for index in rng.permutation(len(files)):
-        cutout = cv2.imread(str(files[index]), cv2.IMREAD_UNCHANGED)
-        if cutout is None or cutout.ndim != 3 or cutout.shape[2] != 4:
+        cutout = _readable(files[index], UNCHANGED)
+        if cutout is None or cutout.shape[2:] != (4,):
             continue
-        cutout = trimmed(np.asarray(cutout, np.uint8))
+        cutout = trimmed(cutout)
         if _is_target(cutout):
             found.append(cutout)
             if len(found) == count:

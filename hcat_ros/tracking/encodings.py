@@ -12,10 +12,6 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
-READ_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-"""Reads a picture as it is stored, as image_transport does: turned by what its EXIF says, it would
-fit neither the boxes drawn in it nor the camera's calibration."""
-
 
 class Encoding(NamedTuple):
     """How one pixel is stored: channels of uint8, and OpenCV's codes to RGB and to BGR."""

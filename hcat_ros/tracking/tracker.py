@@ -29,6 +29,9 @@ MIN_SIZE = 10.0
 ADVANTAGE = 0.03
 """By which the score of another place must be above that of the present one to be gone to."""
 
+SCORE_SLACK = 0.01
+"""By which rounding in few bits may bring a score out of 0..1."""
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -215,6 +218,12 @@ class Tracker:
                 f'{self.engine.card.runtime} returned values that are not finite; '
                 'try another precision'
             )
+        if not -SCORE_SLACK <= score <= 1 + SCORE_SLACK:
+            raise EngineError(
+                f'{self.engine.card.runtime} returned a score of {score:g}: expected 0 to 1; '
+                'is this an HCAT model?'
+            )
+        score = min(1.0, max(0.0, score))
         side = crop_side(around.w, around.h, SEARCH_FACTOR)
         centre = around.cx + side * cx - side / 2, around.cy + side * cy - side / 2
         seen = _Seen(Box.from_center(*centre, side * w, side * h), score)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hcat_ros.evaluation.clips import Clip, DataSetError, read_clips
+from hcat_ros.files.pictures import UNCHANGED, read_picture
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.backbone_weights import load_backbone
@@ -135,8 +136,11 @@ def _named(clips: list[Clip], patterns: list[str]) -> list[Clip]:
 def _distractors(folder: Path) -> list[Image]:
     found = []
     for path in image_paths(folder):
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if image is None or image.ndim != 3 or image.shape[2] != 4:
+        try:
+            image = read_picture(path, UNCHANGED)
+        except (OSError, ValueError):
+            continue
+        if image.shape[2:] != (4,):
             continue
         scale = min(1.0, DISTRACTOR_SIDE / max(image.shape[:2]))
         size = (max(2, round(image.shape[1] * scale)), max(2, round(image.shape[0] * scale)))

@@ -8,10 +8,8 @@ import warnings
 from collections import OrderedDict
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.files.pictures import AS_STORED, UNCHANGED, read_picture
+from hcat_ros.tracking.encodings import Image
 
 
 class ImageCache:
@@ -34,14 +32,15 @@ class ImageCache:
         if key in self._images:
             self._images.move_to_end(key)
             return self._images[key]
-        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED if alpha else READ_COLOUR)
-        if found is None or (alpha and (found.dtype != np.uint8 or found.shape[2:] != (4,))):
+        try:
+            image = read_picture(path, UNCHANGED if alpha else AS_STORED)
+            if alpha and image.shape[2:] != (4,):
+                raise ValueError(f'{path} has no alpha')
+        except (OSError, ValueError) as error:
             with self._unreadable.get_lock():
                 self._unreadable.value += 1
-            kind = 'image with alpha' if alpha else 'image'
-            warnings.warn(f'skipped: {path} is no readable {kind}', stacklevel=2)
+            warnings.warn(f'skipped: {error}', stacklevel=2)
             return None
-        image = np.asarray(found, np.uint8)
         self._images[key] = image
         self._bytes += image.nbytes
         while self._bytes > self.max_bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from hcat_ros.files import load_json, whole_file, write_text
 from hcat_ros.network.hcat import HCAT
 from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.groups import Group
@@ -70,7 +70,7 @@ def read_origin(folder: Path) -> Origin:
     """Return the origin that a folder notes. Raises ValueError for one that has none."""
     path = folder / ORIGIN_FILE
     try:
-        origin = json.loads(path.read_text(encoding='utf-8'))
+        origin = load_json(path)
         return {**origin, 'groups': int(origin['groups']), 'views': int(origin['views'])}
     except FileNotFoundError:
         raise ValueError(f'{folder} holds no lessons: make them with hcat lessons') from None
@@ -85,7 +85,7 @@ def claim(path: Path, wanted: Origin) -> None:
     """
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding='utf-8'))
+            found = load_json(path)
             differing = [
                 name for name in {**found, **wanted} if found.get(name) != wanted.get(name)
             ]
@@ -100,9 +100,7 @@ def claim(path: Path, wanted: Origin) -> None:
             )
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    partial.write_text(json.dumps(wanted, indent=2), encoding='utf-8')
-    os.replace(partial, path)
+    write_text(path, json.dumps(wanted, indent=2))
 
 
 def missing_parts(folder: Path, origin: Origin) -> list[int]:
@@ -125,10 +123,8 @@ def part_groups(origin: Origin, number: int) -> range:
 
 def write_rows(path: Path, rows: NDArray[Any]) -> None:
     """Write a file of groups; whoever reads it sees a whole one alone."""
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    with partial.open('wb') as file:
+    with whole_file(path) as partial, partial.open('wb') as file:
         np.save(file, rows)
-    os.replace(partial, path)
 
 
 def truth_fields(origin: Origin) -> list[Any]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Sampler
 
+from hcat_ros.files import whole_file
 from hcat_ros.network import HCAT, save_checkpoint
 from hcat_ros.network.hcat import Prediction, without_backbone
 from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
@@ -240,9 +241,8 @@ class Trainer:
             'optimiser': self.optimiser.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
-        partial = self.folder / f'{STATE_FILE}.partial'
-        torch.save(state, partial)
-        os.replace(partial, self.folder / STATE_FILE)
+        with whole_file(self.folder / STATE_FILE) as partial:
+            torch.save(state, partial)
         save_checkpoint(self.average, self.folder / WEIGHTS_FILE)
 
     def resume(self) -> bool:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.tracking.encodings import READ_COLOUR
+from hcat_ros.files import whole_file
+from hcat_ros.files.pictures import PictureError, decode_picture
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.kept_groups import (
     KeptGroups,
@@ -60,10 +60,8 @@ def write_views(
             keep_truth(row, group)
             progress(1)
         # The rows last: a file of them says that the crops are there.
-        path = _crops_file(folder, number)
-        partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-        partial.write_bytes(blob)
-        os.replace(partial, path)
+        with whole_file(_crops_file(folder, number)) as partial:
+            partial.write_bytes(blob)
         write_rows(part_file(folder, number), rows)
 
 
@@ -89,11 +87,12 @@ class PackedGroups(KeptGroups):
         images, first = [], row['bounds'][0]
         with _crops_file(self.folder, number).open('rb') as file:
             file.seek(first)
-            found = np.frombuffer(file.read(row['bounds'][-1] - first), np.uint8)
+            found = file.read(row['bounds'][-1] - first)
         for start, end in pairwise(row['bounds'] - first):
-            image = cv2.imdecode(found[start:end], READ_COLOUR)
-            if image is None:
-                raise self._damage(number)
+            try:
+                image = decode_picture(found[start:end], 'a crop')
+            except PictureError:
+                raise self._damage(number) from None
             images.append(image[:, :, ::-1])
         views = self.origin['views']
         return np.stack(images[:views]), np.stack(images[views:])

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from hcat_ros.engines import Engine, EngineCard, Prediction
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.paper.turns import Job, Loaded, Prepared, loaded
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
+from hcat_ros.evaluation.workers import worker_pool
 from hcat_ros.models import WEIGHTS_FILE, Model
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.network.cost import (
@@ -76,22 +74,16 @@ def prepare_all(
     files: Mapping[str, Path], models: Path, authors: Path, processes: int
 ) -> Iterator[tuple[str, Prepared | str]]:
     """Yield the names of run files, each with what `prepare` made, or why it cannot be built."""
-    spawn = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(processes, spawn, _begin)
-    try:
+    with worker_pool(processes, _one_thread) as pool:
         tasks = [pool.submit(prepare, *file, models, authors) for file in files.items()]
         for name, task in zip(files, tasks):
             try:
                 yield name, task.result()
             except ModuleNotFoundError as error:
                 yield name, str(error)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    # Ctrl-C goes to all; the parent ends these, quietly.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _one_thread() -> None:
     torch.set_num_threads(1)
 
 

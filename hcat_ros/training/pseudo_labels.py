@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,13 @@ from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box, iou
 from hcat_ros.engines.base import Engine
+from hcat_ros.files import scratch_folder
+from hcat_ros.files.pictures import write_picture
 from hcat_ros.tracking import Tracker, TrackerConfig
 from hcat_ros.tracking.encodings import Image
 
 GRID_SIDE = 160
 """Longer side of the small grey images in which motion is looked for, pixels."""
-PARTIAL = '.partial'
 
 
 @dataclass(frozen=True)
@@ -179,13 +178,15 @@ def reduced(image: Image, longest_side: int) -> Image:
 
 def write_clip(folder: Path, frames: Sequence[Image], boxes: NDArray[np.float64]) -> None:
     """Write frames and groundtruth.txt as a clip of the plain layout; it appears whole or not."""
-    partial = folder.with_name(folder.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with scratch_folder(folder.name, folder.parent) as scratch:
+        partial = scratch / folder.name
+        partial.mkdir()
+        _write_into(partial, frames, boxes)
+        partial.rename(folder)
+
+
+def _write_into(partial: Path, frames: Sequence[Image], boxes: NDArray[np.float64]) -> None:
     for number, frame in enumerate(frames, 1):
-        path = partial / f'{number:04d}.webp'
-        if not cv2.imwrite(str(path), frame, [cv2.IMWRITE_WEBP_QUALITY, 90]):
-            raise OSError(f'cannot write {path}')
+        write_picture(partial / f'{number:04d}.webp', frame, [cv2.IMWRITE_WEBP_QUALITY, 90])
     lines = (','.join(f'{value:.2f}' for value in box) for box in boxes)
     (partial / 'groundtruth.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(partial, folder)

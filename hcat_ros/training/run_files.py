@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from hcat_ros.files import load_yaml
+
 EXTENDS = 'extends'
 PATHS = ('start', 'backbone', 'lessons', 'surroundings', 'distractors')
 """Fields of a run that name a file or folder."""
@@ -32,7 +34,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = load_yaml(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f'{path}: {error}') from error
     if not isinstance(content, dict):

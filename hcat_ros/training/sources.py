@@ -14,7 +14,7 @@ import numpy as np
 
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.clips import Clip, DataSetError
-from hcat_ros.frames import IMAGE_SUFFIXES
+from hcat_ros.files.pictures import is_image
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.augment import paste, random_square
 from hcat_ros.training.images import ImageCache
@@ -133,7 +133,7 @@ class PasteSource:
 
 def image_paths(root: Path) -> list[Path]:
     """Return the images below a folder. Raises DataSetError if there are none."""
-    paths = sorted(p for p in root.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(filter(is_image, root.rglob('*')))
     if not paths:
         raise DataSetError(f'no images in {root}')
     return paths

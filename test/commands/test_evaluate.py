@@ -26,6 +26,43 @@ def data(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
     return tmp_path / 'video'
 
 
+def test_one_bad_part_does_not_cost_the_whole(
+    data: Path, tmp_path: Path, sequence: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is left out and named, in what is printed, the report and the JSON file."""
+    broken = sequence(data / 'broken', 8, 3)
+    next(path for path in sorted(broken.iterdir()) if path.stem.endswith('4')).write_bytes(b'none')
+    sequence(data / 'once', 4, 4, absent=(1, 2, 3))
+    sequence(data / 'never', 4, 5, absent=(0, 1, 2, 3))
+    (data / 'ragged').mkdir()
+    (data / 'ragged' / 'groundtruth.txt').write_text('1,2,3\n')
+    others = tmp_path / 'others'
+    others.mkdir()
+    (others / 'clip_0.txt').write_text('1,1,9,9\n' * 8)
+    (others / 'clip_1.txt').write_text('1,1,9,9\n' * 9)  # of 8 frames
+    out = tmp_path / 'out'
+    words = ('--tracker', OURS, '--results', f'theirs={others}')
+    with pytest.warns(UserWarning, match='skipped'):
+        assert evaluate(data, out, *words) == 3
+    printed = capsys.readouterr()
+    ours, theirs = json.loads((out / 'results.json').read_text())
+    assert list(ours['sequences']) == ['clip_0', 'clip_1']
+    assert list(theirs['sequences']) == ['clip_0']
+    (text,) = ours['remarks']
+    assert text.startswith('2 of 6 sequences; left out: ')
+    for reason in (
+        'not a readable image',
+        'once: its target is in one frame alone',
+        'never: the target is in none of its frames',
+        'ragged: ',
+    ):
+        assert reason in text
+    assert 'clip_1.txt has 9 rows for 8 frames' in theirs['remarks'][0]
+    assert '2 of 6 sequences' in printed.err
+    for name in ('report.md', 'report.html'):
+        assert '2 of 6 sequences' in (out / name).read_text()
+
+
 def evaluate(data: Path, out: Path, *words: str) -> int:
     return main(['evaluate', str(data), '--out', str(out), *words])
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 
 from hcat_ros.commands.main import main
 from hcat_ros.engines import load_engine
-from hcat_ros.models import load_model
+from hcat_ros.models import WEIGHTS_FILE, load_model
 from hcat_ros.network import HCAT, HCATConfig, load_checkpoint, save_checkpoint
 from hcat_ros.tracking import Tracker
 
@@ -221,4 +222,38 @@ def test_weights_of_timms_backbone_without_its_name(
     assert main(['export', *argv, '--backbone', 'mobilenetv2']) == 0
     assert load_engine(tmp_path / 'out').card.model == 'out'
     monkeypatch.setitem(sys.modules, 'timm', None)
+    argv += ['--overwrite']
     assert "pip install 'hcat_ros[timm]'" in failure([*argv, '--backbone', 'mobilenetv2'], capsys)
+
+
+def test_a_model_is_not_replaced_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its card says was lost: thresholds, licence, the hashes of the INT8 graphs."""
+    folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
+    before = load_model(folder).card
+    argv = [str(folder / WEIGHTS_FILE), '--out', str(folder)]
+    assert f'{folder} holds a model' in failure(argv, capsys)
+    assert load_model(folder).card == before
+    assert main(['export', *argv, '--overwrite', '--licence', 'MIT']) == 0
+    after = load_model(folder).card
+    assert after.licence == 'MIT'
+    assert (after.tracking, after.name) == (before.tracking, before.name)
+    assert after.scores == before.scores, 'the weights are the same'
+    assert load_engine(folder, precision='int8').card.precision == 'int8'
+
+
+def test_of_other_weights_scores_and_graphs_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
+    other = Path(load_model('hcat_nano').folder) / WEIGHTS_FILE
+    assert main(['export', str(other), '--out', str(folder), '--overwrite']) == 0
+    card = load_model(folder).card
+    assert card.lost_threshold == 0.78
+    assert card.scores == {}
+    assert not list(folder.glob('*int8*'))
+    assert set(card.sha256) == {path.name for path in folder.iterdir()} - {
+        'model.yaml',
+        'TRAINING.md',
+    }

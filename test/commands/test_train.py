@@ -126,7 +126,8 @@ def test_a_picture_that_cannot_be_written_is_named(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     text = failure([str(config), '--show-pairs', str(tmp_path / name)], capsys)
-    assert f'cannot write {tmp_path / name}' in text
+    assert str(tmp_path / name) in text
+    assert 'No folder' in text or 'expected a name that ends in' in text
 
 
 def test_validation_keeps_the_best_weights(

@@ -105,14 +105,11 @@ def test_auto_takes_the_fastest_that_loads_and_passes_the_self_test(
     assert levels == ['DEBUG', 'DEBUG', 'INFO']
 
 
-def test_a_named_engine_is_taken_without_a_self_test(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whoever names it may want just to see what it does."""
+def test_a_named_engine_has_to_pass_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes is followed by a drone, whoever has named it."""
     offered(monkeypatch, faster='Wrong')
-    caplog.set_level(logging.INFO)
-    assert isinstance(load_engine(engine='faster'), Wrong)
-    assert caplog.messages == []
+    with pytest.raises(EngineError, match=r'faster: .* differs from the network by'):
+        load_engine(engine='faster')
 
 
 def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 
 from hcat_ros.engines import Engine, EngineCard, EngineError, Features, Prediction, load_engine
 from hcat_ros.engines.self_test import TOLERANCES, self_test
-from hcat_ros.models import REFERENCE_FILE, Model, ModelError, load_model
+from hcat_ros.models import REFERENCE_FILE, SEARCH_FILE, Model, ModelError, load_model
 
 
 @pytest.fixture(scope='module')
@@ -102,3 +104,57 @@ def test_a_model_without_the_file_passes(engine: Engine, copy: Model) -> None:
     (copy.folder / REFERENCE_FILE).unlink()
     card = dataclasses.replace(copy.card, sha256=hashes)
     self_test(Off(engine, 'fp32', 1.0, 1.0), Model(copy.folder, card))
+
+
+def exchange(model: Model, content: bytes) -> Model:
+    """Put another reference into a model, with its hash in the card."""
+    (model.folder / REFERENCE_FILE).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    card = dataclasses.replace(model.card, sha256={**model.card.sha256, REFERENCE_FILE: digest})
+    return Model(model.folder, card)
+
+
+def test_a_reference_that_claims_gigabytes_is_refused_by_its_header(
+    engine: Engine, copy: Model
+) -> None:
+    """A hundred bytes of header may name an array of 2**40 values."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in ('template', 'search', 'scores', 'boxes'):
+            with archive.open(f'{name}.npy', 'w') as file:
+                header = {'descr': '|u1', 'fortran_order': False, 'shape': (1 << 40,)}
+                np.lib.format.write_array_header_1_0(file, header)
+    reason = r'template has the shape \(1099511627776,\), expected \(128, 128, 3\)'
+    with pytest.raises(ModelError, match=reason):
+        self_test(engine, exchange(copy, written.getvalue()))
+
+
+@pytest.mark.parametrize('content', [b'', b'no archive', b'PK\x03\x04'])
+def test_a_reference_that_is_none_is_refused(engine: Engine, copy: Model, content: bytes) -> None:
+    with pytest.raises(ModelError, match='is not what hcat export writes'):
+        self_test(engine, exchange(copy, content))
+
+
+def test_a_graph_with_weights_in_another_file_is_refused(copy: Model) -> None:
+    """No hash covers that file, and it may be any file of the machine."""
+    onnx = pytest.importorskip('onnx')
+    path = copy.folder / SEARCH_FILE
+    graph = onnx.load(str(path))
+    onnx.save(graph, str(path), save_as_external_data=True, location='weights.bin')
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
+    with pytest.raises(EngineError, match='keeps weights in another file'):
+        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
+
+
+def test_an_engine_that_is_named_has_to_pass_too(copy: Model) -> None:
+    """Its card's hash is right, its answers are those of other weights."""
+    onnx = pytest.importorskip('onnx')
+    graph = onnx.load(str(copy.folder / SEARCH_FILE))
+    values = next(each for each in graph.graph.initializer if each.name.endswith('weight'))
+    values.raw_data = bytes(len(values.raw_data))
+    onnx.save(graph, str(copy.folder / SEARCH_FILE))
+    digest = hashlib.sha256((copy.folder / SEARCH_FILE).read_bytes()).hexdigest()
+    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
+    with pytest.raises(EngineError, match='differs from the network'):
+        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')

@@ -71,7 +71,7 @@ def test_softmax_and_normalisations_are_kept_in_fp32(make: Make) -> None:
         assert len(of_norms) == len(set(of_norms)) == 9 * norms
         rest = [name for name in names if 'norm' not in name and not name.endswith('Softmax')]
         kinds = {name.strip('/').partition('_')[0] for name in rest}
-        # The L2 norm of the correlation (in TensorRT three layers), and the pixels' scale, mean, std.
+        # The L2 norm of the correlation (in TensorRT three layers), and the pixels' mean and std.
         assert kinds == {'ReduceL2', 'Clip', 'Expand', 'Sub', 'Div'}
         assert len(rest) == len(set(rest)) + 2 == 9
         wide = {layer.name.rpartition('/')[2] for layer in kept if layer.output_types}

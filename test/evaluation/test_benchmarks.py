@@ -234,3 +234,21 @@ def test_vot_boxes_may_be_separated_in_all_ways() -> None:
     for line in ('1,2,3.5,4', '1\t2\t3.5\t4', ' 1 2 3.5 4 ', '1, 2, 3.5, 4\r'):
         assert vot_box(line).tolist() == [1, 2, 3.5, 4]
     assert vot_box('5,1,9,3,7,8').tolist() == [5, 1, 4, 7]
+
+
+@pytest.mark.parametrize('mask', ['m0,0,0,0,0,1', 'm0,0,0,0', 'm5,5,3,3,9'])
+def test_an_empty_mask_of_vot_is_an_absent_target(mask: str) -> None:
+    """As vot-toolkit writes and reads it."""
+    assert np.isnan(vot_box(mask)).all()
+
+
+def test_a_mask_that_claims_gigabytes_is_refused() -> None:
+    with pytest.raises(ValueError, match='a mask of 1000000 x 1000000: expected at most'):
+        vot_box('m0,0,1000000,1000000,0,1000000000000')
+
+
+def test_names_with_spaces_in_vots_list(tmp_path: Path, write_image: Write) -> None:
+    vot(tmp_path, write_image, 'a car', ['1,2,30,40'] * 2)
+    (tmp_path / 'list.txt').write_bytes('\ufeffa car\r\n# and no other\r\n'.encode())
+    (clip,) = read_clips('vot', tmp_path)
+    assert clip.name == 'a car'

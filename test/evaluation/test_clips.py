@@ -186,6 +186,17 @@ def test_masks_of_several_objects(tmp_path: Path, write_image: Write, palette: b
     assert found[0, 21, 30, 3].visible.tolist() == [1]
 
 
+def test_an_object_has_the_number_of_its_palette(tmp_path: Path, write_image: Write) -> None:
+    """DAVIS's bike-packing: object 1 is index 1, whatever colour that has; here 1 is missing."""
+    write_image(tmp_path / 'JPEGImages/480p/dogs/00000.jpg')
+    mask = np.zeros((24, 32), np.uint8)
+    mask[2:8, 3:9], mask[10:20, 10:20] = 5, 2
+    indexed_png(tmp_path / 'Annotations/480p/dogs/00000.png', mask)
+    clips = by_name('masks', tmp_path)
+    assert clips['dogs-5'].boxes.tolist() == [[3, 2, 6, 6]]
+    assert clips['dogs-2'].boxes.tolist() == [[10, 10, 10, 10]]
+
+
 def test_boxed(tmp_path: Path, write_image: Write) -> None:
     write_image(tmp_path / 'set/a.png')
     write_image(tmp_path / 'set/b.png')

@@ -19,8 +19,13 @@ BROKEN: list[tuple[str, str, str | None, str]] = [
     ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n', '4 numbers for 1 boxes'),
     ('lasot', 'car-2/full_occlusion.txt', '0,0', '2 numbers for 4 boxes'),
     ('lasot', 'car-2/groundtruth.txt', '1,2,3\n' * 4, 'expected x y w h'),
-    ('lasot', 'car-2/groundtruth.txt', 'one,two,3,4\n' * 4, 'not a table of numbers'),
-    ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n1,2,3\n', 'not a table of numbers'),
+    (
+        'lasot',
+        'car-2/groundtruth.txt',
+        'one,two,3,4\n' * 4,
+        'line 1: could not convert string',
+    ),
+    ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n1,2,3\n', 'line 2 has 3 numbers, those before 4'),
     ('lasot', 'car-2/groundtruth.txt', '', 'expected x y w h'),
     ('lasot', 'car-2/img/00000002.jpg', None, '3 images but 4 boxes'),
     ('got10k', 'GOT-10k_Train_000002/absence.label', None, 'No such file'),
@@ -81,11 +86,11 @@ def test_a_broken_sequence_is_skipped_counted_and_named(
 @pytest.mark.parametrize(
     ('layout', 'damage', 'reason'),
     [
-        ('coco', '{', 'JSONDecodeError'),
+        ('coco', '{', 'is not JSON'),
         ('coco', '{"images": []}', 'annotations'),
         ('coco', '{"images": [], "annotations": 3}', 'TypeError'),
         ('boxed', '[]', 'AttributeError'),
-        ('boxed', '{"a.png": [[1, 2]]}', 'ValueError'),
+        ('boxed', '{"a.png": [[1, 2]]}', 'boxes of a.png not as expected'),
     ],
 )
 def test_a_damaged_list_is_named(
@@ -127,5 +132,5 @@ def test_masks_without_their_images_and_unreadable_masks_are_skipped(
         clips = read_clips('masks', tmp_path)
     texts = ' '.join(str(warning.message) for warning in warned)
     assert str(tmp_path / 'JPEGImages/480p/bear/00001.jpg') in texts
-    assert 'Annotations/480p/cat/00000.png: not a readable mask' in texts
+    assert 'Annotations/480p/cat/00000.png is not a readable image' in texts
     assert [clip.visible.tolist() for clip in clips] == [[1]]

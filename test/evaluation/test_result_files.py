@@ -92,10 +92,10 @@ def test_a_missing_result_is_an_error_that_says_where_it_was_looked_for(tmp_path
     ('file', 'content', 'reason'),
     [
         ('bag.txt', '1,2,3,4\n' * 2, 'bag.txt has 2 rows for 3 frames'),
-        ('bag.txt', '1,2,3,4,5,6,7,8\n' * 3, 'bag.txt: expected x y w h'),
-        ('bag.txt', '', 'bag.txt: expected x y w h'),
-        ('bag.txt', '1,2,3,4\n1\n1,2,3,4\n', 'bag.txt is not a table of numbers'),
-        ('bag/bag_001.txt', 'a,b,c,d\n' * 3, 'bag_001.txt is not a table of numbers'),
+        ('bag.txt', '1,2,3,4,5,6,7,8\n' * 3, 'bag.txt, line 1: expected x y w h, got 8 numbers'),
+        ('bag.txt', '', 'bag.txt has 0 rows for 3 frames'),
+        ('bag.txt', '1,2,3,4\n1,2\n1,2,3,4\n', 'bag.txt, line 2: expected x y w h, got 2 numbers'),
+        ('bag/bag_001.txt', 'a,b,c,d\n' * 3, 'bag_001.txt, line 1: could not convert'),
         ('bag.csv', '1,2,3,4\n' * 3, 'bag.csv: expected a first line frame,x,y,w,h'),
         ('times/bag_time.txt', '1\n', 'bag_time.txt has 1 rows for 3 frames'),
     ],
@@ -236,3 +236,11 @@ def test_a_disk_that_is_full_leaves_what_was_there(
         write_submission('trackingnet', [clip], [result()], path)
     assert [file.name for file in tmp_path.iterdir()] == ['hcat.zip']
     assert path.read_text() == 'the one before'
+
+
+def test_lines_of_vots_results_are_understood(tmp_path: Path) -> None:
+    """1: started, 2: failed, 0: left out after a failure."""
+    (tmp_path / 'bag.txt').write_text('1\n10,20,30,40\n2\n0\n1\n11,20,30,40\n')
+    found = read_boxes(tmp_path, 'bag', 6)
+    assert found.lost.tolist() == [True, False, True, True, True, False]
+    assert found.boxes[1].tolist() == [10, 20, 30, 40]

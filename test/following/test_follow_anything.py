@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yaw_loop import seen
 
 from hcat_ros.following import BearingMeasurement, FollowConfig, Follower
+from hcat_ros.following.config import CONFIG_FIELDS
+from hcat_ros.following.config_fields import ConfigField
 from hcat_ros.following.follower import TIME_JITTER
 
 floats = st.floats(allow_nan=True, allow_infinity=True)
@@ -34,7 +38,14 @@ measurements = st.builds(
     st.booleans(),
     st.booleans(),
 )
+changes = st.tuples(
+    # Another platform takes a configure of the node.
+    st.sampled_from([each for each in CONFIG_FIELDS if each.name != 'platform']),
+    st.sampled_from([0.0, 0.0, 0.5, 1.0]),
+)
+"""A parameter that is set live, and where in its range to."""
 EVENTS = st.one_of(
+    changes,
     measurements,
     measurements,
     st.none(),
@@ -46,6 +57,16 @@ EVENTS = st.one_of(
 )
 
 
+def value_of(field: ConfigField, share: float) -> object:
+    """A value of a setting's range: its lowest at 0, its highest at 1."""
+    if field.type is bool:
+        return share > 0
+    if field.choices:
+        return field.choices[round(share * (len(field.choices) - 1))]
+    low, high = field.low or 0.0, field.high or 0.0
+    return field.type(low + share * (high - low))
+
+
 @given(
     st.sampled_from([FollowConfig.ground, FollowConfig.drone, FollowConfig.gimbal]),
     st.sampled_from(['none', 'size', 'relative']),
@@ -54,12 +75,12 @@ EVENTS = st.one_of(
         st.tuples(EVENTS, st.one_of(st.floats(0, 0.1), st.floats(0, 0.1), floats)), max_size=60
     ),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_allowed(
     preset: Callable[[], FollowConfig],
     range_mode: str,
     lateral: bool,
-    events: list[tuple[BearingMeasurement | str | None, float]],
+    events: list[tuple[BearingMeasurement | str | tuple[ConfigField, float] | None, float]],
 ) -> None:
     config = preset().changed(
         {'range_mode': range_mode, 'target_height': 0.5, 'reference_range': 3.0}
@@ -100,6 +121,10 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
         elif event == 'configure':
             config = config.changed({'yaw.max_speed': 0.4, 'yaw.kp': 20, 'actuation_lag': 0.0})
             follower.configure(config)
+        elif isinstance(event, tuple):
+            with contextlib.suppress(ValueError):  # of two that do not go together
+                config = config.changed({event[0].name: value_of(*event)})
+                follower.configure(config)
         command = follower.command(time)
         speeds = (
             (command.forward, -config.max_reverse, config.forward.max_speed),
@@ -121,3 +146,47 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             assert command.forward == command.left == command.up == 0
         if config.platform == 'ground':
             assert command.left == command.up == command.pitch_rate == 0
+
+
+STATES = ('waiting', 'following', 'searching', 'blind', 'on hold')
+
+
+def in_state(config: FollowConfig, state: str) -> Follower:
+    """A follower that has come into a state, at 1.02 s."""
+    follower = Follower(config)
+    follower.activate(0.0)
+    for step in range(1, 20 if state != 'waiting' else 1):
+        follower.turned(0.05 * step, 0.0)
+        follower.track(seen(0.05 * step, 0.01 * step), 0.05 * step)
+    if state == 'searching':
+        follower.track(seen(1.0, 0.2), 1.0, lost=True)
+    if state == 'blind':
+        follower.blind('no picture', 1.0)
+    follower.hold(state == 'on hold')
+    assert (follower.command(1.02).allowed > 0) == (state in ('following', 'searching'))
+    return follower
+
+
+@pytest.mark.parametrize('state', STATES)
+@pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
+def test_every_parameter_may_be_set_at_every_state(state: str, share: float) -> None:
+    """What was made with the older value is still there: `lost_timeout` 0 was divided by."""
+    for config in (FollowConfig.ground(), FollowConfig.drone(), FollowConfig.gimbal()):
+        config = config.changed({'lost_timeout': 5.0})
+        for field in CONFIG_FIELDS:
+            if field.name == 'platform':
+                continue
+            try:
+                other = config.changed({field.name: value_of(field, share)})
+            except ValueError:  # it does not go with the others
+                continue
+            follower = in_state(config, state)
+            follower.configure(other)
+            for step in range(4):
+                command = follower.command(1.04 + 0.02 * step)
+                assert abs(command.yaw_rate) <= other.yaw.max_speed, field.name
+                assert abs(command.forward) <= max(other.forward.max_speed, other.max_reverse)
+                if state in ('waiting', 'blind', 'on hold'):
+                    assert command.allowed == 0, field.name
+            if state == 'searching' and other.lost_timeout == 0:
+                assert command.is_zero

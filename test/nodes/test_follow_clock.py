@@ -41,3 +41,11 @@ def test_begin_forgets(simulated: bool) -> None:
     watch.trouble(1.0, 0.0, 0.5, simulated)
     watch.begin()
     assert watch.trouble(1.0, 9.0, 0.5, simulated) == ''
+
+
+def test_simulated_time_that_creeps_is_as_good_as_none() -> None:
+    """0.2 ms in 10 s: each tick is a change, and the platform would drive on for hours."""
+    watch = ClockWatch()
+    told = [watch.trouble(10.0 + 1e-6 * step, 0.05 * step, 0.5, True) for step in range(200)]
+    assert told[:10] == [''] * 10
+    assert all('/clock stands still, or nearly' in text for text in told[10:])

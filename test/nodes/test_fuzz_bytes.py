@@ -101,7 +101,7 @@ def test_mutated_bytes_over_dds_to_a_process(ros: None, tmp_path: Path) -> None:
     node.create_subscription(Detection2D, 'track', found.append, QoSProfile(depth=50))
     words = ['-p', 'autostart:=true', '-p', 'init_mode:=best', '-p', 'threads:=1']
     process = subprocess.Popen(
-        [sys.executable, '-m', 'hcat_ros.nodes.tracker_node', '--ros-args', *words],
+        [sys.executable, '-m', 'hcat_ros.executables', 'tracker_node', '--ros-args', *words],
         stdout=(tmp_path / 'log').open('w'),
         stderr=subprocess.STDOUT,
     )

@@ -63,7 +63,7 @@ def video(tmp_path: Path) -> Path:
 
 def start(module: str, *parameters: str) -> subprocess.Popen[str]:
     words = [word for parameter in parameters for word in ('-p', parameter)]
-    command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *words]
+    command = [sys.executable, '-m', 'hcat_ros.executables', module, '--ros-args', *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -85,7 +85,7 @@ def test_the_process_tracks_for_each_camera(ros: None) -> None:
     for name in topics:
         viewer.create_subscription(Detection2D, f'/{name}/track', tracks[name].append, 50)
     words = ['front', 'back=/usb_cam/image_raw', '--ros-args', '-p', 'autostart:=true']
-    command = [sys.executable, '-m', 'hcat_ros.nodes.tracker_nodes', *words]
+    command = [sys.executable, '-m', 'hcat_ros.executables', 'tracker_nodes', *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     starts = {'front': 0, 'back': 4}
     deadline = time.monotonic() + 60

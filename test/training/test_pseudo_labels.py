@@ -105,8 +105,8 @@ def test_frames_are_reduced_to_their_longest_side() -> None:
 def test_a_clip_is_one_of_the_plain_layout_and_replaces_half_a_one(tmp_path: Path) -> None:
     frames = [scene(square_at(number)) for number in range(3)]
     boxes = np.array([square_at(number) for number in range(3)]) + 0.126
-    (tmp_path / 'clip.partial').mkdir()
-    (tmp_path / 'clip.partial' / '0009.webp').touch()
+    (tmp_path / '.clip.partial-0').mkdir()  # of a run that was killed
+    (tmp_path / '.clip.partial-0' / '0009.webp').touch()
     write_clip(tmp_path / 'clip', frames, boxes)
     assert [entry.name for entry in tmp_path.iterdir()] == ['clip']
     (clip,) = read_clips('plain', tmp_path)

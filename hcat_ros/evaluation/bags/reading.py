@@ -6,6 +6,7 @@ Messages come one after the other from the file; what cannot be read is counted 
 
 from __future__ import annotations
 
+import heapq
 import re
 import struct
 from collections.abc import Collection, Iterator
@@ -13,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import yaml
 
 from hcat_ros.evaluation.bags.findings import Findings
 from hcat_ros.evaluation.bags.message_types import (
@@ -24,11 +23,21 @@ from hcat_ros.evaluation.bags.message_types import (
     Topic,
     decoded,
 )
-from hcat_ros.evaluation.bags.storage import PACKED, SUFFIXES, Scratch, StorageFile, is_storage
+from hcat_ros.evaluation.bags.storage import (
+    PACKED,
+    SUFFIXES,
+    Scratch,
+    StorageFile,
+    foreign,
+    is_storage,
+)
+from hcat_ros.files import load_yaml
 from hcat_ros.message_data import decoded_image, image_view, nanoseconds
 from hcat_ros.tracking.encodings import NO_PICTURE, REFUSED, Image
 
 METADATA = 'metadata.yaml'
+MOST_OPEN = 64
+"""Files of a bag that are read side by side."""
 DRAWN = '/track_image'
 """Topics that end like this are a tracker's output, not a camera's."""
 
@@ -179,12 +188,17 @@ class Bag:
     ) -> Iterator[StoredMessage]:
         """Yield the messages of these topics by the time of recording, from start to before stop.
 
-        The files of a split bag follow each other.
+        The files of a split bag are merged where they are not packed, else follow each other.
         """
-        for file in self._files:
-            if any(name in file.topics for name in names):
-                yield from file.messages(names, start, stop)
-                self._tell_damage()
+        files = [file for file in self._files if any(name in file.topics for name in names)]
+        if 1 < len(files) <= MOST_OPEN and not any(file.path.suffix == PACKED for file in files):
+            parts = (file.messages(names, start, stop) for file in files)
+            yield from heapq.merge(*parts, key=lambda message: message.log_time)
+            self._tell_damage()
+            return
+        for file in files:
+            yield from file.messages(names, start, stop)
+            self._tell_damage()
 
     def decoded(self, topic: Topic) -> Iterator[tuple[int, int, Any]]:
         """Yield number, time of recording and message of all that can be read on a topic."""
@@ -255,6 +269,8 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
     if not path.exists():
         raise FileNotFoundError(f'no bag {path}')
     if path.is_file():
+        if path.stat().st_size and (what := foreign(path)):
+            raise ValueError(f'{path} {what}')
         if not is_storage(path):
             raise ValueError(f'{path} is no rosbag2: expected a folder, or a .mcap or .db3 file')
         return [path], {}
@@ -262,8 +278,7 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
     if not there:
         raise ValueError(f'{path} is no rosbag2: it holds no .mcap or .db3 file')
     try:
-        text = (path / METADATA).read_text(encoding='utf-8')
-        bag = yaml.safe_load(text)['rosbag2_bagfile_information']
+        bag = load_yaml(path / METADATA)['rosbag2_bagfile_information']
         listed = [path / Path(name).name for name in bag['relative_file_paths']]
         counts = {
             topic['topic_metadata']['name']: int(topic['message_count'])
@@ -272,8 +287,8 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
     except FileNotFoundError:
         findings.note(f'{METADATA} is missing: the files in the folder are read')
         return there, {}
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = ' '.join(str(error).split())[:300]
         findings.note(f'{METADATA} is damaged ({reason}): the files in the folder are read')
         return there, {}
     files = []

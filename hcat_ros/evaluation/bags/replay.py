@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from hcat_ros.boxes import Box
@@ -28,6 +27,7 @@ from hcat_ros.evaluation.bags.named_boxes import (
 )
 from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable
 from hcat_ros.evaluation.bags.reading import METADATA, Bag, BagFrame
+from hcat_ros.files import scratch_folder
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
 
@@ -111,8 +111,8 @@ def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tupl
     out.mkdir(parents=True, exist_ok=True)
     images, followed = set(), 0
     try:
-        with TemporaryDirectory(prefix='.partial_', dir=out) as folder, ExitStack() as stack:
-            partial = Path(folder, BAG)
+        with scratch_folder('replay', out) as folder, ExitStack() as stack:
+            partial = folder / BAG
             written = stack.enter_context(TrackBag(partial))
             table = stack.enter_context(TrackTable(partial / TABLE))
             for image in passing:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
@@ -27,6 +27,9 @@ from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
 MOST_MISSING = 50_000
 """Rows in a row that cannot be read, after which a database counts as at its end: more than a
 damaged page of its tree can hide."""
+
+LARGEST_CHUNK = 1 << 30
+"""Bytes that a chunk of an MCAP file may unpack to; they lie in memory at once."""
 
 
 class Salvaged(Protocol):
@@ -69,12 +72,44 @@ class SalvagedMcap:
             if channel is not None and channel.topic in names:
                 yield StoredMessage(channel.topic, message.log_time, message.data)
 
+    def messages_in_order(
+        self, names: Collection[str], start: int | None, stop: int | None
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages of a file without chunks by time, in memory one after the other."""
+        size = self._path.stat().st_size
+        places = []
+        with self._path.open('rb') as stream:
+            records = _reader(stream, size, at_start=True).records
+            with suppress(Exception):  # of its damaged end, which `damage` tells
+                place = 0
+                for record in records:
+                    if isinstance(record, Message):
+                        channel = self._channels.get(record.channel_id)
+                        within = (start is None or record.log_time >= start) and (
+                            stop is None or record.log_time < stop
+                        )
+                        if channel is not None and channel.topic in names and within:
+                            places.append((record.log_time, place))
+                    place = stream.tell()
+            for _, place in sorted(places):
+                stream.seek(place)
+                message = next(_reader(stream, size, at_start=False).records)
+                assert isinstance(message, Message)
+                topic = self._channels[message.channel_id].topic
+                yield StoredMessage(topic, message.log_time, message.data)
+
     def _scan(self, damage: list[str], start: int = 0) -> Iterator[Message]:
         with self._path.open('rb') as stream:
             for record in self._records(stream, damage):
                 inside = [record]
                 if isinstance(record, Chunk):
                     if record.message_end_time < start:
+                        continue
+                    if record.uncompressed_size > LARGEST_CHUNK:
+                        damage.append(
+                            f'a chunk of {len(record.data)} bytes claims to unpack to '
+                            f'{record.uncompressed_size}, more than {LARGEST_CHUNK}'
+                        )
                         continue
                     try:
                         inside = breakup_chunk(record, validate_crc=True)
@@ -127,10 +162,44 @@ def _summary(stream: BinaryIO) -> Summary | None:
         return None
 
 
+def objection(path: Path) -> str:
+    """Return why a storage file is not to be given to a library that trusts it, '' if it is."""
+    if path.suffix == '.mcap':
+        with path.open('rb') as stream:
+            summary = _summary(stream)
+        sizes = [index.uncompressed_size for index in summary.chunk_indexes] if summary else []
+        if max(sizes, default=0) > LARGEST_CHUNK:
+            return f'a chunk claims to unpack to {max(sizes)} bytes, more than {LARGEST_CHUNK}'
+        return ''
+    try:
+        with closing(_connected(path)) as database:
+            kinds = database.execute(
+                "SELECT name, type FROM sqlite_master WHERE name IN ('messages', 'topics')"
+            ).fetchall()
+    except sqlite3.Error:
+        return ''  # damaged, which is told of elsewhere
+    views = [name for name, kind in kinds if kind != 'table']
+    return f'{", ".join(views)} is no table: a view may have rows without end' if views else ''
+
+
+def is_unindexed(path: Path) -> bool:
+    """Return whether a whole MCAP file has messages outside of chunks, in whatever order."""
+    if path.suffix != '.mcap':
+        return False
+    with path.open('rb') as stream:
+        summary = _summary(stream)
+    return summary is not None and not summary.chunk_indexes
+
+
 def _said(error: Exception) -> str:
     if isinstance(error, (EndOfFile, StopIteration)):
         return 'the file is cut off'
     return str(error) or type(error).__name__
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Immutable: no journal is looked for, none is written.
+    return sqlite3.connect(f'file:{quote(str(path.absolute()))}?mode=ro&immutable=1', uri=True)
 
 
 class SalvagedSqlite:
@@ -164,9 +233,7 @@ class SalvagedSqlite:
                 yield StoredMessage(wanted[number], log_time, data)
 
     def _open(self) -> sqlite3.Connection:
-        # Immutable: no journal is looked for, none is written.
-        name = f'file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1'
-        database = sqlite3.connect(name, uri=True)
+        database = _connected(self._path)
         # Or a file that is shorter than its first page says is refused as a whole.
         database.execute('PRAGMA writable_schema = ON')
         return database

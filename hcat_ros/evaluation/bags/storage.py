@@ -4,18 +4,36 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import zstandard
 from rosbags.rosbag2 import Reader
 
 from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
-from hcat_ros.evaluation.bags.salvage import Salvaged, salvaged
+from hcat_ros.evaluation.bags.salvage import (
+    Salvaged,
+    SalvagedMcap,
+    is_unindexed,
+    objection,
+    salvaged,
+)
+from hcat_ros.files import scratch_folder
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'
+LARGEST_UNPACKED = 1 << 40
+LEAST_FREE = 1 << 30
+"""Bytes of the disk that unpacking leaves."""
+FOREIGN = (
+    (b'version https://git-lfs', 'is the pointer of a file in Git LFS; fetch it with git lfs pull'),
+    (b'#ROSBAG', 'is a bag of ROS 1; rosbags-convert --src FILE --dst FOLDER makes one of ROS 2'),
+    (b'<!doctype html', 'is a page of HTML, not a bag; download the file itself'),
+    (b'<html', 'is a page of HTML, not a bag; download the file itself'),
+)
+"""How files begin that are taken for bags, and what to do."""
 """Of a file that was compressed as a whole."""
 
 
@@ -24,11 +42,31 @@ def is_storage(path: Path) -> bool:
     return path.suffix in SUFFIXES or (path.suffix == PACKED and is_storage(path.with_suffix('')))
 
 
+def foreign(path: Path) -> str:
+    """Return what a file is that is no storage of a bag, with the remedy; '' if it may be one.
+
+    Raises OSError.
+    """
+    if not path.is_file():
+        os.stat(path)
+        return 'is no file, but a folder, FIFO, socket or device'
+    with path.open('rb') as file:
+        start = file.read(64).lstrip()
+    if not start:
+        return 'is empty'
+    return next((what for sign, what in FOREIGN if start.lower().startswith(sign.lower())), '')
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(path.parent).free
+
+
 class Scratch:
     """Unpacks files, one at a time, so that a bag of many needs the space of one."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix='hcat_bag_')
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(scratch_folder('hcat-bag'))
         self._packed: Path | None = None
         self._file: Path | None = None
         self.damage: dict[Path, str] = {}
@@ -40,7 +78,7 @@ class Scratch:
             return path
         if self._file is None or path != self._packed:
             self._drop()
-            self._packed, self._file = path, Path(self._folder.name, path.stem)
+            self._packed, self._file = path, self._folder / path.stem
             self._unpack(path, self._file)
         return self._file
 
@@ -48,8 +86,14 @@ class Scratch:
         machine = zstandard.ZstdDecompressor().decompressobj()
         with path.open('rb') as source, target.open('wb') as file:
             try:
-                while not machine.eof and (block := source.read(1 << 20)):
+                # In small pieces: 64 KB can unpack to 2 GB, which would lie in memory.
+                while not machine.eof and (block := source.read(1 << 12)):
                     file.write(machine.decompress(block))
+                    if file.tell() > LARGEST_UNPACKED or _free(target) < LEAST_FREE:
+                        raise zstandard.ZstdError(
+                            f'it unpacks to more than {file.tell()} bytes, for which there is no '
+                            'room; unpack it by hand with zstd -d'
+                        )
                 reason = '' if machine.eof else 'it is cut off'
             except zstandard.ZstdError as error:
                 reason = str(error)
@@ -64,7 +108,7 @@ class Scratch:
 
     def close(self) -> None:
         """Remove what is unpacked."""
-        self._folder.cleanup()
+        self._stack.close()
 
 
 class StorageFile:
@@ -80,9 +124,23 @@ class StorageFile:
         self.topics: dict[str, Topic] = {}
         self._scratch = scratch
         self._salvaged: Salvaged | None = None
-        os.stat(path)
+        self._unindexed: SalvagedMcap | None = None
+        if what := foreign(path):
+            self._pass_over(f'it {what}')
+            return
+        file = scratch.file(path)
+        if why := objection(file):
+            if file.suffix == '.mcap':
+                self._salvage(ValueError(why))
+            else:
+                self._pass_over(why)
+            return
+        if is_unindexed(file):
+            self._unindexed = SalvagedMcap(file)
+            self.topics, self.damage = self._unindexed.topics, self._unindexed.damage
+            return
         try:
-            with Reader(scratch.file(path)) as reader:
+            with Reader(file) as reader:
                 self.topics = {
                     name: Topic(name, info.msgtype or '', info.msgcount)
                     for name, info in reader.topics.items()
@@ -99,6 +157,9 @@ class StorageFile:
 
         Where the file is damaged the order is that of the file.
         """
+        if self._unindexed is not None:
+            yield from self._unindexed.messages_in_order(names, start, stop)
+            return
         passed = _Passed()
         if self._salvaged is None:
             try:
@@ -121,6 +182,10 @@ class StorageFile:
             if within and not passed.was_there(message.log_time):
                 yield message
 
+    def _pass_over(self, why: str) -> None:
+        self.damage.append(f'nothing of it is read: {why}')
+        self._salvaged = _Nothing()
+
     def _salvage(self, error: Exception) -> None:
         file = self._scratch.file(self.path)
         self._salvaged = salvaged(file)
@@ -128,6 +193,17 @@ class StorageFile:
         self.damage += [f'read record by record ({reason})', *self._salvaged.damage]
         for name, topic in self._salvaged.topics.items():
             self.topics.setdefault(name, topic)
+
+
+class _Nothing:
+    """What there is to salvage of a file that is no bag's."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, Topic] = {}
+        self.damage: list[str] = []
+
+    def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
+        return iter(())
 
 
 class _Passed:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hcat_ros.evaluation.paper.figures import Benchmark
 from hcat_ros.evaluation.paper.systems import SYSTEMS
+from hcat_ros.files import load_json
 
 RESULTS_FILE = 'results.json'
 
@@ -45,7 +46,7 @@ def _read(path: Path, name: str) -> Result:
     if not path.is_file():
         raise FileNotFoundError(f'no {path}; make it with hcat evaluate DATA --out {path.parent}')
     try:
-        runs = json.loads(path.read_text(encoding='utf-8'))
+        runs = load_json(path)
         titles = [str(run['title']) for run in runs]
         number = titles.index(name) if name in titles else 0
         if name not in titles and len(titles) != 1:

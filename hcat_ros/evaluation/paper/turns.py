@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import random
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -26,6 +25,7 @@ from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
 from hcat_ros.evaluation.speed import pinned
+from hcat_ros.evaluation.workers import as_worker
 from hcat_ros.models import REFERENCE_FILE, Model, load_model
 
 AUTHORS, OURS = 'authors', 'ours'
@@ -194,8 +194,7 @@ class Worker:
 
 
 def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
-    # Ctrl-C goes to both; the parent ends this one, quietly.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    as_worker()
     try:
         calls, missing = load(job)
         pipe.send((list(calls), missing))

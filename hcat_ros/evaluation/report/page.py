@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from hcat_ros.evaluation.report.tables import (
     update_seconds,
 )
 from hcat_ros.evaluation.scored_run import Run
+from hcat_ros.files import write_text
 
 PAGE = Path(__file__).with_name('page.html')
 STRIPS, CHARTS = 6, 24
@@ -57,15 +57,9 @@ def write_report(
     page = _page(runs, scenes, title, strips, max(charts, strips), frame)
     text = markdown(runs, scenes, title)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / 'report.md', text)
-    return _write(folder / 'report.html', page)
-
-
-def _write(path: Path, content: str) -> Path:
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    partial.write_text(content, encoding='utf-8')
-    partial.replace(path)
-    return path
+    write_text(folder / 'report.md', text)
+    write_text(folder / 'report.html', page)
+    return folder / 'report.html'
 
 
 def _page(

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.report.scenes import Scene
-from hcat_ros.tracking.encodings import READ_COLOUR, Image
+from hcat_ros.files.pictures import read_picture
+from hcat_ros.tracking.encodings import Image
 
 ReadFrame = Callable[[Clip, int], 'Image | None']
 """Returns the frame, BGR uint8 (H, W, 3), of a row of a clip's result; None where it has none."""
@@ -62,8 +63,10 @@ def read_frame(clip: Clip, index: int) -> Image | None:
     index += int(clip.visible[0]) if len(clip.visible) else 0
     if index >= len(clip.images) or not clip.images[index].is_file():
         return None
-    image = cv2.imread(str(clip.images[index]), READ_COLOUR)
-    return None if image is None else np.asarray(image, np.uint8)
+    try:
+        return read_picture(clip.images[index])
+    except (OSError, ValueError):
+        return None
 
 
 def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:

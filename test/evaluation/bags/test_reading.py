@@ -263,3 +263,21 @@ def test_nothing_stays_in_the_temporary_folder(
         assert len(list(bag.frames(bag.image_topic()))) == 7
         assert [file.name for file in scratch.rglob('*.mcap')] == ['walk.mcap']
     assert list(scratch.iterdir()) == []
+
+
+def test_split_files_that_overlap_in_time_are_merged(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    """As of two recorders of one robot, or a bag that was split by topic."""
+    folder = tmp_path / 'walk'
+    folder.mkdir()
+    for part in (0, 1):
+        whole = tmp_path / f'part_{part}'
+        with BagWriter(whole) as bag:
+            for number in range(part, 8, 2):
+                stamp = BEGIN + number * SECOND
+                bag.add(CAMERA, stamp, raw_image(stamp, images[number % 7]))
+        next(whole.glob('*.mcap')).rename(folder / f'walk_{part}.mcap')
+    with open_bag(folder) as bag:
+        stamps = [frame.stamp for frame in bag.frames(bag.image_topic())]
+    assert stamps == [BEGIN + number * SECOND for number in range(8)]

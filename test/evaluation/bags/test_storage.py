@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
 from bags import BEGIN, CAMERA, BagWriter, raw_image, write_bag
 from rosbags.rosbag2 import Reader
 
+from hcat_ros.evaluation.bags import storage
 from hcat_ros.evaluation.bags.message_types import IMAGE, decoded
 from hcat_ros.evaluation.bags.storage import Scratch, StorageFile, is_storage
 from hcat_ros.message_data import nanoseconds
@@ -145,4 +148,76 @@ def test_an_mcap_that_another_program_made(
         file = StorageFile(path, scratch)
         assert stamps(file) == [0, 1, 2, 3]
         assert file.topics[CAMERA].count == 4
-        assert len(file.damage) == 1  # why it was not read by its index, and nothing else
+        # Why it was not read by its index, and nothing else.
+        assert len(file.damage) == ('use_chunking' not in options)
+
+
+@pytest.mark.parametrize('chunks', [True, False])
+def test_an_mcap_out_of_order_is_read_whole_and_sorted(
+    tmp_path: Path, scratch: Scratch, chunks: bool
+) -> None:
+    """Writers without chunks keep the order of arrival, which is not that of the clock."""
+    from mcap.writer import Writer
+
+    path, order = tmp_path / 'other.mcap', [0, 1, 2, 5, 3, 4, 9, 8, 7, 6]
+    with path.open('wb') as target:
+        writer = Writer(target, use_chunking=chunks)
+        writer.start(profile='ros2')
+        schema = writer.register_schema(IMAGE, 'ros2msg', b'uint8 x')
+        camera = writer.register_channel(CAMERA, 'cdr', schema)
+        for number in order:
+            writer.add_message(camera, BEGIN + number, bytes([0, 1, 0, 0, number]), BEGIN + number)
+        writer.finish()
+    file = StorageFile(path, scratch)
+    found = list(file.messages([CAMERA]))
+    assert [message.log_time - BEGIN for message in found] == list(range(10))
+    assert [bytes(message.data)[4] for message in found] == list(range(10))
+    assert file.damage == []
+    some = file.messages([CAMERA], BEGIN + 3, BEGIN + 6)
+    assert [message.log_time - BEGIN for message in some] == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
+        (b'<!DOCTYPE html><html>', 'page of HTML'),
+        (b'#ROSBAG V2.0\n', 'rosbags-convert'),
+        (b'', 'is empty'),
+    ],
+)
+def test_files_that_are_no_bag_are_called_what_they_are(
+    tmp_path: Path, scratch: Scratch, content: bytes, reason: str
+) -> None:
+    path = tmp_path / 'walk.mcap'
+    path.write_bytes(content)
+    file = StorageFile(path, scratch)
+    (text,) = file.damage
+    assert text.startswith('nothing of it is read: ')
+    assert reason in text
+    assert list(file.messages([CAMERA])) == []
+
+
+def test_a_view_is_no_table(tmp_path: Path, scratch: Scratch) -> None:
+    """It may have rows without end."""
+    path = tmp_path / 'walk.db3'
+    with sqlite3.connect(path) as database:
+        database.execute('CREATE TABLE topics (id, name, type, serialization_format)')
+        database.execute(
+            'CREATE VIEW messages AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 '
+            "FROM n) SELECT id, 1 AS topic_id, id AS timestamp, x'00' AS data FROM n"
+        )
+    file = StorageFile(path, scratch)
+    assert 'messages is no table' in file.damage[0]
+    assert list(file.messages([CAMERA])) == []
+
+
+def test_a_packed_file_of_gigabytes_is_given_up(
+    tmp_path: Path, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, 'LARGEST_UNPACKED', 1 << 20)
+    path = tmp_path / 'walk.mcap.zstd'
+    path.write_bytes(zstandard.compress(bytes(1 << 26)))
+    assert path.stat().st_size < 10_000
+    file = StorageFile(path, scratch)
+    assert 'for which there is no room' in file.damage[0]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a command ends: done, done but for parts, or told to end by a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+INCOMPLETE = 3
+"""Exit code of what is done but for parts that could not be used."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class IncompleteError(Exception):
+    """What was asked for is written, but parts of the input were left out; the message says which.
+
+    Raised at the end, as an exit code of its own and a warning.
+    """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that ends a command; what Ctrl-C keeps is kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def signals_stop() -> Iterator[None]:
+    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped` in here; only in the main thread."""
+    before = {}
+    try:
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler != signal.SIG_IGN:  # as nohup and background jobs have it
+                before[number] = signal.signal(number, _stop)
+    except ValueError:  # another thread
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: the next would cut short what is being kept.
+    for each in SIGNALS:
+        if signal.getsignal(each) == _stop:
+            signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)

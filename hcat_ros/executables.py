@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the executables run: signals are looked after before anything else is imported.
+
+Importing ROS and OpenCV takes a second, in which Ctrl-C would end in a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)  # nothing has been made yet that would have to be cleaned up
+
+
+def _run(module: str) -> int:
+    for number in SIGNALS:
+        # Ignored from the start is how nohup has it.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+    code: int = import_module(module).main()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # while Python itself ends
+    return code
+
+
+def hcat() -> int:
+    """Run the command `hcat`."""
+    return _run('hcat_ros.commands.main')
+
+
+def camera_sim() -> int:
+    """Run the simulated camera."""
+    return _run('hcat_ros.nodes.camera_sim')
+
+
+def follower_node() -> int:
+    """Run the follower."""
+    return _run('hcat_ros.nodes.follower_node')
+
+
+def select_page() -> int:
+    """Run the operator's page."""
+    return _run('hcat_ros.nodes.select_page')
+
+
+def target_client() -> int:
+    """Run the client that names a target; `hcat target` becomes it."""
+    return _run('hcat_ros.nodes.target_client')
+
+
+def tracker_node() -> int:
+    """Run the tracker."""
+    return _run('hcat_ros.nodes.tracker_node')
+
+
+def tracker_nodes() -> int:
+    """Run the trackers of several cameras."""
+    return _run('hcat_ros.nodes.tracker_nodes')
+
+
+def video_source() -> int:
+    """Run the source of images from a video."""
+    return _run('hcat_ros.nodes.video_source')
+
+
+if __name__ == '__main__':
+    # As `python -m hcat_ros.executables select_page ...`, for commands that become a node.
+    sys.exit(globals()[sys.argv.pop(1)]())

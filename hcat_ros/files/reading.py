@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads files that others made: regular files alone, up to a size, without surprises inside."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import reprlib
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LARGEST = 2 << 30
+"""Bytes of a file that is read at once, unless the caller says less."""
+LARGEST_TEXT = 64 << 20
+LARGEST_YAML = 4 << 20
+MOST_NODES = 100_000
+"""Values of a YAML file."""
+DEEPEST = 32
+"""Values inside values of a YAML file."""
+LONGEST_SCALAR = 1 << 16
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_KINDS = (
+    (stat.S_ISDIR, 'a folder'),
+    (stat.S_ISFIFO, 'a FIFO'),
+    (stat.S_ISSOCK, 'a socket'),
+    (stat.S_ISCHR, 'a device'),
+    (stat.S_ISBLK, 'a device'),
+)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 6
+_SHORT.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """Return a foreign value as a message can show it: its `repr`, at most some 500 characters.
+
+    A long value costs no more than a short one.
+    """
+    return _SHORT.repr(value)
+
+
+def check_name(path: Path) -> None:
+    """Raise ValueError for a path whose bytes are not UTF-8: C++ libraries end or fail on it."""
+    try:
+        os.fspath(path).encode('utf-8')
+    except UnicodeEncodeError:
+        raise ValueError(
+            f'{printable(path)}: the name is not UTF-8; rename the file or folder'
+        ) from None
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """Return what a regular file holds.
+
+    Raises OSError; ValueError, naming the file, for a folder, FIFO, socket or device, which have
+    no end, and for more than `largest` bytes.
+    """
+    # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            kind = next((name for test, name in _KINDS if test(found.st_mode)), 'no file')
+            raise ValueError(f'{printable(path)} is {kind}; expected a file')
+        if found.st_size > largest:
+            raise ValueError(
+                f'{printable(path)} has {found.st_size} bytes; expected at most {largest}'
+            )
+        with open(descriptor, 'rb', closefd=False) as file:
+            content = file.read(largest + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > largest:  # it grew, or is one of /proc's, which tell no size
+        raise ValueError(f'{printable(path)} has more than {largest} bytes')
+    return content
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Return a text in UTF-8, or in UTF-16 with its byte order mark; a mark is left out.
+
+    Raises OSError; ValueError, naming file, line and byte, for another encoding, and as
+    `read_bytes`.
+    """
+    content = read_bytes(path, largest)
+    if content.startswith(_UTF16):
+        try:
+            return content.decode('utf-16')
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{printable(path)} begins as UTF-16 and is not: {error}') from None
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        raise ValueError(
+            f'{printable(path)}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; '
+            'save it as UTF-8'
+        ) from None
+
+
+def load_json(path: Path, largest: int = LARGEST_TEXT) -> Any:
+    """Return the content of a JSON file. Raises OSError and ValueError, naming the file."""
+    text = read_text(path, largest)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError(f'{printable(path)}: values are nested too deeply') from None
+    except ValueError as error:
+        raise ValueError(f'{printable(path)} is not JSON: {error}') from None
+
+
+def load_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
+    """Return the content of a YAML file. Raises OSError and ValueError, as `parse_yaml`."""
+    return parse_yaml(read_text(path, largest), printable(path))
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return what a text in YAML says, of plain types alone.
+
+    name: of the file, for messages. Raises ValueError, naming it and the line, for what is not
+    YAML and for what a few bytes of could take all memory: aliases, more than `MOST_NODES`
+    values, `DEEPEST` levels or `LONGEST_SCALAR` characters of one value.
+    """
+    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+    nodes = depth = 0
+    try:
+        for event in yaml.parse(text, loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f'{_place(name, event)}: write the value in place of the alias')
+            nodes += isinstance(event, yaml.NodeEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if nodes > MOST_NODES or depth > DEEPEST:
+                what = f'{MOST_NODES} values' if nodes > MOST_NODES else f'{DEEPEST} levels'
+                raise ValueError(f'{_place(name, event)}: more than {what}')
+            if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_SCALAR:
+                raise ValueError(
+                    f'{_place(name, event)}: a value of {len(event.value)} characters, expected '
+                    f'at most {LONGEST_SCALAR}'
+                )
+        return yaml.load(text, loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f'{name} is not YAML: {error}') from None
+    except RecursionError:
+        raise ValueError(f'{name}: values are nested too deeply') from None
+    except ValueError as error:  # also of a date or number that Python does not take
+        if str(error).startswith(name):
+            raise
+        raise ValueError(f'{name}: {error}') from None
+
+
+def _place(name: str, event: yaml.Event) -> str:
+    mark = event.start_mark
+    return f'{name}, line {mark.line + 1}' if mark else name
+
+
+def printable(path: Path) -> str:
+    """Return a path as text, with what is not UTF-8 escaped."""
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes videos by OpenCV, and makes sure that what was written can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.files.reading import check_name, printable
+from hcat_ros.files.writing import whole_file
+
+CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
+FULL = 1 << 20
+"""Free bytes of a file system below which it is full."""
+
+
+class VideoWriter:
+    """Writes BGR frames (H, W, 3); the first one tells the size of the video.
+
+    Frames of another size are fitted into it, with black beside or above; `fitted` counts them.
+    Odd sides, which the codecs cannot store, get one more row or column, a copy of the last.
+    """
+
+    def __init__(self, path: Path, partial: Path, fps: float) -> None:
+        self._path, self._partial, self._fps = path, partial, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self.frames = 0
+        self.fitted = 0
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Add a frame. Raises OSError where the file cannot be opened."""
+        height, width = image.shape[:2]
+        if self._writer is None:
+            self._size = (width, height)
+            self._writer = self._opened(width + width % 2, height + height % 2)
+        if (width, height) != self._size:
+            self.fitted += 1
+            image = _fitted(image, self._size)
+        width, height = self._size
+        if width % 2 or height % 2:
+            border = (0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            image = np.asarray(cv2.copyMakeBorder(image, *border), np.uint8)
+        self._writer.write(image)
+        self.frames += 1
+
+    def _opened(self, width: int, height: int) -> cv2.VideoWriter:
+        fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
+        writer = cv2.VideoWriter(str(self._partial), fourcc, self._fps, (width, height))
+        if not writer.isOpened():
+            raise self._failure('OpenCV cannot write it; see that it was built with FFmpeg')
+        return writer
+
+    def finish(self) -> None:
+        """Close the file and read what it says of itself. Raises OSError unless it is whole.
+
+        OpenCV says nothing of a write that failed, as on a full disk.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        reader = cv2.VideoCapture(str(self._partial))
+        try:
+            stated = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+            # The last one, as the index may be there and what it points to not. A signal may have
+            # come after a frame was written and before it was counted.
+            last = stated >= self.frames and reader.set(cv2.CAP_PROP_POS_FRAMES, stated - 1)
+            whole = last and reader.read()[0]
+        finally:
+            reader.release()
+        if not whole:
+            raise self._failure(f'{stated} of {self.frames} frames can be read of what was written')
+
+    def _failure(self, otherwise: str) -> OSError:
+        folder = self._partial.parent
+        if shutil.disk_usage(folder).free < FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        if not os.access(folder, os.W_OK):
+            return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._path))
+        return OSError(f'{self._path}: {otherwise}')
+
+    def close(self) -> None:
+        """Release the file, whatever became of it."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+@contextlib.contextmanager
+def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
+    """Yield a writer; the video takes its place at `path` when all was written and can be read.
+
+    What was written before an interruption (KeyboardInterrupt) is kept too. Raises ValueError for
+    a name of no known container; OSError, which names `path`.
+    """
+    if path.suffix.lower() not in CODECS:
+        raise ValueError(f'{printable(path)}: expected a name that ends in {", ".join(CODECS)}')
+    check_name(path)
+    stopped: KeyboardInterrupt | None = None
+    with whole_file(path, suffixed=True) as partial:
+        writer = VideoWriter(path, partial, fps)
+        try:
+            yield writer
+        except KeyboardInterrupt as interruption:
+            stopped = interruption
+        except BaseException:
+            writer.close()
+            raise
+        writer.finish()
+    if stopped is not None:
+        raise stopped
+
+
+def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return an image made to fit a size (width, height), its sides in proportion, on black."""
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    width, height = (max(1, round(scale * side)) for side in (image.shape[1], image.shape[0]))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    canvas[top : top + height, left : left + width] = cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA
+    )
+    return canvas

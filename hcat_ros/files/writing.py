@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes files whole or not at all, never over what is read, and clears what killed runs left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+_MARK = 'partial'
+"""In the names of what is not yet whole. Who writes it holds a lock on it, which ends with the
+process however that ends: what nobody holds was left by one that was killed."""
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of a write, which do not name the file."""
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
+    """Raise ValueError where writing would destroy what is read, or one output another.
+
+    Files and folders are compared as such, whatever their names: links, hard links, `..`. A file
+    in a folder that is read counts as read. None is an output that was not asked for.
+    """
+    named = [path for path in outputs if path is not None]
+    read = [Path(path) for path in inputs]
+    for number, path in enumerate(named):
+        for source in read:
+            if _same(path, source) or (path.is_file() and _within(path, source)):
+                raise ValueError(
+                    f'{path} would be written over {source}, which is read; name another output'
+                )
+        for other in named[:number]:
+            if _same(path, other) or path.resolve() == other.resolve():
+                raise ValueError(f'{path} and {other} are the same output; name two')
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        # What is no file has nothing that could be lost: /dev/null, /dev/stdout, a FIFO.
+        kind = one.stat().st_mode
+        return (stat.S_ISREG(kind) or stat.S_ISDIR(kind)) and one.samefile(other)
+    except OSError:
+        return False
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and folder.resolve() in path.resolve().parents
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
+    """Yield the path of a file to write; it takes the place of `path` when all went well.
+
+    suffixed: with the suffix of `path`, for libraries that go by it; without, what looks for files
+    by suffix does not take it for a whole one. An error, also of a full disk, names `path`, and
+    what was there before stays. A device or FIFO is written as it is. Raises OSError.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, 'Is a folder, expected a file', str(path))
+        with _errors_name(path):
+            yield target
+        return
+    with _errors_name(path):
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        if not target.parent.is_dir():
+            reason = f'No folder {target.parent} to write it in'
+            raise FileNotFoundError(errno.ENOENT, reason, str(path))
+        begin, end = f'.{target.name}.{_MARK}-', target.suffix if suffixed else ''
+        _clear(target.parent, begin, end)
+        partial, descriptor = _held_file(target.parent, begin, end)
+        try:
+            if target.exists():
+                partial.chmod(stat.S_IMODE(target.stat().st_mode))
+            yield partial
+            with partial.open('rb') as written:  # by whatever name a library opened it
+                os.fsync(written.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all. Raises OSError, naming the file."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding='utf-8')
+
+
+@contextlib.contextmanager
+def whole_rows(path: Path) -> Iterator[TextIO]:
+    """Yield a text file for `csv`, whole or not at all, and kept as far as it came by Ctrl-C."""
+    stopped: KeyboardInterrupt | None = None
+    with whole_file(path) as partial, partial.open('w', newline='', encoding='utf-8') as file:
+        try:
+            yield file
+        except KeyboardInterrupt as interruption:
+            stopped = interruption
+    if stopped is not None:
+        raise stopped
+
+
+@contextlib.contextmanager
+def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
+    """Yield an empty folder that is gone afterwards, `.<name>.partial-...` in `within`.
+
+    within: the folder that the result goes to, so that it can be moved there in one step; the
+    system's for temporary files unless given. What a killed run left by that name is removed.
+    """
+    parent = Path(tempfile.gettempdir()) if within is None else within
+    parent.mkdir(parents=True, exist_ok=True)
+    begin = f'.{name}.{_MARK}-'
+    _clear(parent, begin, '')
+    folder = Path(tempfile.mkdtemp(prefix=begin, dir=parent))
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _clear(folder: Path, begin: str, end: str) -> None:
+    """Remove what a killed process left: of these names, ours, and held by nobody."""
+    for path in folder.iterdir():
+        if not (path.name.startswith(begin) and path.name.endswith(end)):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _held_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
+    """Return a new file and the descriptor whose lock keeps others from clearing it away."""
+    while True:
+        path = folder / f'{begin}{secrets.token_hex(4)}{end}'
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:  # not cleared away before it was locked
+            return path, descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Have an OSError of writing name the file that the user asked for."""
+    try:
+        yield
+    except OSError as error:
+        ours = _MARK in str(error.filename) if error.filename else error.errno in _OF_WRITING
+        if not ours:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error

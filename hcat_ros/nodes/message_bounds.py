@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the parts of a message may be. Checked first: all else takes time by their length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LONGEST_NAME = 256
+"""Characters of a frame, an id or a class."""
+MOST_RESULTS = 1000
+MOST_COEFFICIENTS = 14
+"""Of a lens's distortion: as many as OpenCV's models have."""
+
+
+def check_detection(message: Any) -> None:
+    """Raise ValueError for a vision_msgs/Detection2D of which a part is too long."""
+    _check('results', message.results, MOST_RESULTS)
+    _check_name('header.frame_id', message.header.frame_id)
+    _check_name('id', message.id)
+    for result in message.results:
+        _check_name('class_id', result.hypothesis.class_id)
+
+
+def check_camera_info(message: Any) -> None:
+    """Raise ValueError for a sensor_msgs/CameraInfo of which a part is too long."""
+    _check('d', message.d, MOST_COEFFICIENTS)
+    _check_name('header.frame_id', message.header.frame_id)
+    _check_name('distortion_model', message.distortion_model)
+
+
+def _check(name: str, values: Any, most: int) -> None:
+    if len(values) > most:
+        raise ValueError(f'{name} has {len(values)} values: expected at most {most}')
+
+
+def _check_name(name: str, text: str) -> None:
+    if len(text) > LONGEST_NAME:
+        raise ValueError(
+            f"{name} has {len(text)} characters, '{text[:20]}...': expected at most {LONGEST_NAME}"
+        )

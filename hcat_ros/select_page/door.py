@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may hold a connection to the page: few, and not for long unless they have been admitted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+MAX_CONNECTIONS = 64
+"""Beyond it the oldest that has not been admitted has to go: idle sockets lock nobody out."""
+PATIENCE = 20.0
+"""Seconds in which a connection has to be admitted, whatever it sends or does not."""
+
+
+class Door:
+    """Makes the protocol of each new connection, with limits that aiohttp does not have."""
+
+    def __init__(self, server: web.Server, headers: dict[str, str]) -> None:
+        self._server = server
+        self._headers = headers
+        self._open: dict[_Connection, asyncio.TimerHandle] = {}
+        self._admitted: set[Any] = set()
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of a new connection."""
+        loop = asyncio.get_running_loop()
+        waiting = [each for each in self._open if each not in self._admitted]
+        if len(self._open) >= MAX_CONNECTIONS and waiting:
+            self._end(waiting[0])
+        made = _Connection(self, self._server, loop)
+        self._open[made] = loop.call_later(PATIENCE, self._check, made)
+        return made
+
+    def admit(self, connection: Any) -> None:
+        """Let a connection stay for as long as it likes."""
+        self._admitted.add(connection)
+
+    def knows(self, connection: _Connection) -> bool:
+        """Return whether a connection has not had to go yet."""
+        return connection in self._open
+
+    def _check(self, connection: _Connection) -> None:
+        if connection not in self._admitted:
+            self._end(connection)
+
+    def _end(self, connection: _Connection) -> None:
+        self.left(connection)
+        if connection.transport is not None:
+            connection.transport.abort()  # type: ignore[attr-defined]
+
+    def left(self, connection: _Connection) -> None:
+        """Forget a connection that has ended."""
+        self._admitted.discard(connection)
+        if (timer := self._open.pop(connection, None)) is not None:
+            timer.cancel()
+
+    def headers(self) -> dict[str, str]:
+        """Return what every answer has."""
+        return self._headers
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, which tells when it ends and whose own errors have our headers too."""
+
+    __slots__ = ('_door',)
+
+    def __init__(self, door: Door, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._door.knows(self):  # it had to go before it was there
+            transport.abort()  # type: ignore[attr-defined]
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._door.left(self)
+        super().connection_lost(error)
+
+    def handle_error(self, *arguments: Any, **named: Any) -> web.StreamResponse:
+        """Answer what is no HTTP."""
+        answer = super().handle_error(*arguments, **named)
+        answer.headers.update(self._door.headers())
+        return answer

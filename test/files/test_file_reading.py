@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hcat_ros.files import check_name, load_json, load_yaml, read_bytes, read_text, shown
+
+
+@pytest.mark.parametrize(
+    ('content', 'text'),
+    [
+        (b'1,2\n', '1,2\n'),
+        (b'\xef\xbb\xbf1,2\n', '1,2\n'),
+        ('1,2\n'.encode('utf-16'), '1,2\n'),
+        (b'\xfe\xff\x001\x00,', '1,'),
+        ('Zürich'.encode(), 'Zürich'),
+    ],
+)
+def test_texts_are_read_in_utf8_and_utf16(tmp_path: Path, content: bytes, text: str) -> None:
+    (tmp_path / 'a.txt').write_bytes(content)
+    assert read_text(tmp_path / 'a.txt') == text
+
+
+def test_another_encoding_is_told_by_line_and_byte(tmp_path: Path) -> None:
+    (tmp_path / 'a.txt').write_bytes(b'one\ntwo\nZ\xfcrich\n')
+    with pytest.raises(ValueError, match=r'a\.txt, line 3: byte 0xfc is not UTF-8'):
+        read_text(tmp_path / 'a.txt')
+
+
+def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(ValueError, match='pipe is a FIFO; expected a file'):
+        read_bytes(tmp_path / 'pipe')
+
+
+@pytest.mark.parametrize(('path', 'kind'), [('/dev/zero', 'a device'), ('/tmp', 'a folder')])
+def test_what_has_no_end_is_refused(path: str, kind: str) -> None:
+    with pytest.raises(ValueError, match=f'{path} is {kind}'):
+        read_bytes(Path(path))
+
+
+def test_a_file_of_a_terabyte_is_refused_by_its_size(tmp_path: Path) -> None:
+    with (tmp_path / 'huge').open('wb') as file:
+        file.truncate(1 << 40)  # sparse: it takes no room
+    with pytest.raises(ValueError, match=f'huge has {1 << 40} bytes; expected at most'):
+        read_bytes(tmp_path / 'huge')
+
+
+def bomb(levels: int) -> str:
+    """Nine times nine times nine ... values in a few lines."""
+    lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
+    for level in range(1, levels):
+        names = ', '.join([f'*a{level - 1}'] * 9)
+        lines.append(f'a{level}: &a{level} [{names}]')
+    return '\n'.join(lines)
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (bomb(30), r'line 2: write the value in place of the alias'),
+        ('a: ' + '[' * 1000 + ']' * 1000, 'line 1: more than 32 levels'),
+        ('[' + '1,' * 150_000 + '1]', 'line 1: more than 100000 values'),
+        ('a: ' + 'x' * 100_000, 'line 1: a value of 100000 characters'),
+        ('a: [', 'is not YAML'),
+        ('a: !!python/object/apply:os.system [true]', 'is not YAML'),
+    ],
+)
+def test_bombs_and_nonsense_in_yaml_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / 'model.yaml').write_text(text)
+    with pytest.raises(ValueError, match=rf'model\.yaml.*{reason}'):
+        load_yaml(tmp_path / 'model.yaml')
+
+
+def test_plain_yaml_is_read(tmp_path: Path) -> None:
+    (tmp_path / 'a.yaml').write_text('a: 1\nb: [x, 2.5, null]\n')
+    assert load_yaml(tmp_path / 'a.yaml') == {'a': 1, 'b': ['x', 2.5, None]}
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"a": }', ''])
+def test_broken_json_names_its_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'run.json').write_text(text)
+    with pytest.raises(ValueError, match=r'run\.json'):
+        load_json(tmp_path / 'run.json')
+
+
+def test_long_values_are_shown_short() -> None:
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    values = ['x' * 10**7, list(range(10**6)), {str(i): i for i in range(10**5)}, deep]
+    assert all(len(shown(value)) < 600 for value in values)
+    assert shown('fp33') == "'fp33'"
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_escaped() -> None:
+    with pytest.raises(ValueError, match=r'caf\\xe9\.png: the name is not UTF-8'):
+        check_name(Path(os.fsdecode(b'caf\xe9.png')))

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hcat_ros.files import check_outputs, scratch_folder, whole_file, write_text
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hcat_ros.files import scratch_folder, whole_file
+out = Path(sys.argv[1])
+with whole_file(out) as partial, scratch_folder('work', out.parent) as folder:
+    partial.write_text('half')
+    (folder / 'part').write_text('half')
+    print('there', flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(out: Path) -> subprocess.Popen[str]:
+    """Starts a process that is in the middle of writing a file and a folder."""
+    process = subprocess.Popen([sys.executable, '-c', HOLD, out], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'there\n'
+    return process
+
+
+def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / 'a.csv'
+    with whole_file(out) as partial:
+        partial.write_text('whole')
+        assert not out.exists()
+        assert list(tmp_path.glob('*.csv')) == [], 'nobody takes it for a whole one'
+    assert out.read_text() == 'whole'
+    assert [path.name for path in out.parent.iterdir()] == ['a.csv']
+
+
+def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
+    out = tmp_path / 'a.csv'
+    out.write_text('old')
+    with pytest.raises(ZeroDivisionError), whole_file(out) as partial:  # noqa: PT012
+        partial.write_text('half')
+        _ = 1 / 0
+    assert out.read_text() == 'old'
+    assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
+
+
+def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
+    target, link = tmp_path / 'target', tmp_path / 'link'
+    target.write_text('old')
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_text(link, 'new')
+    assert link.is_symlink()
+    assert target.read_text() == 'new'
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_device_is_written_as_it_is() -> None:
+    write_text(Path('/dev/null'), 'gone')
+    assert Path('/dev/null').is_char_device()
+
+
+def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r'No space left on device: .*/a\.csv') as error:  # noqa: SIM117
+        with whole_file(tmp_path / 'a.csv'):
+            full()
+    assert error.value.filename == str(tmp_path / 'a.csv')
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    process = holder(tmp_path / 'a.csv')
+    try:
+        assert len(list(tmp_path.iterdir())) == 2
+        with whole_file(tmp_path / 'a.csv'), scratch_folder('work', tmp_path):
+            assert len(list(tmp_path.iterdir())) == 4, 'that of a living process stays'
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    with scratch_folder('work', tmp_path):
+        write_text(tmp_path / 'a.csv', 'whole')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
+
+
+def test_foreign_files_of_such_names_stay(tmp_path: Path) -> None:
+    (tmp_path / '.a.partial').write_text('mine')
+    (tmp_path / '.b.csv.partial-1').write_text('mine')
+    write_text(tmp_path / 'a.csv', 'whole')
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize('kind', ['same', 'dots', 'link', 'hard link', 'inside'])
+def test_an_output_over_an_input_is_refused(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    source = folder / 'video.avi'
+    source.write_text('video')
+    out = {
+        'same': source,
+        'dots': folder / '..' / 'in' / 'video.avi',
+        'link': tmp_path / 'link',
+        'hard link': tmp_path / 'hard',
+        'inside': source,
+    }[kind]
+    if kind == 'link':
+        out.symlink_to(source)
+    if kind == 'hard link':
+        os.link(source, out)
+    with pytest.raises(ValueError, match=r'would be written over .*, which is read'):
+        check_outputs([None, out], [folder if kind == 'inside' else source])
+    assert source.read_text() == 'video'
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='are the same output'):
+        check_outputs([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'], [])
+    check_outputs([tmp_path / 'a', tmp_path / 'b', Path('/dev/null')], ['/dev/null', '0'])

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from hcat_ros.files.pictures import (
+    PictureError,
+    decode_picture,
+    file_size,
+    image_files,
+    picture_size,
+    read_mask,
+    read_picture,
+    write_picture,
+)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of black pixels, packed: 20000 x 20000 in 1.2 MB, its first rows in 48 KB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', check)
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes((1 + 3 * width) * 8), 9)
+    return (
+        b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', rows) + chunk(b'IEND', b'')
+    )
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg', '.bmp', '.webp', '.tif'])
+def test_the_size_is_that_of_the_header(suffix: str, tmp_path: Path) -> None:
+    _, data = cv2.imencode(suffix, np.zeros((24, 32, 3), np.uint8))
+    assert picture_size(data.tobytes(), 'it') == (32, 24)
+    path = tmp_path / f'a{suffix}'
+    write_picture(path, np.full((24, 32, 3), 90, np.uint8))
+    assert file_size(path) == (32, 24)
+    assert abs(float(read_picture(path).mean()) - 90) < 2
+
+
+def test_a_few_kilobytes_that_claim_gigabytes_are_refused_by_their_header() -> None:
+    data = png_that_claims(20000, 20000)
+    assert len(data) < 50_000
+    with pytest.raises(PictureError, match=r'400000000 pixels|it has 20000 x 20000 pixels'):
+        decode_picture(data, 'it')
+    jpeg = bytearray(cv2.imencode('.jpg', np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    at = jpeg.index(b'\xff\xc0') + 5
+    jpeg[at : at + 4] = struct.pack('>HH', 16000, 65500)
+    with pytest.raises(PictureError, match='pixels'):
+        decode_picture(bytes(jpeg), 'it')
+
+
+def test_the_limit_is_a_parameter() -> None:
+    data = cv2.imencode('.png', np.zeros((24, 32, 3), np.uint8))[1].tobytes()
+    assert decode_picture(data, 'it', max_pixels=768).shape == (24, 32, 3)
+    reason = 'it has 32 x 24 pixels by its header, more than the 767 of max_image_pixels'
+    with pytest.raises(PictureError, match=reason):
+        decode_picture(data, 'it', max_pixels=767)
+
+
+@pytest.mark.parametrize('shape', [(24, 32), (24, 32, 3)])
+def test_more_than_8_bits_are_named(shape: tuple[int, ...]) -> None:
+    data = cv2.imencode('.png', np.full(shape, 7500, np.uint16))[1].tobytes()
+    with pytest.raises(PictureError, match='it has 16 bits a channel; expected 8'):
+        decode_picture(data, 'it')
+
+
+@pytest.mark.parametrize('data', [b'', b'no image', b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff\xe0'])
+def test_what_is_no_image_is_named(data: bytes) -> None:
+    with pytest.raises(PictureError, match=rf'it is not a readable image \({len(data)} bytes\)'):
+        decode_picture(data, 'it')
+
+
+def test_a_path_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
+    """OpenCV 5 ends the process on such a name."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.png'))
+    write_picture(path, np.full((8, 9, 3), 70, np.uint8))
+    assert read_picture(path).shape == (8, 9, 3)
+    path.write_bytes(b'no image')
+    with pytest.raises(PictureError, match=r'caf\\xe9\.png is not a readable image'):
+        read_picture(path)
+
+
+def test_a_fifo_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'a.png')
+    with pytest.raises(ValueError, match='is a FIFO'):
+        read_picture(tmp_path / 'a.png')
+
+
+def test_pictures_with_exif_are_as_they_are_stored() -> None:
+    picture, written = PIL.Image.new('RGB', (64, 24), (90, 90, 90)), io.BytesIO()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    picture.save(written, 'JPEG', exif=exif)
+    assert decode_picture(written.getvalue(), 'it').shape == (24, 64, 3)
+
+
+def test_masks_have_the_indices_of_their_palette(tmp_path: Path) -> None:
+    indices = np.zeros((24, 32), np.uint8)
+    indices[2:6, 3:9], indices[10:14, 20:30] = 2, 1
+    mask = PIL.Image.fromarray(indices, 'P')
+    mask.putpalette([0, 0, 0, 0, 0, 250, 250, 0, 0])  # 1 is blue, 2 is red
+    mask.save(tmp_path / 'mask.png')
+    found, has_palette = read_mask(tmp_path / 'mask.png')
+    assert has_palette
+    assert (found == indices).all()
+
+
+def test_images_of_a_folder_without_macos_notes(tmp_path: Path) -> None:
+    for name in ('10.jpg', '2.PNG', '._2.PNG', '.hidden.jpg', 'a.txt'):
+        (tmp_path / name).touch()
+    assert [path.name for path in image_files(tmp_path)] == ['2.PNG', '10.jpg']
+
+
+def test_a_suffix_of_no_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'a\.xyz: expected a name that ends in \.bmp'):
+        write_picture(tmp_path / 'a.xyz', np.zeros((8, 9, 3), np.uint8))

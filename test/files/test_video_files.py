@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hcat_ros.files import videos
+from hcat_ros.files.videos import whole_video
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    reader, found = cv2.VideoCapture(str(path)), []
+    while (read := reader.read())[0]:
+        found.append(read[1])
+    return found
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.avi', '.mkv'])
+def test_all_frames_are_written(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'a{suffix}'
+    with whole_video(path, 25.0) as video:
+        for number in range(12):
+            video.write(np.full((48, 64, 3), 10 * number, np.uint8))
+    found = frames_of(path)
+    assert [round(float(frame.mean()) / 10) for frame in found] == list(range(12))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_odd_size_loses_no_row(tmp_path: Path) -> None:
+    image = np.zeros((47, 63, 3), np.uint8)
+    image[46], image[:, 62] = 255, 255
+    with whole_video(tmp_path / 'a.mp4', 25.0) as video:
+        video.write(image)
+    (found,) = frames_of(tmp_path / 'a.mp4')
+    assert found.shape == (48, 64, 3)
+    assert found[46].mean() > 200
+    assert found[:, 62].mean() > 200
+
+
+def test_frames_of_another_size_are_fitted_into_the_first(tmp_path: Path) -> None:
+    with whole_video(tmp_path / 'a.mp4', 25.0) as video:
+        for number in range(40):
+            shape = (48, 64, 3) if number < 20 else (64, 32, 3)
+            video.write(np.full(shape, 200, np.uint8))
+    assert video.fitted == 20
+    found = frames_of(tmp_path / 'a.mp4')
+    assert len(found) == 40
+    # 64 x 32 at 48 rows is 24 columns wide, between two of black.
+    assert found[30][:, :16].mean() < 20
+    assert found[30][:, 24:40].mean() > 180
+    assert found[30][:, 48:].mean() < 20
+
+
+def test_what_cannot_be_read_again_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, of which OpenCV says nothing."""
+    path = tmp_path / 'a.mp4'
+    path.write_text('old')
+
+    def cut() -> None:
+        with whole_video(path, 25.0) as video:
+            video.write(np.zeros((48, 64, 3), np.uint8))
+            video._writer.release()  # type: ignore[union-attr]
+            video._partial.write_bytes(video._partial.read_bytes()[:100])
+
+    with pytest.raises(OSError, match=r'a\.mp4: 0 of 1 frames can be read'):
+        cut()
+    monkeypatch.setattr(videos, 'FULL', 1 << 62)
+    with pytest.raises(OSError, match=r'No space left on device: .*a\.mp4'):
+        cut()
+    assert path.read_text() == 'old'
+    assert [one.name for one in tmp_path.iterdir()] == ['a.mp4']
+
+
+def test_what_was_written_before_ctrl_c_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), whole_video(tmp_path / 'a.mp4', 25.0) as video:  # noqa: PT012
+        video.write(np.zeros((48, 64, 3), np.uint8))
+        raise KeyboardInterrupt
+    assert len(frames_of(tmp_path / 'a.mp4')) == 1
+
+
+def test_a_name_of_no_container_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'a\.txt: expected a name that ends in \.mp4'):  # noqa: SIM117
+        with whole_video(tmp_path / 'a.txt', 25.0):
+            pass

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of values that mean nothing, and files that claim more than they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('torch', reason='needs PyTorch')
+pytest.importorskip('safetensors', reason='needs safetensors')
+
+import safetensors.torch
+import torch
+from test_checkpoint_refused import KINDS, model, refusal, write
+
+from hcat_ros.network import HCAT, load_checkpoint, save_checkpoint
+
+__all__ = ['model']  # a fixture
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_values_that_are_not_finite_are_named(
+    model: HCAT, tmp_path: Path, kind: str, value: float
+) -> None:
+    name = 'input_proj.bias'
+    broken = model.state_dict()[name].clone()
+    broken[3] = value
+    path = write(model, tmp_path, kind, **{name: broken})
+    assert f"'{name}' has values that are not finite" in refusal(path)
+
+
+def test_prefixes_of_parallel_training_are_understood(model: HCAT, tmp_path: Path) -> None:
+    """DistributedDataParallel puts `module.` before each name."""
+    state = {f'module.{name}': value for name, value in model.state_dict().items()}
+    torch.save({'net': state}, tmp_path / 'weights.pth')
+    loaded = load_checkpoint(tmp_path / 'weights.pth').state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
+
+
+def test_what_had_to_be_assumed_is_told(
+    model: HCAT, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(model, tmp_path, 'zip')
+    load_checkpoint(path)
+    (text,) = caplog.messages
+    assert f'{path} says nothing of heads 8, hierarchical True' in text
+    caplog.clear()
+    load_checkpoint(path, heads=8, hierarchical=True, attention='cross', box_anchor=False)
+    save_checkpoint(model, tmp_path / 'ours.safetensors')
+    load_checkpoint(tmp_path / 'ours.safetensors')
+    assert caplog.messages == []
+
+
+def test_records_that_unpack_to_more_than_the_file_are_refused(model: HCAT, tmp_path: Path) -> None:
+    """PyTorch stores them as they are: a packed one of 4 GB in 4 MB would fill the memory."""
+    path = write(model, tmp_path, 'zip')
+    packed = tmp_path / 'packed.pth'
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, 'w') as target:
+        for record in source.infolist():
+            target.writestr(record.filename, bytes(1 << 20), zipfile.ZIP_DEFLATED)
+    assert 'its records claim ' in refusal(packed)
+
+
+def test_a_tensor_of_one_value_and_a_huge_shape_takes_no_memory(
+    model: HCAT, tmp_path: Path
+) -> None:
+    huge = torch.zeros(1).expand(1 << 20, 1 << 20, 1, 1)
+    path = write(model, tmp_path, 'zip', **{'input_proj.weight': huge})
+    assert "'input_proj.weight' of shape (1048576, 1048576, 1, 1) holds fewer" in refusal(path)
+
+
+def test_a_configuration_of_gigabytes_is_refused_before_it_is_built(
+    model: HCAT, tmp_path: Path
+) -> None:
+    state = model.state_dict()
+    config = {**json.loads(json.dumps(vars(model.config))), 'sparse_vectors': 10**9}
+    path = tmp_path / 'weights.safetensors'
+    safetensors.torch.save_file(state, path, {'hcat_config': json.dumps(config)})
+    assert 'sparse_vectors 1000000000 does not fit its tensors' in refusal(path)
+
+
+def test_a_fifo_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'weights.pth')
+    assert 'is a FIFO' in refusal(tmp_path / 'weights.pth')
