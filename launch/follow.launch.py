@@ -21,10 +21,17 @@ from launch.launch_description_sources import (
 from launch.launch_description_sources.python_launch_file_utilities import (
     load_python_launch_file_as_module,
 )
-from launch_ros.actions import Node, SetParameter
+from launch.logging import get_logger
+from launch_ros.actions import Node
 
 from hcat_ros.nodes.follower_settings import platform_setting, settings_for
-from hcat_ros.nodes.launch_arguments import refuse_misspelt
+from hcat_ros.nodes.launch_arguments import (
+    EARLIER,
+    RESPAWN_DELAY,
+    check_node_name,
+    inherited_warning,
+    refuse_misspelt,
+)
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -52,7 +59,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ('cmd_vel', 'cmd_vel', 'topic of the commands'),
         ('follow_params_file', '', 'parameters of the follower; empty: those of the platform'),
         ('start_tracker', 'true', 'start the tracker too: true or false'),
-        ('use_sim_time', 'false', 'take the time from /clock: true or false'),
+        ('follower_node_name', 'hcat_follower', "name of the follower, node_name the tracker's"),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
     for name, setting in NODE_ARGUMENTS.items():
@@ -71,6 +78,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [*PARAMETERS, *(argument.name for argument in arguments())])
+    warning = inherited_warning(context)
+    if warning:
+        get_logger('hcat_ros').warning(warning)
     tracker = load_python_launch_file_as_module(str(TRACKER))
     typed = tracker.typed
     platform = values['platform']
@@ -86,6 +96,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     given: dict[str, object] = {'platform': platform}
     given['autostart'] = typed('autostart', values['autostart'], bool)
+    if values['use_sim_time']:
+        given['use_sim_time'] = typed('use_sim_time', values['use_sim_time'], bool)
     for name, setting in PARAMETERS.items():
         if values.get(name):
             given[name] = typed(name, values[name], setting.kind)
@@ -95,19 +107,20 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     follower = Node(
         package='hcat_ros',
         executable='follower_node',
-        name='hcat_follower',
+        name=check_node_name('follower_node_name', values['follower_node_name']),
         namespace=values['namespace'],
         remappings=[(name, values[name]) for name in ('camera_info', 'cmd_vel')],
         parameters=[str(file), given],
         arguments=['--ros-args', '--log-level', values['log_level']],
+        respawn=typed('respawn', values['respawn'], bool),
+        respawn_delay=RESPAWN_DELAY,
         output='screen',
     )
-    simulated = typed('use_sim_time', values['use_sim_time'], bool)
-    entities: list[LaunchDescriptionEntity] = [SetParameter('use_sim_time', simulated)]
+    entities: list[LaunchDescriptionEntity] = []
     if typed('start_tracker', values['start_tracker'], bool):
         source = PythonLaunchDescriptionSource(str(TRACKER))
-        cameras = {'cameras': ''}.items()
-        entities.append(IncludeLaunchDescription(source, launch_arguments=cameras))
+        own = {'cameras': '', EARLIER: '{}'}.items()
+        entities.append(IncludeLaunchDescription(source, launch_arguments=own))
     return [GroupAction([*entities, follower])]
 
 

@@ -18,7 +18,11 @@ from launch.launch_description_sources import (
     PythonLaunchDescriptionSource,
     get_launch_description_from_python_launch_file,
 )
+from launch.logging import get_logger
 
+from hcat_ros.nodes.launch_arguments import EARLIER, inherited
+
+IMAGE = 'image_raw'
 TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.launch.py'
 
 
@@ -43,7 +47,14 @@ def topics(cameras: str, image: str) -> dict[str, str]:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Include the tracker's launch file once a process, with what is the cameras' own."""
     values = context.launch_configurations
-    found = topics(values['cameras'], values['image'])
+    image = values['image']
+    if image.startswith('/') and inherited(context, ('image',)):
+        get_logger('hcat_ros').warning(
+            f'image:={image} was for the tracker that was included before: taking {IMAGE} in the '
+            "namespace of each camera; other topics go into cameras, 'front=/topic'"
+        )
+        image = IMAGE
+    found = topics(values['cameras'], image)
     if values['processes'] == 'one':
         own = [{'cameras': ','.join(f'{name}={topic}' for name, topic in found.items())}]
     elif values['processes'] == 'each':
@@ -54,7 +65,13 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     source = PythonLaunchDescriptionSource(str(TRACKER))
     return [
-        GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+        GroupAction(
+            [
+                IncludeLaunchDescription(
+                    source, launch_arguments={**arguments, EARLIER: '{}'}.items()
+                )
+            ]
+        )
         for arguments in own
     ]
 
@@ -77,7 +94,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'image',
-                default_value='image_raw',
+                default_value=IMAGE,
                 description="topic of the images; a relative name is in each camera's namespace",
             ),
             DeclareLaunchArgument(

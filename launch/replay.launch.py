@@ -40,7 +40,7 @@ from hcat_ros.nodes.tracker_settings import FOR_TRACKER
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
-OURS = ('namespace', 'image', 'cameras', 'autostart', 'image_transport')
+OURS = ('namespace', 'image', 'cameras', 'autostart', 'image_transport', 'use_sim_time', 'respawn')
 """Arguments of tracker.launch.py that are not passed on as they are."""
 OFFLINE = ('model', 'engine', 'precision', 'threads', 'window_penalty', 'mono16_bits')
 """Parameters of the node that `hcat replay` has too."""
@@ -125,6 +125,8 @@ class Replay:
                 'params_file': str(self.parameters()),
                 'cameras': '',
                 'autostart': 'true',
+                'use_sim_time': 'true',
+                'respawn': 'false',
             }.items(),
         )
         recorded = str(self.out / 'recorded')
@@ -184,7 +186,6 @@ class Replay:
         """Write the tracker's parameters: the given ones, and what makes it take every image."""
         content = yaml.safe_load(Path(self.values['params_file']).read_text('utf-8')) or {}
         self.given = content.setdefault('/**', {}).setdefault('ros__parameters', {})
-        self.given['use_sim_time'] = True
         self.given.setdefault('qos_overrides', {})[self.played] = {'subscription': dict(self.qos)}
         path = self.out / 'tracker.yaml'
         path.write_text(yaml.safe_dump(content, sort_keys=False), 'utf-8')
@@ -214,7 +215,10 @@ class Replay:
         node = get_ros_node(context)
         if self.counting is None:
             self.counting = node.create_subscription(Detection2D, self.track, self.count, 1000)
-        readers = {self.played: f'{self.prefix}/hcat_tracker', self.track: '/rosbag2_recorder'}
+        readers = {
+            self.played: f'{self.prefix}/{self.values["node_name"]}',
+            self.track: '/rosbag2_recorder',
+        }
         for topic, name in readers.items():
             infos = node.get_subscriptions_info_by_topic(topic)
             if name not in [f'{i.node_namespace.rstrip("/")}/{i.node_name}' for i in infos]:

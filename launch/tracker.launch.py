@@ -7,10 +7,16 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.launch_arguments import refuse_misspelt
+from hcat_ros.nodes.launch_arguments import (
+    RESPAWN_DELAY,
+    check_node_name,
+    inherited_warning,
+    refuse_misspelt,
+)
 from hcat_ros.nodes.tracker_settings import SETTINGS
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
@@ -27,8 +33,15 @@ def arguments() -> list[DeclareLaunchArgument]:
         ('image', 'image', 'topic of the images; with compressed, /compressed is appended'),
         ('params_file', str(CONFIG / 'tracker.yaml'), 'parameters of the node'),
         ('namespace', '', 'namespace of the node and its topics'),
+        ('node_name', 'hcat_tracker', 'name of the node'),
         ('cameras', '', 'NAMESPACE=TOPIC,...: a tracker for each, all in one process'),
         ('autostart', 'true', 'configure and activate the node: true or false'),
+        (
+            'use_sim_time',
+            '',
+            'take the time from /clock: true or false; empty: as params_file says',
+        ),
+        ('respawn', 'false', 'start the node again when it has ended by itself: true or false'),
         ('log_level', 'info', ', '.join(LOG_LEVELS)),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
@@ -71,9 +84,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the node from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
+    warning = inherited_warning(context)
+    if warning:
+        get_logger('hcat_ros').warning(warning)
     given: dict[str, object] = {
         'autostart': typed('autostart', values['autostart'], bool),
     }
+    if values['use_sim_time']:
+        given['use_sim_time'] = typed('use_sim_time', values['use_sim_time'], bool)
     for name, setting in NODE_ARGUMENTS.items():
         if values[name]:
             given[name] = typed(name, values[name], setting.kind)
@@ -90,7 +108,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     else:
         where = {
             'executable': 'tracker_node',
-            'name': 'hcat_tracker',
             'namespace': values['namespace'],
             'remappings': [('image', values['image'])],
         }
@@ -98,10 +115,13 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         Node(
             package='hcat_ros',
             **where,
+            name=check_node_name('node_name', values['node_name']),
             parameters=[values['params_file'], given],
             arguments=[*cameras, '--ros-args', '--log-level', values['log_level']],
             # This node's alone: other nodes of a launch file that includes this one are not ours.
             additional_env=profile_variables(CONFIG / 'fastdds_tracker.xml'),
+            respawn=typed('respawn', values['respawn'], bool),
+            respawn_delay=RESPAWN_DELAY,
             output='screen',
         )
     ]

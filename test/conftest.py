@@ -18,6 +18,10 @@ from hypothesis import settings
 
 from hcat_ros.engines import EngineCard, Prediction
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / 'tools'))
+
+from ros_domain import own_domain
+
 # The tests' tensors are small: on a busy machine PyTorch's threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 # OpenVINO 2026.4 and PyTorch in one process have ended with SIGSEGV on Linux 6.18: its tests run
@@ -52,6 +56,23 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(folder))
         yield folder
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros_domain_of_the_session() -> Iterator[None]:
+    """A ROS domain that nobody else on this machine or network is in."""
+    with own_domain() as number, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, 'ROS_DOMAIN_ID', str(number))
+        patch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        yield
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A domain of the test's own, where no node of the tests before is."""
+    with own_domain() as number:
+        monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(number))
+        yield
 
 
 @pytest.fixture(scope='session')

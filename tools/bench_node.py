@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from ros_domain import take_domain
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
@@ -249,9 +249,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.starts < 1 or arguments.frames < 1:
         parser.error('--starts and --frames: expected 1 or more')
-    # Alone on this machine, whatever else runs ROS here; the node inherits it.
-    os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    take_domain()
     os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
     rclpy.init()
     try:

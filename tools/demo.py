@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import rclpy
 from demo_video import Scene, demo_scene
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from ros_domain import take_domain
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
@@ -79,10 +79,8 @@ class Viewer(Node):
 
 def run_demo(video: Path, scene: Scene, out: Path) -> int:
     """Run the demo and return the exit code."""
+    take_domain()
     environment = dict(os.environ)
-    # Alone on this machine, whatever else runs ROS here.
-    environment['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
-    environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     environment['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
     os.environ.update(environment)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from demo import ROOT
 from follow_pictures import chart, write_video
 from follow_viewer import Recording, Viewer, recording
 from numpy.typing import NDArray
+from ros_domain import take_domain
 
 from hcat_ros.files.pictures import write_picture
 from hcat_ros.nodes.simulated_following import follower_parameters
@@ -37,9 +37,7 @@ from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
 
 def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
     """Let the three nodes run, and return what was to be seen."""
-    # Alone on this machine, whatever else runs ROS here.
-    os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    take_domain()
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
     rclpy.init()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from hazard_cases import HAZARDS, Hazard
 from lifecycle_msgs.srv import ChangeState
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from ros_domain import take_domain
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
@@ -162,7 +162,7 @@ def safe(hazard: Hazard, found: Outcome) -> bool:
 
 def run(hazard: Hazard, seed: int) -> Outcome:
     """Let the nodes run, and the hazard loose."""
-    os.environ['ROS_DOMAIN_ID'] = str(random.randint(1, 100))
+    take_domain()
     rclpy.init()
     rig = Rig(hazard)
     processes: list[subprocess.Popen[bytes]] = []

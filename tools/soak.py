@@ -23,6 +23,7 @@ from bench_node import PROFILE, ROOT, Camera, memory, start_node, stop
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile
+from ros_domain import take_domain
 from sensor_msgs.msg import Image
 from soak_report import Limits, Sample, chart, judge, write_csv
 from std_srvs.srv import Trigger
@@ -190,10 +191,7 @@ def main() -> int:
     parser.add_argument('--max-rise', type=float, default=1.5, help='of p99, last over first third')
     parser.add_argument('--out', type=Path, default=Path('soak'), help='folder to write to')
     arguments = parser.parse_args()
-    # Alone on this machine for long, so in none of the domains that tests take; the node inherits
-    # it. Ports of those in between belong to other programs on Linux.
-    os.environ['ROS_DOMAIN_ID'] = str(random.randint(215, 231))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    take_domain()
     os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
     rclpy.init()
     try:

@@ -22,6 +22,7 @@ from hcat_ros.commands import (
     quantize,
     replay,
     select,
+    target,
     track,
     train,
     tune,
@@ -32,6 +33,7 @@ from hcat_ros.commands.messages import show_messages
 VERBS = {
     'track': track,
     'select': select,
+    'target': target,
     'doctor': doctor,
     'benchmark': benchmark,
     'evaluate': evaluate,

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import sys
+
+from hcat_ros.commands.node_process import become_node, check_modules, node_arguments
 
 NEEDED = {
-    'rclpy': 'ROS 2 is not there: source its setup.bash first',
     'aiohttp': "aiohttp is not there: apt install python3-aiohttp, or pip install 'aiohttp>=3.8'",
 }
 """Modules and what to say where one is missing."""
@@ -35,12 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Become the node `select_page`. Raises RuntimeError where ROS or aiohttp is missing."""
-    for module, remedy in NEEDED.items():
-        if importlib.util.find_spec(module) is None:
-            raise RuntimeError(remedy)
-    command = [sys.executable, '-m', 'hcat_ros.nodes.select_page', *ros_arguments(arguments)]
-    # In place of this process, so that signals reach the node; commands know nothing of ROS.
-    os.execv(sys.executable, command)
+    check_modules(NEEDED)
+    become_node('select_page', ros_arguments(arguments))
 
 
 def ros_arguments(arguments: argparse.Namespace) -> list[str]:
@@ -54,17 +48,7 @@ def ros_arguments(arguments: argparse.Namespace) -> list[str]:
         'jpeg_quality': arguments.jpeg_quality,
         'rate': arguments.rate,
     }
-    words = ['--ros-args']
-    for name, value in parameters.items():
-        # Quoted, so that ROS takes a text for no number.
-        words += ['-p', f"{name}:='{value}'" if isinstance(value, str) else f'{name}:={value}']
+    words = node_arguments(parameters, arguments.namespace)
     if arguments.image != 'image':
         words += ['-r', f'image:={arguments.image}']
-    if arguments.namespace:
-        namespace = (
-            arguments.namespace
-            if arguments.namespace.startswith('/')
-            else f'/{arguments.namespace}'
-        )
-        words += ['-r', f'__ns:={namespace}']
     return words

@@ -12,6 +12,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from hcat_ros.boxes import Box, checked_target_box
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.nodes.message_bounds import check_detection
+from hcat_ros.nodes.target_requests import TargetRequest
 from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
 
@@ -28,6 +29,13 @@ class Found(NamedTuple):
     score: float
     stamp: int
     """Nanoseconds of its image, 0 if it has none."""
+
+
+def target_request(message: Detection2D) -> TargetRequest:
+    """Return the request that an init box stands for. Raises ValueError if it is malformed."""
+    check_detection(message)
+    stamp = nanoseconds(message.header.stamp)
+    return TargetRequest(box_of(message), stamp, best_class(message)[0])
 
 
 def usable(message: Detection2DArray, view: CameraView | None) -> tuple[list[Found], str]:

@@ -71,7 +71,8 @@ class CameraSource:
         self.doubts: list[str] = []
         """What is odd about it."""
         self._rectified, self._pitch = values['rectified'], values['camera_pitch']
-        self._known = camera_of_fov(values)
+        self._values = values
+        self._calibrated: CameraModel | None = None
         self._info: Any = None
         self._refused = self._alternating = ''
         self._contents: list[str] = ['', '']
@@ -83,7 +84,13 @@ class CameraSource:
     @property
     def is_told(self) -> bool:
         """Whether anything has said what the camera is, though it may be of no use."""
-        return self._known is not None or bool(self._refused or self._alternating)
+        told = self._calibrated is not None or self._values['horizontal_fov'] > 0
+        return told or bool(self._refused or self._alternating)
+
+    def describe(self, values: Mapping[str, Any]) -> None:
+        """Take the present values of the live parameters: field of view and image size."""
+        self._values = values
+        self._settle()
 
     def take(self, info: Any, now: float) -> None:
         """Take a sensor_msgs/CameraInfo. Raises ValueError, once, for one that cannot be used.
@@ -105,7 +112,7 @@ class CameraSource:
         self._contents = [self._contents[-1], content]
         self._seen = self._changed = now
         try:
-            self._known = camera_of(info, self._rectified, self._pitch)
+            self._calibrated = camera_of(info, self._rectified, self._pitch)
             self._info, self._refused = info, ''
         except ValueError as error:
             self._refused = f'camera_info refused: {error}'
@@ -144,12 +151,18 @@ class CameraSource:
     def _settle(self) -> None:
         """Find the camera that all that is known comes to."""
         self.camera, self.problem, self.doubts = None, '', []
-        known, view = self._known, self._view
+        view = self._view
+        known = self._calibrated or camera_of_fov(self._values, view)
         if self._alternating:
             self.problem = f'camera_info alternates between {self._alternating}: of two cameras?'
             return
         if known is None:
             self.problem = self._refused or 'the camera is not known'
+            if self._values['horizontal_fov'] and not self._refused:
+                self.problem = (
+                    'horizontal_fov is set, and the size of the images is not known: the tracker '
+                    'has not told it on track_view; set image_width and image_height'
+                )
             return
         self.camera = known
         if self._refused:
@@ -162,7 +175,7 @@ class CameraSource:
                 self.problem = sizes
                 return
             self.doubts.append(f'{sizes}: scaled to the images')
-        if self._info is None:
+        if self._calibrated is None:
             return
         frame = self._info.header.frame_id.lstrip('/')
         if view is not None and frame and frame != view.frame_id.lstrip('/'):

@@ -27,8 +27,10 @@ class Surroundings:
         if not self._node.count_publishers(track):
             found.append(f'nobody publishes {track}')
         if not knows_camera:
+            node = self._node.get_fully_qualified_name()
             found.append(
-                f'the camera is not known: no camera_info on {camera_info}, and horizontal_fov is 0'
+                f'the camera is not known: no camera_info on {camera_info}; without a calibration '
+                f'set its field of view, as ros2 param set {node} horizontal_fov 1.2 [rad]'
             )
         # Discovery takes a moment: what is wrong once may just not be there yet.
         lasting = [problem for problem in found if problem in self._last]

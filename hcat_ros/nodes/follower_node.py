@@ -146,6 +146,7 @@ class FollowerNode(GuardedLifecycleNode):
             self._chosen.changed = False
             # Another platform has other axes: that takes a configure.
             follower.configure(self._chosen.config(follower.config.platform))
+            self._input.camera.describe(self._chosen.values())
             self._timer.timer_period_ns = int(1e9 / self._chosen['rate'])
 
     # Inputs

@@ -15,6 +15,7 @@ from typing import Any
 from hcat_ros.following import CONFIG_FIELDS, CameraModel, FollowConfig
 from hcat_ros.following.config import PLATFORMS
 from hcat_ros.nodes.parameters import Setting
+from hcat_ros.stream import CameraView
 
 FOLLOW_NAMES = tuple(field.name for field in CONFIG_FIELDS)
 """Parameters that are FollowConfig's, by dotted name."""
@@ -67,13 +68,30 @@ NODE_SETTINGS = (
         'horizontal_fov',
         float,
         0.0,
-        'What the camera sees from side to side [rad], used until a camera_info comes; 0: wait for '
-        'one.',
+        'Field of view of the camera from side to side [rad], used until a camera_info comes; 0: '
+        'wait for one.',
         0,
         3.1,
+        live=True,
     ),
-    Setting('image_width', int, 0, 'Pixels across, to go with horizontal_fov.', 0, 65535),
-    Setting('image_height', int, 0, 'Pixels down, to go with horizontal_fov.', 0, 65535),
+    Setting(
+        'image_width',
+        int,
+        0,
+        "Width of the images that horizontal_fov is of, pixels; 0: the tracker's images.",
+        0,
+        65535,
+        live=True,
+    ),
+    Setting(
+        'image_height',
+        int,
+        0,
+        "Height of the images that horizontal_fov is of, pixels; 0: the tracker's images.",
+        0,
+        65535,
+        live=True,
+    ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
 
@@ -116,16 +134,16 @@ def config_of(values: Mapping[str, Any]) -> FollowConfig:
     return FollowConfig().changed({name: values[name] for name in FOLLOW_NAMES})
 
 
-def camera_of_fov(values: Mapping[str, Any]) -> CameraModel | None:
-    """Return the camera that the parameters describe, None if they do not. Raises ValueError."""
+def camera_of_fov(values: Mapping[str, Any], view: CameraView | None = None) -> CameraModel | None:
+    """Return the camera that the parameters describe, None if that is not known yet.
+
+    view: the tracker's images, whose size counts where no size is given. Raises ValueError.
+    """
     fov, width, height = (values[n] for n in ('horizontal_fov', 'image_width', 'image_height'))
-    if not fov:
+    if not (width and height) and view is not None:
+        width, height = view.width, view.height
+    if not (fov and width and height):
         return None
-    if not width or not height:
-        raise ValueError(
-            f'horizontal_fov {fov:g} needs image_width and image_height above 0, got '
-            f'{width} and {height}'
-        )
     return CameraModel.from_fov(width, height, fov, values['camera_pitch'])
 
 

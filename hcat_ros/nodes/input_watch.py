@@ -157,6 +157,7 @@ class InputWatch:
             waits_for = 'init_box' if init_mode == 'manual' else 'detections'
             source = self._node.resolve_topic_name(waits_for)
             text = f'{topic}: images come; a target has yet to be named on {source}'
+            text += ' (hcat target X Y W H names one)' if init_mode == 'manual' else ''
             self.tell('target', text, warn=False)
 
     def tell(self, about: str, text: str, warn: bool = True) -> None:

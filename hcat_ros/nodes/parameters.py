@@ -38,9 +38,10 @@ class Setting:
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
 
-        Whole numbers are taken for real ones, so that `window_penalty:=1` works.
+        Whole numbers are taken for real ones, so that `window_penalty:=1` works; 'null' is what
+        `ros2 param dump` writes, and ROS reads as a text, for what is not set.
         """
-        if value is None:
+        if value is None or (value == 'null' and self.default is None):
             if self.default is not None:
                 raise ValueError(f'{self.name} is not set: expected {self.expected}')
             return None
@@ -113,12 +114,17 @@ class Settings:
         self._problems: dict[str, str] = {}
         for setting in settings:
             self._declare(setting)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # not on Humble
+            node.add_pre_set_parameters_callback(self._convert)
         node.add_on_set_parameters_callback(self._check)
 
     def _declare(self, setting: Setting) -> None:
         descriptor = setting.descriptor()
         try:
             self._node.declare_parameter(setting.name, setting.default, descriptor)
+            given = self._node.get_parameter(setting.name)
+            if (converted := self._converted(given)) is not given:
+                self._node.set_parameters([converted])
             setting.checked(self._node.get_parameter(setting.name).value)
         except (ParameterException, ValueError) as error:
             self._problems[setting.name] = str(error)
@@ -128,6 +134,23 @@ class Settings:
                 setting.name, setting.default, descriptor, ignore_override=True
             )
 
+    def _convert(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Return the parameters in the settings' types: 1 for a real number becomes 1.0.
+
+        Values that are none of the setting stay, to be refused.
+        """
+        return [self._converted(parameter) for parameter in parameters]
+
+    def _converted(self, parameter: Parameter) -> Parameter:
+        setting = self._settings.get(parameter.name)
+        if setting is None or parameter.value is None:
+            return parameter
+        try:
+            value = setting.checked(parameter.value)
+        except ValueError:
+            return parameter
+        return parameter if value is None else Parameter(parameter.name, value=value)
+
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         changes = {}
         for parameter in parameters:
@@ -135,9 +158,11 @@ class Settings:
             if setting is None:
                 continue
             try:
-                if parameter.value is None:
+                value = None if parameter.value is None else setting.checked(parameter.value)
+                if value is not None:
+                    changes[setting.name] = value
+                elif parameter.value is None or self[setting.name] is not None:
                     raise ValueError(f'{setting.name} cannot be removed')
-                changes[setting.name] = setting.checked(parameter.value)
             except ValueError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         for name in changes:

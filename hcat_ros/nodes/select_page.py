@@ -22,6 +22,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D
 
+try:
+    from hcat_ros_interfaces.srv import SetTarget
+except ImportError:  # a package of its own, which not everybody builds
+    SetTarget = None
+
 from hcat_ros.boxes import Box
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
@@ -95,6 +100,9 @@ class SelectPage(Node):
         tracker = self.resolve_service_name(f'{values["tracker"]}/reset').removesuffix('/reset')
         self._health = TrackerHealth(tracker)
         self._reset = self.create_client(Trigger, f'{tracker}/reset')
+        self._set_target: Any = None
+        if SetTarget is not None:
+            self._set_target = self.create_client(SetTarget, f'{tracker}/set_target')
         self._init_boxes = self.create_publisher(
             Detection2D, 'init_box', copy(RELIABLE_QOS), qos_overriding_options=overridable()
         )
@@ -146,9 +154,9 @@ class SelectPage(Node):
     # What the page asks, on its server's thread
 
     def name_target(self, stamp: int, box: Box) -> Future[str]:
-        """Publish an init box with the stamp of its frame."""
+        """Name a target by its box, with the stamp of the frame that it was drawn on."""
         answer: Future[str] = Future()
-        self._later(answer, lambda: answer.set_result(self._publish_box(stamp, box)))
+        self._later(answer, lambda: self._send_box(stamp, box, answer))
         return answer
 
     def reset(self) -> Future[str]:
@@ -183,17 +191,31 @@ class SelectPage(Node):
 
     # The same on the executor's thread
 
-    def _publish_box(self, stamp: int, box: Box) -> str:
-        topic = self._init_boxes.topic_name
-        if not self._init_boxes.get_subscription_count():
-            raise ValueError(f'nobody listens on {topic}: is the tracker active?')
+    def _send_box(self, stamp: int, box: Box, answer: Future[str]) -> None:
+        """Name the target by the tracker's service, by the topic where it has none."""
         message = detection_message(Detection2D().header, box)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         self._health.forget_problem()
-        self._init_boxes.publish(message)
         where = 'x={:.0f} y={:.0f} w={:.0f} h={:.0f}'.format(*box)
+        if self._set_target is not None and self._set_target.service_is_ready():
+
+            def done(future: Any) -> None:
+                result = future.result()
+                if answer.done():
+                    return
+                if result.success:
+                    answer.set_result(f'target {result.id} at {where}')
+                else:
+                    answer.set_exception(ValueError(result.message))
+
+            self._set_target.call_async(SetTarget.Request(target=message)).add_done_callback(done)
+        elif self._init_boxes.get_subscription_count():
+            self._init_boxes.publish(message)
+            answer.set_result(f'box sent: {where}')
+        else:
+            topic = self._init_boxes.topic_name
+            raise ValueError(f'nobody listens on {topic}: is the tracker active?')
         self.get_logger().info(f'target at {where}, stamp {stamp / 1e9:.3f}')
-        return f'box sent: {where}'
 
     def _call_reset(self, answer: Future[str]) -> None:
         if not self._reset.service_is_ready():

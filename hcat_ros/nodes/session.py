@@ -106,18 +106,22 @@ class TrackingSession:
 
     def _take_arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
         """Return the request that waits and its frame, if that is here."""
+        waiting = self.requests.waiting
         try:
             return self.requests.take_arrived(time.monotonic())
         except ValueError as error:
-            self._refuse('refused boxes', f'init box refused: {error}')
+            assert waiting is not None
+            self._refuse_request(waiting, str(error))
             return None
 
     def request(self, request: TargetRequest) -> Iterator[TrackedFrame]:
-        """Take a target, at once if its frame is here."""
+        """Take a target, at once if its frame is here. It takes the place of one that waits."""
+        if self.requests.waiting is not None:
+            self.requests.waiting.settle(reason='another target was named before its image came')
         try:
             frame = self.requests.submit(request, time.monotonic())
         except ValueError as error:
-            self._refuse('refused boxes', f'init box refused: {error}')
+            self._refuse_request(request, str(error))
             return
         if frame is not None:
             yield from self._start(request, frame)
@@ -129,18 +133,25 @@ class TrackingSession:
 
     def reset(self) -> None:
         """Drop the target, and the one that waits."""
+        if self.requests.waiting is not None:
+            self.requests.waiting.settle(reason='the tracker was reset before its image came')
         self.requests.forget()
         self.tracker.drop_target()
         self.track = None
         self._jumped = False
 
+    def _refuse_request(self, request: TargetRequest, reason: str) -> None:
+        self._refuse('refused boxes', f'init box refused: {reason}')
+        request.settle(reason=reason)
+
     def _start(self, request: TargetRequest, frame: StampedFrame) -> Iterator[TrackedFrame]:
         try:
             self.tracker.init(frame.image, request.box, frame.encoding)
         except Exception as error:  # those of runtimes share no base
-            self._refuse('refused boxes', f'init box refused: {_told(error)}')
+            self._refuse_request(request, _told(error))
             return
         self.target_id = next(self._ids)
+        request.settle(target_id=self.target_id)
         self.target = request
         self.track = None
         self._jumped = False

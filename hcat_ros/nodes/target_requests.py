@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.frame_buffer import FrameBuffer, StampedFrame
+
+
+class RequestOutcome(NamedTuple):
+    """What came of a request."""
+
+    target_id: str
+    """Id of the target that is followed, empty if the request was refused."""
+    reason: str
+    """Why the request was refused, empty if it was not."""
 
 
 class TargetRequest(NamedTuple):
@@ -16,6 +26,14 @@ class TargetRequest(NamedTuple):
     stamp: int
     """Nanoseconds of the frame that the box was seen on, 0 for the newest frame."""
     class_id: str
+    on_outcome: Callable[[RequestOutcome], None] | None = None
+    """Called once with what came of the request, at most `PATIENCE` after it was submitted. Without
+    it nobody waits for an answer, and an unstamped request waits for the first image."""
+
+    def settle(self, target_id: str = '', reason: str = '') -> None:
+        """Tell whoever waits for an answer what came of the request."""
+        if self.on_outcome is not None:
+            self.on_outcome(RequestOutcome(target_id, reason))
 
 
 PATIENCE = 1.0
@@ -66,7 +84,8 @@ class TargetRequests:
         request, newest, oldest = self._waiting, self.buffer.newest, self.buffer.oldest
         if request is None:
             return None
-        waits = request.stamp == 0 or now - self._since < PATIENCE
+        may_wait_on = request.stamp == 0 and request.on_outcome is None
+        waits = may_wait_on or now - self._since < PATIENCE
         if newest is None or oldest is None:
             if waits:
                 return None

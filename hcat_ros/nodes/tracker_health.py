@@ -51,10 +51,10 @@ class TrackerHealth:
         """Another box is about to be sent."""
         self.problem = ''
 
-    def report_came(self, name: str, summary: str, values: Mapping[str, str]) -> None:
-        """Take a status of /diagnostics; those of others are passed over."""
+    def report_came(self, name: str, summary: str, values: Mapping[str, str]) -> bool:
+        """Take a status of /diagnostics. Returns whether it is this tracker's."""
         if name != self._report_name:
-            return
+            return False
         self._summary = summary
         self._lifecycle = values.get('lifecycle', 'active')
         refused = values.get('refused boxes', '0')
@@ -63,6 +63,7 @@ class TrackerHealth:
         if self._refused is not None and count > self._refused:
             self.problem = values.get('last problem', 'the tracker refused the box')
         self._refused = count
+        return True
 
     def state(self, now: float, there: bool, topic: str, published: bool) -> tuple[str, str]:
         """Return the state, a word or two, and a line to go with it.

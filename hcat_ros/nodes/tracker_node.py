@@ -9,16 +9,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
+try:
+    from hcat_ros_interfaces.srv import SetTarget
+except ImportError:  # a package of its own, which not everybody builds
+    SetTarget = None
+
 from hcat_ros.boxes import Box
 from hcat_ros.engines import Engine, load_engine
-from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.models import load_model
-from hcat_ros.nodes.detections import chosen, usable
+from hcat_ros.nodes.detections import chosen, target_request, usable
 from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
 from hcat_ros.nodes.engine_log import engine_log
 from hcat_ros.nodes.follower_settings import FOLLOW_NAMES
@@ -27,7 +33,6 @@ from hcat_ros.nodes.image_input import ImageInput, image_topic
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
 from hcat_ros.nodes.latched_input import LatchedInput
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
-from hcat_ros.nodes.message_bounds import check_detection
 from hcat_ros.nodes.one_publisher import OnePublisher
 from hcat_ros.nodes.parameter_overrides import useless_overrides, useless_qos
 from hcat_ros.nodes.parameters import Settings
@@ -44,9 +49,9 @@ class TrackerNode(GuardedLifecycleNode):
     """Follows one target.
 
     In: `image`, `init_box`, `detections`. Out: `track`, `track_view`, `track_image`,
-    `/diagnostics`.
-    Service: `~/reset`. Nothing that comes from outside ends it: what cannot be used is
-    refused with the reason in the log and in the diagnostics.
+    `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces is installed, `~/set_target`.
+    Nothing that comes from outside ends it: what cannot be used is refused with the reason in the
+    log and in the diagnostics.
     """
 
     def __init__(self, load: Callable[..., Engine] = load_engine, **kwargs: Any) -> None:
@@ -66,6 +71,12 @@ class TrackerNode(GuardedLifecycleNode):
         self._report_timer = self.steady_timer(1.0, self._report)
         self._watch_timer = self.steady_timer(0.5, self._check_inputs)
         self._reset = self.create_service(Trigger, '~/reset', self._on_reset)
+        if SetTarget is not None:
+            # A request that waits for its image must not hold up the images.
+            apart = ReentrantCallbackGroup()
+            self._set_target = self.create_service(
+                SetTarget, '~/set_target', self._on_set_target, callback_group=apart
+            )
         if self._settings['autostart']:
             self.start_soon()
 
@@ -140,6 +151,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._inputs.clear()
         if self._session is not None:
             self._init_boxes.close()
+            self._session.reset()
         self._session = None
         self._watch.begin()
 
@@ -191,12 +203,29 @@ class TrackerNode(GuardedLifecycleNode):
 
     def _on_init_box(self, message: Detection2D) -> None:
         try:
-            check_detection(message)
+            request = target_request(message)
         except ValueError as error:
             self._refusals.add('refused boxes', f'init box refused: {error}')
-            return
-        class_id, stamp = best_class(message)[0], nanoseconds(message.header.stamp)
-        self._request(TargetRequest(box_of(message), stamp, class_id))
+        else:
+            self._request(request)
+
+    async def _on_set_target(self, request: Any, response: Any) -> Any:
+        """Start the target and answer once it is followed or refused, within `PATIENCE`."""
+        if self._session is None:
+            remedy = 'see its log' if self.failure else 'activate it first'
+            response.message = f'the tracker is {self.state_label}: {self.failure or remedy}'
+            return response
+        try:
+            target = target_request(request.target)
+        except ValueError as error:
+            self._refusals.add('refused boxes', f'init box refused: {error}')
+            response.message = str(error)
+            return response
+        outcome: Future = Future()
+        self._request(target._replace(on_outcome=outcome.set_result))
+        response.id, response.message = await outcome
+        response.success = not response.message
+        return response
 
     def _on_detections(self, message: Detection2DArray) -> None:
         session = self._session
@@ -254,9 +283,9 @@ class TrackerNode(GuardedLifecycleNode):
                 for stage, seconds in session.tracker.stage_times._asdict().items():
                     statistics.sample(stage, seconds)
         if session.target_id != before and session.target is not None:
-            box, _, class_id = session.target
-            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
-            self.get_logger().info(f'target {session.target_id} ({class_id}) at {where}')
+            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*session.target.box)
+            name = f'{session.target_id} ({session.target.class_id})'
+            self.get_logger().info(f'target {name} at {where}')
 
     def _sample_age(self, name: str, frame: StampedFrame) -> None:
         age = self._images.age(frame)

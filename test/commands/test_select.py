@@ -25,9 +25,9 @@ def test_arguments_become_parameters_and_remappings() -> None:
     )
     assert words[0] == '--ros-args'
     pairs = list(zip(words[1::2], words[2::2]))
-    assert ('-p', "host:='127.0.0.1'") in pairs
+    assert ('-p', 'host:="127.0.0.1"') in pairs
     assert ('-p', 'port:=0') in pairs
-    assert ('-p', "image_transport:='compressed'") in pairs
+    assert ('-p', 'image_transport:="compressed"') in pairs
     assert ('-r', 'image:=/cam/raw') in pairs
     assert ('-r', '__ns:=/front') in pairs
 

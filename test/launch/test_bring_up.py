@@ -7,7 +7,6 @@ Besides pytest, `launch_test test/launch/test_bring_up.py` runs it.
 from __future__ import annotations
 
 import os
-import random
 import tempfile
 import time
 import unittest
@@ -64,8 +63,6 @@ def generate_test_description() -> tuple[LaunchDescription, dict[str, Any]]:
     """Return a launch of two trackers, in a domain that nobody else sees."""
     logs = tempfile.TemporaryDirectory()
     environment = {
-        'ROS_DOMAIN_ID': str(random.randint(1, 100)),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'ROS_LOG_DIR': logs.name,
     }
     source = PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'tracker.launch.py'))

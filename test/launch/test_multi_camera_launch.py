@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +36,8 @@ BOXES = {'front': Box(60, 90, 40, 40), 'back': Box(200, 40, 40, 40)}
 
 
 @pytest.fixture
-def viewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Node]:
+def viewer(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Node]:
     """A node to look from, in a domain that nobody else sees."""
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
     monkeypatch.setenv('PYTHONUNBUFFERED', '1')
     rclpy.init()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,10 +50,8 @@ Start = Callable[..., Launch]
 
 
 @pytest.fixture
-def launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
+def launch(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
     """A function that runs the launch file with these words, in a domain that nobody else sees."""
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
     monkeypatch.setenv('PYTHONUNBUFFERED', '1')
     monkeypatch.chdir(tmp_path)

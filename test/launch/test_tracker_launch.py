@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,10 +37,8 @@ Start = Callable[..., Launch]
 
 
 @pytest.fixture(autouse=True)
-def own_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_domain(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A domain that nobody else on this machine or network sees."""
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(random.randint(1, 100)))
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
     monkeypatch.setenv('PYTHONUNBUFFERED', '1')
 

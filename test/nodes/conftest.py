@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ros(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def ros(ros_domain: None, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A ROS context of its own, that nobody else on this machine or network sees."""
     rclpy = pytest.importorskip('rclpy', reason='needs ROS 2')
-    monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(random.randint(1, 100)))
-    monkeypatch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # Without it Fast DDS loses images between processes; see the file.
     profile = checkout / 'config' / 'fastdds_large_images.xml'
     monkeypatch.setitem(os.environ, 'FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))

@@ -26,9 +26,11 @@ from follow_talker import (
 )
 from geometry_msgs.msg import Twist, TwistStamped
 from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
+from sensor_msgs.msg import CameraInfo
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel
+from hcat_ros.nodes.qos import LATCHED_QOS
 
 Follow = Callable[..., FollowTalker]
 
@@ -171,10 +173,24 @@ def test_a_field_of_view_stands_in_for_camera_info(follow: Follow) -> None:
     assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
 
 
-def test_a_field_of_view_needs_the_size_of_the_image(follow: Follow) -> None:
-    talker = follow(horizontal_fov=1.0, image_width=640)
-    assert not talker.change(CONFIGURE)
-    assert 'image_height above 0, got 640 and 0' in talker.follower.failure
+def test_a_field_of_view_set_while_running_is_enough_with_the_tracker_s_images(
+    follow: Follow,
+) -> None:
+    fov = 2 * math.atan2(SIZE[0] / 2, FOCAL)
+    talker = follow(start_on_hold=True, diagnostics_period=0.2)
+    talker.follower.start()
+    talker.spin(talker.connected, 'connections')
+    talker.stream(0.5, LEFT)
+    assert not talker.bearings
+    talker.says('ros2 param set /hcat_follower horizontal_fov 1.2')
+    assert talker.set('horizontal_fov', fov).successful
+    talker.says('the size of the images is not known')
+    views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
+    views.publish(CameraInfo(width=SIZE[0], height=SIZE[1]))
+    talker.spin(lambda: talker.follower._input.camera.camera is not None, 'the size')
+    talker.stream(0.5, LEFT)
+    yaw, _ = angles(talker.bearings[-1].pose.pose.orientation)
+    assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
 
 
 def test_commands_come_at_the_rate_and_the_rate_changes_live(follow: Follow) -> None:
@@ -221,7 +237,7 @@ def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
     talker.says('unconfigured')
     talker.follower.start()
     values = talker.says('standing still: waiting for a track')
-    assert 'no camera_info on /camera_info, and horizontal_fov is 0' in values['message']
+    assert 'no camera_info on /camera_info; without a calibration' in values['message']
     talker.infos.publish(camera_info())
     talker.stream(1.0, LEFT)
     values = talker.says('following')

@@ -83,12 +83,34 @@ def test_changes_are_checked_and_told_in_their_types(ros: None) -> None:
     assert node.set_parameters([Parameter('penalty', value=1)])[0].successful
     assert told == [{'penalty': 1.0}]
     assert settings['penalty'] == 1.0
+    assert type(node.get_parameter('penalty').value) is float
     result = node.set_parameters([Parameter('penalty', value='much')])[0]
     assert not result.successful
     assert 'expected a number from 0 to 1' in result.reason
     assert not node.set_parameters([Parameter('penalty')])[0].successful, 'cannot be removed'
     assert settings['penalty'] == 1.0
     assert told == [{'penalty': 1.0}]
+    node.destroy_node()
+
+
+def test_a_whole_number_given_for_a_real_one_becomes_one(ros: None) -> None:
+    node = rclpy.create_node('n', parameter_overrides=[Parameter('penalty', value=1)])
+    Settings(node, (PENALTY,))
+    assert type(node.get_parameter('penalty').value) is float
+    node.destroy_node()
+
+
+def test_null_of_a_dump_is_what_is_not_set(ros: None) -> None:
+    overrides = [Parameter('box', value='null'), Parameter('penalty', value='null')]
+    node = rclpy.create_node('n', parameter_overrides=overrides)
+    settings = Settings(node, (PENALTY, BOX))
+    assert settings['box'] is None
+    with pytest.raises(ValueError, match="penalty 'null': expected a number"):
+        settings.values()
+    assert node.set_parameters([Parameter('box', value='null')])[0].successful
+    assert node.set_parameters([Parameter('box', value=[1.0])])[0].successful
+    assert not node.set_parameters([Parameter('box', value='null')])[0].successful
+    assert settings['box'] == [1.0]
     node.destroy_node()
 
 

@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from talker import TARGET, Talker, scene, stamp, truth
 
 from hcat_ros.boxes import Box, iou
+from hcat_ros.nodes import select_page as module
 from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.select_page import SelectPage
 
@@ -195,21 +196,40 @@ def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
     talker.spin(lambda: operator.sees('lost'), 'the state')
 
 
-def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(look: Any) -> None:
+@pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
+def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
+    look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
+) -> None:
+    if service:
+        pytest.importorskip('hcat_ros_interfaces.srv', reason='needs hcat_ros_interfaces')
+    else:
+        monkeypatch.setattr(module, 'SetTarget', None)
     talker, operator = look(buffer_mb=0)
     talker.spin(lambda: operator.sees('no target'), 'a first report')
     first = show(talker, operator, 0)
     show(talker, operator, 19)
-    assert operator.ask(ask='start', stamp=first['stamp'], box=list(TARGET))['ok']
+    answer = operator.ask(ask='start', stamp=first['stamp'], box=list(TARGET))
+    assert answer['ok'] is not service
+    if service:
+        assert '0.950 s older' in answer['text']
     talker.spin(lambda: operator.states[-1]['problem'], 'the problem')
     assert '0.950 s older' in operator.states[-1]['problem']
     assert 'raise buffer_mb' in operator.states[-1]['problem']
 
 
-def test_a_tracker_that_is_not_active_is_told_of(look: Any) -> None:
+@pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
+def test_a_tracker_that_is_not_active_is_told_of(
+    look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
+) -> None:
+    reason = 'the tracker is unconfigured: activate it first'
+    if service:
+        pytest.importorskip('hcat_ros_interfaces.srv', reason='needs hcat_ros_interfaces')
+    else:
+        monkeypatch.setattr(module, 'SetTarget', None)
+        reason = 'nobody listens on /init_box: is the tracker active?'
     talker, operator = look(start=False)
     answer = operator.ask(ask='start', stamp='0', box=list(TARGET))
-    assert answer['text'] == 'nobody listens on /init_box: is the tracker active?'
+    assert answer['text'] == reason
     talker.spin(lambda: operator.sees('inactive'), 'the state')
     assert operator.states[-1]['detail'] == 'unconfigured'
 

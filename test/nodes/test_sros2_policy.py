@@ -12,7 +12,13 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 from node_graph import named_by
 from talker import Talker
 
-OPTIONAL = {'/clock', '/hcat_tracker/get_type_description', '/image', '/image/compressed'}
+OPTIONAL = {
+    '/hcat_tracker/set_target',
+    '/clock',
+    '/hcat_tracker/get_type_description',
+    '/image',
+    '/image/compressed',
+}
 """With use_sim_time; from Jazzy on where rcl offers it; one of the two, by image_transport."""
 
 

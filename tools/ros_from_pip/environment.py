@@ -21,8 +21,8 @@ from typing import BinaryIO
 FOREIGN_ROS = ('AMENT_', 'COLCON_', 'FASTDDS_', 'FASTRTPS_', 'RMW_', 'ROS_', '_ROS_WHEELS_')
 FOREIGN_TOOLS = ('CMAKE_', 'PIP_PREFIX', 'PIP_TARGET', 'PIP_USER', 'PYTHON', 'VIRTUAL_ENV')
 FOREIGN = FOREIGN_ROS + FOREIGN_TOOLS
-# The kinds of file in this script's folder that decide what is installed.
-SOURCES = ('.in', '.json', '.msg', '.py', '.txt', '.xml')
+# The kinds of file in the source folders that decide what is installed.
+SOURCES = ('.in', '.json', '.msg', '.py', '.srv', '.txt', '.xml')
 OFFLINE = re.compile(
     r'NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Max retries|ProxyError|SSLError'
     r'|Temporary failure in name resolution|Connection (refused|reset|aborted|to \S+ timed out)'
@@ -144,12 +144,13 @@ class Venv:
 
     # Stamp
 
-    def digest(self, sources: Path) -> str:
+    def digest(self, sources: Sequence[Path]) -> str:
         """Hash all that decides what is installed, and which ROS wheels are there now."""
         total = hashlib.sha256()
-        for path in sorted(sources.rglob('*')):
-            if path.suffix in SOURCES and path.is_file():
-                total.update(f'{path.relative_to(sources)}\0'.encode() + path.read_bytes())
+        for folder in sources:
+            for path in sorted(folder.rglob('*')):
+                if path.suffix in SOURCES and path.is_file():
+                    total.update(f'{path.relative_to(folder)}\0'.encode() + path.read_bytes())
         total.update(f'{self.prefix}\0{sys.version_info[:2]}\0'.encode())
         # A ROS wheel added or removed later changes this: its exports need patching.
         for name in sorted(os.listdir(self.site_packages)):
@@ -157,17 +158,22 @@ class Venv:
                 total.update(f'{name}\0'.encode())
         return total.hexdigest()
 
-    def is_current(self, sources: Path) -> bool:
+    def is_current(self, sources: Sequence[Path]) -> bool:
         """Tell whether the last complete installation was of just these sources."""
         try:
             stamp = json.loads(self.stamp.read_text())
             found = self.digest(sources)
         except (OSError, ValueError):
             return False
-        needed = (self.python, self.ros_sh, self.prefix / 'share/vision_msgs/msg/Detection2D.json')
+        needed = (
+            self.python,
+            self.ros_sh,
+            self.prefix / 'share/vision_msgs/msg/Detection2D.json',
+            self.prefix / 'share/hcat_ros_interfaces/srv/SetTarget.json',
+        )
         return stamp == {'digest': found} and all(path.exists() for path in needed)
 
-    def write_stamp(self, sources: Path) -> None:
+    def write_stamp(self, sources: Sequence[Path]) -> None:
         """Mark the installation as complete; the last thing done."""
         write_atomically(self.stamp, json.dumps({'digest': self.digest(sources)}) + '\n')
 

