@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Track a target through a video, an image folder or a camera of this machine.
 
-ros2 launch hcat_ros demo.launch.py video:=people.mp4 init_box:='[262, 432, 42, 142]'
+ros2 launch hcat_ros demo.launch.py video:=people.mp4 init_box:='[262, 432, 42, 142]' show:=true
 """
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
+    OpaqueFunction,
     RegisterEventHandler,
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.launch_description_sources.python_launch_file_utilities import (
+    load_python_launch_file_as_module,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -24,6 +28,39 @@ from hcat_ros.nodes.fast_dds import profile_variables
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
+
+
+def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Start RViz where it is asked for. Raises ValueError if it is not installed."""
+    values = context.launch_configurations
+    typed = load_python_launch_file_as_module(str(TRACKER)).typed
+    if not typed('show', values['show'], bool):
+        return []
+    try:
+        get_package_share_directory('rviz2')
+    except PackageNotFoundError:
+        raise ValueError(
+            'launch argument show:=true: RViz is not installed; apt install ros-$ROS_DISTRO-rviz2'
+        ) from None
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=values['namespace'],
+            arguments=['-d', str(SHARE / 'config' / 'rviz.rviz')],
+            # RViz's topics are relative to no namespace: those of its file are mapped.
+            remappings=[
+                (f'/{topic}', f'{namespace_of(values)}/{topic}')
+                for topic in ('track_image', 'target_bearing', 'target_pose')
+            ],
+        )
+    ]
+
+
+def namespace_of(values: dict[str, str]) -> str:
+    """Return the namespace with a slash before it, empty for the root."""
+    name = values['namespace'].strip('/')
+    return f'/{name}' if name else ''
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -41,6 +78,8 @@ def generate_launch_description() -> LaunchDescription:
                 'start': LaunchConfiguration('start'),
                 'count': LaunchConfiguration('count'),
                 'image_transport': LaunchConfiguration('image_transport'),
+                'horizontal_fov': LaunchConfiguration('horizontal_fov'),
+                'calibration': ParameterValue(LaunchConfiguration('calibration'), value_type=str),
             }
         ],
         remappings=[('image', LaunchConfiguration('image'))],
@@ -59,9 +98,21 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'image_transport', default_value='raw', description='raw or compressed'
             ),
+            DeclareLaunchArgument(
+                'horizontal_fov',
+                default_value='0.0',
+                description='field of view of the camera [rad], published as camera_info; 0: none',
+            ),
+            DeclareLaunchArgument(
+                'calibration', default_value='', description='calibration file, as camera_info'
+            ),
+            DeclareLaunchArgument(
+                'show', default_value='false', description='show the track in RViz: true or false'
+            ),
             # The tracker's own arguments (init_box, engine, model, ...) pass through.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(TRACKER))),
             source,
+            OpaqueFunction(function=show),
             RegisterEventHandler(
                 OnProcessExit(target_action=source, on_exit=[Shutdown(reason='the video ended')])
             ),

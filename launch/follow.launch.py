@@ -36,7 +36,7 @@ from hcat_ros.nodes.launch_arguments import (
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 PLATFORM = platform_setting()
-SHARED = ('autostart', 'diagnostics_period')
+SHARED = ('autostart', 'bond', 'diagnostics_period')
 """Parameters that both nodes have; the tracker's arguments of these names are for both."""
 
 # The follower's parameters are launch arguments too. Those of each axis (yaw.max_speed) are taken,
@@ -101,9 +101,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     for name, setting in PARAMETERS.items():
         if values.get(name):
             given[name] = typed(name, values[name], setting.kind)
-    period = values['diagnostics_period']
-    if period:
-        given['diagnostics_period'] = typed('diagnostics_period', period, float)
+    for name, kind in (('bond', bool), ('diagnostics_period', float)):
+        if values[name]:
+            given[name] = typed(name, values[name], kind)
     follower = Node(
         package='hcat_ros',
         executable='follower_node',

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
+from hcat_ros.nodes.calibration import camera_info_of
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.follow_messages import body_frame
 from hcat_ros.nodes.images import image_message
@@ -30,7 +31,6 @@ from hcat_ros.simulation import (
     PATHS,
     PLATFORMS,
     Command,
-    Pinhole,
     Scenario,
     SimFrame,
     Simulation,
@@ -115,19 +115,6 @@ SETTLE = 0.5
 """Seconds between seeing the subscribers and the first frame: they see us a little later."""
 LONGEST_PAUSE = 1.0
 """Seconds of simulation that one step makes up for; a machine that slept goes on from there."""
-
-
-def camera_info(lens: Pinhole) -> CameraInfo:
-    """Return the calibration of a camera without distortion, without a header."""
-    info = CameraInfo()
-    info.width, info.height = lens.width, lens.height
-    info.distortion_model = 'plumb_bob'
-    info.d = [0.0] * 5
-    info.k = [float(value) for value in lens.matrix.ravel()]
-    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    rows = [[float(value) for value in row] + [0.0] for row in lens.matrix]
-    info.p = [value for row in rows for value in row]
-    return info
 
 
 def command_of(twist: Twist) -> Command:
@@ -228,7 +215,7 @@ class CameraSim(Node):
         header = Header(frame_id=self._values['frame_id'])
         header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
         self._publish_truth(frame, header)
-        image, info = image_message(frame.image, 'bgr8'), camera_info(self.simulation.lens)
+        image, info = image_message(frame.image, 'bgr8'), camera_info_of(self.simulation.lens)
         image.header = info.header = header
         box = None
         if self._box_due and frame.truth.box is not None:

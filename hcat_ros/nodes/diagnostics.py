@@ -17,6 +17,7 @@ WINDOW = 300
 COUNTED = (
     'images',
     'tracks',
+    'lost tracks',
     'dropped images',
     'refused images',
     'refused boxes',
@@ -65,6 +66,11 @@ class Statistics:
         self._problem_time = time.monotonic()
         if kind == 'failed frames':
             self.failing = reason
+
+    def median(self, name: str) -> float | None:
+        """Return the median of the last durations of this name in seconds, None without one."""
+        samples = self._samples.get(name)
+        return float(np.median(samples)) if samples else None
 
     @property
     def problem_lately(self) -> str:

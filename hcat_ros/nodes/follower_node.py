@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
@@ -48,7 +49,9 @@ class FollowerNode(GuardedLifecycleNode):
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
-        self._heard = 0.0
+        self._heard = math.inf
+        """When the last track came, of a monotonic clock; infinite before the first."""
+        self._is_silent = False
         self._dead_man = DeadMan(self._stop_late)
         self._refusals = Refusals(self.get_logger().warning)
         self._refusals.statistics = following_statistics()
@@ -59,8 +62,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._report_timer = self.steady_timer(1.0, self._report)
         self._timer = self.steady_timer(1 / self._chosen['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
-        if self._chosen['autostart']:
-            self.start_soon()
+        self.start_soon(self._chosen['autostart'])
 
     # Transitions
 
@@ -89,6 +91,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._clock_watch.begin()
         self._input.subscribe(self._on_track, self._stopping_on_error)
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
+        self._heard, self._is_silent = math.inf, False
         follower.activate(self._now())
         self._active = True
         held = ', on hold' if self._held else ''
@@ -227,6 +230,7 @@ class FollowerNode(GuardedLifecycleNode):
             self._command = self._next_command(follower)
             self._output.command(self._command, self._chosen['base_frame'])
             self._watch_over(follower)
+            self._tell_silence(follower.config.stale_timeout)
         except Exception:
             self._fail()
             return
@@ -241,6 +245,20 @@ class FollowerNode(GuardedLifecycleNode):
             self._dead_man.moving_until(None)
         else:
             self._dead_man.moving_until(self._heard + follower.config.stale_timeout)
+
+    def _tell_silence(self, stale_timeout: float) -> None:
+        """Log, once, that no more tracks come, and that they do again."""
+        silent = time.monotonic() - self._heard > stale_timeout
+        if silent == self._is_silent:
+            return
+        self._is_silent = silent
+        if silent:
+            self.get_logger().warning(
+                f'no track on {self._input.topics[0]} for {stale_timeout:g} s, standing still: the '
+                'target was dropped, or the tracker or its camera has ended'
+            )
+        else:
+            self.get_logger().info('tracks come again')
 
     def _stop_late(self) -> None:
         """Send zero from the dead man's thread."""

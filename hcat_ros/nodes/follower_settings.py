@@ -14,6 +14,7 @@ from typing import Any
 
 from hcat_ros.following import CONFIG_FIELDS, CameraModel, FollowConfig
 from hcat_ros.following.config import PLATFORMS
+from hcat_ros.nodes.manager_bond import BOND
 from hcat_ros.nodes.parameters import Setting
 from hcat_ros.stream import CameraView
 
@@ -22,6 +23,7 @@ FOLLOW_NAMES = tuple(field.name for field in CONFIG_FIELDS)
 
 NODE_SETTINGS = (
     Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
+    BOND,
     Setting(
         'start_on_hold',
         bool,

@@ -221,7 +221,8 @@ class InputWatch:
             others = [
                 name
                 for name, types in self._node.get_topic_names_and_types()
-                if wanted in types and self._foreign(name)
+                # What a tracker draws is no camera's.
+                if wanted in types and self._foreign(name) and not name.endswith('/track_image')
             ]
             found = f'; {wanted} is on {", ".join(sorted(others)[:5])}' if others else ''
             return f'nobody publishes it{self._other_transport(topic)}{found}'

@@ -20,6 +20,7 @@ from rclpy.task import Future
 
 from hcat_ros.nodes.ending import ENDING
 from hcat_ros.nodes.freed_memory import return_freed_memory
+from hcat_ros.nodes.manager_bond import BOND, ManagerBond
 
 TRANSITIONS = {
     getattr(Transition, f'TRANSITION_{name}'): name.lower()
@@ -41,6 +42,7 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
+        self._bond: ManagerBond | None = None
         self.failure = ''
         """Why the node could not be configured or activated, empty if it could."""
         service = self._service_change_state
@@ -76,14 +78,26 @@ class GuardedLifecycleNode(LifecycleNode):
         """Return a timer, period in seconds, that runs on while simulated time stands still."""
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def start_soon(self) -> None:
-        """Start as soon as the node is spun."""
+    def start_soon(self, autostart: bool) -> None:
+        """Start as soon as the node is spun or, without `autostart`, say how it is started."""
 
         def start() -> None:
             timer.cancel()
-            self.start()
+            if autostart:
+                self.start()
+            elif self.state_label == 'unconfigured':
+                node = self.get_fully_qualified_name()
+                self.get_logger().info(
+                    f'unconfigured: it waits for ros2 lifecycle set {node} configure, then '
+                    'activate, or is started with -p autostart:=true'
+                )
 
         timer = self.steady_timer(0.0, start)
+
+    def destroy_node(self) -> None:
+        """Break the bond, too."""
+        self._end_bond()
+        super().destroy_node()
 
     def start(self) -> None:
         """Configure and activate, as `autostart` does; what fails is logged."""
@@ -101,6 +115,16 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Free what is loaded; must not raise."""
+
+    def _activate_with_bond(self) -> None:
+        if self.has_parameter(BOND.name) and self.get_parameter(BOND.name).value is True:
+            self._bond = ManagerBond(self)
+        self.activate()
+
+    def _end_bond(self) -> None:
+        bond, self._bond = self._bond, None
+        if bond is not None:
+            bond.end()
 
     def _failed(self, reason: str) -> None:
         self.failure = reason
@@ -130,15 +154,17 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Activate; a failure leaves the node inactive."""
-        if self._guarded('activate', self.activate):
+        if self._guarded('activate', self._activate_with_bond):
             self.failure = ''
             return super().on_activate(state)
         self._guarded('deactivate', self.deactivate)
+        self._end_bond()
         return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
         self._guarded('deactivate', self.deactivate)
+        self._end_bond()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -150,6 +176,7 @@ class GuardedLifecycleNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything, from whichever state."""
         self._guarded('deactivate', self.deactivate)
+        self._end_bond()
         self._guarded('clean up', self.cleanup)
         return super().on_shutdown(state)
 

@@ -77,8 +77,7 @@ class TrackerNode(GuardedLifecycleNode):
             self._set_target = self.create_service(
                 SetTarget, '~/set_target', self._on_set_target, callback_group=apart
             )
-        if self._settings['autostart']:
-            self.start_soon()
+        self.start_soon(self._settings['autostart'])
 
     # Transitions
 
@@ -152,6 +151,7 @@ class TrackerNode(GuardedLifecycleNode):
         if self._session is not None:
             self._init_boxes.close()
             self._session.reset()
+            self._tell_summary()
         self._session = None
         self._watch.begin()
 
@@ -160,6 +160,23 @@ class TrackerNode(GuardedLifecycleNode):
         if self._output is not None:
             self._output.destroy()
         self._engine = self._output = None
+
+    def destroy_node(self) -> None:
+        """Say what was done, also where nobody deactivates the node first."""
+        if self._session is not None:
+            self._tell_summary()
+        super().destroy_node()
+
+    def _tell_summary(self) -> None:
+        statistics = self._refusals.statistics
+        counts = statistics.counts
+        if counts['images']:
+            engine = statistics.median('engine')
+            time_spent = f'; {1e3 * engine:.1f} ms each in the engine' if engine else ''
+            self.get_logger().info(
+                f'{counts["images"]} images, {counts["tracks"]} tracked, the target lost in '
+                f'{counts["lost tracks"]}{time_spent}'
+            )
 
     # Inputs
 
@@ -280,6 +297,7 @@ class TrackerNode(GuardedLifecycleNode):
             statistics.tracked()
             self._sample_age('image age on output', one.frame)
             if one.track is not None:
+                statistics.count('lost tracks', int(one.track.state is TargetState.LOST))
                 for stage, seconds in session.tracker.stage_times._asdict().items():
                     statistics.sample(stage, seconds)
         if session.target_id != before and session.target is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from hcat_ros.engines import ENGINES
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.models import DEFAULT_MODEL, TRACKING_FIELDS
+from hcat_ros.nodes.manager_bond import BOND
 from hcat_ros.nodes.parameters import Setting
 
 FROM_CARD = TRACKING_FIELDS
@@ -18,6 +19,7 @@ FOR_TRACKER = (*FROM_CARD, 'scan_regions')
 
 SETTINGS = (
     Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
+    BOND,
     Setting('model', str, DEFAULT_MODEL, 'Name or folder of the model.'),
     Setting(
         'engine',

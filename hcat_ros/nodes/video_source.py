@@ -6,22 +6,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
 from hcat_ros.frames import Frame, FrameSource
+from hcat_ros.nodes.calibration import camera_info_of, read_calibration
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import compressed_message, image_message
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
+from hcat_ros.simulation.camera import Pinhole
 
 SETTINGS = (
     Setting('source', str, '', 'Video file, image folder, camera number or device.'),
@@ -35,6 +39,20 @@ SETTINGS = (
     Setting('encoding', str, 'bgr8', 'Of raw images.', choices=('bgr8', 'rgb8', 'mono8')),
     Setting('jpeg_quality', int, 90, 'Of compressed images.', 1, 100),
     Setting('frame_id', str, 'camera', 'Frame id in the headers.'),
+    Setting(
+        'horizontal_fov',
+        float,
+        0.0,
+        'Field of view of the camera from side to side [rad], to publish a camera_info; 0: none.',
+        0,
+        3.1,
+    ),
+    Setting(
+        'calibration',
+        str,
+        '',
+        'Calibration of the camera to publish as camera_info: a file of camera_calibration.',
+    ),
     Setting('init_box', list, None, 'x, y, w, h in pixels: sent to init_box with the first frame.'),
     Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
     Setting(
@@ -53,6 +71,8 @@ _FROM_BGR = {'rgb8': cv2.COLOR_BGR2RGB, 'mono8': cv2.COLOR_BGR2GRAY}
 
 class VideoSource(Node):
     """Publishes `image` (or `image/compressed`) and once `init_box`; stops at the end.
+
+    With a calibration or a field of view, `camera_info` goes with each image.
 
     Stamps are the time of publication, as a camera's. Raises ValueError or OSError for a
     source that cannot be opened.
@@ -79,6 +99,12 @@ class VideoSource(Node):
             # Reliable, so that subscribers of either kind are served.
             QoSProfile(depth=2),
         )
+        self._info: CameraInfo | None = None
+        if values['calibration']:
+            self._info = read_calibration(Path(values['calibration']).expanduser())
+        self._infos: Any = None
+        if values['calibration'] or values['horizontal_fov']:
+            self._infos = self.create_publisher(CameraInfo, 'camera_info', QoSProfile(depth=2))
         self._init_boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=1))
         self._frames: Iterator[Frame] = iter(self._source)
         # Read before the clock starts: reaching a late first frame takes a while.
@@ -129,6 +155,8 @@ class VideoSource(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         message.header.frame_id = self._values['frame_id']
         self._images.publish(message)
+        if self._infos is not None:
+            self._publish_info(message.header, frame.image)
         if self._published == 0 and self._box is not None:
             self._init_boxes.publish(detection_message(message.header, self._box))
         self._published += 1
@@ -142,6 +170,18 @@ class VideoSource(Node):
             wait = self._began + self._shift + self._next.time - time.monotonic()
             self._timer.timer_period_ns = max(1, round(1e9 * wait))
             self._timer.reset()
+
+    def _publish_info(self, header: Any, image: NDArray[np.uint8]) -> None:
+        height, width = image.shape[:2]
+        if self._info is None:
+            self._info = camera_info_of(Pinhole(width, height, self._values['horizontal_fov']))
+        if (self._info.width, self._info.height) != (width, height) and self._published == 0:
+            self.get_logger().warning(
+                f'{self._values["calibration"]} is for images of {self._info.width}x'
+                f'{self._info.height}, these are {width}x{height}'
+            )
+        self._info.header = header
+        self._infos.publish(self._info)
 
     def _finish(self) -> None:
         seconds = time.monotonic() - self._began

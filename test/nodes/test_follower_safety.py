@@ -289,3 +289,22 @@ def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> 
     assert any(stands(message) for _, message in talker.commands[before:])
     run(1.0, goes=True)
     assert talker.last['yaw'] > 0
+
+
+def test_silence_of_the_tracker_is_told_once(
+    follow: Follow, capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = follow()
+    talker.start()
+    talker.spin_for(1.0)
+    assert 'no track' not in capfd.readouterr().err, 'there has been none to miss'
+    for _ in range(2):
+        talker.follow(LEFT, 'yaw')
+        talker.spin_for(1.5)
+    lines = capfd.readouterr().err.splitlines()
+    told = [line.partition(']: ')[2] for line in lines if 'track' in line]
+    assert [line.split(',')[0] for line in told] == [
+        'no track on /track for 0.5 s',
+        'tracks come again',
+        'no track on /track for 0.5 s',
+    ]

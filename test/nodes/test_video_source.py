@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from hcat_ros.frames import Frame
 from hcat_ros.nodes.video_source import VideoSource
@@ -73,3 +74,24 @@ def test_each_frame_comes_at_its_own_time(
     times = np.array(came) - came[0]
     assert (times - np.array(TIMES) > -0.04).all(), times
     assert np.median(times - np.array(TIMES)) < 0.2, times
+
+
+def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
+    images: list[Image] = []
+    infos: list[CameraInfo] = []
+    viewer = rclpy.create_node('viewer')
+    viewer.create_subscription(Image, 'image', images.append, QoSProfile(depth=20))
+    viewer.create_subscription(CameraInfo, 'camera_info', infos.append, QoSProfile(depth=20))
+    given = [Parameter('source', value=video), Parameter('horizontal_fov', value=math.pi / 2)]
+    source = VideoSource(parameter_overrides=given)
+    executor = SingleThreadedExecutor()
+    for node in (viewer, source):
+        executor.add_node(node)
+    deadline = time.monotonic() + 60
+    while not (images and infos) and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    for node in (viewer, source):
+        node.destroy_node()
+    assert infos[0].header == images[0].header
+    assert (infos[0].width, infos[0].height) == (64, 48)
+    assert infos[0].k[0] == pytest.approx(32.0)

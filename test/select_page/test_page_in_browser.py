@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,3 +169,78 @@ def test_the_page_finds_the_server_again(serve: Any, seen: Any, browser: Any) ->
     again = serve(port=server.port)
     again.feed.show(seen(STAMP))
     browser.wait(f'{PICTURE}.dataset.stamp')
+
+
+def press(browser: Any, key: str, shift: bool = False) -> None:
+    for kind in ('keyDown', 'keyUp'):
+        browser.call('Input.dispatchKeyEvent', type=kind, key=key, modifiers=8 if shift else 0)
+
+
+def test_a_box_is_made_and_sent_by_keyboard(
+    serve: Any, robot: Any, seen: Any, browser: Any
+) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP, 100, 200))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    browser.value(f'{PICTURE}.focus()')
+    # Begins as the middle fifth, (80, 40, 40, 20), moved by one; steps are a hundredth of 200.
+    for _ in range(3):
+        press(browser, 'ArrowLeft')
+    press(browser, 'ArrowDown')
+    press(browser, 'ArrowRight', shift=True)  # wider by a step, about the middle
+    press(browser, '+')
+    browser.wait(f"{MESSAGE}.includes('Enter starts')")
+    assert robot.asked == []
+    press(browser, 'Enter')
+    stamp, box = asked_box(robot)
+    assert stamp == STAMP
+    width, height = 42 * 1.1, 20 * 1.1
+    assert tuple(box) == pytest.approx((73 + 21 - width / 2, 52 - height / 2, width, height))
+    press(browser, 'ArrowUp')
+    press(browser, 'Escape')
+    press(browser, 'Enter')
+    browser.wait(f"{MESSAGE} != ''")
+    assert len(robot.asked) == 1
+
+
+def test_without_images_it_says_what_it_waits_for(serve: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    server.feed.tell(Status('no image', 'none on /image for 5 s: nobody publishes it'))
+    browser.open(server.url)
+    waiting = "document.getElementById('waiting')"
+    browser.wait(f"{waiting}.textContent.includes('nobody publishes it')")
+    assert browser.value(f'[{waiting}.hidden, {PICTURE}.hidden]') == [False, True]
+    server.feed.show(seen(STAMP))
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    assert browser.value(f'[{waiting}.hidden, {PICTURE}.hidden]') == [True, False]
+
+
+@pytest.mark.parametrize('score', [0.71, 0.73])
+def test_a_fresh_target_of_a_low_score_is_doubted(
+    serve: Any, seen: Any, browser: Any, score: float
+) -> None:
+    server = serve()
+    browser.open(server.url)
+    view = seen(STAMP, box=BOX)
+    server.feed.show(replace(view, track=view.track._replace(score=score)))
+    browser.wait(f'{PICTURE}.dataset.track')
+    time.sleep(0.2)
+    doubted = 'is this the target?' in browser.value(MESSAGE)
+    assert doubted is (score < 0.72)
+
+
+def test_on_a_phone_held_across_the_picture_has_the_height(
+    serve: Any, seen: Any, browser: Any
+) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP, 720, 1280))
+    size = {'width': 800, 'height': 360, 'deviceScaleFactor': 1, 'mobile': True}
+    browser.call('Emulation.setDeviceMetricsOverride', **size)
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.stamp')
+    area = f'{PICTURE}.getBoundingClientRect()'
+    assert browser.value(f'{area}.height') > 320
+    assert browser.value(f'{area}.bottom') <= 360
+    right = browser.value("document.getElementById('reset').getBoundingClientRect().left")
+    assert browser.value(f'{area}.right') <= right
