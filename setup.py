@@ -108,6 +108,7 @@ setup(
     entry_points={
         'console_scripts': [
             'camera_sim = hcat_ros.executables:camera_sim',
+            'composed = hcat_ros.executables:composed',
             'follower_node = hcat_ros.executables:follower_node',
             'hcat = hcat_ros.executables:hcat',
             'select_page = hcat_ros.executables:select_page',

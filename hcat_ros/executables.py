@@ -40,6 +40,11 @@ def camera_sim() -> int:
     return _run('hcat_ros.nodes.camera_sim')
 
 
+def composed() -> int:
+    """Run several nodes in one process."""
+    return _run('hcat_ros.nodes.composed')
+
+
 def follower_node() -> int:
     """Run the follower."""
     return _run('hcat_ros.nodes.follower_node')

@@ -24,6 +24,7 @@ from launch.launch_description_sources.python_launch_file_utilities import (
 from launch.logging import get_logger
 from launch_ros.actions import Node
 
+from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.follower_settings import platform_setting, settings_for
 from hcat_ros.nodes.launch_arguments import (
     EARLIER,
@@ -59,6 +60,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ('cmd_vel', 'cmd_vel', 'topic of the commands'),
         ('follow_params_file', '', 'parameters of the follower; empty: those of the platform'),
         ('start_tracker', 'true', 'start the tracker too: true or false'),
+        ('processes', 'each', 'each: a process for each node; one: both in one, for memory'),
         ('follower_node_name', 'hcat_follower', "name of the follower, node_name the tracker's"),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
@@ -104,24 +106,52 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     for name, kind in (('bond', bool), ('diagnostics_period', float)):
         if values[name]:
             given[name] = typed(name, values[name], kind)
-    follower = Node(
-        package='hcat_ros',
-        executable='follower_node',
-        name=check_node_name('follower_node_name', values['follower_node_name']),
-        namespace=values['namespace'],
-        remappings=[(name, values[name]) for name in ('camera_info', 'cmd_vel')],
-        parameters=[str(file), given],
-        arguments=['--ros-args', '--log-level', values['log_level']],
-        respawn=typed('respawn', values['respawn'], bool),
-        respawn_delay=RESPAWN_DELAY,
-        output='screen',
-    )
-    entities: list[LaunchDescriptionEntity] = []
-    if typed('start_tracker', values['start_tracker'], bool):
+    parameters: list[str | dict[str, object]] = [str(file), given]
+    remapped = ['camera_info', 'cmd_vel']
+    name = check_node_name('follower_node_name', values['follower_node_name'])
+    start_tracker = typed('start_tracker', values['start_tracker'], bool)
+    words: list[str] = []
+    if values['processes'] not in ('each', 'one'):
+        raise ValueError(
+            f"launch argument processes:='{values['processes']}': expected each or one"
+        )
+    together = start_tracker and values['processes'] == 'one'
+    if together:
+        # The parameters of either are passed over by the other, but for those that both have.
+        parameters = [*tracker.node_parameters(values), *parameters]
+        remapped.append('image')
+        tracker_name = check_node_name('node_name', values['node_name'])
+        words = [
+            '-r',
+            f'hcat_tracker:__node:={tracker_name}',
+            '-r',
+            f'hcat_follower:__node:={name}',
+        ]
+    nodes: list[LaunchDescriptionEntity] = [
+        Node(
+            package='hcat_ros',
+            executable='composed' if together else 'follower_node',
+            name=None if together else name,
+            namespace=values['namespace'],
+            remappings=[(topic, values[topic]) for topic in remapped],
+            parameters=parameters,
+            arguments=[
+                *(['tracker', 'follower'] if together else []),
+                *('--ros-args', '--log-level', values['log_level'], *words),
+            ],
+            additional_env=(
+                profile_variables(SHARE / 'config' / 'fastdds_tracker.xml') if together else None
+            ),
+            respawn=typed('respawn', values['respawn'], bool),
+            respawn_delay=RESPAWN_DELAY,
+            output='screen',
+        )
+    ]
+    if start_tracker and not together:
         source = PythonLaunchDescriptionSource(str(TRACKER))
         own = {'cameras': '', EARLIER: '{}'}.items()
-        entities.append(IncludeLaunchDescription(source, launch_arguments=own))
-    return [GroupAction([*entities, follower])]
+        nodes.insert(0, IncludeLaunchDescription(source, launch_arguments=own))
+    return [GroupAction(nodes)]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the tracker node. `ros2 launch hcat_ros tracker.launch.py --show-args` lists arguments."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -87,6 +88,34 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     warning = inherited_warning(context)
     if warning:
         get_logger('hcat_ros').warning(warning)
+    parameters = node_parameters(values)
+    cameras = [camera.strip() for camera in values['cameras'].split(',') if camera.strip()]
+    if cameras:  # they are in namespaces and on topics of their own
+        where: dict[str, object] = {'executable': 'tracker_nodes'}
+    else:
+        where = {
+            'executable': 'tracker_node',
+            'namespace': values['namespace'],
+            'remappings': [('image', values['image'])],
+        }
+    return [
+        Node(
+            package='hcat_ros',
+            **where,
+            name=check_node_name('node_name', values['node_name']),
+            parameters=parameters,
+            arguments=[*cameras, '--ros-args', '--log-level', values['log_level']],
+            # This node's alone: other nodes of a launch file that includes this one are not ours.
+            additional_env=profile_variables(CONFIG / 'fastdds_tracker.xml'),
+            respawn=typed('respawn', values['respawn'], bool),
+            respawn_delay=RESPAWN_DELAY,
+            output='screen',
+        )
+    ]
+
+
+def node_parameters(values: Mapping[str, str]) -> list[str | dict[str, object]]:
+    """Return the tracker's parameters: a file, and what arguments say. Raises ValueError."""
     given: dict[str, object] = {
         'autostart': typed('autostart', values['autostart'], bool),
     }
@@ -102,29 +131,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             f"launch argument log_level:='{values['log_level']}': expected one of "
             f'{", ".join(LOG_LEVELS)}'
         )
-    cameras = [camera.strip() for camera in values['cameras'].split(',') if camera.strip()]
-    if cameras:  # they are in namespaces and on topics of their own
-        where: dict[str, object] = {'executable': 'tracker_nodes'}
-    else:
-        where = {
-            'executable': 'tracker_node',
-            'namespace': values['namespace'],
-            'remappings': [('image', values['image'])],
-        }
-    return [
-        Node(
-            package='hcat_ros',
-            **where,
-            name=check_node_name('node_name', values['node_name']),
-            parameters=[values['params_file'], given],
-            arguments=[*cameras, '--ros-args', '--log-level', values['log_level']],
-            # This node's alone: other nodes of a launch file that includes this one are not ours.
-            additional_env=profile_variables(CONFIG / 'fastdds_tracker.xml'),
-            respawn=typed('respawn', values['respawn'], bool),
-            respawn_delay=RESPAWN_DELAY,
-            output='screen',
-        )
-    ]
+    return [values['params_file'], given]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -21,7 +21,7 @@ from hcat_ros.stream import CameraView
 FOLLOW_NAMES = tuple(field.name for field in CONFIG_FIELDS)
 """Parameters that are FollowConfig's, by dotted name."""
 
-NODE_SETTINGS = (
+NODE_SETTINGS: tuple[Setting, ...] = (
     Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
     BOND,
     Setting(
@@ -96,6 +96,11 @@ NODE_SETTINGS = (
     ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
+
+FOLLOWER_NAMES = frozenset(
+    (*FOLLOW_NAMES, *(setting.name for setting in NODE_SETTINGS), 'platform')
+)
+"""All parameters of the follower: files for both nodes may have them."""
 
 
 def preset(platform: str) -> FollowConfig:

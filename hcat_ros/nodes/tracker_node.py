@@ -27,7 +27,7 @@ from hcat_ros.models import load_model
 from hcat_ros.nodes.detections import chosen, target_request, usable
 from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
 from hcat_ros.nodes.engine_log import engine_log
-from hcat_ros.nodes.follower_settings import FOLLOW_NAMES
+from hcat_ros.nodes.follower_settings import FOLLOWER_NAMES
 from hcat_ros.nodes.frame_buffer import StampedFrame
 from hcat_ros.nodes.image_input import ImageInput, image_topic
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
@@ -84,7 +84,7 @@ class TrackerNode(GuardedLifecycleNode):
     def configure(self) -> None:
         """Load the model into the engine and warm it up. Raises for what cannot be used."""
         values = self._settings.values()
-        self._watch.tell_all(PARAMETERS, useless_overrides(self, sys.argv, FOLLOW_NAMES))
+        self._watch.tell_all(PARAMETERS, useless_overrides(self, sys.argv, FOLLOWER_NAMES))
         model = load_model(values['model'])
         with engine_log(self.get_logger()):
             engine = self._load(model, **engine_options(values))

@@ -164,6 +164,19 @@ def test_images_become_commands(launch: Start, viewer: Node, stamped: str, kind:
     assert 'Traceback' not in running.log
 
 
+def test_both_nodes_run_in_one_process(launch: Start, viewer: Node) -> None:
+    running = launch('processes:=one', 'platform:=gimbal', 'threads:=1', 'node_name:=eye')
+    wait_for_state(viewer, '/eye', 'active', running)
+    wait_for_state(viewer, '/hcat_follower', 'active', running)
+    assert parameters(viewer, '/eye', 'threads')[0].integer_value == 1
+    assert parameters(viewer, '/hcat_follower', 'platform')[0].string_value == 'gimbal'
+    assert running.log.count('process started') == 1
+    assert 'has no parameter' not in running.log
+    running.interrupt()
+    running.end()
+    assert 'finished cleanly' in running.log
+
+
 def test_it_starts_on_hold_and_waits_without_autostart(launch: Start, viewer: Node) -> None:
     running = launch('platform:=drone', 'autostart:=false', 'start_on_hold:=true')
     for node in ('hcat_tracker', 'hcat_follower'):

@@ -21,7 +21,6 @@ from launching import PATIENCE, Launch, parameters, wait_for_state
 from rclpy.node import Node
 from vision_msgs.msg import Detection2D
 
-from hcat_ros.following import FollowConfig
 from hcat_ros.simulation import PLATFORMS
 
 try:
@@ -111,7 +110,7 @@ def test_the_follower_knows_the_platform(launch: Start, viewer: Node) -> None:
     assert found[2].string_value == 'size'
     assert found[3].double_value == 6.0
     assert found[4].double_value == PLATFORMS['drone'].forward.speed
-    assert found[5].double_value == FollowConfig.drone().yaw.kp, 'no argument of the launch file'
+    assert found[5].double_value == 9.0, 'an axis, which is not declared'
     assert found[6].double_value == 0.0, 'it has camera_info'
     height, box = parameters(viewer, '/camera_sim', 'target_height', 'init_box')
     assert height.double_value == 0.5

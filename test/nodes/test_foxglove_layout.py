@@ -7,6 +7,7 @@ Foxglove itself takes no part: whether it draws this well is for somebody with e
 import importlib
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,18 @@ def test_the_button_calls_the_nodes_service(
         assert json.loads(button['requestPayload']).keys() == (
             request.get_fields_and_field_types().keys()
         )
+
+
+def test_the_documented_command_puts_it_into_a_namespace(
+    layout: dict[str, Any], checkout: Path
+) -> None:
+    text = (checkout / 'docs' / 'ros_system.md').read_text()
+    script = re.search(r"^sed '([^']+)' \\\n  config/foxglove_layout\.json", text, re.MULTILINE)
+    assert script
+    command = ['sed', script[1], str(checkout / 'config' / 'foxglove_layout.json')]
+    moved = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    front = {t if t == '/diagnostics' else f'/front{t}' for t in topics_shown(layout)}
+    assert topics_shown(moved) == front
+    assert 'name=="front/hcat_tracker: tracking"' in str(message_paths(moved))
+    services = [c['serviceName'] for c in moved['configById'].values() if 'serviceName' in c]
+    assert services == ['/front/hcat_tracker/reset']
