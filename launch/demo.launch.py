@@ -109,10 +109,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'show', default_value='false', description='show the track in RViz: true or false'
             ),
+            # First: what is started before an error would be left behind.
+            OpaqueFunction(function=show),
             # The tracker's own arguments (init_box, engine, model, ...) pass through.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(TRACKER))),
             source,
-            OpaqueFunction(function=show),
             RegisterEventHandler(
                 OnProcessExit(target_action=source, on_exit=[Shutdown(reason='the video ended')])
             ),
