@@ -5,4 +5,4 @@ The parts, each usable alone: `boxes`, `tracking` (numpy and OpenCV), `engines` 
 runtime), `models` (finds and reads model folders), `network` (PyTorch), `nodes` (ROS 2).
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
