@@ -37,42 +37,42 @@ def hcat() -> int:
 
 def camera_sim() -> int:
     """Run the simulated camera."""
-    return _run('hcat_ros.nodes.camera_sim')
+    return _run('hcat_ros.nodes.tools.camera_sim')
 
 
 def composed() -> int:
     """Run several nodes in one process."""
-    return _run('hcat_ros.nodes.composed')
+    return _run('hcat_ros.nodes.tools.composed')
 
 
 def follower_node() -> int:
     """Run the follower."""
-    return _run('hcat_ros.nodes.follower_node')
+    return _run('hcat_ros.nodes.follower.node')
 
 
 def select_page() -> int:
     """Run the operator's page."""
-    return _run('hcat_ros.nodes.select_page')
+    return _run('hcat_ros.nodes.tools.select_page')
 
 
 def target_client() -> int:
     """Run the client that names a target; `hcat target` becomes it."""
-    return _run('hcat_ros.nodes.target_client')
+    return _run('hcat_ros.nodes.tools.target_client')
 
 
 def tracker_node() -> int:
     """Run the tracker."""
-    return _run('hcat_ros.nodes.tracker_node')
+    return _run('hcat_ros.nodes.tracker.node')
 
 
 def tracker_nodes() -> int:
     """Run the trackers of several cameras."""
-    return _run('hcat_ros.nodes.tracker_nodes')
+    return _run('hcat_ros.nodes.tracker.several')
 
 
 def video_source() -> int:
     """Run the source of images from a video."""
-    return _run('hcat_ros.nodes.video_source')
+    return _run('hcat_ros.nodes.tools.video_source')
 
 
 if __name__ == '__main__':

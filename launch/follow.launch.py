@@ -25,7 +25,7 @@ from launch.logging import get_logger
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.follower_settings import platform_setting, settings_for
+from hcat_ros.nodes.follower.settings import platform_setting, settings_for
 from hcat_ros.nodes.launch_arguments import (
     EARLIER,
     RESPAWN_DELAY,

@@ -28,10 +28,10 @@ from launch.launch_description_sources.python_launch_file_utilities import (
 )
 from launch_ros.actions import Node
 
-from hcat_ros.nodes.camera_sim import SETTINGS
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.launch_arguments import refuse_misspelt
-from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.nodes.tools.camera_sim import SETTINGS
+from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
 SHARE = Path(get_package_share_directory('hcat_ros'))

@@ -36,7 +36,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.tracker_settings import FOR_TRACKER
+from hcat_ros.nodes.tracker.settings import FOR_TRACKER
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'

@@ -18,7 +18,7 @@ from hcat_ros.nodes.launch_arguments import (
     inherited_warning,
     refuse_misspelt,
 )
-from hcat_ros.nodes.tracker_settings import SETTINGS
+from hcat_ros.nodes.tracker.settings import SETTINGS
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')

@@ -91,7 +91,7 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
 
     def start(module: str, *parameters: str) -> subprocess.Popen[bytes]:
         words = [word for parameter in parameters for word in ('-p', parameter)]
-        command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *words]
+        command = [sys.executable, '-m', 'hcat_ros.executables', module, '--ros-args', *words]
         processes.append(subprocess.Popen(command, env=environment))
         return processes[-1]
 

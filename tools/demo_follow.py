@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ros_domain import take_domain
 
 from hcat_ros.files.pictures import write_picture
-from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
 from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
 
@@ -46,7 +46,15 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
 
     def start(module: str, parameters: dict[str, Any], *more: str) -> subprocess.Popen[bytes]:
         words = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
-        command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *more, *words]
+        command = [
+            sys.executable,
+            '-m',
+            'hcat_ros.executables',
+            module,
+            '--ros-args',
+            *more,
+            *words,
+        ]
         processes.append(subprocess.Popen(command))
         return processes[-1]
 

@@ -34,7 +34,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
 FOLLOWED, AFTER, AT_THE_END = 4.0, 6.0, 2.0
@@ -169,7 +169,15 @@ def run(hazard: Hazard, seed: int) -> Outcome:
 
     def start(module: str, parameters: dict[str, Any], *more: str) -> subprocess.Popen[bytes]:
         words = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
-        command = [sys.executable, '-m', f'hcat_ros.nodes.{module}', '--ros-args', *more, *words]
+        command = [
+            sys.executable,
+            '-m',
+            'hcat_ros.executables',
+            module,
+            '--ros-args',
+            *more,
+            *words,
+        ]
         log = subprocess.DEVNULL if not os.environ.get('HAZARDS_LOG') else None
         processes.append(subprocess.Popen(command, stderr=log))
         return processes[-1]

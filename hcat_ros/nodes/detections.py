@@ -12,9 +12,9 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from hcat_ros.boxes import Box, checked_target_box
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.nodes.message_bounds import check_detection
-from hcat_ros.nodes.target_requests import TargetRequest
-from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
+from hcat_ros.tracking.stream import CameraView
+from hcat_ros.tracking.target_requests import TargetRequest
 
 MOST_DETECTIONS = 10_000
 """Of one image."""

@@ -18,7 +18,7 @@ except ImportError:  # Humble
 
 from hcat_ros.nodes.diagnostics import alike
 from hcat_ros.nodes.qos import overridable
-from hcat_ros.nodes.session import TrackingSession
+from hcat_ros.tracking.session import TrackingSession
 
 PARAMETERS = 'parameters'
 """What is told about them stays true over changes of state."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hcat_ros.stream import PATIENCE
+from hcat_ros.tracking.stream import PATIENCE
 
 MOST_AT_ONCE, MOST_A_SECOND = 2, 250
 """Messages by which the number of one publisher goes on at most."""

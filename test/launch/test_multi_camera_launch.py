@@ -24,7 +24,7 @@ from vision_msgs.msg import Detection2D
 from hcat_ros.boxes import Box, iou
 from hcat_ros.nodes.detections import box_of, detection_message
 from hcat_ros.nodes.images import image_message
-from hcat_ros.nodes.tracker_settings import SETTINGS
+from hcat_ros.nodes.tracker.settings import SETTINGS
 
 try:
     get_package_share_path('hcat_ros')

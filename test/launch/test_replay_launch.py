@@ -35,7 +35,7 @@ from hcat_ros.evaluation.bags.message_types import (
 )
 from hcat_ros.evaluation.bags.reading import open_bag
 from hcat_ros.message_data import box_of, nanoseconds
-from hcat_ros.nodes.tracker_settings import SETTINGS
+from hcat_ros.nodes.tracker.settings import SETTINGS
 
 try:
     get_package_share_path('hcat_ros')

@@ -25,7 +25,7 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
 from hcat_ros.nodes.detections import box_of
-from hcat_ros.nodes.tracker_settings import SETTINGS
+from hcat_ros.nodes.tracker.settings import SETTINGS
 
 try:
     get_package_share_path('hcat_ros')

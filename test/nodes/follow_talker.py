@@ -22,7 +22,7 @@ from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.detections import detection_message
-from hcat_ros.nodes.follower_node import FollowerNode
+from hcat_ros.nodes.follower.node import FollowerNode
 
 SIZE = (640, 480)
 FOCAL = 500.0

@@ -18,7 +18,7 @@ from hcat_ros.engines import EngineCard, Prediction
 from hcat_ros.message_data import box_of
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
-from hcat_ros.nodes.tracker_settings import SETTINGS
+from hcat_ros.nodes.tracker.settings import SETTINGS
 
 WIDTH, HEIGHT = 24, 16
 """Of images: small, so that there can be many."""

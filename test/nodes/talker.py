@@ -20,7 +20,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import compressed_message, image_message
-from hcat_ros.nodes.tracker_node import TrackerNode
+from hcat_ros.nodes.tracker.node import TrackerNode
 
 SIZE = (240, 320)
 TARGET = Box(100.0, 80.0, 48.0, 40.0)

@@ -17,7 +17,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import Command
-from hcat_ros.nodes.simulated_following import follower_parameters
+from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import PLATFORMS, Bearing, Scenario
 from hcat_ros.tracking import TargetState, Track
 

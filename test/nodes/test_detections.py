@@ -11,8 +11,8 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from hcat_ros.boxes import Box
 from hcat_ros.message_data import box_of
 from hcat_ros.nodes.detections import chosen, detection_message, track_message, usable
-from hcat_ros.stream import CameraView
 from hcat_ros.tracking import TargetState, Track
+from hcat_ros.tracking.stream import CameraView
 
 
 def header() -> Header:

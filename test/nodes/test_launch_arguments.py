@@ -29,9 +29,9 @@ def test_names_that_are_for_other_launch_files_pass() -> None:
 def test_no_argument_of_the_follower_is_taken_for_a_misspelt_one_of_the_tracker() -> None:
     """The follower's launch file includes the tracker's, which sees the names of both."""
     pytest.importorskip('rclpy', reason='needs ROS 2')
-    from hcat_ros.nodes.camera_sim import SETTINGS as SIMULATED
-    from hcat_ros.nodes.follower_settings import NODE_SETTINGS, settings_for
-    from hcat_ros.nodes.tracker_settings import SETTINGS
+    from hcat_ros.nodes.follower.settings import NODE_SETTINGS, settings_for
+    from hcat_ros.nodes.tools.camera_sim import SETTINGS as SIMULATED
+    from hcat_ros.nodes.tracker.settings import SETTINGS
 
     tracker = {setting.name for setting in SETTINGS} | {
         'image',

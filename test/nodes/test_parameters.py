@@ -13,7 +13,7 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from hcat_ros.nodes.parameters import Setting, Settings
-from hcat_ros.nodes.tracker_settings import FROM_CARD, SETTINGS
+from hcat_ros.nodes.tracker.settings import FROM_CARD, SETTINGS
 
 PENALTY = Setting('penalty', float, 0.5, 'A share.', 0, 1)
 MODE = Setting('mode', str, 'a', 'A choice.', choices=('a', 'b'))

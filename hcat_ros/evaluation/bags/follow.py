@@ -21,9 +21,9 @@ from hcat_ros.evaluation.one_pass import Answers
 from hcat_ros.evaluation.protocols import PROTOCOLS, score_run
 from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import Run
-from hcat_ros.stream import ImageStream, Turn
 from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
+from hcat_ros.tracking.stream import ImageStream, Turn
 
 PROTOCOL = 'plain'
 NOTHING = (0.0, 0.0, 0.0, 0.0)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the follower gets: tracks, and what is told of the camera that they are of."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.nodes.diagnostics import Refusals
+from hcat_ros.nodes.follower.camera import CameraSource
+from hcat_ros.nodes.follower.messages import body_frame
+from hcat_ros.nodes.input_watch import InputWatch
+from hcat_ros.nodes.message_bounds import check_camera_info
+from hcat_ros.nodes.one_publisher import OnePublisher
+from hcat_ros.nodes.parameter_overrides import useless_qos
+from hcat_ros.nodes.qos import LATCHED_QOS
+from hcat_ros.nodes.tracker.output import view_topic
+from hcat_ros.tracking.stream import CameraView
+
+INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Takes what any publisher sends."""
+RATE_SAMPLES = 5
+"""Tracks in a row whose distance in time tells their rate."""
+Callback = Callable[[Any, Mapping[str, Any]], None]
+
+
+class FollowInput:
+    """The subscriptions of a configured follower node, from activation to deactivation."""
+
+    def __init__(self, node: Node, values: Mapping[str, Any], refusals: Refusals) -> None:
+        """Take the parameters' values. Raises ValueError."""
+        self.camera = CameraSource(values)
+        self._node = node
+        self._refusals = refusals
+        self._watch = InputWatch(node)
+        self._subscriptions: list[Any] = []
+
+    def subscribe(self, on_track: Callback, guard: Callable[[Callback], Callback]) -> None:
+        """Take messages from here on. guard: wraps what takes them."""
+        self._watch.begin()
+        self._arrivals: deque[float] = deque(maxlen=RATE_SAMPLES)
+        for kind, topic, callback, qos, one in (
+            (Detection2D, 'track', on_track, INPUT_QOS, True),
+            (CameraInfo, 'camera_info', self._on_camera_info, INPUT_QOS, True),
+            (CameraInfo, view_topic(self._node), self._on_view, LATCHED_QOS, False),
+        ):
+            made = self._watch.subscribe(kind, topic, guard(callback), qos, one)
+            self._subscriptions.append(made)
+        track, node = self.topics[0], self._node
+        self._tracker = OnePublisher(lambda: node.count_publishers(track))
+        self._watch.tell_all('qos parameters', useless_qos(node))
+
+    def unsubscribe(self) -> None:
+        """Take no more messages."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    @property
+    def topics(self) -> tuple[str, str]:
+        """The full names of track and camera_info, while subscribed."""
+        track, camera_info = (each.topic_name for each in self._subscriptions[:2])
+        return track, camera_info
+
+    def is_followed(self, info: Mapping[str, Any], now: float) -> bool:
+        """Return whether a track, of this info, is from the tracker that came first."""
+        followed = self._tracker.sent(info, now)
+        if followed:
+            self._arrivals.append(now)
+        self.camera.look(now)
+        return followed
+
+    def frame_of(self, track: Detection2D, camera_frame: str, base_frame: str) -> str:
+        """Return the frame of the camera of a track, x forward."""
+        frame, doubt = camera_frame.strip('/'), ''
+        if not frame:
+            frame, doubt = body_frame(track.header.frame_id, base_frame)
+        self._watch.tell_all('frame', [doubt] if doubt else [])
+        return frame
+
+    def problems(self, stale_timeout: float) -> list[str]:
+        """Return what is wrong with what comes, each told once in the log."""
+        self._watch.check_publishers()
+        camera = self.camera
+        camera.look(time.monotonic())
+        told = [camera.problem] if camera.is_told and camera.problem else camera.doubts
+        self._watch.tell_all('camera', told)
+        self._watch.tell_all('rate', self._too_slow(stale_timeout))
+        return self._watch.warnings
+
+    def _too_slow(self, stale_timeout: float) -> list[str]:
+        if len(self._arrivals) < RATE_SAMPLES:
+            return []
+        apart = float(np.median(np.diff(self._arrivals)))
+        if apart <= stale_timeout:
+            return []
+        return [
+            f'tracks come every {apart:.2f} s, later than stale_timeout, {stale_timeout:g} s: the '
+            'platform stops in between; raise it, or the rate of the camera'
+        ]
+
+    def _on_camera_info(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
+        try:
+            check_camera_info(message)
+            self.camera.take(message, time.monotonic())
+        except ValueError as error:
+            self._refusals.add('refused camera infos', f'camera_info refused: {error}')
+
+    def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
+        try:
+            check_camera_info(message)
+        except ValueError as error:
+            self._refusals.add('refused views', f'view of the tracker refused: {error}')
+            return
+        self.camera.take_view(CameraView(message.width, message.height, message.header.frame_id))

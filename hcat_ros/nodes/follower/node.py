@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Target following as a ROS 2 lifecycle node: tracks in, velocity commands out."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from std_srvs.srv import SetBool
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.following import Command, Follower, bearing_of
+from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.nodes.diagnostics import Refusals, diagnostic_array
+from hcat_ros.nodes.follower.clock import ClockWatch
+from hcat_ros.nodes.follower.dead_man import DeadMan
+from hcat_ros.nodes.follower.input import FollowInput
+from hcat_ros.nodes.follower.output import FollowOutput
+from hcat_ros.nodes.follower.parameters import FollowParameters
+from hcat_ros.nodes.follower.report import following_state, following_statistics, following_values
+from hcat_ros.nodes.follower.wiring import Surroundings
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.message_bounds import check_detection
+from hcat_ros.nodes.parameter_overrides import useless_overrides
+from hcat_ros.nodes.tracker.settings import SETTINGS as TRACKER_SETTINGS
+
+TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
+"""Files for both nodes may have them."""
+
+
+class FollowerNode(GuardedLifecycleNode):
+    """Commands a platform so that it keeps the tracked target in view.
+
+    In: `track`, `camera_info`. Out: `cmd_vel`, `target_bearing`, `target_pose`, `/diagnostics`.
+    Service: `~/hold`. Commands are sent at a steady rate from activation on, zero while there is
+    no reason to move; whatever ends the activity sends zero first. Nobody can do that after
+    kill -9 of this very process: the platform's driver needs a watchdog of its own.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('hcat_follower', **kwargs)
+        self._follower: Follower | None = None
+        self._active = False
+        self._command = Command(reason='not active')
+        self._image_stamp = 0.0
+        self._clock_watch = ClockWatch()
+        self._heard = math.inf
+        """When the last track came, of a monotonic clock; infinite before the first."""
+        self._is_silent = False
+        self._dead_man = DeadMan(self._stop_late)
+        self._refusals = Refusals(self.get_logger().warning)
+        self._refusals.statistics = following_statistics()
+        self._report_time = time.monotonic()
+        self._chosen = FollowParameters(self)
+        self._held = bool(self._chosen['start_on_hold'])
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._report_timer = self.steady_timer(1.0, self._report)
+        self._timer = self.steady_timer(1 / self._chosen['rate'], self._tick)
+        self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
+        self.start_soon(self._chosen['autostart'])
+
+    # Transitions
+
+    def configure(self) -> None:
+        """Make the follower from the parameters. Raises for what cannot be used."""
+        values = self._chosen.values()
+        # Each limit that reaches nothing is a platform faster than somebody wants it.
+        useless = useless_overrides(self, sys.argv, TRACKER_NAMES)
+        if useless:
+            raise ValueError('; '.join(useless))
+        follower = Follower(self._chosen.config())
+        follower.hold(self._held)
+        self._input = FollowInput(self, values, self._refusals)
+        self._output = FollowOutput(self, values['stamped'])
+        self._follower = follower
+        self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
+        self._chosen.changed = True
+
+    def activate(self) -> None:
+        """Subscribe, and command from here on."""
+        follower = self._follower
+        assert follower is not None  # configured
+        self._apply_parameters(follower)
+        self._refusals.statistics = following_statistics()
+        self._report_time = time.monotonic()
+        self._clock_watch.begin()
+        self._input.subscribe(self._on_track, self._stopping_on_error)
+        self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
+        self._heard, self._is_silent = math.inf, False
+        follower.activate(self._now())
+        self._active = True
+        held = ', on hold' if self._held else ''
+        self.get_logger().info(
+            f'active for platform {follower.config.platform}{held}: '
+            f'{self._input.topics[0]} -> {self._output.command_topic}'
+        )
+
+    def deactivate(self) -> None:
+        """Stop the platform and unsubscribe."""
+        self._halt()
+        if self._follower is not None:
+            self._follower.deactivate()
+        if self._follower is not None:
+            self._input.unsubscribe()
+
+    def cleanup(self) -> None:
+        """Forget the follower."""
+        if self._follower is not None:
+            self._output.destroy()
+        self._follower = None
+
+    def destroy_node(self) -> None:
+        """Stop the platform before nobody can any more."""
+        self._halt()
+        self._dead_man.end()
+        super().destroy_node()
+
+    def _halt(self) -> None:
+        self._dead_man.moving_until(None)
+        if self._active:
+            self._active = False
+            self._command = Command(reason='not active')
+            self._output.stop(self._chosen['base_frame'])
+
+    def _fail(self) -> None:
+        """Stop for good after an error that nobody has foreseen: deactivated, with the reason."""
+        self._halt()
+        self._failed(f'stopped and deactivated after an error:\n{traceback.format_exc()}')
+        self.trigger_deactivate()
+
+    def _stopping_on_error(
+        self, callback: Callable[[Any, Mapping[str, Any]], None]
+    ) -> Callable[[Any, Mapping[str, Any]], None]:
+        def guarded(message: Any, info: Mapping[str, Any]) -> None:
+            try:
+                callback(message, info)
+            except Exception:
+                self._fail()
+
+        return guarded
+
+    def _apply_parameters(self, follower: Follower) -> None:
+        if self._chosen.changed:
+            self._chosen.changed = False
+            # Another platform has other axes: that takes a configure.
+            follower.configure(self._chosen.config(follower.config.platform))
+            self._input.camera.describe(self._chosen.values())
+            self._timer.timer_period_ns = int(1e9 / self._chosen['rate'])
+
+    # Inputs
+
+    def _now(self) -> float:
+        """Return the time of the clock that the stamps are on, simulated where that is used."""
+        return float(self.get_clock().now().nanoseconds) / 1e9
+
+    def _on_track(self, message: Detection2D, info: Mapping[str, Any]) -> None:
+        follower, now = self._follower, self._now()
+        if follower is None or not self._active:
+            return
+        statistics, arrival = self._refusals.statistics, time.monotonic()
+        statistics.count('tracks')
+        try:
+            check_detection(message)
+        except ValueError as error:
+            self._refusals.add('refused tracks', f'track refused: {error}')
+            return
+        if not self._input.is_followed(info, arrival):
+            statistics.count('tracks of another publisher')
+            return
+        self._heard = arrival
+        lost = not message.results
+        if lost:
+            statistics.count('lost tracks')
+        if lost and not (message.bbox.size_x > 0 or message.bbox.size_y > 0):
+            follower.blind('the tracker gets no new picture', now)
+            return
+        box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
+        reason, camera = self._input.camera.refusal(box), self._input.camera.camera
+        if camera is not None and not reason:
+            score, noise = best_class(message)[1], follower.config.centre_noise
+            measurement = bearing_of(box, camera, score, stamp, message.id, noise)
+            reason = follower.track(measurement, now, lost)
+        elif lost:
+            reason = follower.track(None, now)
+        if reason and lost:
+            return
+        if camera is None or reason:
+            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
+            self._refusals.add('refused tracks', f'track at {where} refused: {reason}')
+            return
+        self._clock_watch.track_came(arrival)
+        self._image_stamp = stamp
+        self._sample('image age on arrival of its track', now - stamp)
+        if lost:
+            return
+        frames = str(self._chosen['camera_frame']), str(self._chosen['base_frame'])
+        frame = self._input.frame_of(message, *frames)
+        self._output.target(follower, message.header, stamp, frame, camera.pitch)
+
+    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._held = bool(request.data)
+        if self._follower is not None:
+            self._follower.hold(self._held)
+            self._send_command(self._follower)
+        response.success = True
+        response.message = 'on hold' if self._held else 'hold released'
+        self.get_logger().info(response.message)
+        return response
+
+    def _sample(self, name: str, age: float) -> None:
+        if -1 < age < 60:  # stamps of another clock say nothing
+            self._refusals.statistics.sample(name, age)
+
+    # Outputs
+
+    def _tick(self) -> None:
+        if self._follower is not None:
+            self._send_command(self._follower)
+
+    def _send_command(self, follower: Follower) -> None:
+        if not self._active:
+            return
+        try:
+            self._apply_parameters(follower)
+            self._command = self._next_command(follower)
+            self._output.command(self._command, self._chosen['base_frame'])
+            self._watch_over(follower)
+            self._tell_silence(follower.config.stale_timeout)
+        except Exception:
+            self._fail()
+            return
+        self._refusals.statistics.count('commands')
+        if self._command.allowed > 0:
+            self._sample('image age at command', self._now() - self._image_stamp)
+
+    def _watch_over(self, follower: Follower) -> None:
+        """Have the platform stopped in time should the executor be held up from here on."""
+        # Seconds of simulated time are longer or shorter than those of the thread.
+        if self._command.is_zero or self.get_parameter('use_sim_time').value is True:
+            self._dead_man.moving_until(None)
+        else:
+            self._dead_man.moving_until(self._heard + follower.config.stale_timeout)
+
+    def _tell_silence(self, stale_timeout: float) -> None:
+        """Log, once, that no more tracks come, and that they do again."""
+        silent = time.monotonic() - self._heard > stale_timeout
+        if silent == self._is_silent:
+            return
+        self._is_silent = silent
+        if silent:
+            self.get_logger().warning(
+                f'no track on {self._input.topics[0]} for {stale_timeout:g} s, standing still: the '
+                'target was dropped, or the tracker or its camera has ended'
+            )
+        else:
+            self.get_logger().info('tracks come again')
+
+    def _stop_late(self) -> None:
+        """Send zero from the dead man's thread."""
+        if self._active:
+            self._output.stop_once(str(self._chosen['base_frame']))
+            self._refusals.statistics.count('stops by the dead man')
+
+    def _next_command(self, follower: Follower) -> Command:
+        now = self._now()
+        command = follower.command(now)
+        simulated = self.get_parameter('use_sim_time').value is True
+        timeout = follower.config.stale_timeout
+        trouble = self._clock_watch.trouble(now, time.monotonic(), timeout, simulated)
+        if not trouble or command.is_zero:
+            return command
+        self._clock_watch.forget_track()
+        follower.activate(now)  # whatever it believes rests on that clock
+        return Command(reason=trouble)
+
+    # Diagnostics
+
+    def _report(self) -> None:
+        values = {'lifecycle': self.state_label, 'hold': str(self._held).lower()}
+        values |= {'failed transition': self.failure} if self.failure else {}
+        follower = self._follower
+        if follower is None or not self._active:
+            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
+            summary = self.failure or self.state_label
+        else:
+            problems = self._input.problems(follower.config.stale_timeout)
+            knows_camera = self._input.camera.is_told
+            problems += self._surroundings.look(*self._input.topics, knows_camera)
+            level, summary = following_state(self._command, problems)
+            now = self._now()
+            values |= following_values(
+                self._command, follower.bearing(now), follower.target_range(now), follower.config
+            )
+        elapsed = max(time.monotonic() - self._report_time, 1e-3)
+        self._report_time += elapsed
+        values |= self._refusals.statistics.report(elapsed)
+        name = f'{self.get_fully_qualified_name().lstrip("/")}: following'
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(stamp, name, '', level, summary, values))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node, the executable `follower_node`."""
+    return run_node(FollowerNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the follower publishes: the commands, down to the last zero, and the target."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from copy import copy
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, TwistStamped
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+
+from hcat_ros.following import Command, Follower
+from hcat_ros.nodes.follower import messages as follow_messages
+from hcat_ros.nodes.qos import RELIABLE_QOS, overridable
+
+COMMAND_QOS = QoSProfile(depth=1)
+"""An old command is worth nothing."""
+ZEROS, ZERO_PERIOD = 3, 0.02
+"""How often a stop is sent, seconds apart."""
+ACKNOWLEDGED = Duration(nanoseconds=200_000_000)
+"""How long a stop is waited for to arrive."""
+
+
+class FollowOutput:
+    """The publishers of a configured follower node; they are silent unless it is active."""
+
+    def __init__(self, node: LifecycleNode, stamped: bool) -> None:
+        self._node = node
+        self.stamped = stamped
+        kind = TwistStamped if stamped else Twist
+        self._commands = self._publisher(kind, 'cmd_vel', COMMAND_QOS)
+        self._bearings = self._publisher(PoseWithCovarianceStamped, 'target_bearing', RELIABLE_QOS)
+        self._poses = self._publisher(PoseStamped, 'target_pose', RELIABLE_QOS)
+
+    def _publisher(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
+        return self._node.create_lifecycle_publisher(
+            kind, topic, copy(qos), qos_overriding_options=overridable()
+        )
+
+    @property
+    def command_topic(self) -> str:
+        """The full name of cmd_vel."""
+        return str(self._commands.topic_name)
+
+    def destroy(self) -> None:
+        """Take the publishers away."""
+        for publisher in (self._commands, self._bearings, self._poses):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def command(self, command: Command, frame: str) -> None:
+        """Send a command. Raises ValueError for one that is not finite; then none is sent."""
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame)
+        message = follow_messages.command_message(command, header, self.stamped)
+        self._commands.publish(message)
+
+    def stop(self, frame: str) -> None:
+        """Send zero, until it has arrived or there is nobody for it to arrive at."""
+        try:
+            for number in range(ZEROS):
+                if number:
+                    time.sleep(ZERO_PERIOD)
+                self.command(Command(), frame)
+            self._commands.wait_for_all_acked(ACKNOWLEDGED)
+        except Exception as error:  # as when ROS has been shut down around us
+            self._node.get_logger().error(f'the stop could not be sent: {error}')
+
+    def stop_once(self, frame: str) -> None:
+        """Send zero, once, from whatever thread; what fails is left to the others."""
+        with suppress(Exception):
+            self.command(Command(), frame)
+
+    def target(
+        self, follower: Follower, seen: Header, stamp: float, frame: str, pitch: float
+    ) -> None:
+        """Send where the target was seen at the stamp of a track, and at what range if known.
+
+        seen: the header of the track; frame: of the camera, x forward; pitch: by how much the
+        camera looks down.
+        """
+        bearing = follower.bearing(stamp)
+        if bearing is None:
+            return
+        header = Header(stamp=seen.stamp, frame_id=frame)
+        self._bearings.publish(follow_messages.bearing_message(bearing, header, pitch))
+        distance = follower.target_range(stamp)
+        if distance is not None:
+            pose = follow_messages.pose_message(bearing, distance.range, header, pitch)
+            self._poses.publish(pose)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The follower node's declared parameters: each within its range, and all fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from hcat_ros.following import FollowConfig
+from hcat_ros.nodes.follower.settings import (
+    FOLLOW_NAMES,
+    config_of,
+    platform_setting,
+    settings_for,
+)
+from hcat_ros.nodes.parameters import Settings
+
+
+class FollowParameters:
+    """Declares the parameters of a node, those that are not given as `platform` has them."""
+
+    def __init__(self, node: Node) -> None:
+        self.changed = False
+        """Whether any has been since somebody set this to False."""
+        self._node = node
+        self._platform = Settings(node, (platform_setting(),), self._on_change)
+        settings = settings_for(self._platform['platform'])
+        self._late = {'platform', *(setting.name for setting in settings if not setting.live)}
+        self._settings = Settings(node, settings, self._on_change)
+        node.add_on_set_parameters_callback(self._fit_together)
+
+    def values(self) -> dict[str, Any]:
+        """Return all values. Raises ValueError for the ones that were wrong from the start."""
+        return self._platform.values() | self._settings.values()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._settings[name]
+
+    def config(self, platform: str = '') -> FollowConfig:
+        """Return the configuration, for a platform other than the set one. Raises ValueError."""
+        return config_of(self.values() | ({'platform': platform} if platform else {}))
+
+    def _fit_together(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Refuse values that are well each but not together."""
+        changes = {p.name: p.value for p in parameters if p.name in FOLLOW_NAMES}
+        try:
+            config = self.config()
+        except ValueError:  # wrong from the start, to be mended one by one
+            return SetParametersResult(successful=True)
+        try:
+            config.changed(changes)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_change(self, changes: Mapping[str, Any]) -> None:
+        # No more than noted: another callback may still refuse them.
+        self.changed = True
+        late = sorted(self._late.intersection(changes))
+        if late:
+            self._node.get_logger().info(f'{", ".join(late)}: takes effect at the next configure')

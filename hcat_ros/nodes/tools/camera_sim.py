@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated camera on a platform that takes commands, in real time, with the truth beside it."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+
+from hcat_ros.boxes import Box
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.follower.messages import body_frame
+from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
+from hcat_ros.nodes.parameters import Setting, Settings
+from hcat_ros.nodes.qos import DRAWN_QOS, RELIABLE_QOS
+from hcat_ros.nodes.tools.calibration import camera_info_of
+from hcat_ros.simulation import (
+    PATHS,
+    PLATFORMS,
+    Command,
+    Scenario,
+    SimFrame,
+    Simulation,
+    top_view,
+)
+
+_DEFAULT = Scenario()
+SETTINGS = (
+    Setting('path', str, _DEFAULT.path, 'How the target moves.', choices=PATHS),
+    Setting(
+        'platform', str, _DEFAULT.platform, 'What carries the camera.', choices=tuple(PLATFORMS)
+    ),
+    Setting('seed', int, 0, 'Of everything that is drawn by chance.', 0, 2**31 - 1),
+    Setting(
+        'speed',
+        float,
+        _DEFAULT.speed,
+        "The target's, over the platform's top speed (a gimbal's: yaw rate).",
+        0,
+        3,
+    ),
+    Setting(
+        'pictures',
+        str,
+        '',
+        'Folder with photos/ and cutouts/ (with alpha) to make the world of; empty: made ones.',
+    ),
+    Setting(
+        'surroundings',
+        str,
+        _DEFAULT.surroundings,
+        "Ground below a panorama, or that alone; auto: by platform, a gimbal's is the latter.",
+        choices=('auto', 'ground', 'panorama'),
+    ),
+    Setting('target_height', float, _DEFAULT.target_height, 'Metres.', 0.05, 50),
+    Setting('start_range', float, 0.0, "Metres to the target; 0: the platform's own.", 0, 200),
+    Setting('distractors', int, 0, "Others of the target's kind that stand about.", 0, 20),
+    Setting('width', int, _DEFAULT.width, 'Of the images, pixels.', 64, 4096),
+    Setting('height', int, _DEFAULT.height, 'Of the images, pixels.', 64, 4096),
+    Setting(
+        'horizontal_fov',
+        float,
+        round(_DEFAULT.horizontal_fov, 4),
+        'What the camera sees from side to side [rad].',
+        0.175,
+        2.617,
+    ),
+    Setting('fps', float, _DEFAULT.fps, 'Frames a second.', 1, 240),
+    Setting('noise', float, _DEFAULT.noise, "A pixel's, standard deviation, grey levels.", 0, 50),
+    Setting('exposure', float, _DEFAULT.exposure, 'Seconds, over which motion blurs.', 0, 0.1),
+    Setting(
+        'exposure_change',
+        float,
+        _DEFAULT.exposure_change,
+        'Share by which brightness goes up and down.',
+        0,
+        0.8,
+    ),
+    Setting(
+        'latency',
+        float,
+        0.0,
+        'Seconds from exposure, which is what the stamp tells, to publication.',
+        0,
+        2,
+    ),
+    Setting('stamped', bool, True, 'cmd_vel is a TwistStamped; false: a Twist.'),
+    Setting('frame_id', str, 'camera_optical', 'Frame id in the headers of images.'),
+    Setting('init_box', bool, False, "The target's box is sent to init_box with the first frame."),
+    Setting('duration', float, 0.0, 'Seconds after which it ends; 0: never.', 0, 1e6),
+    Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
+    Setting(
+        'wait',
+        float,
+        30.0,
+        'Seconds to wait for subscribers before the first frame; 0: do not wait.',
+        0,
+        3600,
+    ),
+)
+SETTLE = 0.5
+"""Seconds between seeing the subscribers and the first frame: they see us a little later."""
+LONGEST_PAUSE = 1.0
+"""Seconds of simulation that one step makes up for; a machine that slept goes on from there."""
+
+
+def command_of(twist: Twist) -> Command:
+    """Return a Twist, whose rotation about the left axis is downwards, as a command."""
+    linear, angular = twist.linear, twist.angular
+    return Command(linear.x, linear.y, linear.z, angular.z, -angular.y)
+
+
+class CameraSim(Node):
+    """Publishes what the camera sees, and takes `cmd_vel`.
+
+    Out: `image` (bgr8) and `camera_info`; `truth` (Detection2D: the target's visible part, its
+    share as score; no results while it cannot be seen), `truth_bearing` (x azimuth to the left,
+    y elevation upwards [rad], z range [m], in the camera's body frame), both without the
+    latency; `top_view`, drawn only while someone looks; once `init_box`, if asked for.
+
+    Raises ValueError or OSError for a scenario that cannot be made.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('camera_sim', **kwargs)
+        self._values = values = Settings(self, SETTINGS).values()
+        warn_of_useless_overrides(self)
+        own = set(Scenario.__dataclass_fields__) - {'start_range'}
+        scenario = Scenario(
+            start_range=values['start_range'] or None,
+            **{name: value for name, value in values.items() if name in own},
+        )
+        pictures = Path(values['pictures']).expanduser() if values['pictures'] else None
+        self.simulation = Simulation(scenario, pictures)
+        # Reliable, so that subscribers of either kind are served.
+        images = QoSProfile(depth=2)
+        self._images = self.create_publisher(Image, 'image', images)
+        self._infos = self.create_publisher(CameraInfo, 'camera_info', images)
+        self._init_boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=1))
+        self._truths = self.create_publisher(Detection2D, 'truth', RELIABLE_QOS)
+        self._bearings = self.create_publisher(Vector3Stamped, 'truth_bearing', RELIABLE_QOS)
+        self._views = self.create_publisher(Image, 'top_view', DRAWN_QOS)
+        kind = TwistStamped if values['stamped'] else Twist
+        self.create_subscription(kind, 'cmd_vel', self._on_command, RELIABLE_QOS)
+        self._box_due: bool = values['init_box']
+        self._waiting: deque[tuple[int, Image, CameraInfo, Detection2D | None]] = deque()
+        """Due time [ns] and messages of frames that have not been published yet."""
+        self._last: int | None = None
+        """When the simulation was last moved on, ns of the ROS clock; None before the start."""
+        self._began = self._subscribed = time.monotonic()
+        self._timer = self.create_timer(0.05, self._wait)
+
+    def _wait(self) -> None:
+        """Wait until somebody listens, then start the clock."""
+        now, limit = time.monotonic(), self._values['wait']
+        listening = self._images.get_subscription_count() >= self._values['subscribers'] and (
+            not self._box_due or self._init_boxes.get_subscription_count() > 0
+        )
+        if not listening:
+            self._subscribed = now
+            if now - self._began < limit:
+                return
+        elif limit > 0 and now - self._subscribed < SETTLE:
+            return
+        if not listening and limit > 0:
+            self.get_logger().warning(
+                f'only {self._images.get_subscription_count()} subscribers of images within '
+                f'{limit:g} s; starting all the same'
+            )
+        self._timer.cancel()
+        self.destroy_timer(self._timer)
+        self._last = self.get_clock().now().nanoseconds
+        self._timer = self.create_timer(1.0 / self._values['fps'], self._expose)
+        if self._values['latency'] > 0:
+            self._sender = self.create_timer(0.004, self._send_due)
+        self._expose()
+
+    def _advance(self) -> int:
+        """Move the simulation on to now; return the time, ns of the ROS clock."""
+        now = self.get_clock().now().nanoseconds
+        assert self._last is not None
+        # The clock may be set back.
+        passed = min(max(0.0, (now - self._last) / 1e9), LONGEST_PAUSE)
+        self.simulation.advance(passed)
+        self._last = now
+        return int(now)
+
+    def _on_command(self, message: Twist | TwistStamped) -> None:
+        if self._last is None:
+            return
+        command = command_of(message.twist if self._values['stamped'] else message)
+        self._advance()
+        try:
+            self.simulation.command(command)
+        except ValueError as error:
+            self.get_logger().warning(f'refused a command: {error}', throttle_duration_sec=5.0)
+
+    def _expose(self) -> None:
+        """Take a frame now."""
+        now = self._advance()
+        frame = self.simulation.frame()
+        header = Header(frame_id=self._values['frame_id'])
+        header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
+        self._publish_truth(frame, header)
+        image, info = image_message(frame.image, 'bgr8'), camera_info_of(self.simulation.lens)
+        image.header = info.header = header
+        box = None
+        if self._box_due and frame.truth.box is not None:
+            box = detection_message(header, frame.truth.box)
+            self._box_due = False
+        latency = round(self._values['latency'] * 1e9)
+        self._waiting.append((now + latency, image, info, box))
+        self._send_due()
+        if self._views.get_subscription_count():
+            view = image_message(top_view(self.simulation), 'bgr8')
+            view.header = header
+            self._views.publish(view)
+        if 0 < self._values['duration'] <= self.simulation.time:
+            self._finish()
+
+    def _send_due(self) -> None:
+        """Publish the frames whose latency is over."""
+        now = self.get_clock().now().nanoseconds
+        while self._waiting and (self._waiting[0][0] <= now or self._values['latency'] == 0):
+            _, image, info, box = self._waiting.popleft()
+            self._images.publish(image)
+            self._infos.publish(info)
+            if box is not None:
+                self._init_boxes.publish(box)
+
+    def _publish_truth(self, frame: SimFrame, header: Header) -> None:
+        truth = frame.truth
+        message = detection_message(header, truth.box or Box(0.0, 0.0, 0.0, 0.0))
+        if truth.box is not None:
+            result = ObjectHypothesisWithPose()
+            result.hypothesis.class_id = 'target'
+            result.hypothesis.score = float(truth.shown)
+            message.results = [result]
+        self._truths.publish(message)
+        bearing = Vector3Stamped()
+        bearing.header.stamp = header.stamp
+        bearing.header.frame_id = body_frame(header.frame_id, header.frame_id)[0]
+        vector = bearing.vector
+        vector.x, vector.y, vector.z = (float(value) for value in truth.bearing)
+        self._bearings.publish(bearing)
+
+    def _finish(self) -> None:
+        pose = self.simulation.platform.pose
+        self.get_logger().info(
+            f'{self.simulation.time:.1f} s simulated; the platform is at '
+            f'{pose.x:.1f}, {pose.y:.1f} m, heading {math.degrees(pose.yaw):.0f} degrees'
+        )
+        self._timer.cancel()
+        # Reliable subscribers may still be fetching the last frame.
+        time.sleep(SETTLE)
+        self.context.try_shutdown()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the simulation, the executable `camera_sim`. Returns 1 if it cannot be made."""
+    try:
+        return run_node(CameraSim, args)
+    except (ValueError, OSError) as error:
+        print(f'camera_sim: {error}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

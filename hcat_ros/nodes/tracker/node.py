@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker as a ROS 2 lifecycle node: images and an init box in, Detection2D out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
+from vision_msgs.msg import Detection2D, Detection2DArray
+
+try:
+    from hcat_ros_interfaces.srv import SetTarget
+except ImportError:  # a package of its own, which not everybody builds
+    SetTarget = None
+
+from hcat_ros.boxes import Box
+from hcat_ros.engines import Engine, load_engine
+from hcat_ros.models import load_model
+from hcat_ros.nodes.detections import chosen, target_request, usable
+from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
+from hcat_ros.nodes.follower.settings import FOLLOWER_NAMES
+from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
+from hcat_ros.nodes.one_publisher import OnePublisher
+from hcat_ros.nodes.parameter_overrides import useless_overrides, useless_qos
+from hcat_ros.nodes.parameters import Settings
+from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS
+from hcat_ros.nodes.tracker.engine_log import engine_log
+from hcat_ros.nodes.tracker.image_input import ImageInput, image_topic
+from hcat_ros.nodes.tracker.latched_input import LatchedInput
+from hcat_ros.nodes.tracker.output import TrackerOutput
+from hcat_ros.nodes.tracker.settings import FOR_TRACKER, SETTINGS, engine_options
+from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
+from hcat_ros.tracking.frame_buffer import StampedFrame
+from hcat_ros.tracking.session import TrackedFrame, TrackingSession, target_ids
+from hcat_ros.tracking.stream import Turn
+from hcat_ros.tracking.target_requests import TargetRequest
+
+
+class TrackerNode(GuardedLifecycleNode):
+    """Follows one target.
+
+    In: `image`, `init_box`, `detections`. Out: `track`, `track_view`, `track_image`,
+    `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces is installed, `~/set_target`.
+    Nothing that comes from outside ends it: what cannot be used is refused with the reason in the
+    log and in the diagnostics.
+    """
+
+    def __init__(self, load: Callable[..., Engine] = load_engine, **kwargs: Any) -> None:
+        super().__init__('hcat_tracker', **kwargs)
+        self._load = load
+        self._engine: Engine | None = None
+        self._session: TrackingSession | None = None
+        self._card_values: dict[str, float] = {}
+        self._inputs: list[Any] = []
+        self._output: TrackerOutput | None = None
+        self._refusals = Refusals(self.get_logger().warning)
+        self._watch = InputWatch(self)
+        self._ids = target_ids()
+        self._report_time = time.monotonic()
+        self._settings = Settings(self, SETTINGS, self._on_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._report_timer = self.steady_timer(1.0, self._report)
+        self._watch_timer = self.steady_timer(0.5, self._check_inputs)
+        self._reset = self.create_service(Trigger, '~/reset', self._on_reset)
+        if SetTarget is not None:
+            # A request that waits for its image must not hold up the images.
+            apart = ReentrantCallbackGroup()
+            self._set_target = self.create_service(
+                SetTarget, '~/set_target', self._on_set_target, callback_group=apart
+            )
+        self.start_soon(self._settings['autostart'])
+
+    # Transitions
+
+    def configure(self) -> None:
+        """Load the model into the engine and warm it up. Raises for what cannot be used."""
+        values = self._settings.values()
+        self._watch.tell_all(PARAMETERS, useless_overrides(self, sys.argv, FOLLOWER_NAMES))
+        model = load_model(values['model'])
+        with engine_log(self.get_logger()):
+            engine = self._load(model, **engine_options(values))
+        started = time.perf_counter()
+        warm_up(engine)
+        self._engine = engine
+        # What is not given comes from the model's card, and goes with the model.
+        self._card_values = {
+            name: value
+            for name, value in model.card.tracking.items()
+            if values[name] in (None, self._card_values.get(name))
+        }
+        self.set_parameters([Parameter(name, value=v) for name, v in self._card_values.items()])
+        self._report_timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
+        self._output = TrackerOutput(self)
+        card = engine.card
+        self.get_logger().info(
+            f'{card.model} in {card.runtime} {card.runtime_version} ({card.precision}), warmed up '
+            f'in {1e3 * (time.perf_counter() - started):.0f} ms'
+        )
+
+    def activate(self) -> None:
+        """Subscribe: from here on frames are tracked."""
+        values = self._settings.values()
+        assert self._engine is not None  # configured
+        config = TrackerConfig(**{name: values[name] for name in FOR_TRACKER})
+        self._session = TrackingSession(
+            Tracker(self._engine, config),
+            values['buffer_mb'] * 1024 * 1024,
+            values['stamp_tolerance'],
+            self._refusals.add,
+            self._ids,
+        )
+        self._refusals.statistics = Statistics()
+        self._images = images = ImageInput(self, self._settings, self._refusals.add, self._watch)
+        self._drops = Drops(lambda: self.count_publishers(images.topic))
+        self._camera = OnePublisher(lambda: self.count_publishers(images.topic))
+        self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
+        self._report_time = time.monotonic()
+        if values['init_box']:
+            if len(values['init_box']) != 4:
+                raise ValueError(f'init_box {values["init_box"]}: expected x, y, w, h in pixels')
+            box = Box(*values['init_box'])
+            first = TargetRequest(box, 0, values['class_id'])
+            self._session.requests.submit(first, time.monotonic())
+        self._watch.begin()
+        # The image last: who sees it subscribed can send the init box.
+        for message_type, topic, callback, qos in (
+            (Detection2D, 'init_box', self._init_boxes.take, RELIABLE_QOS),
+            (Detection2DArray, 'detections', self._on_detections, RELIABLE_QOS),
+            (images.type, images.topic, self._on_image, IMAGE_QOS),
+        ):
+            one = callback == self._on_image
+            self._inputs.append(self._watch.subscribe(message_type, topic, callback, qos, one))
+        self._watch.tell_all('qos parameters', useless_qos(self))
+        settings = ', '.join(f'{name} {values[name]:g}' for name in FOR_TRACKER)
+        self.get_logger().info(f'active on {images.topic}: {settings}')
+
+    def deactivate(self) -> None:
+        """Unsubscribe and drop the target; the engine stays loaded."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._session is not None:
+            self._init_boxes.close()
+            self._session.reset()
+            self._tell_summary()
+        self._session = None
+        self._watch.begin()
+
+    def cleanup(self) -> None:
+        """Free the engine."""
+        if self._output is not None:
+            self._output.destroy()
+        self._engine = self._output = None
+
+    def destroy_node(self) -> None:
+        """Say what was done, also where nobody deactivates the node first."""
+        if self._session is not None:
+            self._tell_summary()
+        super().destroy_node()
+
+    def _tell_summary(self) -> None:
+        statistics = self._refusals.statistics
+        counts = statistics.counts
+        if counts['images']:
+            engine = statistics.median('engine')
+            time_spent = f'; {1e3 * engine:.1f} ms each in the engine' if engine else ''
+            self.get_logger().info(
+                f'{counts["images"]} images, {counts["tracks"]} tracked, the target lost in '
+                f'{counts["lost tracks"]}{time_spent}'
+            )
+
+    # Inputs
+
+    def _check_inputs(self) -> None:
+        if self._session is None:
+            topic = image_topic(self, self._settings)
+            self._watch.check_inactive(topic, self.state_label, self.failure)
+        else:
+            mode = self._settings['init_mode']
+            self._watch.check_active(self._inputs[-1], self._session, mode)
+            self._watch.check_publishers()
+            self._init_boxes.look()
+            self._publish(self._session, self._session.look_at_waiting())
+
+    def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
+        self._watch.image_came()
+        statistics = self._refusals.statistics
+        statistics.count('images')
+        statistics.count('dropped images', self._drops.before(info))
+        session = self._session
+        if session is None:
+            return
+        if not self._camera.sent(info, time.monotonic()):
+            statistics.count('images of another publisher')
+            return
+        frame = self._images.frame(message)
+        if frame is None:
+            return
+        self._sample_age('image age on arrival', frame)
+        turn = self._images.turn(frame)
+        if turn is Turn.BEGINS:
+            session.reset()
+            session.buffer.clear()
+        elif turn is Turn.JUMPED:
+            session.time_jumped()
+        if turn.is_passed_over:
+            return
+        assert self._output is not None  # configured
+        self._output.view(self._images.view, frame.header)
+        self._publish(session, session.add_frame(frame, self._images.frozen_for > 0))
+
+    def _on_init_box(self, message: Detection2D) -> None:
+        try:
+            request = target_request(message)
+        except ValueError as error:
+            self._refusals.add('refused boxes', f'init box refused: {error}')
+        else:
+            self._request(request)
+
+    async def _on_set_target(self, request: Any, response: Any) -> Any:
+        """Start the target and answer once it is followed or refused, within `PATIENCE`."""
+        if self._session is None:
+            remedy = 'see its log' if self.failure else 'activate it first'
+            response.message = f'the tracker is {self.state_label}: {self.failure or remedy}'
+            return response
+        try:
+            target = target_request(request.target)
+        except ValueError as error:
+            self._refusals.add('refused boxes', f'init box refused: {error}')
+            response.message = str(error)
+            return response
+        outcome: Future = Future()
+        self._request(target._replace(on_outcome=outcome.set_result))
+        response.id, response.message = await outcome
+        response.success = not response.message
+        return response
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        session = self._session
+        mode = self._settings['init_mode']
+        if session is None or mode == 'manual' or not session.wants_target:
+            return
+        listed = self._settings['detection_class'].split(',')
+        classes = [name.strip() for name in listed if name.strip()]
+        found, reason = usable(message, self._images.view)
+        if reason:
+            self._refusals.add('refused detections', f'detection refused: {reason}')
+        target = chosen(found, mode, classes, session.last_seen)
+        if target is not None:
+            self._request(TargetRequest(target.box, target.stamp, target.class_id))
+
+    def _request(self, request: TargetRequest) -> None:
+        session = self._session
+        if session is None:
+            return
+        request = request._replace(class_id=request.class_id or self._settings['class_id'])
+        self._publish(session, session.request(request))
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = True
+        response.message = 'there was no target'
+        if self._session is not None:
+            if self._session.has_target:
+                response.message = 'target dropped'
+            self._session.reset()
+        return response
+
+    def _on_parameters(self, changes: Mapping[str, Any]) -> None:
+        later = [
+            setting.name for setting in SETTINGS if setting.name in changes and not setting.live
+        ]
+        if later and self._engine is not None:
+            self.get_logger().info(f'{", ".join(later)}: takes effect at the next configure')
+        if self._session is None:
+            return
+        tracking = {name: changes[name] for name in FOR_TRACKER if name in changes}
+        self._session.tracker.configure(**tracking)
+        if 'stamp_tolerance' in changes:
+            self._session.requests.tolerance = changes['stamp_tolerance']
+
+    # Outputs
+
+    def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
+        assert self._output is not None  # configured
+        before, statistics = session.target_id, self._refusals.statistics
+        for one in tracked:
+            self._output.track(one)
+            statistics.tracked()
+            self._sample_age('image age on output', one.frame)
+            if one.track is not None:
+                statistics.count('lost tracks', int(one.track.state is TargetState.LOST))
+                for stage, seconds in session.tracker.stage_times._asdict().items():
+                    statistics.sample(stage, seconds)
+        if session.target_id != before and session.target is not None:
+            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*session.target.box)
+            name = f'{session.target_id} ({session.target.class_id})'
+            self.get_logger().info(f'target {name} at {where}')
+
+    def _sample_age(self, name: str, frame: StampedFrame) -> None:
+        age = self._images.age(frame)
+        if -1 < age < 60:  # stamps of another clock say nothing
+            self._refusals.statistics.sample(name, age)
+
+    def _state(self) -> tuple[bytes, str]:
+        """Return the diagnostic level and what it is about."""
+        session = self._session
+        if session is None:
+            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
+            return level, self.failure or self.state_label
+        track = session.track
+        target = 'tracking' if session.has_target else 'no target'
+        if track is not None and track.state is not TargetState.TRACKING:
+            target = f'target {track.state.value}'
+        silent = self._watch.silent_for if self._watch.silent_for > SILENCE else 0.0
+        return health(self._refusals.statistics, silent, target, self._watch.warnings)
+
+    def _report(self) -> None:
+        level, summary = self._state()
+        values = {'lifecycle': self.state_label}
+        values |= {'failed transition': self.failure} if self.failure else {}
+        hardware = ''
+        if self._engine is not None:
+            card = self._engine.card
+            hardware = f'{card.runtime} {card.runtime_version}'
+            values |= {'model': card.model, 'engine': hardware, 'precision': card.precision}
+        if self._session is not None:
+            values['target'] = self._session.target_id
+            if (track := self._session.track) is not None:
+                values |= {'state': track.state.value, 'score': f'{track.score:.3f}'}
+        now = time.monotonic()
+        values |= self._refusals.statistics.report(max(now - self._report_time, 1e-3))
+        self._report_time = now
+        name = f'{self.get_fully_qualified_name().lstrip("/")}: tracking'
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(stamp, name, hardware, level, summary, values))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node, the executable `tracker_node`."""
+    return run_node(TrackerNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

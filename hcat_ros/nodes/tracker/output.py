@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tracker publishes: tracks, the images that they are of, and pictures of both."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.drawing import draw_track
+from hcat_ros.nodes.detections import track_message
+from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.qos import DRAWN_QOS, LATCHED_QOS, RELIABLE_QOS, overridable
+from hcat_ros.tracking.encodings import to_bgr
+from hcat_ros.tracking.session import TrackedFrame
+from hcat_ros.tracking.stream import CameraView
+
+
+def view_topic(node: Any) -> str:
+    """Return the topic beside a node's `track`, wherever that is mapped to, of the images' size."""
+    return f'{node.resolve_topic_name("track")}_view'
+
+
+class TrackerOutput:
+    """The publishers of a configured tracker node; they are silent unless it is active."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        options = overridable()
+        self._tracks = node.create_lifecycle_publisher(
+            Detection2D, 'track', copy(RELIABLE_QOS), qos_overriding_options=options
+        )
+        self._pictures = node.create_lifecycle_publisher(
+            Image, 'track_image', copy(DRAWN_QOS), qos_overriding_options=options
+        )
+        # vision_msgs has no field for the size of the image that a box is in.
+        self._views = node.create_lifecycle_publisher(
+            CameraInfo, view_topic(node), copy(LATCHED_QOS)
+        )
+        self._view: CameraView | None = None
+
+    def destroy(self) -> None:
+        """Take the publishers away."""
+        for publisher in (self._tracks, self._pictures, self._views):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def view(self, view: CameraView | None, header: Any) -> None:
+        """Send the size and the frame of the images where they have changed."""
+        if view is not None and view != self._view:
+            self._views.publish(CameraInfo(header=header, height=view.height, width=view.width))
+        self._view = view
+
+    def track(self, tracked: TrackedFrame) -> None:
+        """Send a track, and its picture if anybody looks."""
+        frame, track, target_id, class_id = tracked
+        self._tracks.publish(track_message(frame.header, track, target_id, class_id))
+        if not self._pictures.get_subscription_count():
+            return
+        picture = to_bgr(frame.image, frame.encoding)
+        if track is not None:
+            if picture is frame.image:
+                picture = picture.copy()
+            draw_track(picture, track)
+        drawn = image_message(picture, 'bgr8')
+        drawn.header = frame.header
+        self._pictures.publish(drawn)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trackers of several cameras in one process, with one engine: its memory once, not once a camera.
+
+They take turns in one thread. Where the rate counts more than memory, each has a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+from rclpy.utilities import remove_ros_args
+
+from hcat_ros.engines import Engine, load_engine
+from hcat_ros.models import Model
+from hcat_ros.nodes.lifecycle import run_nodes
+from hcat_ros.nodes.tracker.node import TrackerNode
+
+
+class SharedEngines:
+    """Loads engines as `load_engine` does, but each once as long as somebody holds it.
+
+    For nodes that are spun by one thread: engines run one call at a time.
+    """
+
+    def __init__(self) -> None:
+        self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+    def __call__(self, model: Model, **options: Any) -> Engine:
+        """Return the engine for the model, of the same files, and options."""
+        key = repr((model.folder, sorted(model.card.sha256.items()), sorted(options.items())))
+        engine = self._engines.get(key)
+        if engine is None:
+            engine = self._engines[key] = load_engine(model, **options)
+        return engine
+
+
+def tracker_nodes(cameras: Sequence[str]) -> list[TrackerNode]:
+    """Return a tracker for each camera, 'NAMESPACE' or 'NAMESPACE=TOPIC' of its images."""
+    load, nodes = SharedEngines(), []
+    for camera in cameras:
+        namespace, _, topic = camera.partition('=')
+        remap = ['--ros-args', '-r', f'image:={topic}'] if topic else []
+        nodes.append(TrackerNode(load=load, namespace=namespace, cli_args=remap))
+    return nodes
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the nodes, the executable `tracker_nodes`."""
+    words = list(sys.argv if args is None else args)
+    parser = argparse.ArgumentParser(prog='tracker_nodes', description=__doc__)
+    parser.add_argument(
+        'cameras', nargs='+', metavar='NAMESPACE[=TOPIC]', help='front back=/usb_cam/image_raw'
+    )
+    cameras = parser.parse_args(remove_ros_args(words)[1:]).cameras
+    return run_nodes(lambda: tracker_nodes(cameras), words)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

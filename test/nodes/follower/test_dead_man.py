@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+
+from hcat_ros.nodes.follower.dead_man import DeadMan
+
+
+class Stops:
+    """Counts stops, and waits for one."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.came = threading.Event()
+
+    def stop(self) -> None:
+        self.times.append(time.monotonic())
+        self.came.set()
+
+
+@pytest.fixture
+def stops() -> Stops:
+    return Stops()
+
+
+@pytest.fixture
+def dead_man(stops: Stops):
+    made = DeadMan(stops.stop)
+    yield made
+    made.end()
+
+
+def test_a_deadline_that_passes_stops_and_does_so_again(dead_man: DeadMan, stops: Stops) -> None:
+    deadline = time.monotonic() + 0.05
+    dead_man.moving_until(deadline)
+    assert stops.came.wait(30)
+    stops.came.clear()
+    assert stops.came.wait(30), 'sent again while nobody answers'
+    assert stops.times[0] >= deadline
+    dead_man.moving_until(None)
+
+
+def test_a_deadline_that_is_moved_on_or_taken_away_stops_nothing(
+    dead_man: DeadMan, stops: Stops
+) -> None:
+    for _ in range(20):
+        dead_man.moving_until(time.monotonic() + 20)
+        time.sleep(0.01)
+    dead_man.moving_until(None)
+    assert not stops.came.wait(0.3)
+
+
+def test_an_earlier_deadline_counts_at_once(dead_man: DeadMan, stops: Stops) -> None:
+    dead_man.moving_until(time.monotonic() + 3600)
+    dead_man.moving_until(time.monotonic() + 0.05)
+    assert stops.came.wait(30)
+
+
+def test_its_thread_keeps_nothing_alive() -> None:
+    stops = Stops()
+    made, gone = DeadMan(stops.stop), weakref.ref(stops)
+    made.moving_until(time.monotonic() + 3600)
+    del stops
+    gc.collect()
+    assert gone() is None
+    made._thread.join(30)
+    assert not made._thread.is_alive()

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from hcat_ros.nodes.follower.clock import ClockWatch
+
+
+def test_a_clock_that_goes_is_no_trouble() -> None:
+    watch = ClockWatch()
+    for step in range(100):
+        now = 1e9 + 0.01 * step  # a tenth of the machine's
+        assert watch.trouble(now, 0.1 * step, 0.5, simulated=True) == ''
+
+
+def test_simulated_time_that_stands_is_told_until_it_goes() -> None:
+    watch = ClockWatch()
+    watch.trouble(10.0, 0.0, 0.5, simulated=True)
+    assert watch.trouble(10.0, 0.49, 0.5, simulated=True) == ''
+    for steady in (0.5, 0.6, 5.0):
+        assert 'stands still' in watch.trouble(10.0, steady, 0.5, simulated=True)
+        watch.forget_track()
+    assert watch.trouble(10.1, 5.1, 0.5, simulated=True) == ''
+    assert watch.trouble(3.0, 5.6, 0.5, simulated=True) == '', 'it may jump'
+
+
+def test_the_systems_clock_cannot_keep_a_track_fresh() -> None:
+    watch = ClockWatch()
+    watch.track_came(0.0)
+    assert watch.trouble(100.0, 0.4, 0.5, simulated=False) == ''
+    # Set back again and again.
+    assert 'no good track for 0.60 s' in watch.trouble(99.5, 0.6, 0.5, simulated=False)
+    watch.forget_track()
+    assert watch.trouble(99.5, 0.7, 0.5, simulated=False) == ''
+
+
+@pytest.mark.parametrize('simulated', [True, False])
+def test_begin_forgets(simulated: bool) -> None:
+    watch = ClockWatch()
+    watch.track_came(0.0)
+    watch.trouble(1.0, 0.0, 0.5, simulated)
+    watch.begin()
+    assert watch.trouble(1.0, 9.0, 0.5, simulated) == ''
+
+
+def test_simulated_time_that_creeps_is_as_good_as_none() -> None:
+    """0.2 ms in 10 s: each tick is a change, and the platform would drive on for hours."""
+    watch = ClockWatch()
+    told = [watch.trouble(10.0 + 1e-6 * step, 0.05 * step, 0.5, True) for step in range(200)]
+    assert told[:10] == [''] * 10
+    assert all('/clock stands still, or nearly' in text for text in told[10:])

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcat target` in a process of its own, to a tracker over real DDS."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='the nodes run an engine')
+
+from talker import TARGET, Talker, scene, stamp
+
+from hcat_ros.nodes.images import image_message
+
+WITHOUT_SERVICE = "import sys; sys.modules['hcat_ros_interfaces'] = None; "
+CLIENT = 'import sys; from hcat_ros.nodes.tools.target_client import main; sys.exit(main())'
+BOX = ['-p', f'box:={[*map(float, TARGET)]}']
+
+
+@pytest.fixture
+def talker(talk: Callable[..., Talker]) -> Iterator[Talker]:
+    """An active tracker that has had an image."""
+    talker = talk(diagnostics_period=0.2)
+    talker.start()
+    talker.send(0)
+    return talker
+
+
+def run(talker: Talker | None, *words: str, code: str = CLIENT) -> tuple[int, str, str]:
+    """Run the client while a tracker spins; return exit code, output and errors."""
+    process = subprocess.Popen(
+        [sys.executable, '-c', code, '--ros-args', *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        if talker is not None:
+            number = 1
+            while process.poll() is None:
+                message = image_message(scene(number % 20), 'bgr8')
+                message.header.stamp, message.header.frame_id = stamp(number), 'front'
+                talker.images.publish(message)
+                talker.spin_for(0.05)
+                number += 1
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, output, errors
+
+
+@pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
+def test_it_names_a_target_and_tells_its_id(talker: Talker, code: str) -> None:
+    exit_code, output, errors = run(talker, *BOX, code=code)
+    assert (exit_code, errors) == (0, '')
+    assert output == f'target {talker.tracker._session.target_id} is followed by /hcat_tracker\n'
+    assert talker.tracker._session.target.box == TARGET
+
+
+@pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
+def test_a_refusal_has_the_reason(talker: Talker, code: str) -> None:
+    words = ['-p', 'box:=[9000.0, 1.0, 20.0, 20.0]']
+    exit_code, output, errors = run(talker, *words, code=code)
+    assert (exit_code, output) == (1, '')
+    assert 'refused by /hcat_tracker' in errors
+    assert 'lies outside of the 320x240 frame' in errors
+
+
+def test_it_drops_the_target(talker: Talker) -> None:
+    talker.name_target(TARGET)
+    assert run(talker, '-p', 'reset:=true')[:2] == (0, 'target dropped\n')
+    assert not talker.tracker._session.has_target
+
+
+def test_without_the_tracker_it_says_which_are_there(talker: Talker) -> None:
+    exit_code, _, errors = run(talker, *BOX, '-p', 'timeout:=4.0', '-r', '__ns:=/front')
+    assert exit_code == 1
+    assert 'no tracker /front/hcat_tracker is running; running: /hcat_tracker' in errors
+
+
+def test_a_signal_ends_it(ros: None) -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'hcat_ros.executables', 'target_client', '--ros-args', *BOX],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(3)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ''
+    assert process.returncode == 130

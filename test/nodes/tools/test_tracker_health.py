@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from hcat_ros.nodes.tools.tracker_health import TrackerHealth
+
+NAME = 'front/hcat_tracker: tracking'
+
+
+@pytest.fixture
+def health() -> TrackerHealth:
+    health = TrackerHealth('/front/hcat_tracker')
+    health.images_wanted(0.0)
+    return health
+
+
+def state(health: TrackerHealth, now: float = 0.5, there: bool = True) -> tuple[str, str]:
+    return health.state(now, there, '/image', published=False)
+
+
+def test_no_tracker(health: TrackerHealth) -> None:
+    assert state(health, there=False) == ('no tracker', 'no node /front/hcat_tracker is running')
+
+
+def test_no_image_only_while_somebody_wants_one(health: TrackerHealth) -> None:
+    assert state(health, 5.0) == ('no image', 'none on /image for 5 s: nobody publishes it')
+    health.image_came(4.0)
+    assert state(health, 5.0)[0] == 'starting'
+    health.images_wanted(None)
+    assert state(health, 50.0)[0] == 'starting'
+
+
+def test_the_tracker_s_own_words(health: TrackerHealth) -> None:
+    health.report_came(NAME, 'no target', {})
+    assert state(health) == ('no target', '')
+    health.report_came(NAME, 'target lost', {})
+    assert state(health) == ('lost', '')
+    health.report_came(NAME, 'no target; init box refused: too old', {})
+    assert state(health) == ('no target', 'init box refused: too old')
+    health.report_came(NAME, 'engine failing: out of memory', {})
+    assert state(health) == ('engine failing', 'out of memory')
+    health.report_came(NAME, 'no image for 3 s', {})
+    assert state(health) == ('no image', 'the tracker gets none: no image for 3 s')
+    health.report_came(NAME, 'cannot configure: no model x', {'lifecycle': 'unconfigured'})
+    assert state(health) == ('inactive', 'cannot configure: no model x')
+
+
+def test_others_reports_are_passed_over(health: TrackerHealth) -> None:
+    health.report_came('rear/hcat_tracker: tracking', 'target lost', {'refused boxes': '3'})
+    assert state(health)[0] == 'starting'
+
+
+def test_fresh_tracks_say_more_than_old_reports(health: TrackerHealth) -> None:
+    health.report_came(NAME, 'no target', {})
+    health.track_came(found=True, now=0.4)
+    assert state(health)[0] == 'tracking'
+    health.report_came(NAME, 'tracking; image refused: no data', {})
+    assert state(health) == ('tracking', 'image refused: no data')
+    health.report_came(NAME, 'target uncertain', {})
+    assert state(health) == ('tracking', 'target uncertain')
+    health.track_came(found=False, now=0.5)
+    assert state(health)[0] == 'lost'
+    health.forget_track()
+    assert state(health) == ('no target', '')
+
+
+def test_a_refused_box_is_a_problem_once(health: TrackerHealth) -> None:
+    health.report_came(NAME, 'no target', {'refused boxes': '2', 'last problem': 'before us'})
+    assert health.problem == ''
+    health.report_came(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
+    assert health.problem == 'too old'
+    health.forget_problem()
+    health.report_came(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
+    assert health.problem == ''
+    health.report_came(NAME, 'no target', {})  # started anew
+    assert health.problem == ''

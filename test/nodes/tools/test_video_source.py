@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of a file, published when it says."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+
+from hcat_ros.frames import Frame
+from hcat_ros.nodes.tools.video_source import VideoSource
+
+TIMES = [0.0, 0.05, 0.1, 0.15, 0.2, 0.6, 1.0, 1.4]
+"""Of a phone's video, whose rate falls in the dark: 20 and then 2.5 frames a second."""
+
+
+@pytest.fixture
+def ros() -> Iterator[None]:
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> str:
+    path = tmp_path / 'video.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 20.0, (64, 48))
+    for _ in TIMES:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    return str(path)
+
+
+def test_each_frame_comes_at_its_own_time(
+    ros: None, video: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV writes no varying rate: the times are put in the place of those read."""
+
+    def frames(source: Any) -> Iterator[Frame]:
+        for index, stamp in enumerate(TIMES):
+            yield Frame(index, stamp, np.zeros((48, 64, 3), np.uint8))
+
+    monkeypatch.setattr('hcat_ros.frames.FrameSource.__iter__', frames)
+    came: list[float] = []
+    viewer = rclpy.create_node('viewer')
+    viewer.create_subscription(
+        Image, 'image', lambda message: came.append(time.monotonic()), QoSProfile(depth=20)
+    )
+    source = VideoSource(parameter_overrides=[Parameter('source', value=video)])
+    executor = SingleThreadedExecutor()
+    for node in (viewer, source):
+        executor.add_node(node)
+    deadline = time.monotonic() + 60
+    while len(came) < len(TIMES) and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    for node in (viewer, source):
+        node.destroy_node()
+    assert len(came) == len(TIMES)
+    # Never early; late by what a busy machine adds.
+    times = np.array(came) - came[0]
+    assert (times - np.array(TIMES) > -0.04).all(), times
+    assert np.median(times - np.array(TIMES)) < 0.2, times
+
+
+def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
+    images: list[Image] = []
+    infos: list[CameraInfo] = []
+    viewer = rclpy.create_node('viewer')
+    viewer.create_subscription(Image, 'image', images.append, QoSProfile(depth=20))
+    viewer.create_subscription(CameraInfo, 'camera_info', infos.append, QoSProfile(depth=20))
+    given = [Parameter('source', value=video), Parameter('horizontal_fov', value=math.pi / 2)]
+    source = VideoSource(parameter_overrides=given)
+    executor = SingleThreadedExecutor()
+    for node in (viewer, source):
+        executor.add_node(node)
+    deadline = time.monotonic() + 60
+    while not (images and infos) and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    for node in (viewer, source):
+        node.destroy_node()
+    assert infos[0].header == images[0].header
+    assert (infos[0].width, infos[0].height) == (64, 48)
+    assert infos[0].k[0] == pytest.approx(32.0)
