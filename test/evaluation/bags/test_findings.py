@@ -1,4 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
+
+pytest.importorskip('zstandard', reason="needs pip install 'hcat_ros[evaluate]'")
+pytest.importorskip('rosbags', reason="needs pip install 'hcat_ros[evaluate]'")
+
 from hcat_ros.evaluation.bags.findings import Findings
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zstandard
 
+zstandard = pytest.importorskip('zstandard', reason="needs pip install 'hcat_ros[evaluate]'")
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
 from bags import BEGIN, CAMERA, BagWriter, raw_image, write_bag
