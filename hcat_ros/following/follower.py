@@ -119,7 +119,7 @@ class Follower:
             self._safety.blind(reason)
 
     def turned(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
-        """Take measured turning (odometry, gyroscope: rad/s), better than what was commanded."""
+        """Take measured turning (gyroscope: rad/s), better than what was commanded."""
         if math.isfinite(time) and math.isfinite(yaw_rate) and math.isfinite(pitch_rate):
             self._ego.measured(time, yaw_rate, pitch_rate)
 

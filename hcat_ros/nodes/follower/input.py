@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Imu
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.follower.camera import CameraSource
+from hcat_ros.nodes.follower.imu import Turning, turning_of
 from hcat_ros.nodes.follower.messages import body_frame
 from hcat_ros.nodes.input_watch import InputWatch
 from hcat_ros.nodes.message_bounds import check_camera_info
@@ -25,6 +26,8 @@ from hcat_ros.nodes.qos import LATCHED_QOS
 from hcat_ros.nodes.tracker.output import view_topic
 from hcat_ros.tracking.stream import CameraView
 
+IMU_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Sensors send hundreds a second, and none may be passed over."""
 INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Takes what any publisher sends."""
 RATE_SAMPLES = 5
@@ -42,15 +45,23 @@ class FollowInput:
         self._refusals = refusals
         self._watch = InputWatch(node)
         self._subscriptions: list[Any] = []
+        self._uses_imu = bool(values['use_imu'])
 
-    def subscribe(self, on_track: Callback, guard: Callable[[Callback], Callback]) -> None:
+    def subscribe(
+        self,
+        on_track: Callback,
+        on_turning: Callable[[Turning], None],
+        guard: Callable[[Callback], Callback],
+    ) -> None:
         """Take messages from here on. guard: wraps what takes them."""
+        self._on_turning = on_turning
         self._watch.begin()
         self._arrivals: deque[float] = deque(maxlen=RATE_SAMPLES)
         for kind, topic, callback, qos, one in (
             (Detection2D, 'track', on_track, INPUT_QOS, True),
             (CameraInfo, 'camera_info', self._on_camera_info, INPUT_QOS, True),
             (CameraInfo, view_topic(self._node), self._on_view, LATCHED_QOS, False),
+            *([(Imu, 'imu', self._on_imu, IMU_QOS, True)] if self._uses_imu else []),
         ):
             made = self._watch.subscribe(kind, topic, guard(callback), qos, one)
             self._subscriptions.append(made)
@@ -113,6 +124,13 @@ class FollowInput:
             self.camera.take(message, time.monotonic())
         except ValueError as error:
             self._refusals.add('refused camera infos', f'camera_info refused: {error}')
+
+    def _on_imu(self, message: Imu, info: Mapping[str, Any]) -> None:
+        base = str(self._node.get_parameter('base_frame').value)
+        try:
+            self._on_turning(turning_of(message, base))
+        except ValueError as error:
+            self._refusals.add('refused imu messages', f'imu refused: {error}')
 
     def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
         try:

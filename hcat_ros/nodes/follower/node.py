@@ -36,10 +36,11 @@ TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
 class FollowerNode(GuardedLifecycleNode):
     """Commands a platform so that it keeps the tracked target in view.
 
-    In: `track`, `camera_info`. Out: `cmd_vel`, `target_bearing`, `target_pose`, `/diagnostics`.
-    Service: `~/hold`. Commands are sent at a steady rate from activation on, zero while there is
-    no reason to move; whatever ends the activity sends zero first. Nobody can do that after
-    kill -9 of this very process: the platform's driver needs a watchdog of its own.
+    In: `track`, `camera_info`, with `use_imu` `imu`. Out: `cmd_vel`, `target_bearing`,
+    `target_pose`, `/diagnostics`. Service: `~/hold`. Commands are sent at a steady rate from
+    activation on, zero while there is no reason to move; whatever ends the activity sends zero
+    first. Nobody can do that after kill -9 of this very process: the platform's driver needs a
+    watchdog of its own.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -89,7 +90,9 @@ class FollowerNode(GuardedLifecycleNode):
         self._refusals.statistics = following_statistics()
         self._report_time = time.monotonic()
         self._clock_watch.begin()
-        self._input.subscribe(self._on_track, self._stopping_on_error)
+        self._input.subscribe(
+            self._on_track, lambda turning: follower.turned(*turning), self._stopping_on_error
+        )
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
         self._heard, self._is_silent = math.inf, False
         follower.activate(self._now())

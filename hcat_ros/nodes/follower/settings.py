@@ -94,6 +94,13 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         65535,
         live=True,
     ),
+    Setting(
+        'use_imu',
+        bool,
+        False,
+        "Take the platform's turning from the topic `imu` (sensor_msgs/Imu in base_frame) in place "
+        'of what was commanded, for the time that it covers.',
+    ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
 

@@ -14,7 +14,7 @@ from node_graph import named_by
 
 from hcat_ros.nodes.follower.node import FollowerNode
 
-OPTIONAL = {'/clock', '/hcat_follower/get_type_description'}
+OPTIONAL = {'/clock', '/imu', '/hcat_follower/get_type_description'}
 """With use_sim_time; from Jazzy on where rcl offers it."""
 
 
