@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hcat_ros.drawing import draw_label, draw_track
 from hcat_ros.files.videos import whole_video
 from hcat_ros.following import Command
-from hcat_ros.simulation import Bearing
+from hcat_ros.simulation import TrueBearing
 from hcat_ros.tracking import Track
 
 BLUE, GREEN, RED = (200, 120, 40), (60, 150, 60), (60, 90, 210)
@@ -37,7 +37,7 @@ class Moment(NamedTuple):
     """The last one up to this frame, None before the first."""
     command: Command | None
     """The last one that had been sent."""
-    bearing: Bearing
+    bearing: TrueBearing
     """The target's true one."""
     seen: bool
     """Whether the target can be seen."""

@@ -21,7 +21,7 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.following import Command
 from hcat_ros.message_data import best_class, box_of, nanoseconds
-from hcat_ros.simulation import Bearing, Pinhole, Pose, SimFrame, Truth
+from hcat_ros.simulation import Pinhole, Pose, SceneTruth, SimFrame, TrueBearing
 from hcat_ros.simulation.closed_loop import Sample
 from hcat_ros.tracking import TargetState, Track
 
@@ -68,7 +68,7 @@ class Viewer(Node):
         self.arrivals: dict[int, int] = {}
         """Stamp of a track to when it was here."""
         self.commands: dict[int, Command] = {}
-        self.bearings: dict[int, Bearing] = {}
+        self.bearings: dict[int, TrueBearing] = {}
         self.truths: dict[int, Detection2D] = {}
         self._told = time.monotonic()
         for kind, topic, callback in (
@@ -98,7 +98,7 @@ class Viewer(Node):
 
     def _on_bearing(self, message: Vector3Stamped) -> None:
         vector = message.vector
-        bearing = Bearing(vector.x, vector.y, vector.z)
+        bearing = TrueBearing(vector.x, vector.y, vector.z)
         self.bearings[nanoseconds(message.header.stamp)] = bearing
         if time.monotonic() - self._told > LINE_EVERY and self.tracks:
             self._told = time.monotonic()
@@ -128,7 +128,7 @@ class Recording(NamedTuple):
         return max(1.0, (len(self.stamps) - 1) / span) if span > 0 else 1.0
 
 
-def in_frame(bearing: Bearing, lens: Pinhole) -> bool:
+def in_frame(bearing: TrueBearing, lens: Pinhole) -> bool:
     """Return whether the camera sees in that direction."""
     across, up = math.tan(bearing.azimuth), math.tan(bearing.elevation) / math.cos(bearing.azimuth)
     limits = lens.width / 2 / lens.focal, lens.height / 2 / lens.focal
@@ -155,7 +155,7 @@ def recording(viewer: Viewer, lens: Pinhole) -> Recording:
         in_view = box is not None or in_frame(bearing, lens)
         shown = best_class(truth)[1] if truth.results else 0.0
         seconds = (stamp - stamps[0]) / 1e9
-        so = Truth(box, bearing, in_view, box is None and in_view, shown, Pose(*[0.0] * 5),
+        so = SceneTruth(box, bearing, in_view, box is None and in_view, shown, Pose(*[0.0] * 5),
                    (0.0, 0.0, 0.0))  # fmt: skip
         empty = np.empty((0, 0, 3), np.uint8)
         samples.append(Sample(SimFrame(empty, so, seconds), track or NOWHERE, command or Command()))

@@ -22,8 +22,8 @@ from hcat_ros.engines.machine import processor
 from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
-from hcat_ros.evaluation.speed_group import Task, measured
-from hcat_ros.evaluation.speed_report import Group, chart, document, table
+from hcat_ros.evaluation.speed_group import SpeedTask, measured
+from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
 from hcat_ros.files import check_outputs, write_text
 from hcat_ros.files.pictures import write_picture
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         costs = prepare(models, arguments, Path(folder))
         missing = dict(costs.missing)
         for threads in arguments.threads:
-            task = Task(
+            task = SpeedTask(
                 threads,
                 folders,
                 engines,
@@ -198,7 +198,7 @@ def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) ->
     return costs
 
 
-def measured_apart(task: Task) -> tuple[Group | None, dict[str, str]]:
+def measured_apart(task: SpeedTask) -> tuple[SpeedTable | None, dict[str, str]]:
     """Return what `measured` returns in a process of its own, pinned from its start on.
 
     Thread pools (OpenVINO's, OpenMP's, OpenBLAS's) take their size and their processors from
@@ -209,7 +209,7 @@ def measured_apart(task: Task) -> tuple[Group | None, dict[str, str]]:
         return in_own_process(_measured, task, processors)
 
 
-def _measured(task: Task, processors: list[int]) -> tuple[Group | None, dict[str, str]]:
+def _measured(task: SpeedTask, processors: list[int]) -> tuple[SpeedTable | None, dict[str, str]]:
     show_messages()
     return measured(task, processors, peak_gflops)
 

@@ -21,8 +21,15 @@ from hcat_ros.engines.machine import processor
 from hcat_ros.evaluation.paper.accuracy import read_results
 from hcat_ros.evaluation.paper.report import Measuring, document, markdown
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, chosen, run_file
-from hcat_ros.evaluation.paper.tables import Findings
-from hcat_ros.evaluation.paper.turns import RUNTIMES, Job, Prepared, Times, load_runtime, measure
+from hcat_ros.evaluation.paper.tables import PaperFindings
+from hcat_ros.evaluation.paper.turns import (
+    RUNTIMES,
+    Job,
+    Prepared,
+    TurnTimes,
+    load_runtime,
+    measure,
+)
 from hcat_ros.files import check_outputs, write_text
 
 
@@ -75,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(prefix='hcat-') as folder:
             prepared = _prepared(files, arguments.export, Path(folder), missing)
             costs = {system.name: system.cost for system in prepared}
-            times = _measured(prepared, arguments) if arguments.rounds else Times({}, {}, True)
+            times = _measured(prepared, arguments) if arguments.rounds else TurnTimes({}, {}, True)
         missing.update(times.missing)
         seconds = times.seconds
         if seconds:
@@ -85,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         costs, seconds = _counted(files, missing), {}
     if not costs:
         raise RuntimeError('; '.join(f'{what}: {why}' for what, why in missing.items()))
-    findings = Findings(costs, seconds, results)
+    findings = PaperFindings(costs, seconds, results)
     cpus = f'{processor()}, {os.cpu_count()} CPUs'
     where = f'{cpus}; {platform.platform(terse=True)}; hcat_ros {__version__}'
     text = markdown(findings, where, measuring, missing)
@@ -130,7 +137,7 @@ def _prepared(
     return systems
 
 
-def _measured(systems: list[Prepared], arguments: argparse.Namespace) -> Times:
+def _measured(systems: list[Prepared], arguments: argparse.Namespace) -> TurnTimes:
     from hcat_ros.training.paper_systems import load_torch
 
     loaders = {'torch': load_torch}

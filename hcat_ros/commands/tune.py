@@ -17,7 +17,7 @@ from hcat_ros.drawing import draw_label
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
-from hcat_ros.evaluation.passes import START_NOISE, Task, run_passes
+from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.files import check_outputs
 from hcat_ros.files.pictures import write_picture
@@ -27,7 +27,7 @@ from hcat_ros.tracking import TrackerConfig
 PENALTIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
-class Row(NamedTuple):
+class TunedRow(NamedTuple):
     """A setting and what it comes to over all sequences."""
 
     penalty: float
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     how = (str(model.folder), arguments.engine, arguments.precision)
     starts = range(arguments.starts)
     tasks = [
-        Task(HcatSpec(*how, tuple(setting.items())), clip, start)
+        PassTask(HcatSpec(*how, tuple(setting.items())), clip, start)
         for setting in settings
         for clip in clips
         for start in starts
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         seen = np.isfinite(every_overlap)
         aos = np.reshape([result.ao for result in found], (len(clips), len(starts))).mean(axis=1)
         rows.append(
-            Row(
+            TunedRow(
                 setting['window_penalty'],
                 setting['size_smoothing'],
                 {clip.name: float(ao) for clip, ao in zip(clips, aos)},
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f'wrote {model.folder / CARD_FILE}')
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[TunedRow]) -> str:
     """Return the sweep as a Markdown table."""
     lines = [
         '| window penalty | size smoothing | AO | success AUC | precision | ROC AUC of the score '
@@ -140,7 +140,7 @@ def table(rows: list[Row]) -> str:
     return '\n'.join(lines)
 
 
-def plot(rows: list[Row]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def plot(rows: list[TunedRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Return a picture of AO over the window penalty, a line for each size smoothing, BGR."""
     width, height, margin = 720, 420, 50
     picture = np.full((height, width, 3), 255, np.uint8)
@@ -169,7 +169,7 @@ def plot(rows: list[Row]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return picture
 
 
-def write_card(model: Model, best: Row, starts: int) -> None:
+def write_card(model: Model, best: TunedRow, starts: int) -> None:
     """Put the best setting and its scores into a model's card."""
     protocol = 'one pass from the first box, no resets, frames without the target left out'
     if starts > 1:

@@ -24,7 +24,7 @@ START_NOISE = 0.02
 logarithm of its sides."""
 
 
-class Task(NamedTuple):
+class PassTask(NamedTuple):
     """A pass: a tracker over a sequence, from its first visible frame."""
 
     tracker: TrackerSpec
@@ -46,7 +46,7 @@ class LeftOut(NamedTuple):
 
 
 def run_passes(
-    tasks: Sequence[Task], jobs: int = 1, initialise: Callable[[], None] | None = None
+    tasks: Sequence[PassTask], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult]:
     """Yield the result of each task, in order, as they come.
 
@@ -61,7 +61,7 @@ def run_passes(
 
 
 def run_all_passes(
-    tasks: Sequence[Task], jobs: int = 1, initialise: Callable[[], None] | None = None
+    tasks: Sequence[PassTask], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult | LeftOut]:
     """Yield the result of each task, in order, or why there is none of its sequence.
 
@@ -100,7 +100,7 @@ def _described(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
     return _load(tracker, threads)[1]
 
 
-def _result(task: Task) -> SequenceResult | LeftOut:
+def _result(task: PassTask) -> SequenceResult | LeftOut:
     first = int(task.clip.visible[0])
     frames = Frames(task.clip.images[first:])
     if task.file is not None and task.file.is_file():

@@ -23,7 +23,7 @@ from hcat_ros.evaluation.vot import pixel_overlaps
 Floats = NDArray[np.float64]
 
 
-class Frames(NamedTuple):
+class ScoredFrames(NamedTuple):
     """The frames of a sequence that count, compared with the truth; (n,) each."""
 
     overlaps: Floats
@@ -62,31 +62,31 @@ class RunScore:
     """(51,), normalised precision plot over `metrics.NORMALISED_THRESHOLDS`."""
 
 
-def _ao(frames: Frames) -> float:
+def _ao(frames: ScoredFrames) -> float:
     return metrics.average_overlap(frames.overlaps)
 
 
-def _sr50(frames: Frames) -> float:
+def _sr50(frames: ScoredFrames) -> float:
     return metrics.success_rate(frames.overlaps, 0.5)
 
 
-def _sr75(frames: Frames) -> float:
+def _sr75(frames: ScoredFrames) -> float:
     return metrics.success_rate(frames.overlaps, 0.75)
 
 
-def _success_auc(frames: Frames) -> float:
+def _success_auc(frames: ScoredFrames) -> float:
     return metrics.success_auc(frames.overlaps)
 
 
-def _precision(frames: Frames) -> float:
+def _precision(frames: ScoredFrames) -> float:
     return metrics.precision(frames.centre_errors)
 
 
-def _normalised(frames: Frames) -> float:
+def _normalised(frames: ScoredFrames) -> float:
     return metrics.normalised_precision(frames.normalised_errors)
 
 
-def _normalised_02(frames: Frames) -> float:
+def _normalised_02(frames: ScoredFrames) -> float:
     return metrics.precision(frames.normalised_errors, 0.2)
 
 
@@ -97,30 +97,30 @@ def _integral(passed: NDArray[np.bool_]) -> float:
     return float((shares[:-1] + shares[1:]).mean() / 2)
 
 
-def _success_integral(frames: Frames) -> float:
+def _success_integral(frames: ScoredFrames) -> float:
     return _integral(frames.overlaps[:, None] >= metrics.SUCCESS_THRESHOLDS)
 
 
-def _precision_integral(frames: Frames) -> float:
+def _precision_integral(frames: ScoredFrames) -> float:
     return _integral(frames.centre_errors[:, None] <= np.linspace(0, 50, 21))
 
 
-def _normalised_integral(frames: Frames) -> float:
+def _normalised_integral(frames: ScoredFrames) -> float:
     return _integral(frames.normalised_errors[:, None] <= np.linspace(0, 0.5, 21))
 
 
-Compare = Callable[[Floats, Floats, tuple[int, int]], Frames]
+Compare = Callable[[Floats, Floats, tuple[int, int]], ScoredFrames]
 
 
-def _exactly(boxes: Floats, truth: Floats, _: tuple[int, int]) -> Frames:
-    return Frames(
+def _exactly(boxes: Floats, truth: Floats, _: tuple[int, int]) -> ScoredFrames:
+    return ScoredFrames(
         metrics.overlaps(boxes, truth),
         metrics.centre_errors(boxes, truth),
         metrics.normalised_errors(boxes, truth),
     )
 
 
-def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Frames:
+def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
     """Compare as GOT-10k: overlap of what is inside of the frame."""
 
     def clipped(boxes: Floats) -> Floats:
@@ -132,12 +132,12 @@ def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Frames:
     return _exactly(boxes, truth, size)._replace(overlaps=overlaps)
 
 
-def _rounded(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Frames:
+def _rounded(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
     """Compare as TrackingNet's server: boxes of whole pixels."""
     return _exactly(np.round(boxes), np.round(truth), size)
 
 
-def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Frames:
+def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
     """Compare as VOT: overlap in pixels of the frame."""
     return _exactly(boxes, truth, size)._replace(overlaps=pixel_overlaps(boxes, truth, size))
 
@@ -149,7 +149,7 @@ class Protocol:
     name: str
     """A layout of `clips.LAYOUTS`."""
     title: str
-    formulas: Mapping[str, Callable[[Frames], float]]
+    formulas: Mapping[str, Callable[[ScoredFrames], float]]
     first: bool = False
     """Whether the first frame counts, with the truth for the tracker's box."""
     absent: Literal['left out', 'missed'] = 'left out'
@@ -264,7 +264,7 @@ def score_run(
 
 def _score(
     protocol: Protocol, clip: Clip, result: SequenceResult, size: tuple[int, int]
-) -> tuple[SequenceScore, Frames]:
+) -> tuple[SequenceScore, ScoredFrames]:
     """Return the score of a sequence, and its frames that count."""
     truth = np.asarray(clip.boxes, np.float64)[clip.visible[0] :]
     boxes = np.array(result.boxes, np.float64)
@@ -281,7 +281,7 @@ def _score(
             'truth to itself: write a submission for its server (--submission)'
         )
     boxes[0] = truth[0]
-    compared = Frames(
+    compared = ScoredFrames(
         *(
             np.where(present & ~np.isnan(values), values, none)
             for values, none in zip(protocol.compare(boxes, truth, size), (0.0, np.inf, np.inf))
@@ -289,9 +289,9 @@ def _score(
     )
     counts = present.copy()
     counts[0] = protocol.first
-    shown = Frames(*(np.where(counts, values, np.nan) for values in compared))
+    shown = ScoredFrames(*(np.where(counts, values, np.nan) for values in compared))
     if protocol.absent == 'missed':
         counts = counts | ~present
-    frames = Frames(*(values[counts] for values in compared))
+    frames = ScoredFrames(*(values[counts] for values in compared))
     measures = {name: formula(frames) for name, formula in protocol.formulas.items()}
     return SequenceScore(clip.name, **shown._asdict(), measures=measures), frames

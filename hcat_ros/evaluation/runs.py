@@ -17,7 +17,7 @@ import numpy as np
 
 from hcat_ros import __version__
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.passes import LeftOut, Task, run_all_passes, settle
+from hcat_ros.evaluation.passes import LeftOut, PassTask, run_all_passes, settle
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
@@ -150,7 +150,7 @@ class Evaluation:
     ) -> list[SequenceResult | LeftOut]:
         folder = self.folder / slug(entry.title) / name
         tasks = [
-            Task(tracker, clip, 0, rule, self.threads, folder / f'{slug(clip.name)}.csv')
+            PassTask(tracker, clip, 0, rule, self.threads, folder / f'{slug(clip.name)}.csv')
             for clip in self.clips
         ]
         running = run_all_passes(tasks, self.jobs)

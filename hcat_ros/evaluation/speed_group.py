@@ -15,12 +15,12 @@ from hcat_ros.engines import Engine, EngineError, load_engine
 from hcat_ros.engines.self_test import self_test
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
 from hcat_ros.evaluation.speed import measure, quantiles
-from hcat_ros.evaluation.speed_report import Group, Row
+from hcat_ros.evaluation.speed_report import SpeedRow, SpeedTable
 from hcat_ros.models import load_model
 from hcat_ros.tracking import Tracker, TrackerConfig, warm_up
 
 
-class Task(NamedTuple):
+class SpeedTask(NamedTuple):
     """What one group measures."""
 
     threads: int
@@ -35,8 +35,8 @@ class Task(NamedTuple):
 
 
 def measured(
-    task: Task, processors: list[int], peak: Callable[[], float]
-) -> tuple[Group | None, dict[str, str]]:
+    task: SpeedTask, processors: list[int], peak: Callable[[], float]
+) -> tuple[SpeedTable | None, dict[str, str]]:
     """Return a group's rows, None if no engine could be loaded, and why rows are missing.
 
     processors: to which this process is pinned. peak: measures the machine's GFLOP/s on them;
@@ -66,7 +66,7 @@ def measured(
         known = {graphs.model: graphs.multiply_adds for graphs in task.references}
         multiply_adds = (known if reference else task.multiply_adds).get(card.model)
         rows.append(
-            Row(
+            SpeedRow(
                 card.model,
                 f'{card.runtime} {card.runtime_version}',
                 card.precision,
@@ -76,10 +76,10 @@ def measured(
             )
         )
     gflops = max(before, peak())
-    return Group(task.threads, processors, gflops, times.rested, rows), missing
+    return SpeedTable(task.threads, processors, gflops, times.rested, rows), missing
 
 
-def loaded(task: Task) -> tuple[list[Engine], dict[str, str]]:
+def loaded(task: SpeedTask) -> tuple[list[Engine], dict[str, str]]:
     """Return the engines that load and compute what they should, the references first."""
     found: list[Engine] = []
     missing: dict[str, str] = {}

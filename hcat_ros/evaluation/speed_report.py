@@ -18,7 +18,7 @@ NO_VALUE = '-'
 
 
 @dataclass(frozen=True)
-class Row:
+class SpeedRow:
     """One model in one runtime."""
 
     model: str
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
+class SpeedTable:
     """Rows that were measured in turn, with the same threads; the first one is the baseline."""
 
     threads: int
@@ -51,7 +51,7 @@ class Group:
     """Of a large float32 matrix product with these threads, 1e9 operations a second."""
     rested: bool
     """See `speed.Times`."""
-    rows: list[Row]
+    rows: list[SpeedRow]
 
     @property
     def title(self) -> str:
@@ -61,18 +61,18 @@ class Group:
         where = f' on CPU {", ".join(map(str, self.processors))}' if self.processors else ''
         return f'{self.threads} thread{"s" if self.threads > 1 else ""}{where}'
 
-    def ratio(self, row: Row, stage: str) -> float:
+    def ratio(self, row: SpeedRow, stage: str) -> float:
         """Return how many times as fast as the baseline a stage is, by medians."""
         return self.rows[0].stages[stage].median / row.stages[stage].median
 
-    def same_weights_ratio(self, row: Row) -> float | None:
+    def same_weights_ratio(self, row: SpeedRow) -> float | None:
         """Return the ratio of the search stage to the reference graph of the row's own model."""
         for other in self.rows:
             if other.reference and other.model == row.model:
                 return other.stages['search'].median / row.stages['search'].median
         return None
 
-    def share_of_peak(self, row: Row) -> float | None:
+    def share_of_peak(self, row: SpeedRow) -> float | None:
         """Return the search stage's operations a second, 2 a multiply-add, over the peak."""
         if row.multiply_adds is None:
             return None
@@ -80,7 +80,7 @@ class Group:
         return gflops / self.peak_gflops
 
 
-def table(group: Group) -> str:
+def table(group: SpeedTable) -> str:
     """Return a group as Markdown: times in ms, 'median (95 %, 99 %)'."""
     stages = ('search', 'crop', 'decode', 'update')
     # The column says nothing new where the baseline is the reference of the only model.
@@ -101,7 +101,7 @@ def table(group: Group) -> str:
     return '\n'.join(lines)
 
 
-def _search(group: Group, row: Row) -> tuple[float]:
+def _search(group: SpeedTable, row: SpeedRow) -> tuple[float]:
     return (group.ratio(row, 'search'),)
 
 
@@ -113,7 +113,7 @@ def _number(value: float | None, form: str) -> str:
     return NO_VALUE if value is None else form.format(value)
 
 
-def document(group: Group) -> dict[str, Any]:
+def document(group: SpeedTable) -> dict[str, Any]:
     """Return a group with all that is computed from it, ready for JSON."""
     rows = []
     for row in group.rows:
@@ -126,7 +126,7 @@ def document(group: Group) -> dict[str, Any]:
     return {**asdict(group), 'rows': rows}
 
 
-def chart(groups: Sequence[Group]) -> NDArray[np.uint8]:
+def chart(groups: Sequence[SpeedTable]) -> NDArray[np.uint8]:
     """Return a picture of the search stage's medians, a bar a row, BGR.
 
     Ratios to each group's baseline stand on the bars; reference graphs are grey.

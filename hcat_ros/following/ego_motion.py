@@ -45,7 +45,7 @@ class EgoMotion:
         self._times.clear()
         self._rates.clear()
 
-    def commanded(self, time: float, command: Command) -> None:
+    def record_command(self, time: float, command: Command) -> None:
         """Take what has been commanded at a time."""
         speeds = np.array(
             [command.yaw_rate, command.pitch_rate, command.forward, command.left, command.up]
@@ -60,7 +60,7 @@ class EgoMotion:
         while len(self._segments) > 1 and self._segments[1].start < time - MEMORY:
             self._segments.pop(0)
 
-    def measured(self, time: float, yaw_rate: float, pitch_rate: float) -> None:
+    def record_turning(self, time: float, yaw_rate: float, pitch_rate: float) -> None:
         """Take measured rates of turning, rad/s; older ones than the last are left out."""
         if self._times and time <= self._times[-1]:
             return

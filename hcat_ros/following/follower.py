@@ -100,28 +100,28 @@ class Follower:
         if not self._set_time(now):
             return 'time is not a number'
         if measurement is None or lost:
-            self._safety.lost(self._now)
+            self._safety.record_loss(self._now)
             return '' if measurement and self._searches(measurement) else 'target lost'
         reason = self._refusal(measurement, self._now)
         if reason:
-            self._safety.refused(reason)
+            self._safety.record_refusal(reason)
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
         self._taken = self._followed = self._now
         missing = self._plausibility.missing(self.config)
-        self._safety.taken(measurement.stamp, measurement.score, self._now, missing)
+        self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
         return ''
 
-    def blind(self, reason: str, now: float) -> None:
+    def record_blindness(self, reason: str, now: float) -> None:
         """Stand still at once: the camera shows nothing of the world as it is now."""
         if self._set_time(now):
-            self._safety.blind(reason)
+            self._safety.record_blindness(reason)
 
-    def turned(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
+    def record_turning(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
         """Take measured turning (gyroscope: rad/s), better than what was commanded."""
         if math.isfinite(time) and math.isfinite(yaw_rate) and math.isfinite(pitch_rate):
-            self._ego.measured(time, yaw_rate, pitch_rate)
+            self._ego.record_turning(time, yaw_rate, pitch_rate)
 
     def command(self, now: float) -> Command:
         """Return what to do now."""
@@ -137,7 +137,7 @@ class Follower:
             command = Command(reason=verdict.reason)
         else:
             command = self._motion(now, dt, verdict)
-        self._ego.commanded(now, command)
+        self._ego.record_command(now, command)
         return command
 
     def bearing(self, time: float) -> Bearing | None:
@@ -164,7 +164,7 @@ class Follower:
         ):
             return False
         on_course = self._plausibility.on_course(measurement, self.bearing(measurement.stamp))
-        if not self._safety.searched(measurement.stamp, self._now, on_course, self.config):
+        if not self._safety.record_search(measurement.stamp, self._now, on_course, self.config):
             return False
         if on_course:
             # Its size is that of the last track: it says nothing of the range.
@@ -186,7 +186,7 @@ class Follower:
             return reason
         if measurement.target != self._target:
             if self._target is not None:
-                self._safety.replaced()
+                self._safety.record_replacement()
             self._forget_target()
             self._target = measurement.target
         elif now - self._taken >= FORGET:

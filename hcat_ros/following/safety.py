@@ -87,11 +87,11 @@ class Safety:
             return 'image not newer than the last one'
         return ''
 
-    def taken(self, stamp: float, score: float, now: float, missing: int) -> None:
+    def record_track(self, stamp: float, score: float, now: float, missing: int) -> None:
         """Note a track; it is a good one when none is `missing` that has to agree with it."""
         self._newest = stamp
         if missing:
-            self.refused(
+            self.record_refusal(
                 f'{missing} more track{"s"[: missing > 1]} needed to be sure of the target'
             )
             return
@@ -100,21 +100,23 @@ class Safety:
         self._lost_since, self._heard = math.inf, -math.inf
         self._replaced = False
 
-    def refused(self, reason: str) -> None:
+    def record_refusal(self, reason: str) -> None:
         """Note a track that was not taken."""
         self._refusal = reason
 
-    def blind(self, reason: str) -> None:
+    def record_blindness(self, reason: str) -> None:
         """Note that the camera shows nothing of the world as it is now."""
         self._arrival, self._heard = None, -math.inf
         self._lost, self._lost_since = reason, math.inf
 
-    def lost(self, now: float) -> None:
+    def record_loss(self, now: float) -> None:
         """Note that the target is not seen any more, until the next good track."""
         self._lost = 'target lost'
         self._lost_since = min(self._lost_since, now)
 
-    def searched(self, stamp: float, now: float, on_course: bool, config: FollowConfig) -> bool:
+    def record_search(
+        self, stamp: float, now: float, on_course: bool, config: FollowConfig
+    ) -> bool:
         """Note a track of a lost target; `on_course`: what is seen is where that would be.
 
         Returns whether the platform goes on turning after the target.
@@ -130,7 +132,7 @@ class Safety:
                 self._lost_since = now
         return turning
 
-    def replaced(self) -> None:
+    def record_replacement(self) -> None:
         """Note that another target is followed, which its tracks have to agree on first."""
         self._lost, self._replaced = 'another target', True
         self._lost_since, self._heard = math.inf, -math.inf

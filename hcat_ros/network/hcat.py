@@ -34,7 +34,7 @@ TemplateFeatures = dict[str, Tensor]
 """All that depends on the template alone, by name; see `HCAT.template`."""
 
 
-class Prediction(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What the heads say of each search vector: logits (B, n, 2), target first; boxes (B, n, 4)."""
 
     logits: Tensor
@@ -155,7 +155,7 @@ class HCAT(nn.Module):
         """Return uint8 RGB crops (B, H, W, 3) as the normalised float (B, 3, H, W) input."""
         return normalise(image, self.backbone)
 
-    def forward(self, search: Tensor, template: Tensor) -> Prediction:
+    def forward(self, search: Tensor, template: Tensor) -> NetworkOutput:
         """Find the template in the search region.
 
         search: (B, 3, 256, 256), template: (B, 3, 128, 128), both RGB and normalised
@@ -205,7 +205,7 @@ class HCAT(nn.Module):
         """Positions of the template vectors: E itself after FS, the sine code without it."""
         return self.embedding[None] if self.config.sparsification else self.pz
 
-    def search(self, x: Tensor, features: TemplateFeatures) -> Prediction:
+    def search(self, x: Tensor, features: TemplateFeatures) -> NetworkOutput:
         """Find the template whose `template` features these are in x (B, 3, 256, 256)."""
         return self.match(self.search_features(x), features)
 
@@ -213,7 +213,7 @@ class HCAT(nn.Module):
         """Return Fx (B, n, C) of x (B, 3, 256, 256); it knows nothing of the template."""
         return self._project(x)
 
-    def match(self, fx: Tensor, features: TemplateFeatures) -> Prediction:
+    def match(self, fx: Tensor, features: TemplateFeatures) -> NetworkOutput:
         """Find the template in a search region of which `search_features` made Fx (B, n, C)."""
         if self.config.correlation:
             unit = F.normalize(fx, dim=-1)
@@ -226,7 +226,7 @@ class HCAT(nn.Module):
         boxes = self.box_head(f)
         if self.config.box_anchor:
             boxes = boxes + self.anchor
-        return Prediction(self.score_head(f), boxes.sigmoid())
+        return NetworkOutput(self.score_head(f), boxes.sigmoid())
 
     def _fuse_cross(
         self, fx: Tensor, features: TemplateFeatures

@@ -38,7 +38,9 @@ def target_request(message: Detection2D) -> TargetRequest:
     return TargetRequest(box_of(message), stamp, best_class(message)[0])
 
 
-def usable(message: Detection2DArray, view: CameraView | None) -> tuple[list[Found], str]:
+def usable_detections(
+    message: Detection2DArray, view: CameraView | None
+) -> tuple[list[Found], str]:
     """Return the detections that can name a target, and why the last of the others cannot.
 
     view: the images that are tracked, None before the first.
@@ -65,7 +67,7 @@ def usable(message: Detection2DArray, view: CameraView | None) -> tuple[list[Fou
     return found, reason
 
 
-def chosen(
+def choose_detection(
     found: Sequence[Found], mode: str, classes: Sequence[str], near: Box | None
 ) -> Found | None:
     """Return the detection to follow, None if no one is of these classes.

@@ -54,7 +54,7 @@ class Statistics:
         """Note a duration."""
         self._samples.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
 
-    def tracked(self) -> None:
+    def count_track(self) -> None:
         """Count a track."""
         self.count('tracks')
         self.failing = ''
@@ -104,9 +104,9 @@ class Refusals:
 
     def add(self, kind: str, reason: str) -> None:
         """Note a reason. kind: what is counted, as 'refused boxes'."""
-        reason = shortened(reason)
+        reason = shorten(reason)
         self.statistics.problem(kind, reason)
-        now, like = time.monotonic(), alike(reason)
+        now, like = time.monotonic(), without_numbers(reason)
         if now - self._time < LOG_EVERY / 10:
             return
         if now - self._logged.get(like, -LOG_EVERY) < LOG_EVERY:
@@ -118,7 +118,7 @@ class Refusals:
         self._warn(reason)
 
 
-def alike(text: str) -> str:
+def without_numbers(text: str) -> str:
     """Return what texts have in common that differ in their numbers alone."""
     return re.sub(r'[\d.]+', '#', text)
 
@@ -135,7 +135,7 @@ class Drops:
         self._publishers = publishers
         self._last: int | None = None
 
-    def before(self, info: Mapping[str, Any]) -> int:
+    def count_before(self, info: Mapping[str, Any]) -> int:
         """Return how many were dropped between the last message and this one, of this info."""
         number = info.get('publication_sequence_number')
         last, self._last = self._last, number
@@ -144,7 +144,7 @@ class Drops:
         return int(number - last - 1)
 
 
-def shortened(reason: str) -> str:
+def shorten(reason: str) -> str:
     """Return a reason on one line of bounded length."""
     line = ' '.join(reason.split())
     return line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'

@@ -16,7 +16,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from hcat_ros.nodes.diagnostics import alike
+from hcat_ros.nodes.diagnostics import without_numbers
 from hcat_ros.nodes.qos import overridable
 from hcat_ros.tracking.session import TrackingSession
 
@@ -60,7 +60,7 @@ class InputWatch:
         self._subscriptions.clear()
         self._several.clear()
 
-    def image_came(self) -> None:
+    def record_image(self) -> None:
         """Note that an image came."""
         self._image_time = time.monotonic()
 
@@ -165,7 +165,7 @@ class InputWatch:
         if warn:
             self._warned[about] = text
         told, self._told[about] = self._told.get(about, ''), text
-        if alike(told) == alike(text):
+        if without_numbers(told) == without_numbers(text):
             return
         # Two calls: rclpy lets no line of the source change its level.
         if warn:

@@ -26,7 +26,7 @@ class OnePublisher:
         self._last: int | None = None
         self._time = 0.0
 
-    def sent(self, info: Mapping[str, Any], now: float) -> bool:
+    def accepts(self, info: Mapping[str, Any], now: float) -> bool:
         """Return whether a message, of this info, is from the publisher that came first."""
         number, since = info.get('publication_sequence_number'), now - self._time
         if (

@@ -13,7 +13,7 @@ import numpy as np
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.one_pass import measures
-from hcat_ros.evaluation.passes import Task, run_passes
+from hcat_ros.evaluation.passes import PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.models import (
     CARD_FILE,
@@ -85,7 +85,9 @@ class Judge:
 
     def _overlap(self, folder: Path, precision: str) -> Overlap:
         spec = HcatSpec(str(folder), 'onnxruntime', precision)
-        tasks = [Task(spec, clip, start) for start in range(self._starts) for clip in self._clips]
+        tasks = [
+            PassTask(spec, clip, start) for start in range(self._starts) for clip in self._clips
+        ]
         results = run_passes(tasks, self._jobs, self._initialise)
         truths = (task.clip.boxes[task.clip.visible[0] :] for task in tasks)
         found = [measures(answers, truth).ao for answers, truth in zip(results, truths)]

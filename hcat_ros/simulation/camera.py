@@ -45,7 +45,7 @@ class Pose(NamedTuple):
         return np.asarray(self.axes @ (np.asarray(point) - self.position))
 
 
-class Bearing(NamedTuple):
+class TrueBearing(NamedTuple):
     """Direction and distance in the camera's body frame."""
 
     azimuth: float
@@ -56,11 +56,11 @@ class Bearing(NamedTuple):
     """Metres."""
 
 
-def bearing_of(seen: Matrix) -> Bearing:
+def bearing_of(seen: Matrix) -> TrueBearing:
     """Return the bearing of a point given as (forward, left, up), metres."""
     forward, left, up = (float(value) for value in seen)
     level = math.hypot(forward, left)
-    return Bearing(math.atan2(left, forward), math.atan2(up, level), math.hypot(level, up))
+    return TrueBearing(math.atan2(left, forward), math.atan2(up, level), math.hypot(level, up))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from hcat_ros.boxes import iou
 from hcat_ros.following import CameraModel, Command, FollowConfig, Follower, bearing_of
-from hcat_ros.simulation.platform import Command as PlatformCommand
+from hcat_ros.simulation.platform import PlatformCommand
 from hcat_ros.simulation.scenario import Scenario
 from hcat_ros.simulation.simulation import SimFrame, Simulation
 from hcat_ros.tracking import TargetState, Track, Tracker

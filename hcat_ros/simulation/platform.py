@@ -16,7 +16,7 @@ GROUND_CLEARANCE = 0.3
 """Metres that a drone keeps above the ground."""
 
 
-class Command(NamedTuple):
+class PlatformCommand(NamedTuple):
     """A velocity command in the body frame (forward, left, up): m/s and rad/s.
 
     yaw_rate is positive to the left, pitch_rate upwards.
@@ -29,10 +29,10 @@ class Command(NamedTuple):
     pitch_rate: float = 0.0
 
 
-STOP = Command()
+STOP = PlatformCommand()
 
 
-class Axis(NamedTuple):
+class SimulatedAxis(NamedTuple):
     """What one axis can do. A speed of 0: the platform has no such axis."""
 
     speed: float = 0.0
@@ -53,18 +53,18 @@ class Axis(NamedTuple):
         return value + max(-most, min(most, change))
 
 
-ABSENT = Axis()
+ABSENT = SimulatedAxis()
 
 
 @dataclass(frozen=True)
 class PlatformModel:
     """A kind of platform."""
 
-    forward: Axis = ABSENT
-    left: Axis = ABSENT
-    up: Axis = ABSENT
-    yaw: Axis = ABSENT
-    pitch: Axis = ABSENT
+    forward: SimulatedAxis = ABSENT
+    left: SimulatedAxis = ABSENT
+    up: SimulatedAxis = ABSENT
+    yaw: SimulatedAxis = ABSENT
+    pitch: SimulatedAxis = ABSENT
     command_delay: float = 0.04
     """Seconds from a command's arrival to its effect."""
     watchdog: float = 0.5
@@ -76,28 +76,28 @@ class PlatformModel:
     """Ends of the gimbal's way [rad]."""
 
     @property
-    def axes(self) -> tuple[Axis, ...]:
-        """In the order of `Command`."""
+    def axes(self) -> tuple[SimulatedAxis, ...]:
+        """In the order of `PlatformCommand`."""
         return self.forward, self.left, self.up, self.yaw, self.pitch
 
 
 PLATFORMS = {
     # A robot of the size of a TurtleBot 4 or Husky.
     'ground': PlatformModel(
-        forward=Axis(1.5, 2.0, 0.15), yaw=Axis(1.5, 5.0, 0.1), camera_height=0.6
+        forward=SimulatedAxis(1.5, 2.0, 0.15), yaw=SimulatedAxis(1.5, 5.0, 0.1), camera_height=0.6
     ),
     # A small quadrotor in velocity mode; the camera is kept level by its gimbal.
     'drone': PlatformModel(
-        forward=Axis(6.0, 4.0, 0.3),
-        left=Axis(4.0, 4.0, 0.3),
-        up=Axis(2.0, 3.0, 0.3),
-        yaw=Axis(1.5, 4.0, 0.15),
+        forward=SimulatedAxis(6.0, 4.0, 0.3),
+        left=SimulatedAxis(4.0, 4.0, 0.3),
+        up=SimulatedAxis(2.0, 3.0, 0.3),
+        yaw=SimulatedAxis(1.5, 4.0, 0.15),
         command_delay=0.06,
         camera_height=3.0,
     ),
     'gimbal': PlatformModel(
-        yaw=Axis(2.0, 12.0, 0.05),
-        pitch=Axis(1.5, 12.0, 0.05),
+        yaw=SimulatedAxis(2.0, 12.0, 0.05),
+        pitch=SimulatedAxis(1.5, 12.0, 0.05),
         command_delay=0.02,
         camera_height=1.5,
         lowest_pitch=math.radians(-45),
@@ -116,13 +116,13 @@ class Platform:
         self.velocity = STOP
         """What the platform does, in the form of a command."""
         self.time = 0.0
-        self._under_way: deque[tuple[float, Command]] = deque()
+        self._under_way: deque[tuple[float, PlatformCommand]] = deque()
         self._command = STOP
         self._command_time = -math.inf
 
-    def command(self, command: Command) -> None:
+    def command(self, command: PlatformCommand) -> None:
         """Take a command now; it acts after the delay. Raises ValueError if it is not finite."""
-        command = Command(*command)
+        command = PlatformCommand(*command)
         if not all(math.isfinite(value) for value in command):
             raise ValueError(f'{command} is not finite')
         self._under_way.append((self.time + self.model.command_delay, command))
@@ -138,7 +138,7 @@ class Platform:
         """Return the pose a moment ago, by the present velocity."""
         return self._moved(self.velocity, -seconds)
 
-    def _moved(self, by: Command, dt: float) -> Pose:
+    def _moved(self, by: PlatformCommand, dt: float) -> Pose:
         pose = self.pose
         heading = pose.yaw + by.yaw_rate * dt / 2
         cos, sin = math.cos(heading), math.sin(heading)
@@ -157,10 +157,10 @@ class Platform:
         stale = self.time - self._command_time > self.model.watchdog
         wanted = STOP if stale else self._command
         before = self.velocity
-        after = Command(
+        after = PlatformCommand(
             *(axis.next(now, want, dt) for axis, now, want in zip(self.model.axes, before, wanted))
         )
-        mean = Command(*((a + b) / 2 for a, b in zip(before, after)))
+        mean = PlatformCommand(*((a + b) / 2 for a, b in zip(before, after)))
         model, pose = self.model, self._moved(mean, dt)
         if model.up.speed and pose.z < GROUND_CLEARANCE:
             pose = pose._replace(z=GROUND_CLEARANCE)

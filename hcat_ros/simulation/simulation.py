@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.simulation.billboard import Billboard, Layer, blurred, compose
-from hcat_ros.simulation.camera import Bearing, Pose, bearing_of
+from hcat_ros.simulation.camera import Pose, TrueBearing, bearing_of
 from hcat_ros.simulation.occluder import Occluder
 from hcat_ros.simulation.pictures import load_pictures
-from hcat_ros.simulation.platform import Command, Platform
+from hcat_ros.simulation.platform import Platform, PlatformCommand
 from hcat_ros.simulation.scenario import Scenario
 from hcat_ros.simulation.sensor import Sensor
 from hcat_ros.simulation.target_path import TICK, TargetPath
@@ -31,12 +31,12 @@ TRAIL = 20_000
 """Steps that trails reach back, so that a simulation can go on for days."""
 
 
-class Truth(NamedTuple):
+class SceneTruth(NamedTuple):
     """What is so, beside what the camera sees of it."""
 
     box: Box | None
     """Of the target's visible part, pixels; None while it is occluded or out of view."""
-    bearing: Bearing
+    bearing: TrueBearing
     """Of the target's middle, in the camera's body frame, seen or not."""
     in_view: bool
     """Whether it is in the frame, covered or not."""
@@ -55,7 +55,7 @@ class SimFrame(NamedTuple):
 
     image: Image
     """BGR, (height, width, 3)."""
-    truth: Truth
+    truth: SceneTruth
     time: float
     """Seconds since the start."""
 
@@ -106,7 +106,7 @@ class Simulation:
         """Seconds since the start."""
         return self.platform.time
 
-    def command(self, command: Command) -> None:
+    def command(self, command: PlatformCommand) -> None:
         """Give the platform a command. Raises ValueError if it is not finite."""
         self.platform.command(command)
 
@@ -124,7 +124,7 @@ class Simulation:
         foot = self.path.position
         self.trail.append((self.platform.pose, (float(foot[0]), float(foot[1]), float(foot[2]))))
 
-    def step(self, dt: float, command: Command | None = None) -> SimFrame:
+    def step(self, dt: float, command: PlatformCommand | None = None) -> SimFrame:
         """Take a command, let `dt` seconds pass, and return what is then seen."""
         if command is not None:
             self.command(command)
@@ -225,12 +225,12 @@ class Simulation:
 
     def _truth(
         self, pose: Pose, own: tuple[float, Layer] | None, others: list[tuple[float, Layer]]
-    ) -> Truth:
+    ) -> SceneTruth:
         middle = self.path.position + np.array((0.0, 0.0, self.scenario.target_height / 2))
         bearing = bearing_of(pose.seen(middle))
         target = (float(middle[0]), float(middle[1]), float(middle[2]))
         if own is None:
-            return Truth(None, bearing, False, False, 0.0, pose, target)
+            return SceneTruth(None, bearing, False, False, 0.0, pose, target)
         distance, layer = own
         solid = layer.pixels[..., 3] >= 128
         seen = solid.copy()
@@ -245,7 +245,7 @@ class Simulation:
         box = None
         if in_view and not occluded and shown > 0:
             box = self._visible_box(layer, seen, covered)
-        return Truth(box, bearing, in_view, occluded, shown, pose, target)
+        return SceneTruth(box, bearing, in_view, occluded, shown, pose, target)
 
     def _visible_box(self, layer: Layer, seen: NDArray[np.bool_], covered: float) -> Box:
         if covered > 0:

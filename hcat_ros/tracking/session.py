@@ -126,7 +126,7 @@ class TrackingSession:
         if frame is not None:
             yield from self._start(request, frame)
 
-    def time_jumped(self) -> None:
+    def record_time_jump(self) -> None:
         """Forget the frames; the target is kept if it is in the next one where it was."""
         self.buffer.clear()
         self._jumped = self.has_target

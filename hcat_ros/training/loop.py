@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from hcat_ros.files import whole_file
 from hcat_ros.network import HCAT, save_checkpoint
-from hcat_ros.network.hcat import Prediction, without_backbone
+from hcat_ros.network.hcat import NetworkOutput, without_backbone
 from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
@@ -52,7 +52,7 @@ class PairModel(nn.Module):
 
     def forward(
         self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor
-    ) -> Prediction:
+    ) -> NetworkOutput:
         """Return the prediction of the pairs.
 
         Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or what the backbone makes

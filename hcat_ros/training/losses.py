@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hcat_ros.network.hcat import Prediction
+from hcat_ros.network.hcat import NetworkOutput
 
 CE_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 8.334, 5.0, 2.0
 BACKGROUND_WEIGHT = 1 / 16
@@ -73,7 +73,7 @@ def trusted(taught: Taught, boxes: Tensor) -> Tensor:
 
 
 def hcat_losses(
-    prediction: Prediction,
+    prediction: NetworkOutput,
     boxes: Tensor,
     present: Tensor,
     iou_aware: bool = False,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.clips import Clip, read_clips
-from hcat_ros.evaluation.passes import START_NOISE, Frames, Task, run_passes, settle, started
+from hcat_ros.evaluation.passes import START_NOISE, Frames, PassTask, run_passes, settle, started
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.results import read_result
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
@@ -33,7 +33,7 @@ def clips(tmp_path: Path, sequence: Callable[..., Path]) -> list[Clip]:
 def test_results_come_in_order_and_do_not_depend_on_the_number_of_processes(
     clips: list[Clip],
 ) -> None:
-    tasks = [Task(HCAT, clip, start) for clip in clips for start in (0, 1)]
+    tasks = [PassTask(HCAT, clip, start) for clip in clips for start in (0, 1)]
     alone, shared = list(run_passes(tasks)), list(run_passes(tasks, jobs=2))
     assert [len(result.scores) for result in alone] == [4, 4, 5, 5]
     for one, other in zip(alone, shared, strict=True):
@@ -42,7 +42,7 @@ def test_results_come_in_order_and_do_not_depend_on_the_number_of_processes(
 
 
 def test_another_start_is_another_pass(clips: list[Clip]) -> None:
-    exact, varied = run_passes([Task(HCAT, clips[0]), Task(HCAT, clips[0], 1)])
+    exact, varied = run_passes([PassTask(HCAT, clips[0]), PassTask(HCAT, clips[0], 1)])
     assert (exact.scores[1:] != varied.scores[1:]).any()
 
 
@@ -60,20 +60,20 @@ def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) 
 
 def test_a_pass_in_real_time(clips: list[Clip]) -> None:
     rule = RealTimeRule(30, Latency(2 / 30))
-    (result,) = run_passes([Task(HCAT, clips[1], real_time=rule)])
+    (result,) = run_passes([PassTask(HCAT, clips[1], real_time=rule)])
     assert np.isnan(result.seconds).tolist() == [False, False, True, False, True]
 
 
 def test_what_is_kept_is_not_done_again(clips: list[Clip], tmp_path: Path) -> None:
     kept = tmp_path / 'kept' / 'clip.csv'
-    (first,) = run_passes([Task(StillSpec(), clips[0], file=kept)])
+    (first,) = run_passes([PassTask(StillSpec(), clips[0], file=kept)])
     np.testing.assert_array_equal(read_result(kept).boxes, first.boxes)
     text = kept.read_text().replace('20.0,', '21.0,')
     kept.write_text(text)
-    (again,) = run_passes([Task(StillSpec(), clips[0], file=kept)])
+    (again,) = run_passes([PassTask(StillSpec(), clips[0], file=kept)])
     assert (again.boxes[:, 0] == 21).all(), 'read, not run'
     with pytest.raises(ValueError, match=r'clip.csv has 4 rows, clip_1 has 5 frames'):
-        list(run_passes([Task(StillSpec(), clips[1], file=kept)]))
+        list(run_passes([PassTask(StillSpec(), clips[1], file=kept)]))
 
 
 def test_a_killed_run_goes_on_where_it_stopped(
@@ -117,7 +117,7 @@ def test_a_frame_that_cannot_be_read_is_named(clips: list[Clip]) -> None:
     path = clips[0].images[1]
     path.write_bytes(b'no image')
     with pytest.raises(ValueError, match=rf'{path.name} is not a readable image'):
-        list(run_passes([Task(StillSpec(), clips[0])]))
+        list(run_passes([PassTask(StillSpec(), clips[0])]))
 
 
 def test_frames_are_a_sequence(clips: list[Clip]) -> None:
@@ -129,7 +129,7 @@ def test_frames_are_a_sequence(clips: list[Clip]) -> None:
 
 def test_no_process_is_refused(clips: list[Clip]) -> None:
     with pytest.raises(ValueError, match='--jobs 0: expected 1 or more'):
-        list(run_passes([Task(StillSpec(), clips[0])], jobs=0))
+        list(run_passes([PassTask(StillSpec(), clips[0])], jobs=0))
 
 
 def test_a_tracker_is_settled_or_refused_before_anything_runs() -> None:

@@ -4,10 +4,10 @@ import json
 import pytest
 
 from hcat_ros.evaluation.speed import Quantiles
-from hcat_ros.evaluation.speed_report import Group, Row, chart, document, table
+from hcat_ros.evaluation.speed_report import SpeedRow, SpeedTable, chart, document, table
 
 
-def row(model: str, search: float, reference: bool = False, giga: float | None = None) -> Row:
+def row(model: str, search: float, reference: bool = False, giga: float | None = None) -> SpeedRow:
     stages = {
         'crop': Quantiles(1.0, 1.5, 2.0),
         'search': Quantiles(search, 1.1 * search, 1.2 * search),
@@ -15,13 +15,13 @@ def row(model: str, search: float, reference: bool = False, giga: float | None =
         'update': Quantiles(search + 2, search + 3, search + 4),
     }
     adds = None if giga is None else round(giga * 1e9)
-    return Row(model, 'onnxruntime 1.0', 'fp32', reference, stages, adds)
+    return SpeedRow(model, 'onnxruntime 1.0', 'fp32', reference, stages, adds)
 
 
-ONE = Group(
+ONE = SpeedTable(
     1, [0], 100.0, True, [row('paper', 60, True, 3.0), row('own', 20, True, 0.8), row('own', 10)]
 )
-TWO = Group(2, [0, 1], 200.0, True, [row('own', 18.0, giga=0.8), row('own', 9.0, giga=0.8)])
+TWO = SpeedTable(2, [0, 1], 200.0, True, [row('own', 18.0, giga=0.8), row('own', 9.0, giga=0.8)])
 
 
 def test_ratios_are_to_the_first_row_of_the_own_group() -> None:
@@ -53,7 +53,7 @@ def test_the_table_has_medians_percentiles_and_ratios() -> None:
 
 
 def test_the_table_leaves_out_a_ratio_that_says_nothing_new() -> None:
-    with_own = Group(1, [0], 100.0, True, [row('own', 20, True), row('own', 10)])
+    with_own = SpeedTable(1, [0], 100.0, True, [row('own', 20, True), row('own', 10)])
     assert 'same weights' not in table(TWO)
     assert 'same weights' not in table(with_own)
 
@@ -61,8 +61,8 @@ def test_the_table_leaves_out_a_ratio_that_says_nothing_new() -> None:
 def test_titles_name_threads_and_processors() -> None:
     assert ONE.title == '1 thread on CPU 0'
     assert TWO.title == '2 threads on CPU 0, 1'
-    assert Group(2, [], 1.0, True, []).title == '2 threads'
-    assert Group(0, [], 1.0, True, []).title == "each runtime's own number of threads"
+    assert SpeedTable(2, [], 1.0, True, []).title == '2 threads'
+    assert SpeedTable(0, [], 1.0, True, []).title == "each runtime's own number of threads"
 
 
 def test_the_document_is_json_with_all_that_is_computed() -> None:

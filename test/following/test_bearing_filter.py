@@ -70,7 +70,7 @@ def test_a_delay_is_bridged_however_the_platform_turns(own: Callable[[float], fl
     for step in range(200):
         now = step * dt
         headings.append(heading)
-        ego.commanded(now, Command(yaw_rate=own(now)))
+        ego.record_command(now, Command(yaw_rate=own(now)))
         late = step - round(latency / dt)
         if late >= 0 and step % 3 == 0:
             course.update(seen(late * dt, rate * late * dt - headings[late], noise=0.002))
@@ -89,7 +89,7 @@ def test_a_delay_is_bridged_however_the_platform_turns(own: Callable[[float], fl
 
 def test_pitch_moves_what_is_at_the_side_as_a_rotation_does() -> None:
     ego = still()
-    ego.commanded(0.0, Command(pitch_rate=0.5))
+    ego.record_command(0.0, Command(pitch_rate=0.5))
     course = BearingFilter(ego, 0.1)
     course.update(seen(0.0, 1.0, 0.2))
     state = course.at(1.0)
@@ -109,7 +109,7 @@ def test_the_covariance_turns_with_the_camera() -> None:
     """Against the spread of samples that are moved and turned one by one."""
     rng = np.random.default_rng(0)
     ego = still()
-    ego.commanded(0.0, Command(yaw_rate=0.3, pitch_rate=-0.8))
+    ego.record_command(0.0, Command(yaw_rate=0.3, pitch_rate=-0.8))
     course = BearingFilter(ego, 1e-3)
     begin = seen(0.0, 0.7, 0.3)
     begin.covariance[:] = np.diag([4e-4, 1e-4])
@@ -161,7 +161,7 @@ def test_noise_about_the_seam_is_noise() -> None:
 
 def test_the_platforms_own_way_is_taken_out_where_the_range_is_known() -> None:
     ego = still()
-    ego.commanded(0.0, Command(left=1.0))
+    ego.record_command(0.0, Command(left=1.0))
     course = BearingFilter(ego, 0.5)
     course.update(seen(0.0))
     assert course.at(1.0)[1] == 0  # type: ignore[index]
@@ -170,7 +170,7 @@ def test_the_platforms_own_way_is_taken_out_where_the_range_is_known() -> None:
     assert state is not None
     assert state.azimuth == pytest.approx(-math.atan2(1, 5))
     course.range = 1.1
-    ego.commanded(0.0, Command(forward=1.0))
+    ego.record_command(0.0, Command(forward=1.0))
     assert course.at(1.0)[1] == 0, 'as good as there: no bearing to speak of'  # type: ignore[index]
 
 

@@ -25,8 +25,8 @@ def test_yaw_turns_left_and_pitch_down() -> None:
 
 def test_a_command_turns_after_the_delay() -> None:
     ego = EgoMotion(delay=0.1, lag=0.0)
-    ego.commanded(1.0, Command(yaw_rate=0.5, forward=2.0))
-    ego.commanded(2.0, Command(yaw_rate=-0.2))
+    ego.record_command(1.0, Command(yaw_rate=0.5, forward=2.0))
+    ego.record_command(2.0, Command(yaw_rate=-0.2))
     assert yaw_of(ego.rotation(0.0, 1.1)) == 0
     assert yaw_of(ego.rotation(1.0, 1.3)) == pytest.approx(0.5 * 0.2)
     assert yaw_of(ego.rotation(1.6, 2.6)) == pytest.approx(0.5 * 0.5 - 0.2 * 0.5)
@@ -36,8 +36,8 @@ def test_a_command_turns_after_the_delay() -> None:
 
 def test_a_lag_is_that_of_first_order() -> None:
     ego = EgoMotion(delay=0.1, lag=0.2)
-    ego.commanded(0.0, Command(yaw_rate=1.0))
-    ego.commanded(0.3, Command())
+    ego.record_command(0.0, Command(yaw_rate=1.0))
+    ego.record_command(0.3, Command())
     rate, angle, step = 0.0, 0.0, 1e-5
     for index in range(100000):
         commanded = 1.0 if 0.1 <= index * step < 0.4 else 0.0
@@ -50,10 +50,10 @@ def test_a_lag_is_that_of_first_order() -> None:
 
 def test_measured_turning_replaces_commanded_where_there_is_some() -> None:
     ego = EgoMotion(delay=0.0, lag=0.0)
-    ego.commanded(0.0, Command(yaw_rate=1.0))
+    ego.record_command(0.0, Command(yaw_rate=1.0))
     for tenth in range(10, 21):
-        ego.measured(tenth / 10, 0.5, 0.0)
-    ego.measured(1.5, 99.0, 0.0)  # out of order
+        ego.record_turning(tenth / 10, 0.5, 0.0)
+    ego.record_turning(1.5, 99.0, 0.0)  # out of order
     assert yaw_of(ego.rotation(1.2, 1.85)) == pytest.approx(0.5 * 0.65)
     assert yaw_of(ego.rotation(0.8, 1.1)) == pytest.approx(0.2 + 0.05)
     assert yaw_of(ego.rotation(1.9, 2.3)) == pytest.approx(0.05 + 0.3)
@@ -62,8 +62,8 @@ def test_measured_turning_replaces_commanded_where_there_is_some() -> None:
 def test_history_is_bounded_and_forgotten() -> None:
     ego = EgoMotion(delay=0.1, lag=0.0)
     for tick in range(3000):
-        ego.commanded(tick * 0.01, Command(yaw_rate=1.0))
-        ego.measured(tick * 0.01, 1.0, 0.0)
+        ego.record_command(tick * 0.01, Command(yaw_rate=1.0))
+        ego.record_turning(tick * 0.01, 1.0, 0.0)
     assert len(ego._segments) < 600
     assert len(ego._times) < 600
     ego.clear()
@@ -72,7 +72,7 @@ def test_history_is_bounded_and_forgotten() -> None:
 
 def test_a_delay_set_to_less_keeps_the_order() -> None:
     ego = EgoMotion(delay=0.5, lag=0.0)
-    ego.commanded(0.0, Command(yaw_rate=1.0))
+    ego.record_command(0.0, Command(yaw_rate=1.0))
     ego.delay = 0.0
-    ego.commanded(0.1, Command(yaw_rate=0.0))
+    ego.record_command(0.1, Command(yaw_rate=0.0))
     assert yaw_of(ego.rotation(0.0, 2.0)) == 0

@@ -117,7 +117,7 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             holding = event == 'hold'
             follower.hold(holding)
         elif event == 'turned':
-            follower.turned(time, dt, -dt)
+            follower.record_turning(time, dt, -dt)
         elif event == 'configure':
             config = config.changed({'yaw.max_speed': 0.4, 'yaw.kp': 20, 'actuation_lag': 0.0})
             follower.configure(config)
@@ -156,12 +156,12 @@ def in_state(config: FollowConfig, state: str) -> Follower:
     follower = Follower(config)
     follower.activate(0.0)
     for step in range(1, 20 if state != 'waiting' else 1):
-        follower.turned(0.05 * step, 0.0)
+        follower.record_turning(0.05 * step, 0.0)
         follower.track(seen(0.05 * step, 0.01 * step), 0.05 * step)
     if state == 'searching':
         follower.track(seen(1.0, 0.2), 1.0, lost=True)
     if state == 'blind':
-        follower.blind('no picture', 1.0)
+        follower.record_blindness('no picture', 1.0)
     follower.hold(state == 'on hold')
     assert (follower.command(1.02).allowed > 0) == (state in ('following', 'searching'))
     return follower

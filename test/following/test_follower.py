@@ -33,7 +33,7 @@ def settled(
     command = Command()
     for tick in range(1, round(seconds / TICK)):
         now = tick * TICK
-        follower.turned(now, 0.0)
+        follower.record_turning(now, 0.0)
         follower.track(look(now - 0.01), now)
         command = follower.command(now)
     return follower, command
@@ -169,7 +169,7 @@ def test_after_a_long_silence_the_size_at_the_start_says_nothing(
 
 def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
     follower, now = chasing()
-    follower.blind('frozen', now)
+    follower.record_blindness('frozen', now)
     command = follower.command(now + 0.02)
     assert command.is_zero
     assert command.reason.startswith('frozen')

@@ -74,7 +74,7 @@ def test_one_step_as_by_hand() -> None:
 def test_the_targets_speed_is_its_own() -> None:
     """A target that walks away at 1 m/s from a platform that follows at 0.7."""
     ego = EgoMotion(0, 0)
-    ego.commanded(0, Command(forward=0.7))
+    ego.record_command(0, Command(forward=0.7))
     course = RangeFilter(ego, process_noise=0.3)
     rng = np.random.default_rng(0)
     for frame in range(120):

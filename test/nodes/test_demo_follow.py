@@ -18,7 +18,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 from hcat_ros.boxes import Box
 from hcat_ros.following import Command
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
-from hcat_ros.simulation import PLATFORMS, Bearing, Scenario
+from hcat_ros.simulation import PLATFORMS, Scenario, TrueBearing
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -93,7 +93,9 @@ def test_an_axis_has_round_marks_around_its_values(pictures: Any) -> None:
 def test_the_chart_shows_where_the_target_is_hidden(pictures: Any) -> None:
     track = Track(Box(0, 0, 1, 1), 0.9, TargetState.TRACKING)
     moments = [
-        pictures.Moment(n / 10, track, Command(yaw_rate=0.1), Bearing(0.1, 0, 5.0), n < 50, True)
+        pictures.Moment(
+            n / 10, track, Command(yaw_rate=0.1), TrueBearing(0.1, 0, 5.0), n < 50, True
+        )
         for n in range(100)
     ]
     shown = pictures.chart(moments, 1.2, 5.0, 'a run')

@@ -10,7 +10,12 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from hcat_ros.boxes import Box
 from hcat_ros.message_data import box_of
-from hcat_ros.nodes.detections import chosen, detection_message, track_message, usable
+from hcat_ros.nodes.detections import (
+    choose_detection,
+    detection_message,
+    track_message,
+    usable_detections,
+)
 from hcat_ros.tracking import TargetState, Track
 from hcat_ros.tracking.stream import CameraView
 
@@ -70,7 +75,7 @@ def array(*detections: Detection2D, frame_id: str = '') -> Detection2DArray:
 
 
 def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> list[float]:
-    return [one.score for one in usable(array(*detections), view)[0]]
+    return [one.score for one in usable_detections(array(*detections), view)[0]]
 
 
 @pytest.mark.parametrize(
@@ -90,11 +95,11 @@ def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> l
 def test_which_detection_is_followed(
     mode: str, classes: list[str], near: Box | None, expected: int | None
 ) -> None:
-    all_of_them, reason = usable(array(*FOUND), VIEW)
+    all_of_them, reason = usable_detections(array(*FOUND), VIEW)
     assert reason == ''
-    found = chosen(all_of_them, mode, classes, near)
+    found = choose_detection(all_of_them, mode, classes, near)
     assert (found and found.box.x) == expected
-    assert chosen([], mode, classes, near) is None
+    assert choose_detection([], mode, classes, near) is None
 
 
 def test_only_finite_ones_in_the_image_count() -> None:
@@ -104,7 +109,7 @@ def test_only_finite_ones_in_the_image_count() -> None:
     also = detection(100, ('cat', float('nan')), ('car', 0.6))
     assert usable_scores(nowhere, outside, unsure, also, FOUND[0]) == [0.6, 0.6]
     assert usable_scores(outside, view=None) == [0.94], 'before the first image nobody knows'
-    assert usable(array(outside), VIEW)[1] == (
+    assert usable_detections(array(outside), VIEW)[1] == (
         'box x=700 y=10 w=20 h=20 lies outside of the 640x480 frame'
     )
 
@@ -112,7 +117,7 @@ def test_only_finite_ones_in_the_image_count() -> None:
 def test_those_of_another_cameras_frame_do_not() -> None:
     other = detection(0, ('car', 0.9))
     other.header.frame_id = 'rear'
-    found, reason = usable(array(other, FOUND[0]), VIEW)
+    found, reason = usable_detections(array(other, FOUND[0]), VIEW)
     assert [one.score for one in found] == [0.6]
     assert reason == "it is of frame 'rear', the images of 'front'"
     slashed = detection(0, ('car', 0.9))
@@ -120,16 +125,19 @@ def test_those_of_another_cameras_frame_do_not() -> None:
     nameless = detection(0, ('car', 0.8))
     nameless.header.frame_id = ''
     assert usable_scores(slashed, nameless) == [0.9, 0.8]
-    assert usable(array(nameless, frame_id='rear'), VIEW)[0] == []
+    assert usable_detections(array(nameless, frame_id='rear'), VIEW)[0] == []
 
 
 def test_the_stamp_is_the_detections_own() -> None:
     own, without = detection(0, ('car', 0.9)), detection(0, ('car', 0.8))
     without.header.stamp.sec = without.header.stamp.nanosec = 0
     message = array(own, without)
-    assert [one.stamp for one in usable(message, VIEW)[0]] == [12_000_000_034, 0]
+    assert [one.stamp for one in usable_detections(message, VIEW)[0]] == [12_000_000_034, 0]
     message.header.stamp.sec = 7
-    assert [one.stamp for one in usable(message, VIEW)[0]] == [12_000_000_034, 7_000_000_000]
+    assert [one.stamp for one in usable_detections(message, VIEW)[0]] == [
+        12_000_000_034,
+        7_000_000_000,
+    ]
 
 
 def test_of_a_rotated_box_the_upright_one_around_it_is_taken() -> None:

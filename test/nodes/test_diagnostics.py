@@ -16,7 +16,7 @@ from hcat_ros.nodes.diagnostics import (
     Statistics,
     diagnostic_array,
     health,
-    shortened,
+    shorten,
 )
 
 
@@ -95,7 +95,7 @@ def test_levels_are_those_of_what_keeps_the_node_from_its_work(
     assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; box refused')
     statistics.problem('failed frames', 'out of memory')
     assert health(statistics, 3.2, 'tracking') == (error, 'engine failing: out of memory')
-    statistics.tracked()
+    statistics.count_track()
     assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; out of memory')
     monkeypatch.setattr(diagnostics, 'LATELY', 0.0)
     assert health(statistics, 0.0, 'tracking') == (ok, 'tracking')
@@ -105,13 +105,13 @@ def test_drops_are_gaps_in_the_publishers_numbers() -> None:
     publishers = 1
     drops = Drops(lambda: publishers)
     numbers = (5, 6, 9, 2, 3, 5)
-    found = [drops.before({'publication_sequence_number': number}) for number in numbers]
+    found = [drops.count_before({'publication_sequence_number': number}) for number in numbers]
     assert found == [0, 0, 2, 0, 0, 1]
     publishers = 2
-    assert drops.before({'publication_sequence_number': 50}) == 0
-    assert drops.before({}) == 0, 'Humble'
+    assert drops.count_before({'publication_sequence_number': 50}) == 0
+    assert drops.count_before({}) == 0, 'Humble'
 
 
 def test_a_reason_is_one_line_of_bounded_length() -> None:
-    assert shortened("encoding 'a\nb' is\tnot") == "encoding 'a b' is not"
-    assert len(shortened('x' * 10**6)) < LONGEST + 10
+    assert shorten("encoding 'a\nb' is\tnot") == "encoding 'a b' is not"
+    assert len(shorten('x' * 10**6)) < LONGEST + 10

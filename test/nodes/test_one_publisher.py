@@ -21,7 +21,7 @@ from hcat_ros.nodes.one_publisher import OnePublisher
 def kept(messages: list[tuple[float, int | None]], publishers: int = 2) -> list[bool]:
     """Which of the messages, with the time and the number of each, are of the first publisher."""
     topic = OnePublisher(lambda: publishers)
-    return [topic.sent({'publication_sequence_number': n}, now) for now, n in messages]
+    return [topic.accepts({'publication_sequence_number': n}, now) for now, n in messages]
 
 
 def test_numbers_that_go_on_are_of_one_publisher() -> None:

@@ -12,7 +12,7 @@ from hcat_ros.engines import load_engine
 from hcat_ros.following import Command
 from hcat_ros.models import load_model
 from hcat_ros.simulation import Scenario
-from hcat_ros.simulation.camera import Bearing, Pose
+from hcat_ros.simulation.camera import Pose, TrueBearing
 from hcat_ros.simulation.closed_loop import (
     FOUND_WITHIN,
     SETTLED,
@@ -22,7 +22,7 @@ from hcat_ros.simulation.closed_loop import (
     run,
     score,
 )
-from hcat_ros.simulation.simulation import SimFrame, Truth
+from hcat_ros.simulation.simulation import SceneTruth, SimFrame
 from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig
 
 BOX = Box(300, 200, 40, 80)
@@ -101,9 +101,9 @@ def sample(
     number: int, azimuth: float = 0.0, seen: bool = True, followed: bool = True, metres: float = 4.0
 ) -> Sample:
     """A frame with the target at an azimuth (rad), seen or not, followed or not."""
-    truth = Truth(
+    truth = SceneTruth(
         BOX if seen else None,
-        Bearing(azimuth, 0.0, metres),
+        TrueBearing(azimuth, 0.0, metres),
         True,
         not seen,
         float(seen),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.boxes import iou
-from hcat_ros.simulation import PATHS, PLATFORMS, Command, Scenario, SimFrame, Simulation
+from hcat_ros.simulation import PATHS, PLATFORMS, PlatformCommand, Scenario, SimFrame, Simulation
 from hcat_ros.simulation.occluder import LONGEST, SHORTEST
 from hcat_ros.simulation.platform import STOP
 
@@ -16,13 +16,13 @@ DT = 1 / 15
 CLEAN = {'noise': 0.0, 'exposure': 0.0, 'exposure_change': 0.0}
 
 
-def aimed(frame: SimFrame, platform: str, distance: float) -> Command:
+def aimed(frame: SimFrame, platform: str, distance: float) -> PlatformCommand:
     """A plain proportional controller on the truth, blind while the target cannot be seen."""
     truth = frame.truth
     if not truth.in_view or truth.occluded:
         return STOP
     bearing = truth.bearing
-    return Command(
+    return PlatformCommand(
         forward=bearing.range - distance,
         up=3 * bearing.elevation if platform == 'drone' else 0.0,
         yaw_rate=3 * bearing.azimuth,
@@ -74,7 +74,7 @@ def test_the_truths_box_is_where_the_target_is_drawn(platform: str) -> None:
     gone = Simulation(scenario)
     gone._target = type(gone._target)(np.zeros((8, 8, 4), np.uint8), 1.0)
     for _ in range(4):
-        command = Command(forward=0.5, yaw_rate=0.1, pitch_rate=0.1)
+        command = PlatformCommand(forward=0.5, yaw_rate=0.1, pitch_rate=0.1)
         frame, without = (s.step(0.2, command) for s in (simulation, gone))
         box = frame.truth.box
         assert box is not None
@@ -142,7 +142,7 @@ def test_turning_blurs_the_surroundings_and_standing_does_not() -> None:
         )
         simulation = Simulation(scenario)
         for _ in range(10):
-            frame = simulation.step(0.05, Command(yaw_rate=turning))
+            frame = simulation.step(0.05, PlatformCommand(yaw_rate=turning))
         return float(np.abs(np.diff(frame.image.astype(int), axis=1)).mean())
 
     assert sharpness(0.02, 0.0) == sharpness(0.0, 0.0)
@@ -153,7 +153,7 @@ def test_driving_forward_makes_the_ground_flow_and_leaves_the_horizon() -> None:
     simulation = Simulation(Scenario(seed=4, speed=0.0, **CLEAN))
     before = simulation.frame().image.astype(int)
     for _ in range(10):
-        after = simulation.step(0.05, Command(forward=1.0)).image.astype(int)
+        after = simulation.step(0.05, PlatformCommand(forward=1.0)).image.astype(int)
     near, above = np.s_[400:, :], np.s_[:120, :]
     assert np.abs(after - before)[near].mean() > 5
     assert np.abs(after - before)[above].mean() < 0.5
@@ -169,9 +169,9 @@ def test_distractors_do_not_change_the_targets_way() -> None:
 
 def test_commands_may_come_between_frames() -> None:
     together, apart = (Simulation(Scenario(width=64, height=64)) for _ in range(2))
-    together.command(Command(forward=1.0))
+    together.command(PlatformCommand(forward=1.0))
     together.advance(0.4)
-    apart.command(Command(forward=1.0))
+    apart.command(PlatformCommand(forward=1.0))
     for _ in range(4):
         apart.advance(0.1)
     assert apart.time == pytest.approx(0.4)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hcat_ros.simulation import Command, Scenario, Simulation, top_view
+from hcat_ros.simulation import PlatformCommand, Scenario, Simulation, top_view
 from hcat_ros.simulation.top_view import PLATFORM, TARGET
 
 
@@ -29,7 +29,7 @@ def test_left_is_left_and_trails_are_drawn() -> None:
     at_start = top_view(simulation, 300, 40.0)
     for _ in range(60):
         simulation.advance(0.1)
-        simulation.command(Command(left=2.0, yaw_rate=0.2))
+        simulation.command(PlatformCommand(left=2.0, yaw_rate=0.2))
     view = top_view(simulation, 300, 40.0)
     for colour in (PLATFORM, TARGET):
         assert (view == colour).all(2).sum() > (at_start == colour).all(2).sum()

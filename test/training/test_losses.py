@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hcat_ros.network.hcat import Prediction
+from hcat_ros.network.hcat import NetworkOutput
 from hcat_ros.training.losses import box_giou, hcat_losses, positive_cells
 
 GRID = 16
@@ -97,12 +97,12 @@ def test_giou_of_known_boxes() -> None:
     assert giou.tolist() == pytest.approx([1, 0, -0.5])
 
 
-def sample(batch: int = 3, seed: int = 0) -> tuple[Prediction, torch.Tensor]:
+def sample(batch: int = 3, seed: int = 0) -> tuple[NetworkOutput, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(batch, GRID**2, 2, generator=generator)
     boxes = torch.rand(batch, GRID**2, 4, generator=generator)
     truth = torch.rand(batch, 4, generator=generator) * 0.4 + 0.2
-    return Prediction(logits.requires_grad_(), boxes.requires_grad_()), truth
+    return NetworkOutput(logits.requires_grad_(), boxes.requires_grad_()), truth
 
 
 @pytest.mark.parametrize('present', [[True, True, True], [True, False, True], [False] * 3])
@@ -150,14 +150,14 @@ def test_small_targets_count_as_much_as_large_ones() -> None:
     for wrong in range(2):
         boxes = right.clone()
         boxes[wrong, :, 0] += 0.1
-        losses = hcat_losses(Prediction(prediction.logits, boxes), truth, both)
+        losses = hcat_losses(NetworkOutput(prediction.logits, boxes), truth, both)
         assert losses.l1.item() == pytest.approx(0.05, rel=1e-4)
 
 
 def test_samples_without_the_object_have_no_box_loss() -> None:
     prediction, truth = sample()
     one = hcat_losses(prediction, truth, torch.tensor([True, False, False]))
-    alone = Prediction(prediction.logits[:1], prediction.boxes[:1])
+    alone = NetworkOutput(prediction.logits[:1], prediction.boxes[:1])
     same = hcat_losses(alone, truth[:1], torch.tensor([True]))
     assert one.l1.item() == pytest.approx(same.l1.item(), rel=1e-6)
     assert one.giou.item() == pytest.approx(same.giou.item(), rel=1e-6)
@@ -173,10 +173,10 @@ def test_samples_without_the_object_have_no_box_loss() -> None:
     assert math.isfinite(none.total.item())
 
 
-def perfect(truth: torch.Tensor) -> Prediction:
+def perfect(truth: torch.Tensor) -> NetworkOutput:
     positive = positive_cells(truth, GRID)
     logits = torch.stack([positive.float(), 1 - positive.float()], dim=2) * 40 - 20
-    return Prediction(logits, truth[:, None].expand(-1, GRID**2, 4))
+    return NetworkOutput(logits, truth[:, None].expand(-1, GRID**2, 4))
 
 
 @pytest.mark.parametrize('iou_aware', [False, True])
@@ -197,7 +197,7 @@ def test_iou_aware_scores_are_asked_for_their_own_overlap() -> None:
     def loss(score: float) -> float:
         odds = math.log(score / (1 - score))
         logits = torch.where(positive, torch.tensor([odds, 0.0]), torch.tensor([-30.0, 0.0]))
-        return hcat_losses(Prediction(logits, boxes), truth, present, True).classification.item()
+        return hcat_losses(NetworkOutput(logits, boxes), truth, present, True).classification.item()
 
     found = {score: loss(score) for score in (0.3, 0.4, 0.5, 0.6, 0.7)}
     assert min(found, key=found.__getitem__) == 0.5
@@ -213,7 +213,7 @@ def test_gradients_are_finite_whatever_is_predicted(iou_aware: bool, dtype: torc
         logits[..., 1] = -80
         logits.requires_grad_()
         present = torch.ones(3, dtype=torch.bool)
-        losses = hcat_losses(Prediction(logits, boxes), truth, present, iou_aware)
+        losses = hcat_losses(NetworkOutput(logits, boxes), truth, present, iou_aware)
         losses.total.backward()
         assert all(torch.isfinite(part) for part in losses)
         assert losses.total.dtype == torch.float32

@@ -12,7 +12,7 @@ torch = pytest.importorskip('torch', reason='needs PyTorch')
 from torch import Tensor
 from torch.nn import functional as F
 
-from hcat_ros.network.hcat import Prediction
+from hcat_ros.network.hcat import NetworkOutput
 from hcat_ros.training.losses import Losses, Taught, hcat_losses, positive_cells, trusted
 
 GRID = 16
@@ -32,14 +32,14 @@ def test_teachers_are_right_where_their_box_is_more_on_the_truth_than_beside_it(
     assert found.tolist() == [*cases.values(), False]
 
 
-def sample(batch: int) -> tuple[Prediction, Tensor]:
+def sample(batch: int) -> tuple[NetworkOutput, Tensor]:
     drawn = torch.Generator().manual_seed(0)
     logits = torch.randn(batch, GRID**2, 2, generator=drawn).requires_grad_()
     boxes = torch.rand(batch, GRID**2, 4, generator=drawn).requires_grad_()
-    return Prediction(logits, boxes), torch.rand(batch, GRID**2, generator=drawn)
+    return NetworkOutput(logits, boxes), torch.rand(batch, GRID**2, generator=drawn)
 
 
-def asked(prediction: Prediction, goal: Tensor, positive: Tensor) -> float:
+def asked(prediction: NetworkOutput, goal: Tensor, positive: Tensor) -> float:
     """The cross-entropy of the scores against this goal (B, n), background a sixteenth."""
     probability = prediction.logits.softmax(2)[..., 0]
     entropy = F.binary_cross_entropy(probability, goal, reduction='none')
@@ -77,7 +77,7 @@ def losses_of(box: Tensor, share: float, iou_aware: bool = False, score: float =
     """Of teachers that say this box, everywhere this score, to a network that says the truth."""
     boxes = TRUTH.expand(1, GRID**2, 4)
     taught = Taught(torch.full((1, GRID**2), score), box[None])
-    prediction = Prediction(sample(1)[0].logits, boxes)
+    prediction = NetworkOutput(sample(1)[0].logits, boxes)
     return hcat_losses(prediction, TRUTH[None], EVERYWHERE, iou_aware, taught, (0.5, share))
 
 
@@ -96,7 +96,7 @@ def test_boxes_go_from_the_truth_to_the_teachers_by_their_share() -> None:
 def test_positive_cells_are_those_of_the_box_that_is_asked_for(iou_aware: bool) -> None:
     """1.2 cells to the right: the columns are 8 to 11 in place of 6 to 9."""
     box = moved(0.3)
-    prediction = Prediction(sample(1)[0].logits, TRUTH.expand(1, GRID**2, 4))
+    prediction = NetworkOutput(sample(1)[0].logits, TRUTH.expand(1, GRID**2, 4))
     found = losses_of(box, 1.0, iou_aware, score=0.2)
     positive = torch.zeros(GRID, GRID, dtype=torch.bool)
     positive[6:10, 8:12] = True  # from 16 x 0.45 to 16 x 0.70, rounded up

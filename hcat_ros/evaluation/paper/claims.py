@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.paper.figures import SPEEDS, Place
 from hcat_ros.evaluation.paper.systems import Cost
-from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, Row
+from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, TimedRow
 
 SAME_SPEED = 0.1
 """Difference of two speeds, as a share, within which they count as the same."""
@@ -53,11 +53,11 @@ CLAIMS = (
 )
 
 
-class Verdict(NamedTuple):
+class ClaimVerdict(NamedTuple):
     """What became of a claim."""
 
     claim: Claim
-    rows: tuple[Row, Row] | None
+    rows: tuple[TimedRow, TimedRow] | None
     """The faster and the slower; None where counts are compared."""
     published: float | None
     """The paper's ratio, if both figures are known."""
@@ -74,8 +74,8 @@ def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def verdicts(
-    costs: Mapping[str, Cost], seconds: Mapping[Row, NDArray[np.float64]]
-) -> list[Verdict]:
+    costs: Mapping[str, Cost], seconds: Mapping[TimedRow, NDArray[np.float64]]
+) -> list[ClaimVerdict]:
     """Return what the claims come to, for all runtimes and forms in which both rows are there.
 
     seconds: the median of each round, the same rounds for all rows.
@@ -84,15 +84,17 @@ def verdicts(
     for claim in CLAIMS:
         if claim.same and claim.faster in costs and claim.slower in costs:
             equal = costs[claim.faster] == costs[claim.slower]
-            found.append(Verdict(claim, None, None, None, 'yes' if equal else 'no'))
+            found.append(ClaimVerdict(claim, None, None, None, 'yes' if equal else 'no'))
         for row in seconds:
             if row.system != claim.faster or claim.runtimes[0] not in (None, row.runtime):
                 continue
-            other = Row(claim.slower, claim.runtimes[1] or row.runtime, row.form)
+            other = TimedRow(claim.slower, claim.runtimes[1] or row.runtime, row.form)
             if other in seconds:
                 ratio = spread(seconds[other] / seconds[row])
                 holds = _same(ratio) if claim.same else _faster(ratio)
-                found.append(Verdict(claim, (row, other), _published(row, other), ratio, holds))
+                found.append(
+                    ClaimVerdict(claim, (row, other), _published(row, other), ratio, holds)
+                )
     return found
 
 
@@ -109,7 +111,7 @@ def _same(ratio: tuple[float, float, float]) -> str:
     return 'no' if not near[0] and not low <= 1 <= high else 'not clear'
 
 
-def _published(row: Row, other: Row) -> float | None:
+def _published(row: TimedRow, other: TimedRow) -> float | None:
     """Return the ratio of the paper's speeds on the CPU, which are of the authors' form."""
     if row.form != AUTHORS:
         return None

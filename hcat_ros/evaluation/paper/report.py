@@ -10,7 +10,7 @@ from hcat_ros.evaluation.paper.accuracy import percent_of
 from hcat_ros.evaluation.paper.claims import CRITERION, spread, verdicts
 from hcat_ros.evaluation.paper.figures import BENCHMARKS, HIT
 from hcat_ros.evaluation.paper.systems import SYSTEMS
-from hcat_ros.evaluation.paper.tables import Findings, Table, tables
+from hcat_ros.evaluation.paper.tables import PaperFindings, PaperTable, tables
 
 NOTES = (
     'Networks are untrained: speed and cost do not depend on the weights, accuracy does.',
@@ -42,7 +42,7 @@ class Measuring(NamedTuple):
 
 
 def markdown(
-    findings: Findings, where: str, measuring: Measuring | None, missing: Mapping[str, str]
+    findings: PaperFindings, where: str, measuring: Measuring | None, missing: Mapping[str, str]
 ) -> str:
     """Return all tables, what they mean and what is not in them.
 
@@ -71,7 +71,7 @@ def markdown(
     return '\n\n'.join(parts) + '\n'
 
 
-def _glance(findings: Findings) -> str:
+def _glance(findings: PaperFindings) -> str:
     """Return in a few words what was reproduced and what was not."""
     judged = [verdict.holds for verdict in verdicts(findings.costs, findings.seconds)]
     words = [f'{holds}: {judged.count(holds)}' for holds in dict.fromkeys(judged)]
@@ -84,7 +84,7 @@ def _glance(findings: Findings) -> str:
     )
 
 
-def _text(table: Table) -> str:
+def _text(table: PaperTable) -> str:
     """Return a table as Markdown, numbers to the right."""
     rules = tuple('---' if title in WORDS else '---:' for title in table.head)
     lines = [table.head, rules, *table.rows]
@@ -92,7 +92,7 @@ def _text(table: Table) -> str:
 
 
 def document(
-    findings: Findings, measuring: Measuring | None, missing: Mapping[str, str]
+    findings: PaperFindings, measuring: Measuring | None, missing: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return every figure, ready for JSON."""
     rows = []

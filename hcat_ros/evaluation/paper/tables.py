@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.evaluation.paper.accuracy import Result, percent_of
-from hcat_ros.evaluation.paper.claims import FORMS, Verdict, spread, verdicts
+from hcat_ros.evaluation.paper.claims import FORMS, ClaimVerdict, spread, verdicts
 from hcat_ros.evaluation.paper.figures import (
     BENCHMARKS,
     DEVICES,
@@ -21,7 +21,7 @@ from hcat_ros.evaluation.paper.figures import (
     Published,
 )
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost
-from hcat_ros.evaluation.paper.turns import AUTHORS, RUNTIMES, Row
+from hcat_ros.evaluation.paper.turns import AUTHORS, RUNTIMES, TimedRow
 
 NOT_AT_HAND = 'not at hand'
 NOT_MEASURED = 'not measured'
@@ -31,18 +31,18 @@ TRIPLE = ('paper', 'here', 'ratio')
 
 
 @dataclass(frozen=True)
-class Findings:
+class PaperFindings:
     """All that the tables are made of."""
 
     costs: Mapping[str, Cost]
     """By system, those that could be built."""
-    seconds: Mapping[Row, NDArray[np.float64]] = field(default_factory=dict)
+    seconds: Mapping[TimedRow, NDArray[np.float64]] = field(default_factory=dict)
     """The median call of each round."""
     results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
     """Of `hcat evaluate`, by system."""
 
 
-class Table(NamedTuple):
+class PaperTable(NamedTuple):
     """A title, a head and rows of texts."""
 
     title: str
@@ -66,7 +66,7 @@ PARTS = (
 """Titles of the ablations and their systems."""
 
 
-def tables(findings: Findings) -> list[Table]:
+def tables(findings: PaperFindings) -> list[PaperTable]:
     """Return all tables that have rows: measured costs, the paper's in turn, its claims."""
     made = [_costs(findings), _trackers(findings), _platforms(findings)]
     made += [_ablation(findings, title, names) for title, names in PARTS]
@@ -74,7 +74,7 @@ def tables(findings: Findings) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def fps(findings: Findings, row: Row) -> str:
+def fps(findings: PaperFindings, row: TimedRow) -> str:
     """Return a row's frames a second with its spread, as 20.1 (19.0-20.5)."""
     if row not in findings.seconds:
         return NOT_MEASURED
@@ -86,7 +86,7 @@ def _three(value: float) -> str:
     return f'{value:.{max(0, 2 - len(str(int(value))) + 1) if value >= 1 else 3}f}'
 
 
-def _costs(findings: Findings) -> Table:
+def _costs(findings: PaperFindings) -> PaperTable:
     timed = list(dict.fromkeys((row.runtime, row.form) for row in findings.seconds))
     head = ['system', 'parameters, M', 'template + search, G']
     head += [f'a frame, {form}, G' for form in FORMS.values()]
@@ -95,12 +95,12 @@ def _costs(findings: Findings) -> Table:
     for name, cost in findings.costs.items():
         counts = [f'{cost.parameters / 1e6:.2f}']
         counts += [f'{value / 1e9:.2f}' for value in (cost.whole, cost.authors, cost.ours)]
-        speeds = [fps(findings, Row(name, *where)) for where in timed]
+        speeds = [fps(findings, TimedRow(name, *where)) for where in timed]
         rows.append((SYSTEMS[name], *counts, *speeds))
-    return Table('Cost and speed of every system here', tuple(head), rows)
+    return PaperTable('Cost and speed of every system here', tuple(head), rows)
 
 
-def _trackers(findings: Findings) -> Table:
+def _trackers(findings: PaperFindings) -> PaperTable:
     """HCAT on the benchmarks, and the speeds of both trackers whose speed is known."""
     rows: list[tuple[str, ...]] = []
     if 'hcat' in findings.costs:
@@ -113,10 +113,10 @@ def _trackers(findings: Findings) -> Table:
             rows += [
                 (SYSTEMS[name], *_speed_at(findings, name, Place('torch', at))) for at in places
             ]
-    return Table('HCAT and other trackers (table 1)', ('system', 'figure', *TRIPLE), rows)
+    return PaperTable('HCAT and other trackers (table 1)', ('system', 'figure', *TRIPLE), rows)
 
 
-def _platforms(findings: Findings) -> Table:
+def _platforms(findings: PaperFindings) -> PaperTable:
     rows = [
         (SYSTEMS[name], *_speed_at(findings, name, Place(runtime, device)))
         for name in ('hcat', 'hcat_n1')
@@ -124,10 +124,12 @@ def _platforms(findings: Findings) -> Table:
         for runtime in ('torch', 'onnxruntime')
         for device in DEVICES
     ]
-    return Table('Speed by runtime and platform (table 2)', ('system', 'figure', *TRIPLE), rows)
+    return PaperTable(
+        'Speed by runtime and platform (table 2)', ('system', 'figure', *TRIPLE), rows
+    )
 
 
-def _speed_at(findings: Findings, name: str, place: Place) -> tuple[str, ...]:
+def _speed_at(findings: PaperFindings, name: str, place: Place) -> tuple[str, ...]:
     """Return a figure's name and its triple."""
     device, lacking = DEVICES[place.device]
     figure = f'{NAMES[place.runtime]} on {device}, fps'
@@ -137,9 +139,9 @@ def _speed_at(findings: Findings, name: str, place: Place) -> tuple[str, ...]:
     return figure, *_speed(findings, name, place.runtime)
 
 
-def _speed(findings: Findings, name: str, runtime: str) -> tuple[str, str, str]:
+def _speed(findings: PaperFindings, name: str, runtime: str) -> tuple[str, str, str]:
     """Return the speed of the authors' form on the CPU: paper, here, ratio."""
-    known, row = SPEEDS.get((name, Place(runtime, 'cpu'))), Row(name, runtime, AUTHORS)
+    known, row = SPEEDS.get((name, Place(runtime, 'cpu'))), TimedRow(name, runtime, AUTHORS)
     ratio = NO_RATIO
     if known is not None and row in findings.seconds:
         ratio = f'{1 / float(np.median(findings.seconds[row])) / known.value:.2f}'
@@ -153,7 +155,7 @@ def _published(known: Published | None) -> str:
 
 
 def _accuracy(
-    findings: Findings, name: str, benchmark: Benchmark, known: Published | None
+    findings: PaperFindings, name: str, benchmark: Benchmark, known: Published | None
 ) -> tuple[str, str, str]:
     found = percent_of(findings.results.get(name, ()), benchmark)
     if found is None:
@@ -163,7 +165,7 @@ def _accuracy(
     return _published(known), f'{value:.1f} ({sequences} sequences)', ratio
 
 
-def _ablation(findings: Findings, title: str, names: Sequence[str]) -> Table:
+def _ablation(findings: PaperFindings, title: str, names: Sequence[str]) -> PaperTable:
     """Return a row for each figure of each system: accuracy, and speed in the paper's runtimes."""
     first = BENCHMARKS[0]
     rows: list[tuple[str, ...]] = []
@@ -179,10 +181,10 @@ def _ablation(findings: Findings, title: str, names: Sequence[str]) -> Table:
         counts = f'{cost.parameters / 1e6:.2f}', f'{cost.authors / 1e9:.2f}'
         rows += [(SYSTEMS[name], *counts, figure, *cells) for figure, cells in figures.items()]
     head = ('system', 'parameters, M', 'multiply-adds a frame, G', 'figure', *TRIPLE)
-    return Table(title, head, rows)
+    return PaperTable(title, head, rows)
 
 
-def _elsewhere(findings: Findings) -> Table:
+def _elsewhere(findings: PaperFindings) -> PaperTable:
     """Return given results of data that the paper does not report."""
     papers = {benchmark.protocol for benchmark in BENCHMARKS}
     rows = []
@@ -194,10 +196,10 @@ def _elsewhere(findings: Findings) -> Table:
                 cells = f'{value:.3f}', f'{result.sequences}'
                 rows.append((SYSTEMS[name], data, measure, *cells))
     head = ('system', 'data', 'measure', 'here', 'sequences')
-    return Table('Results on data that the paper does not report', head, rows)
+    return PaperTable('Results on data that the paper does not report', head, rows)
 
 
-def claims_table(found: Sequence[Verdict]) -> Table:
+def claims_table(found: Sequence[ClaimVerdict]) -> PaperTable:
     """Return the claims as ratios, and whether each holds."""
     rows = []
     for verdict in found:
@@ -212,4 +214,4 @@ def claims_table(found: Sequence[Verdict]) -> Table:
         names = f'{verdict.claim.faster} / {verdict.claim.slower}'
         rows.append((verdict.claim.text, names, where, known, ratio, verdict.holds))
     head = ('claim', 'systems', 'measured on', 'paper', 'here', 'holds here')
-    return Table("The paper's claims as ratios of speed", head, rows)
+    return PaperTable("The paper's claims as ratios of speed", head, rows)

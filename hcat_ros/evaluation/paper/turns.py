@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
     """Those of the authors' form."""
 
 
-class Row(NamedTuple):
+class TimedRow(NamedTuple):
     """What is timed."""
 
     system: str
@@ -71,15 +71,15 @@ class Job(NamedTuple):
 class Loaded(NamedTuple):
     """What came of it."""
 
-    calls: dict[Row, Call]
+    calls: dict[TimedRow, Call]
     missing: dict[str, str]
     """Why others are not there."""
 
 
-class Times(NamedTuple):
+class TurnTimes(NamedTuple):
     """What `measure` found."""
 
-    seconds: dict[Row, NDArray[np.float64]]
+    seconds: dict[TimedRow, NDArray[np.float64]]
     """The median call of each turn, (rounds,)."""
     missing: dict[str, str]
     rested: bool
@@ -109,7 +109,7 @@ def loaded(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -
             makers[AUTHORS] = _bound(authors, system, model, job.threads)
         makers[OURS] = _bound(load_engine, model, job.runtime, 'fp32', job.threads)
         for form, make in makers.items():
-            row = Row(system.name, job.runtime, form)
+            row = TimedRow(system.name, job.runtime, form)
             try:
                 engine = make()
                 self_test(engine, model)
@@ -144,7 +144,7 @@ class Worker:
     def __init__(self, job: Job, load: Callable[[Job], Loaded]) -> None:
         """Start it. load: of a module's top level, called in the process."""
         self.runtime = job.runtime
-        self.rows: list[Row] = []
+        self.rows: list[TimedRow] = []
         self.missing: dict[str, str] = {}
         spawn = multiprocessing.get_context('spawn')
         self._pipe, other = spawn.Pipe()
@@ -160,7 +160,7 @@ class Worker:
         if answer is not None:
             self.rows, self.missing = answer
 
-    def turn(self, row: Row, seconds: float) -> tuple[float, bool] | None:
+    def turn(self, row: TimedRow, seconds: float) -> tuple[float, bool] | None:
         """Return the median call of a turn and whether the process rested before it.
 
         None when the process has failed; `missing` then says why and `rows` is empty.
@@ -226,7 +226,7 @@ def measure(
     rounds: int,
     seconds: float,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda numbers: numbers,
-) -> Times:
+) -> TurnTimes:
     """Time all rows in `rounds` rounds, a turn of about `seconds` each.
 
     jobs: by runtime, with what loads them. A round takes the systems in another order, all rows
@@ -239,7 +239,7 @@ def measure(
             workers.append(Worker(job, load))
         for worker in workers:
             worker.wait()
-        found: dict[Row, list[float]] = {row: [] for worker in workers for row in worker.rows}
+        found: dict[TimedRow, list[float]] = {row: [] for worker in workers for row in worker.rows}
         rested = True
         for number in progress(range(rounds)):
             for row in _order(list(found), number):
@@ -253,10 +253,10 @@ def measure(
         for worker in workers:
             worker.close()
     whole = {row: np.array(times) for row, times in found.items() if len(times) == rounds}
-    return Times(whole, missing, rested)
+    return TurnTimes(whole, missing, rested)
 
 
-def _order(rows: list[Row], number: int) -> list[Row]:
+def _order(rows: list[TimedRow], number: int) -> list[TimedRow]:
     """Return the rows of a round: systems shuffled, each one's rows together, rotated."""
     systems = list(dict.fromkeys(row.system for row in rows))
     random.Random(number).shuffle(systems)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hcat_ros.evaluation.report.charts import time_chart
 from hcat_ros.evaluation.report.scenes import Scene, headline
-from hcat_ros.evaluation.report.strips import Picture, failures
+from hcat_ros.evaluation.report.strips import StripPicture, failures
 from hcat_ros.evaluation.report.tables import NO_VALUE
 from hcat_ros.evaluation.scored_run import Run
 
@@ -29,7 +29,7 @@ class Fact(NamedTuple):
 class Shot(NamedTuple):
     """A picture of a strip, with what is to be said about it."""
 
-    picture: Picture
+    picture: StripPicture
     frame: int
     facts: str
 
@@ -49,7 +49,7 @@ class Card(NamedTuple):
     shots: list[Shot]
 
 
-def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[Picture]) -> Card:
+def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[StripPicture]) -> Card:
     """Return a card. number: one that no other has."""
     told = scene.told
     measure = headline(runs)
@@ -73,7 +73,7 @@ def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[Pict
     )
 
 
-def _about(scene: Scene, picture: Picture) -> str:
+def _about(scene: Scene, picture: StripPicture) -> str:
     """Return what the first run has to show at a picture's frame."""
     told, index = scene.told, picture.moment.row
     overlap, score = float(told.score.overlaps[index]), float(told.result.scores[index])

@@ -22,7 +22,7 @@ COMPARED = {
 """How protocols compare boxes, those that do not take them as they are."""
 
 
-class Setting(NamedTuple):
+class ReportedSetting(NamedTuple):
     """One setting of all runs."""
 
     path: tuple[str, ...]
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
         return len(set(self.values)) == 1
 
 
-def settings(runs: Sequence[Run]) -> list[Setting]:
+def settings(runs: Sequence[Run]) -> list[ReportedSetting]:
     """Return all settings but the command line, in the order of the first run that has them."""
     flat = [
         dict(_flattened({k: v for k, v in run.configuration.items() if k != COMMAND}))
@@ -46,7 +46,9 @@ def settings(runs: Sequence[Run]) -> list[Setting]:
     # Settings of one group stay together where only a later run has some of them.
     groups = list(dict.fromkeys(path[:1] for path in paths))
     paths.sort(key=lambda path: groups.index(path[:1]))
-    return [Setting(path, tuple(part.get(path, NO_VALUE) for part in flat)) for path in paths]
+    return [
+        ReportedSetting(path, tuple(part.get(path, NO_VALUE) for part in flat)) for path in paths
+    ]
 
 
 def _flattened(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hcat_ros.evaluation.report.configuration import commands, protocols, versions, words
 from hcat_ros.evaluation.report.scenes import Scene, headline
-from hcat_ros.evaluation.report.tables import Table, sequence_table, summary
+from hcat_ros.evaluation.report.tables import ReportTable, sequence_table, summary
 from hcat_ros.evaluation.scored_run import Run
 
 
@@ -27,7 +27,7 @@ def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: ReportTable) -> str:
     """Return a table, its best values bold."""
     lines = [_line([escaped(table.title), *(escaped(column.title) for column in table.columns)])]
     lines.append('|---|' + '---:|' * len(table.columns))

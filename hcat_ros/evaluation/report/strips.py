@@ -47,7 +47,7 @@ class Moment(NamedTuple):
     what: str
 
 
-class Picture(NamedTuple):
+class StripPicture(NamedTuple):
     """A moment, drawn."""
 
     moment: Moment
@@ -124,7 +124,7 @@ def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
     return [Moment(index, found[index]) for index in sorted(found)]
 
 
-def strip(scene: Scene, read: ReadFrame = read_frame) -> list[Picture]:
+def strip(scene: Scene, read: ReadFrame = read_frame) -> list[StripPicture]:
     """Draw the moments of a scene as its first run has them, with the boxes of all runs.
 
     Moments without an image are left out.
@@ -145,7 +145,7 @@ def strip(scene: Scene, read: ReadFrame = read_frame) -> list[Picture]:
         done, jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         if done:
             source = f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
-            drawn.append(Picture(moment, source, picture.shape[1], picture.shape[0], zoom))
+            drawn.append(StripPicture(moment, source, picture.shape[1], picture.shape[0], zoom))
     return drawn
 
 

@@ -44,7 +44,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Rows with a name each."""
 
     title: str
@@ -115,7 +115,7 @@ def lost_of(run: Run) -> LostMeasures | None:
     return lost_measures(np.concatenate(lost), np.concatenate(overlap))
 
 
-def summary(runs: Sequence[Run]) -> Table:
+def summary(runs: Sequence[Run]) -> ReportTable:
     """Return a row a run: measures, real time, knowing that it is lost, speed."""
     columns = [
         Column(name, tuple(run.score.measures.get(name, math.nan) for run in runs))
@@ -149,7 +149,7 @@ def summary(runs: Sequence[Run]) -> Table:
     marks = [best_of(c.values, [c.text(row) for row in rows], c.sign) for c in columns]
     names = tuple(run.title for run in runs)
     best = tuple(tuple(mark[row] for mark in marks) for row in rows)
-    return Table('run', names, tuple(columns), best, tuple(rows))
+    return ReportTable('run', names, tuple(columns), best, tuple(rows))
 
 
 def _real_time(runs: Sequence[Run]) -> list[Column]:
@@ -183,7 +183,7 @@ def _real_time(runs: Sequence[Run]) -> list[Column]:
     ]
 
 
-def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> Table:
+def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> ReportTable:
     """Return a row a sequence, in this order: the headline measure of each run.
 
     One run alone has a column for each of its measures.
@@ -207,10 +207,10 @@ def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> Table:
             (False, *best_of(row, [column.text(number) for column in columns[1:]], 1))
             for number, row in enumerate(values)
         )
-    return Table('sequence', tuple(scene.name for scene in scenes), tuple(columns), marks)
+    return ReportTable('sequence', tuple(scene.name for scene in scenes), tuple(columns), marks)
 
 
-def speed_table(runs: Sequence[Run]) -> Table | None:
+def speed_table(runs: Sequence[Run]) -> ReportTable | None:
     """Return a row for each run whose speed is known; None where there is none."""
     speeds = [speed(run) for run in runs]
     known = tuple(row for row, found in enumerate(speeds) if math.isfinite(found.median))
@@ -223,4 +223,4 @@ def speed_table(runs: Sequence[Run]) -> Table | None:
         for title, form, values in zip(titles, forms, zip(*(speeds[row] for row in known)))
     )
     marks = tuple((False,) * len(columns) for _ in known)
-    return Table('run', tuple(runs[row].title for row in known), columns, marks, known)
+    return ReportTable('run', tuple(runs[row].title for row in known), columns, marks, known)

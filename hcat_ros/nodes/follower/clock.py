@@ -23,7 +23,7 @@ class ClockWatch:
         """Start to count anew."""
         self._clock = self._track = None
 
-    def track_came(self, steady: float) -> None:
+    def record_track(self, steady: float) -> None:
         """Note a good track, at a time of the steady clock."""
         self._track = steady
 

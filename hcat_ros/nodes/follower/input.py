@@ -83,7 +83,7 @@ class FollowInput:
 
     def is_followed(self, info: Mapping[str, Any], now: float) -> bool:
         """Return whether a track, of this info, is from the tracker that came first."""
-        followed = self._tracker.sent(info, now)
+        followed = self._tracker.accepts(info, now)
         if followed:
             self._arrivals.append(now)
         self.camera.look(now)

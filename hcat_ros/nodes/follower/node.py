@@ -91,7 +91,9 @@ class FollowerNode(GuardedLifecycleNode):
         self._report_time = time.monotonic()
         self._clock_watch.begin()
         self._input.subscribe(
-            self._on_track, lambda turning: follower.turned(*turning), self._stopping_on_error
+            self._on_track,
+            lambda turning: follower.record_turning(*turning),
+            self._stopping_on_error,
         )
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
         self._heard, self._is_silent = math.inf, False
@@ -180,7 +182,7 @@ class FollowerNode(GuardedLifecycleNode):
         if lost:
             statistics.count('lost tracks')
         if lost and not (message.bbox.size_x > 0 or message.bbox.size_y > 0):
-            follower.blind('the tracker gets no new picture', now)
+            follower.record_blindness('the tracker gets no new picture', now)
             return
         box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
         reason, camera = self._input.camera.refusal(box), self._input.camera.camera
@@ -196,7 +198,7 @@ class FollowerNode(GuardedLifecycleNode):
             where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
             self._refusals.add('refused tracks', f'track at {where} refused: {reason}')
             return
-        self._clock_watch.track_came(arrival)
+        self._clock_watch.record_track(arrival)
         self._image_stamp = stamp
         self._sample('image age on arrival of its track', now - stamp)
         if lost:

@@ -30,7 +30,7 @@ from hcat_ros.nodes.tools.calibration import camera_info_of
 from hcat_ros.simulation import (
     PATHS,
     PLATFORMS,
-    Command,
+    PlatformCommand,
     Scenario,
     SimFrame,
     Simulation,
@@ -117,10 +117,10 @@ LONGEST_PAUSE = 1.0
 """Seconds of simulation that one step makes up for; a machine that slept goes on from there."""
 
 
-def command_of(twist: Twist) -> Command:
+def command_of(twist: Twist) -> PlatformCommand:
     """Return a Twist, whose rotation about the left axis is downwards, as a command."""
     linear, angular = twist.linear, twist.angular
-    return Command(linear.x, linear.y, linear.z, angular.z, -angular.y)
+    return PlatformCommand(linear.x, linear.y, linear.z, angular.z, -angular.y)
 
 
 class CameraSim(Node):

@@ -234,7 +234,7 @@ class SelectPage(Node):
         if watched == (self._images is not None):
             return
         if watched:
-            self._health.images_wanted(time.monotonic())
+            self._health.expect_images(time.monotonic())
             self._images = self.create_subscription(
                 CompressedImage if self._compressed else Image,
                 self._image_topic,
@@ -246,14 +246,14 @@ class SelectPage(Node):
             self.destroy_subscription(self._images)
             self._images = None
             self._frames.clear()
-            self._health.images_wanted(None)
+            self._health.expect_images(None)
             self.server.feed.show(None)
 
     # What comes over ROS
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
-        self._health.image_came(now)
+        self._health.record_image(now)
         # Decoded when somebody wants the picture; until then its bytes stand for it.
         frame = StampedFrame(
             nanoseconds(message.header.stamp),
@@ -276,14 +276,14 @@ class SelectPage(Node):
         class_id, score = best_class(message)
         score = score if math.isfinite(score) else 0.0
         found = len(message.results) > 0
-        self._health.track_came(found, now)
+        self._health.record_track(found, now)
         track = ShownTrack(box, message.id, class_id, score if found else None)
         self._show(self._frames.add_track(stamp, track, now))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
-            self._health.report_came(status.name, status.message, values)
+            self._health.record_report(status.name, status.message, values)
 
     def _show(self, paired: PairedFrame | None) -> None:
         if paired is None or self._images is None:

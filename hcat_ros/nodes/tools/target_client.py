@@ -178,7 +178,7 @@ class TopicRequest:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
-            if self._health.report_came(status.name, status.message, values):
+            if self._health.record_report(status.name, status.message, values):
                 self._target_id = values.get('target', '')
 
 

@@ -30,15 +30,15 @@ class TrackerHealth:
         self._track_time = -FRESH
         self._image_time: float | None = None
 
-    def images_wanted(self, now: float | None) -> None:
+    def expect_images(self, now: float | None) -> None:
         """Begin to wait for images; with None, wait no more."""
         self._image_time = now
 
-    def image_came(self, now: float) -> None:
+    def record_image(self, now: float) -> None:
         """Note an image."""
         self._image_time = now
 
-    def track_came(self, found: bool, now: float) -> None:
+    def record_track(self, found: bool, now: float) -> None:
         """Note a track; found: whether the target is in it."""
         self._found, self._track_time = found, now
 
@@ -51,7 +51,7 @@ class TrackerHealth:
         """Another box is about to be sent."""
         self.problem = ''
 
-    def report_came(self, name: str, summary: str, values: Mapping[str, str]) -> bool:
+    def record_report(self, name: str, summary: str, values: Mapping[str, str]) -> bool:
         """Take a status of /diagnostics. Returns whether it is this tracker's."""
         if name != self._report_name:
             return False

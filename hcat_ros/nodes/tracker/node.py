@@ -24,7 +24,7 @@ except ImportError:  # a package of its own, which not everybody builds
 from hcat_ros.boxes import Box
 from hcat_ros.engines import Engine, load_engine
 from hcat_ros.models import load_model
-from hcat_ros.nodes.detections import chosen, target_request, usable
+from hcat_ros.nodes.detections import choose_detection, target_request, usable_detections
 from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
 from hcat_ros.nodes.follower.settings import FOLLOWER_NAMES
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
@@ -192,14 +192,14 @@ class TrackerNode(GuardedLifecycleNode):
             self._publish(self._session, self._session.look_at_waiting())
 
     def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
-        self._watch.image_came()
+        self._watch.record_image()
         statistics = self._refusals.statistics
         statistics.count('images')
-        statistics.count('dropped images', self._drops.before(info))
+        statistics.count('dropped images', self._drops.count_before(info))
         session = self._session
         if session is None:
             return
-        if not self._camera.sent(info, time.monotonic()):
+        if not self._camera.accepts(info, time.monotonic()):
             statistics.count('images of another publisher')
             return
         frame = self._images.frame(message)
@@ -211,7 +211,7 @@ class TrackerNode(GuardedLifecycleNode):
             session.reset()
             session.buffer.clear()
         elif turn is Turn.JUMPED:
-            session.time_jumped()
+            session.record_time_jump()
         if turn.is_passed_over:
             return
         assert self._output is not None  # configured
@@ -251,10 +251,10 @@ class TrackerNode(GuardedLifecycleNode):
             return
         listed = self._settings['detection_class'].split(',')
         classes = [name.strip() for name in listed if name.strip()]
-        found, reason = usable(message, self._images.view)
+        found, reason = usable_detections(message, self._images.view)
         if reason:
             self._refusals.add('refused detections', f'detection refused: {reason}')
-        target = chosen(found, mode, classes, session.last_seen)
+        target = choose_detection(found, mode, classes, session.last_seen)
         if target is not None:
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
 
@@ -294,7 +294,7 @@ class TrackerNode(GuardedLifecycleNode):
         before, statistics = session.target_id, self._refusals.statistics
         for one in tracked:
             self._output.track(one)
-            statistics.tracked()
+            statistics.count_track()
             self._sample_age('image age on output', one.frame)
             if one.track is not None:
                 statistics.count('lost tracks', int(one.track.state is TargetState.LOST))

@@ -4,22 +4,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hcat_ros.evaluation.paper.claims import CLAIMS, Verdict, verdicts
+from hcat_ros.evaluation.paper.claims import CLAIMS, ClaimVerdict, verdicts
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost
-from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, Row
+from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, TimedRow
 
 COST = Cost(10, 4, 3, 2)
 
 
-def judged(text: str, found: list[Verdict]) -> list[Verdict]:
+def judged(text: str, found: list[ClaimVerdict]) -> list[ClaimVerdict]:
     return [verdict for verdict in found if text in verdict.claim.text]
 
 
-def fs(slow: list[float], quick: list[float]) -> Verdict:
+def fs(slow: list[float], quick: list[float]) -> ClaimVerdict:
     """The verdict on FS, for the seconds of the rounds without and with it."""
     seconds = {
-        Row('hierarchical', 'torch', OURS): np.array(slow),
-        Row('hcat', 'torch', OURS): np.array(quick),
+        TimedRow('hierarchical', 'torch', OURS): np.array(slow),
+        TimedRow('hcat', 'torch', OURS): np.array(quick),
     }
     (verdict,) = judged('FS', verdicts({}, seconds))
     return verdict
@@ -53,10 +53,10 @@ def test_faster_holds_if_it_is_so_in_nine_of_ten_rounds(slow: list[float], holds
 
 def test_the_same_is_equal_counts_and_near_speeds() -> None:
     seconds = {
-        Row('hierarchical', 'onnxruntime', AUTHORS): np.array([1.0, 1.0]),
-        Row('baseline', 'onnxruntime', AUTHORS): np.array([1.02, 1.03]),
-        Row('transt_h', 'onnxruntime', AUTHORS): np.array([1.0, 1.0]),
-        Row('transt', 'onnxruntime', AUTHORS): np.array([1.1, 1.2]),
+        TimedRow('hierarchical', 'onnxruntime', AUTHORS): np.array([1.0, 1.0]),
+        TimedRow('baseline', 'onnxruntime', AUTHORS): np.array([1.02, 1.03]),
+        TimedRow('transt_h', 'onnxruntime', AUTHORS): np.array([1.0, 1.0]),
+        TimedRow('transt', 'onnxruntime', AUTHORS): np.array([1.1, 1.2]),
     }
     costs = {'hierarchical': COST, 'baseline': COST, 'transt_h': COST}
     costs['transt'] = COST._replace(authors=COST.authors + 1)
@@ -80,8 +80,8 @@ def test_the_same_is_equal_counts_and_near_speeds() -> None:
 )
 def test_speeds_are_the_same_only_if_all_rounds_say_so(slow: list[float], holds: str) -> None:
     seconds = {
-        Row('hierarchical', 'torch', OURS): np.ones(2),
-        Row('baseline', 'torch', OURS): np.array(slow),
+        TimedRow('hierarchical', 'torch', OURS): np.ones(2),
+        TimedRow('baseline', 'torch', OURS): np.array(slow),
     }
     (verdict,) = judged('costs what', verdicts({}, seconds))
     assert verdict.holds == holds
@@ -89,7 +89,7 @@ def test_speeds_are_the_same_only_if_all_rounds_say_so(slow: list[float], holds:
 
 def test_runtimes_are_compared_and_the_papers_ratio_is_of_the_authors_form() -> None:
     seconds = {
-        Row('hcat', runtime, form): np.array([value, value])
+        TimedRow('hcat', runtime, form): np.array([value, value])
         for runtime, value in (('torch', 3.0), ('onnxruntime', 1.5), ('openvino', 1.0))
         for form in (AUTHORS, OURS)
     }
@@ -99,4 +99,4 @@ def test_runtimes_are_compared_and_the_papers_ratio_is_of_the_authors_form() -> 
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
-    assert verdicts({'hcat': COST}, {Row('hcat', 'torch', OURS): np.ones(2)}) == []
+    assert verdicts({'hcat': COST}, {TimedRow('hcat', 'torch', OURS): np.ones(2)}) == []

@@ -9,30 +9,30 @@ import pytest
 from hcat_ros.evaluation.paper.accuracy import Result
 from hcat_ros.evaluation.paper.report import Measuring, document, markdown
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost
-from hcat_ros.evaluation.paper.tables import Findings, Table, tables
-from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, Row
+from hcat_ros.evaluation.paper.tables import PaperFindings, PaperTable, tables
+from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, TimedRow
 
 COST = Cost(9_956_934, 3_420_000_000, 2_960_000_000, 2_940_000_000)
 SECONDS = {
-    Row('hcat', 'onnxruntime', AUTHORS): np.full(4, 1 / 45),
-    Row('hcat', 'torch', AUTHORS): np.full(4, 1 / 30),
-    Row('hcat', 'onnxruntime', OURS): np.full(4, 1 / 60),
+    TimedRow('hcat', 'onnxruntime', AUTHORS): np.full(4, 1 / 45),
+    TimedRow('hcat', 'torch', AUTHORS): np.full(4, 1 / 30),
+    TimedRow('hcat', 'onnxruntime', OURS): np.full(4, 1 / 60),
 }
 LASOT = Result('LaSOT', 'lasot', 280, {'success AUC': 0.593, 'precision': 0.305})
 
 
-def table(findings: Findings, words: str) -> Table:
+def table(findings: PaperFindings, words: str) -> PaperTable:
     (found,) = [table for table in tables(findings) if words in table.title]
     return found
 
 
-def triple(found: Table, system: str, figure: str) -> tuple[str, ...]:
+def triple(found: PaperTable, system: str, figure: str) -> tuple[str, ...]:
     (row,) = [row for row in found.rows if row[0] == SYSTEMS[system] and figure in row]
     return row[-3:]
 
 
 def test_each_speed_stands_beside_the_papers() -> None:
-    findings = Findings({'hcat': COST, 'hcat_n1': COST}, SECONDS)
+    findings = PaperFindings({'hcat': COST, 'hcat_n1': COST}, SECONDS)
     platforms = table(findings, '(table 2)')
     onnx, torch = (f'{name} on CPU (i9-9900K), fps' for name in ('ONNX Runtime', 'PyTorch'))
     assert triple(platforms, 'hcat', onnx) == ('90', '45.0 (45.0-45.0)', '0.50')
@@ -44,19 +44,19 @@ def test_each_speed_stands_beside_the_papers() -> None:
 
 
 def test_accuracy_is_that_of_the_results_or_says_what_it_needs() -> None:
-    findings = Findings({'hcat': COST}, {}, {'hcat': [LASOT]})
+    findings = PaperFindings({'hcat': COST}, {}, {'hcat': [LASOT]})
     trackers = table(findings, '(table 1)')
     assert triple(trackers, 'hcat', 'LaSOT, AUC, %') == ('59.3', '59.3 (280 sequences)', '1.00')
     assert triple(trackers, 'hcat', 'LaSOT, precision, %')[1:] == ('30.5 (280 sequences)', '0.50')
     needs = triple(trackers, 'hcat', 'GOT-10k, AO, %')
     assert needs == ('65.1', 'needs GOT-10k and weights', '-')
-    parts = table(Findings({'baseline': COST}), '(table 6)')
+    parts = table(PaperFindings({'baseline': COST}), '(table 6)')
     unknown = ('not at hand', 'needs LaSOT and weights', '-')
     assert triple(parts, 'baseline', 'LaSOT AUC, %') == unknown
 
 
 def test_hits_figures_of_transt_name_their_source() -> None:
-    trackers = table(Findings({'transt': COST}), '(table 1)')
+    trackers = table(PaperFindings({'transt': COST}), '(table 1)')
     for figure, value in (('CPU (i9-9900K)', 5), ('AGX Xavier', 13)):
         published = triple(trackers, 'transt', f'PyTorch on {figure}, fps')[0]
         assert published == f'{value} (HiT, arXiv 2308.06904)'
@@ -64,16 +64,16 @@ def test_hits_figures_of_transt_name_their_source() -> None:
 
 def test_results_on_other_data_are_shown_too() -> None:
     mine = Result('one pass', 'eval', 7, {'AO': 0.648, 'SR 0.5': 0.8})
-    findings = Findings({'hcat': COST}, {}, {'hcat': [mine]})
+    findings = PaperFindings({'hcat': COST}, {}, {'hcat': [mine]})
     (row,) = table(findings, 'does not report').rows
     assert row == (SYSTEMS['hcat'], 'eval (one pass)', 'AO', '0.648', '7')
 
 
 def test_only_tables_with_systems_are_printed() -> None:
-    titles = [found.title for found in tables(Findings({'transt': COST}))]
+    titles = [found.title for found in tables(PaperFindings({'transt': COST}))]
     assert [title for title in titles if 'table 6' in title or 'table 8' in title] == []
     assert any('table 7' in title for title in titles)
-    every = tables(Findings(dict.fromkeys(SYSTEMS, COST)))
+    every = tables(PaperFindings(dict.fromkeys(SYSTEMS, COST)))
     for number in (1, 2, 6, 7, 8, 9):
         assert any(f'(table {number})' in found.title for found in every)
     assert len(every[0].rows) == len(SYSTEMS)
@@ -82,7 +82,7 @@ def test_only_tables_with_systems_are_printed() -> None:
 
 
 def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
-    findings = Findings({'hcat': COST}, SECONDS)
+    findings = PaperFindings({'hcat': COST}, SECONDS)
     measuring = Measuring(4, 0.1, 2, rested=False)
     text = markdown(findings, 'a machine', measuring, {'hcat_mobilenetv2': 'no\ntimm'})
     assert 'run of 4 rounds on the CPU, 2 threads, a turn of about 0.1 s' in text
@@ -94,13 +94,13 @@ def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
     )
     assert '1 of 16 systems built' in text
     assert 'hold here: yes: 1. Accuracy: 0 of' in text
-    quiet = markdown(Findings({'hcat': COST}), 'a machine', None, {})
+    quiet = markdown(PaperFindings({'hcat': COST}), 'a machine', None, {})
     assert 'interleaved' not in quiet
     assert 'hold here: not measured' in quiet
 
 
 def test_all_numbers_are_in_the_document() -> None:
-    findings = Findings({'hcat': COST}, SECONDS, {'hcat': [LASOT]})
+    findings = PaperFindings({'hcat': COST}, SECONDS, {'hcat': [LASOT]})
     content = json.loads(json.dumps(document(findings, Measuring(4, 0.1, 0, True), {'a': 'b'})))
     assert content['costs']['hcat']['parameters'] == 9_956_934
     row = next(row for row in content['rows'] if row['form'] == OURS)

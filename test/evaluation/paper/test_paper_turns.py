@@ -15,8 +15,8 @@ from hcat_ros.evaluation.paper.turns import (
     Job,
     Loaded,
     Prepared,
-    Row,
-    Times,
+    TimedRow,
+    TurnTimes,
     measure,
 )
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
@@ -34,17 +34,17 @@ def load_two(job: Job) -> Loaded:
     """Calls that say they took 1 ms in one form and 2 in the other; b has no second form."""
     calls = {}
     for system in job.systems:
-        calls[Row(system.name, job.runtime, AUTHORS)] = lambda: 1 * MS
-        calls[Row(system.name, job.runtime, OURS)] = lambda: 2 * MS
+        calls[TimedRow(system.name, job.runtime, AUTHORS)] = lambda: 1 * MS
+        calls[TimedRow(system.name, job.runtime, OURS)] = lambda: 2 * MS
     missing = {'b, ours': 'no reason'}
-    calls.pop(Row('b', job.runtime, OURS), None)
+    calls.pop(TimedRow('b', job.runtime, OURS), None)
     return Loaded(calls, missing)
 
 
 def load_numbered(job: Job) -> Loaded:
     """A call that says 0, 1, 2, ... ms."""
     numbers = iter(range(1000))
-    return Loaded({Row('a', job.runtime, OURS): lambda: next(numbers) * MS}, {})
+    return Loaded({TimedRow('a', job.runtime, OURS): lambda: next(numbers) * MS}, {})
 
 
 def load_nothing(job: Job) -> Loaded:
@@ -60,10 +60,10 @@ def load_mortal(job: Job) -> Loaded:
             os._exit(7)
         return MS
 
-    return Loaded({Row('a', job.runtime, OURS): call}, {})
+    return Loaded({TimedRow('a', job.runtime, OURS): call}, {})
 
 
-def times(rounds: int, **loaders: object) -> Times:
+def times(rounds: int, **loaders: object) -> TurnTimes:
     jobs = {name: (Job(name, systems('a', 'b'), 1), load) for name, load in loaders.items()}
     return measure(jobs, rounds, MS / 2)  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def times(rounds: int, **loaders: object) -> Times:
 def test_all_rows_of_all_runtimes_are_timed_in_each_round() -> None:
     found = times(3, one=load_two, two=load_two)
     expected = {
-        Row(name, runtime, form): value
+        TimedRow(name, runtime, form): value
         for runtime in ('one', 'two')
         for name, form, value in (('a', AUTHORS, MS), ('a', OURS, 2 * MS), ('b', AUTHORS, MS))
     }
@@ -85,7 +85,7 @@ def test_a_turn_is_a_lead_and_the_median_of_as_many_calls_as_fit() -> None:
     (job,) = [Job('one', systems('a'), 0)]
     found = measure({'one': (job, load_numbered)}, 2, 0.01)
     # 0 and 1 lead; 2, 3 and 4 make 9 ms, 5 is more than 10. Then 6 and 7 lead; 8, 9.
-    np.testing.assert_allclose(found.seconds[Row('a', 'one', OURS)], [3.5 * MS, 8.5 * MS])
+    np.testing.assert_allclose(found.seconds[TimedRow('a', 'one', OURS)], [3.5 * MS, 8.5 * MS])
     assert MOST > 4
 
 

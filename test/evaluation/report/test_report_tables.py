@@ -12,7 +12,7 @@ from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.metrics import lost_measures
 from hcat_ros.evaluation.report.scenes import scenes_of
 from hcat_ros.evaluation.report.tables import (
-    Table,
+    ReportTable,
     best_of,
     lost_of,
     sequence_table,
@@ -25,7 +25,7 @@ from hcat_ros.evaluation.scored_run import RealTime, Run
 NAN = float('nan')
 
 
-def column(table: Table, title: str) -> list[str]:
+def column(table: ReportTable, title: str) -> list[str]:
     found = next(column for column in table.columns if column.title == title)
     return [found.text(row) for row in range(len(table.names))]
 

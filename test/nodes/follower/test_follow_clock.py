@@ -26,7 +26,7 @@ def test_simulated_time_that_stands_is_told_until_it_goes() -> None:
 
 def test_the_systems_clock_cannot_keep_a_track_fresh() -> None:
     watch = ClockWatch()
-    watch.track_came(0.0)
+    watch.record_track(0.0)
     assert watch.trouble(100.0, 0.4, 0.5, simulated=False) == ''
     # Set back again and again.
     assert 'no good track for 0.60 s' in watch.trouble(99.5, 0.6, 0.5, simulated=False)
@@ -37,7 +37,7 @@ def test_the_systems_clock_cannot_keep_a_track_fresh() -> None:
 @pytest.mark.parametrize('simulated', [True, False])
 def test_begin_forgets(simulated: bool) -> None:
     watch = ClockWatch()
-    watch.track_came(0.0)
+    watch.record_track(0.0)
     watch.trouble(1.0, 0.0, 0.5, simulated)
     watch.begin()
     assert watch.trouble(1.0, 9.0, 0.5, simulated) == ''

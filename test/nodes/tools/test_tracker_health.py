@@ -9,7 +9,7 @@ NAME = 'front/hcat_tracker: tracking'
 @pytest.fixture
 def health() -> TrackerHealth:
     health = TrackerHealth('/front/hcat_tracker')
-    health.images_wanted(0.0)
+    health.expect_images(0.0)
     return health
 
 
@@ -23,53 +23,53 @@ def test_no_tracker(health: TrackerHealth) -> None:
 
 def test_no_image_only_while_somebody_wants_one(health: TrackerHealth) -> None:
     assert state(health, 5.0) == ('no image', 'none on /image for 5 s: nobody publishes it')
-    health.image_came(4.0)
+    health.record_image(4.0)
     assert state(health, 5.0)[0] == 'starting'
-    health.images_wanted(None)
+    health.expect_images(None)
     assert state(health, 50.0)[0] == 'starting'
 
 
 def test_the_tracker_s_own_words(health: TrackerHealth) -> None:
-    health.report_came(NAME, 'no target', {})
+    health.record_report(NAME, 'no target', {})
     assert state(health) == ('no target', '')
-    health.report_came(NAME, 'target lost', {})
+    health.record_report(NAME, 'target lost', {})
     assert state(health) == ('lost', '')
-    health.report_came(NAME, 'no target; init box refused: too old', {})
+    health.record_report(NAME, 'no target; init box refused: too old', {})
     assert state(health) == ('no target', 'init box refused: too old')
-    health.report_came(NAME, 'engine failing: out of memory', {})
+    health.record_report(NAME, 'engine failing: out of memory', {})
     assert state(health) == ('engine failing', 'out of memory')
-    health.report_came(NAME, 'no image for 3 s', {})
+    health.record_report(NAME, 'no image for 3 s', {})
     assert state(health) == ('no image', 'the tracker gets none: no image for 3 s')
-    health.report_came(NAME, 'cannot configure: no model x', {'lifecycle': 'unconfigured'})
+    health.record_report(NAME, 'cannot configure: no model x', {'lifecycle': 'unconfigured'})
     assert state(health) == ('inactive', 'cannot configure: no model x')
 
 
 def test_others_reports_are_passed_over(health: TrackerHealth) -> None:
-    health.report_came('rear/hcat_tracker: tracking', 'target lost', {'refused boxes': '3'})
+    health.record_report('rear/hcat_tracker: tracking', 'target lost', {'refused boxes': '3'})
     assert state(health)[0] == 'starting'
 
 
 def test_fresh_tracks_say_more_than_old_reports(health: TrackerHealth) -> None:
-    health.report_came(NAME, 'no target', {})
-    health.track_came(found=True, now=0.4)
+    health.record_report(NAME, 'no target', {})
+    health.record_track(found=True, now=0.4)
     assert state(health)[0] == 'tracking'
-    health.report_came(NAME, 'tracking; image refused: no data', {})
+    health.record_report(NAME, 'tracking; image refused: no data', {})
     assert state(health) == ('tracking', 'image refused: no data')
-    health.report_came(NAME, 'target uncertain', {})
+    health.record_report(NAME, 'target uncertain', {})
     assert state(health) == ('tracking', 'target uncertain')
-    health.track_came(found=False, now=0.5)
+    health.record_track(found=False, now=0.5)
     assert state(health)[0] == 'lost'
     health.forget_track()
     assert state(health) == ('no target', '')
 
 
 def test_a_refused_box_is_a_problem_once(health: TrackerHealth) -> None:
-    health.report_came(NAME, 'no target', {'refused boxes': '2', 'last problem': 'before us'})
+    health.record_report(NAME, 'no target', {'refused boxes': '2', 'last problem': 'before us'})
     assert health.problem == ''
-    health.report_came(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
+    health.record_report(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
     assert health.problem == 'too old'
     health.forget_problem()
-    health.report_came(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
+    health.record_report(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
     assert health.problem == ''
-    health.report_came(NAME, 'no target', {})  # started anew
+    health.record_report(NAME, 'no target', {})  # started anew
     assert health.problem == ''
