@@ -123,7 +123,7 @@ class Settings:
         try:
             self._node.declare_parameter(setting.name, setting.default, descriptor)
             given = self._node.get_parameter(setting.name)
-            if (converted := self._converted(given)) is not given:
+            if (converted := self._convert_one(given)) is not given:
                 self._node.set_parameters([converted])
             setting.checked(self._node.get_parameter(setting.name).value)
         except (ParameterException, ValueError) as error:
@@ -139,9 +139,9 @@ class Settings:
 
         Values that are none of the setting stay, to be refused.
         """
-        return [self._converted(parameter) for parameter in parameters]
+        return [self._convert_one(parameter) for parameter in parameters]
 
-    def _converted(self, parameter: Parameter) -> Parameter:
+    def _convert_one(self, parameter: Parameter) -> Parameter:
         setting = self._settings.get(parameter.name)
         if setting is None or parameter.value is None:
             return parameter

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,41 +34,8 @@ except PackageNotFoundError:
     pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
 
 Start = Callable[..., Launch]
+FILE = 'follow.launch.py'
 TARGET = Box(40.0, 90.0, 40.0, 40.0)
-
-
-@pytest.fixture(autouse=True)
-def own_domain(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A domain that nobody else on this machine or network sees."""
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
-
-
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Start]:
-    """A function that runs `ros2 launch hcat_ros follow.launch.py` with these words."""
-    started: list[Launch] = []
-
-    def start(*words: str) -> Launch:
-        started.append(Launch(tmp_path / f'launch{len(started)}.log', 'follow.launch.py', *words))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
-
-
-@pytest.fixture
-def viewer(own_domain: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    """A node to look from."""
-    profile = get_package_share_path('hcat_ros') / 'config' / 'fastdds_large_images.xml'
-    with monkeypatch.context() as own:
-        own.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
-        rclpy.init()
-        node = rclpy.create_node('viewer')
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def picture() -> np.ndarray:

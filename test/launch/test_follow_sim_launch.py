@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,38 +29,7 @@ except PackageNotFoundError:
     pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
 
 Start = Callable[..., Launch]
-
-
-@pytest.fixture(autouse=True)
-def own_domain(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A domain that nobody else on this machine or network sees."""
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
-
-
-@pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Start]:
-    """A function that runs `ros2 launch hcat_ros follow_sim.launch.py` with these words."""
-    started: list[Launch] = []
-
-    def start(*words: str) -> Launch:
-        log = tmp_path / f'launch{len(started)}.log'
-        started.append(Launch(log, 'follow_sim.launch.py', *words))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
-
-
-@pytest.fixture
-def viewer(own_domain: None) -> Iterator[Node]:
-    """A node to look from."""
-    rclpy.init()
-    node = rclpy.create_node('viewer')
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
+FILE = 'follow_sim.launch.py'
 
 
 def test_the_arguments_are_listed(launch: Start) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
 pytest.importorskip('launch_ros', reason=NEEDS)
 pytest.importorskip('ros2launch', reason=NEEDS)
 
-import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
 from launching import Launch, parameters, wait_for_state
 from rclpy.node import Node
@@ -25,18 +23,6 @@ except PackageNotFoundError:
 
 TRACKER = '$(find-pkg-share hcat_ros)/launch/tracker.launch.py'
 CAMERAS = '$(find-pkg-share hcat_ros)/launch/multi_camera.launch.py'
-
-
-@pytest.fixture
-def viewer(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Node]:
-    """A node to look from."""
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
-    rclpy.init()
-    node = rclpy.create_node('viewer')
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 class OwnLaunch(Launch):

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,19 +30,8 @@ except PackageNotFoundError:
     pytest.skip(f'{NEEDS}: its install folder is not sourced', allow_module_level=True)
 
 FILE = 'multi_camera.launch.py'
+Start = Callable[..., Launch]
 BOXES = {'front': Box(60, 90, 40, 40), 'back': Box(200, 40, 40, 40)}
-
-
-@pytest.fixture
-def viewer(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Node]:
-    """A node to look from, in a domain that nobody else sees."""
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
-    rclpy.init()
-    node = rclpy.create_node('viewer')
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def picture(box: Box) -> np.ndarray:
@@ -58,7 +45,7 @@ def picture(box: Box) -> np.ndarray:
 
 @pytest.mark.parametrize('processes', ['each', 'one'])
 def test_each_camera_is_tracked_in_its_namespace(
-    viewer: Node, tmp_path: Path, processes: str
+    launch: Start, viewer: Node, processes: str
 ) -> None:
     tracks: dict[str, list[Detection2D]] = {name: [] for name in BOXES}
     topics = {'front': '/front/image_raw', 'back': '/usb_cam/image_raw'}
@@ -66,9 +53,7 @@ def test_each_camera_is_tracked_in_its_namespace(
     boxes = {name: viewer.create_publisher(Detection2D, f'/{name}/init_box', 5) for name in BOXES}
     for name in BOXES:
         viewer.create_subscription(Detection2D, f'/{name}/track', tracks[name].append, 50)
-    running = Launch(
-        tmp_path / 'launch.log',
-        FILE,
+    running = launch(
         'cameras:=front, back=/usb_cam/image_raw',
         'engine:=onnxruntime',
         'threads:=1',
@@ -105,8 +90,8 @@ def test_each_camera_is_tracked_in_its_namespace(
         running.kill()
 
 
-def test_the_arguments_are_listed(viewer: Node, tmp_path: Path) -> None:
-    listing = Launch(tmp_path / 'launch.log', FILE, '--show-args')
+def test_the_arguments_are_listed(launch: Start) -> None:
+    listing = launch('--show-args')
     assert listing.end() == 0
     for name in ('cameras', 'image', 'processes', *(setting.name for setting in SETTINGS)):
         assert f"'{name}':" in listing.log
@@ -122,10 +107,8 @@ def test_the_arguments_are_listed(viewer: Node, tmp_path: Path) -> None:
         (['cameras:=front', 'processes:=2'], "processes:='2': expected one or each"),
     ],
 )
-def test_a_wrong_argument_is_told(
-    viewer: Node, tmp_path: Path, words: list[str], reason: str
-) -> None:
-    refused = Launch(tmp_path / 'launch.log', FILE, *words)
+def test_a_wrong_argument_is_told(launch: Start, words: list[str], reason: str) -> None:
+    refused = launch(*words)
     assert refused.end() == 1
     assert reason in refused.log
     assert 'process started' not in refused.log

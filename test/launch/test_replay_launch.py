@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,10 @@ PERIOD = 33_333_333
 Start = Callable[..., Launch]
 
 
-@pytest.fixture
-def launch(ros_domain: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
-    """A function that runs the launch file with these words, in a domain that nobody else sees."""
-    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
-    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The working folder, which replays write to."""
     monkeypatch.chdir(tmp_path)
-    started: list[Launch] = []
-
-    def start(*words: str) -> Launch:
-        started.append(Launch(tmp_path / f'launch{len(started)}.log', FILE, *words))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.kill()
 
 
 def truth(number: int) -> Box:

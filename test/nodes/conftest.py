@@ -30,6 +30,7 @@ def ros(ros_domain: None, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def talk(ros: None) -> Iterator[Callable[..., Talker]]:
     """A function that makes a `Talker` with these parameters of the node."""
+    pytest.importorskip('onnxruntime', reason='the nodes run an engine')
     from talker import Talker
 
     made: list[Talker] = []
