@@ -55,7 +55,7 @@ class BearingFilter:
     def __init__(self, ego: EgoMotion, process_noise: float) -> None:
         self.process_noise = process_noise
         self.range: float | None = None
-        """Of the target in m; where it is known the platform's way is taken out as well."""
+        """Range of the target, m; where it is known the platform's own way is taken out too."""
         self._ego = ego
         self._bearing: Bearing | None = None
         self._past: deque[Bearing] = deque()

@@ -19,7 +19,7 @@ COEFFICIENTS = {
     'rational_polynomial': (0, 4, 5, 8, 12, 14),
     'equidistant': (0, 4),
 }
-"""How many distortion coefficients each model of CameraInfo has; 0: none given, no distortion."""
+"""Numbers of distortion coefficients by model of CameraInfo; 0: none given, no distortion."""
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""

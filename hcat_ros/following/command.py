@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the platform is told to do."""
+"""Commands to the platform."""
 
 from __future__ import annotations
 

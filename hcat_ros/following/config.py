@@ -33,7 +33,7 @@ class AxisConfig:
 
 @dataclass(frozen=True)
 class FollowConfig:
-    """How a target is followed. Raises ValueError, naming field, value and range.
+    """Settings of the follower. Raises ValueError, naming field, value and range.
 
     Start from `ground()`, `drone()` or `gimbal()` and take `changed({'yaw.kp': 2.0})`.
     """

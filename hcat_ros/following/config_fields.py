@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a setting is: its type, range and description, for checks, parameters and documentation."""
+"""Type, range and description of each setting, for checks, parameters and documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class ConfigField(NamedTuple):
-    """What a field of the configuration is: axes have dotted names, such as yaw.kp."""
+    """A field of the configuration; those of axes have dotted names, such as yaw.kp."""
 
     name: str
     type: type

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera itself has turned and travelled: from commands, better from measured turning."""
+"""The camera's own turning and travel: from commands, better from measured turning."""
 
 from __future__ import annotations
 

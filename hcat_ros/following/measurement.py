@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one track says of its target: where it is seen from the camera, how surely."""
+"""Direction and apparent size of the target by one track, with their certainty."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BearingMeasurement:
     """Bearing (rad, to the left and up) and angular size of a target in the image of `stamp`."""
 
     stamp: float
-    """Of the image, in seconds."""
+    """Stamp of the image, seconds."""
     azimuth: float
     elevation: float
     covariance: NDArray[np.float64]
@@ -33,7 +33,7 @@ class BearingMeasurement:
     width_rad: float
     height_rad: float
     score: float
-    """Of the tracker, 0..1."""
+    """Raw score of the tracker, 0..1."""
     target: str = ''
     """Which target this is; another one starts anew."""
     width_clipped: bool = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far away the target is, from how large it looks."""
+"""Estimates the target's range from its apparent size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Range(NamedTuple):
     speed: float
     """m/s, the target's own along the line of sight, positive away."""
     deviation: float
-    """Of the range, m."""
+    """Standard deviation of the range, m."""
     speed_deviation: float
     """m/s."""
 
@@ -43,7 +43,7 @@ class Range(NamedTuple):
 
 
 class SizedRange(NamedTuple):
-    """What the size of a target in one image says of its range, m."""
+    """Range that the size of a target in one image comes to, m."""
 
     range: float
     at_most: bool

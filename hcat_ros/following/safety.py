@@ -13,7 +13,7 @@ FADE = 0.5
 
 
 class Verdict(NamedTuple):
-    """What safety leaves of the speed."""
+    """Share of the speed that safety allows, with the reason."""
 
     share: float
     """0..1."""

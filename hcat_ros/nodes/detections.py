@@ -17,7 +17,7 @@ from hcat_ros.tracking.stream import CameraView
 from hcat_ros.tracking.target_requests import TargetRequest
 
 MOST_DETECTIONS = 10_000
-"""Of one image."""
+"""Most detections that one message may hold."""
 
 
 class Found(NamedTuple):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says of itself on /diagnostics."""
+"""Counters, timings and the summary that a node publishes on /diagnostics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTED = (
     'refused boxes',
     'failed frames',
 )
-"""What is told from the start, as 0: a plot of it begins there."""
+"""Counters published from the start, so that plots have a baseline."""
 LATELY = 5.0
 """Seconds for which something refused is a warning."""
 LOG_EVERY = 5.0

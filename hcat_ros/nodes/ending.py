@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a process of nodes is told to end: by SIGINT, SIGTERM or SIGHUP, at any moment.
+"""Ends a process of nodes in order on SIGINT, SIGTERM or SIGHUP, at any moment.
 
 ROS's own handlers end ROS at once, and Python's raises KeyboardInterrupt wherever it may be: in
 the middle of making a node either ends in a traceback or worse. Here a signal is noted, and what
@@ -83,4 +83,4 @@ class Ending:
 
 
 ENDING = Ending()
-"""Of this process."""
+"""The state of this process."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a node's inputs: what a user asks whose node does nothing, answered."""
+"""Finds out why a node receives nothing, and says so in the log and the diagnostics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hcat_ros.nodes.qos import overridable
 from hcat_ros.tracking.session import TrackingSession
 
 PARAMETERS = 'parameters'
-"""What is told about them stays true over changes of state."""
+"""Subject whose problems outlive changes of the lifecycle state."""
 SILENCE = 2.0
 """Seconds without an image until something is wrong."""
 
@@ -43,7 +43,7 @@ class InputWatch:
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong now."""
+        """The present problems, in words."""
         return list(self._warned.values())
 
     @property

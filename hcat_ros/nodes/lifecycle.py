@@ -26,7 +26,7 @@ TRANSITIONS = {
     getattr(Transition, f'TRANSITION_{name}'): name.lower()
     for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
 }
-"""What can be asked for, by number; a request may leave the name out."""
+"""Names of the transitions by number; a request may leave the name out."""
 PATH_OF_RCL = r',? at \S+:\d+'
 """In its messages, from where on they are of no use to an operator."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

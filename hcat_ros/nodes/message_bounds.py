@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the parts of a message may be. Checked first: all else takes time by their length."""
+"""Limits on the lengths in a message, checked first: all other work grows with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST_NAME = 256
 """Characters of a frame, an id or a class."""
 MOST_RESULTS = 1000
 MOST_COEFFICIENTS = 14
-"""Of a lens's distortion: as many as OpenCV's models have."""
+"""Most distortion coefficients of a lens, as in OpenCV's largest model."""
 
 
 def check_detection(message: Any) -> None:

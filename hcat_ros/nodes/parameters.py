@@ -65,7 +65,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What values the setting takes, in words."""
+        """The values that the setting takes, in words."""
         if self.choices:
             return ' or '.join(self.choices)
         if self.kind is list:

@@ -10,7 +10,7 @@ IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """A slow machine always works on the newest frame."""
 RELIABLE_QOS = QoSProfile(depth=10)
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Who comes later gets the last message too."""
+"""Subscribers that come later get the last message too."""
 DRAWN_QOS = QoSProfile(depth=1)
 
 

@@ -26,7 +26,7 @@ STEADY = 6
 
 
 class TargetState(Enum):
-    """What a track says of its target."""
+    """State of a target, judged by its score."""
 
     TRACKING = 'tracking'
     UNCERTAIN = 'uncertain'

@@ -14,7 +14,7 @@ Image = NDArray[np.uint8]
 
 
 class Encoding(NamedTuple):
-    """How one pixel is stored: channels of uint8, and OpenCV's codes to RGB and to BGR."""
+    """Storage of one pixel: channels of uint8, and OpenCV's codes to RGB and to BGR."""
 
     channels: int
     to_rgb: int | None

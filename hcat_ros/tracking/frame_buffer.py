@@ -21,12 +21,12 @@ class StampedFrame(NamedTuple):
 
     @property
     def frame_id(self) -> str:
-        """Of the header."""
+        """Frame of the header."""
         return str(self.header.frame_id)
 
 
 MOST_FRAMES = 10_000
-"""So that headers alone do not fill the memory if the images are of a few pixels."""
+"""Most frames kept: of images of a few pixels the headers alone would fill the memory."""
 
 
 class FrameBuffer:

@@ -23,7 +23,7 @@ class TrackedFrame(NamedTuple):
     track: Track | None
     """None where the picture says nothing of the target."""
     target_id: str
-    """The same as long as the target is."""
+    """Id of the target, constant as long as it is followed."""
     class_id: str
 
 
@@ -66,7 +66,7 @@ class TrackingSession:
         self.last_seen: Box | None = None
         """Where a target was when it was last not lost; None before the first."""
         self.target_id = ''
-        """Of the target that is or was last followed."""
+        """Id of the target that is or was last followed."""
         self._refuse = refuse
         self._ids = ids
         self._jumped = False

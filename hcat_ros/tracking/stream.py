@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image is to those before it: the next one, a late one, one of another camera."""
+"""Tells the next image of a stream from a late one and from one of another camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stamped(Protocol):
 
     @property
     def frame_id(self) -> str:
-        """Of the message's header."""
+        """Frame of the message's header."""
 
     @property
     def image(self) -> Image:
@@ -29,7 +29,7 @@ class Stamped(Protocol):
 
 
 class Turn(Enum):
-    """What to do with an image."""
+    """Treatment of an image."""
 
     GOES_ON = 'track it'
     LATE = 'neither track nor keep it: a newer one was here'
@@ -44,7 +44,7 @@ class Turn(Enum):
 
 
 class CameraView(NamedTuple):
-    """What images of one camera have in common."""
+    """Size and frame that all images of one camera have."""
 
     width: int
     height: int
@@ -65,7 +65,7 @@ class ImageStream:
 
     def __init__(self) -> None:
         self.view: CameraView | None = None
-        """What the images have in common that go on."""
+        """Size and frame of the present stream."""
         self._newest = 0
         self._advanced = self._seen = 0.0
         """When the newest stamp came, and when any image of the view did."""

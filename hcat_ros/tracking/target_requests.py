@@ -11,7 +11,7 @@ from hcat_ros.tracking.frame_buffer import FrameBuffer, StampedFrame
 
 
 class RequestOutcome(NamedTuple):
-    """What came of a request."""
+    """Outcome of a request."""
 
     target_id: str
     """Id of the target that is followed, empty if the request was refused."""

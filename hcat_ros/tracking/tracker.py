@@ -35,7 +35,7 @@ SCORE_SLACK = 0.01
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How the network's answers become a track. A model's card holds its best values."""
+    """Settings of the way from the network's answers to a track; a card holds its model's."""
 
     window_penalty: float = 0.42
     """a in 0..1: 0 trusts the scores alone, 1 never moves."""
@@ -63,7 +63,7 @@ class TrackerConfig:
 
     @property
     def thresholds(self) -> Thresholds:
-        """Those of `Confidence`."""
+        """The thresholds as fields of `Confidence`."""
         return Thresholds(self.uncertain_threshold, self.lost_threshold, self.found_threshold)
 
 
@@ -76,7 +76,7 @@ class _Frame(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What looks like the target: box in frame pixels, raw score."""
+    """Place that looks like the target: box in frame pixels, raw score."""
 
     box: Box
     score: float
@@ -124,7 +124,7 @@ class Tracker:
         """The last box of which there was no doubt."""
         self._scan = Scan(self._seen)
         self.stage_times = StageTimes(0.0, 0.0, 0.0)
-        """Of the last `update`."""
+        """Times of the last `update`."""
 
     def drop_target(self) -> None:
         """Forget the target; `update` needs another `init`."""

@@ -20,7 +20,7 @@ OUTSIDE = 0.25
 ODD_CENTRE = 0.1
 """Share of a side by which hardly any lens has its principal point off the middle."""
 WRONG_CENTRE = 0.2
-"""The same of a matrix that is for images of another size."""
+"""Share of a side from which the matrix must be for images of another size."""
 SAME_ASPECT = 0.005
 """Share of a side by which two sizes may miss the same aspect, to be scaled to each other."""
 
@@ -69,14 +69,14 @@ class CameraSource:
         self.problem = ''
         """Why it is not."""
         self.doubts: list[str] = []
-        """What is odd about it."""
+        """Oddities of the camera that do not keep it from being used."""
         self._rectified, self._pitch = values['rectified'], values['camera_pitch']
         self._values = values
         self._calibrated: CameraModel | None = None
         self._info: Any = None
         self._refused = self._alternating = ''
         self._contents: list[str] = ['', '']
-        """Of the last two camera_infos that differed."""
+        """Contents of the last two camera_infos that differed."""
         self._seen = self._changed = self._alternated = -PATIENCE
         self._view: CameraView | None = None
         self._settle()

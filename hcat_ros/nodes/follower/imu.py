@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the platform turns, from an inertial sensor."""
+"""Reads the platform's rates of turning from an inertial sensor."""
 
 from __future__ import annotations
 

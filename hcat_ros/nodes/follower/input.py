@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower gets: tracks, and what is told of the camera that they are of."""
+"""Subscriptions of the follower: tracks, the camera that they are of, an inertial sensor."""
 
 from __future__ import annotations
 

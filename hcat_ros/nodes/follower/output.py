@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower publishes: the commands, down to the last zero, and the target."""
+"""Publishers of the follower: commands, down to the last zero, and the target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMAND_QOS = QoSProfile(depth=1)
 ZEROS, ZERO_PERIOD = 3, 0.02
 """How often a stop is sent, seconds apart."""
 ACKNOWLEDGED = Duration(nanoseconds=200_000_000)
-"""How long a stop is waited for to arrive."""
+"""Longest time to wait until a stop has arrived, seconds."""
 
 
 class FollowOutput:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower says of itself on /diagnostics."""
+"""Counters and values that the follower publishes on /diagnostics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcat_ros.following import Bearing, Command, FollowConfig, Range
 from hcat_ros.nodes.diagnostics import Statistics
 
 COUNTED = ('tracks', 'lost tracks', 'refused tracks', 'refused camera infos', 'commands')
-"""What is told from the start, as 0."""
+"""Counters published from the start, so that plots have a baseline."""
 WAITING = ('on hold', 'waiting for a track')
 """Reasons to stand still that are no trouble."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is on the topics of the follower: what a user asks whose platform does not move."""
+"""Checks publishers and subscribers around the follower: why a platform does not move."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REMEDIES = {TWIST: 'stamped:=false', f'{TWIST}Stamped': 'stamped:=true'}
 
 
 class Surroundings:
-    """What is wrong around an active follower; what stays wrong is logged, once."""
+    """Problems around an active follower. One that lasts is logged once."""
 
     def __init__(self, node: Node, command_topic: str, stamped: bool) -> None:
         self._node = node

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera is, as sensor_msgs/CameraInfo: from its field of view, or from a calibration."""
+"""Makes sensor_msgs/CameraInfo of a field of view, or of a calibration file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower has to know of a simulated platform."""
+"""Parameters of the follower that describe a simulated platform."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class TopicRequest:
 
     @property
     def waiting_for(self) -> str:
-        """What has not happened yet."""
+        """The event that is still missing, in words."""
         if self._before is not None:
             return 'the box was sent, and no target has been reported'
         if self._target_id is None:

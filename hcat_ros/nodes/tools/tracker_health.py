@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a tracker node is, as seen from another one: for people who watch it."""
+"""Judges the state of a tracker node from its tracks and diagnostics, for people."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the package's ROS-free parts tell Python's logging, in the log of a node."""
+"""Passes log records of the parts without ROS on to the log of a node."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was published before a node was there, from those who keep it (transient_local)."""
+"""Receives messages that were published before the node started (transient_local)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tracker publishes: tracks, the images that they are of, and pictures of both."""
+"""Publishers of the tracker: tracks, the size of their images, and drawn pictures."""
 
 from __future__ import annotations
 
