@@ -82,11 +82,6 @@ class Follower:
         """Whether it has been activated."""
         return self._safety.is_active
 
-    @property
-    def is_holding(self) -> bool:
-        """Whether it stands still on `hold`."""
-        return self._safety.holding
-
     def hold(self, on: bool) -> None:
         """Stand still at once while on, also over an activation; the target is still watched."""
         self._safety.holding = on

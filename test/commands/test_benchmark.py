@@ -9,6 +9,9 @@ from typing import Any
 import cv2
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.commands import benchmark
 from hcat_ros.commands.main import main
 

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.commands.main import main
 from hcat_ros.models import load_model
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.evaluation.clips import Clip, read_clips
 from hcat_ros.evaluation.passes import START_NOISE, Frames, PassTask, run_passes, settle, started
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule

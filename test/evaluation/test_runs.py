@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.boxes import iou
 from hcat_ros.engines import EngineError
 from hcat_ros.evaluation.clips import Clip, read_clips

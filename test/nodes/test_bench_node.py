@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 
 def bench(checkout: Path, *arguments: str) -> 'subprocess.CompletedProcess[str]':

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 
 @pytest.fixture

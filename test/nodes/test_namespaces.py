@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 from std_srvs.srv import Trigger
 from talker import TARGET, Talker, scene, stamp, truth

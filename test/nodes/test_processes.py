@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 import rclpy
 from rclpy.qos import QoSProfile

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 import rclpy
 from follow_talker import LEFT, camera_info, stands, track_message, velocities
