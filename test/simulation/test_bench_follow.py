@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.simulation.closed_loop import LoopScore
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip('onnxruntime', reason='an engine runs here')
+
+
 from hcat_ros.boxes import Box
 from hcat_ros.engines import load_engine
 from hcat_ros.following import Command
