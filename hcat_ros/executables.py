@@ -6,6 +6,7 @@ Importing ROS and OpenCV takes a second, in which Ctrl-C would end in a tracebac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)  # nothing has been made yet that would have to be cleaned up
+
+
+def _run_node(module: str) -> int:
+    """Run the node of a module to its end, and that of the process.
+
+    Nodes are destroyed and ROS is shut down by then. What is left to Python and to libraries, their
+    threads and static objects, has hung and crashed there now and then: it is not waited for.
+    """
+    code = _run(module)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone
+            stream.flush()
+    os._exit(code)
 
 
 def _run(module: str) -> int:
@@ -37,42 +51,42 @@ def hcat() -> int:
 
 def camera_sim() -> int:
     """Run the simulated camera."""
-    return _run('hcat_ros.nodes.tools.camera_sim')
+    return _run_node('hcat_ros.nodes.tools.camera_sim')
 
 
 def composed() -> int:
     """Run several nodes in one process."""
-    return _run('hcat_ros.nodes.tools.composed')
+    return _run_node('hcat_ros.nodes.tools.composed')
 
 
 def follower_node() -> int:
     """Run the follower."""
-    return _run('hcat_ros.nodes.follower.node')
+    return _run_node('hcat_ros.nodes.follower.node')
 
 
 def select_page() -> int:
     """Run the operator's page."""
-    return _run('hcat_ros.nodes.tools.select_page')
+    return _run_node('hcat_ros.nodes.tools.select_page')
 
 
 def target_client() -> int:
     """Run the client that names a target; `hcat target` becomes it."""
-    return _run('hcat_ros.nodes.tools.target_client')
+    return _run_node('hcat_ros.nodes.tools.target_client')
 
 
 def tracker_node() -> int:
     """Run the tracker."""
-    return _run('hcat_ros.nodes.tracker.node')
+    return _run_node('hcat_ros.nodes.tracker.node')
 
 
 def tracker_nodes() -> int:
     """Run the trackers of several cameras."""
-    return _run('hcat_ros.nodes.tracker.several')
+    return _run_node('hcat_ros.nodes.tracker.several')
 
 
 def video_source() -> int:
     """Run the source of images from a video."""
-    return _run('hcat_ros.nodes.tools.video_source')
+    return _run_node('hcat_ros.nodes.tools.video_source')
 
 
 if __name__ == '__main__':
