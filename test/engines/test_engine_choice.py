@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -160,7 +161,8 @@ load_engine(precision='fp32', threads=1)
         tmp_path,
     )
     (info,) = [line for line in lines if line.startswith('INFO')]
-    assert (' openvino ' in info) is not torch
+    # As the fastest or as one that was slower, which noise decides.
+    assert bool(re.search(r'\bopenvino \d', info)) is not torch
     told = any('passed over openvino: PyTorch is loaded' in line for line in lines)
     assert told is torch
 
