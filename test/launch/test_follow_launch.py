@@ -77,7 +77,8 @@ def test_each_platform_has_its_preset(launch: Start, viewer: Node, platform: str
     running.interrupt()
     time.sleep(0.1)
     running.interrupt()
-    assert running.end() == 0
+    # The nodes may be gone by then, and the second one end launch itself.
+    assert running.end() in (0, -2), running.log
     assert running.log.count('process has finished cleanly') == 1
     assert 'Traceback' not in running.log
 

@@ -96,7 +96,8 @@ def test_arguments_reach_the_node_and_win_over_the_file(
     running.interrupt()
     time.sleep(0.1)
     running.interrupt()
-    assert running.end() == 0
+    # The nodes may be gone by then, and the second one end launch itself.
+    assert running.end() in (0, -2), running.log
     assert 'process has finished cleanly' in running.log
     assert 'Traceback' not in running.log
 
