@@ -8,8 +8,9 @@ emulation, not on hardware.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -82,14 +83,22 @@ class NcnnEngine:
 
     def _net(self, model: Model, name: str, size: int) -> tuple[ncnn.Net, Shapes]:
         """Load a graph; return it and the shapes of its inputs, of which ncnn checks none."""
-        param, weights = (model.file(f'{name}.{kind}') for kind in ('param', 'bin'))
+        param, weights = f'{name}.param', f'{name}.bin'
+        text = model.content(param)
         net = self._ncnn.Net()
         net.opt = self._options
-        for path, load in ((param, net.load_param), (weights, net.load_model)):
-            if code := load(str(path)):
-                raise EngineError(f'ncnn cannot load {path} (code {code}); its message is above')
-        inputs = _input_shapes(param)
-        checked_shapes(param, inputs.get('crop'), size)
+        for file, content, load in (
+            (param, text, net.load_param),
+            (weights, model.content(weights), net.load_model),
+        ):
+            with _file_in_memory(content) as path:
+                code = load(path)
+            if code:
+                raise EngineError(
+                    f'ncnn cannot load {model.folder / file} (code {code}); see its message above'
+                )
+        inputs = _input_shapes(text.decode('utf-8', errors='replace'))
+        checked_shapes(model.folder / param, inputs.get('crop'), size)
         return net, inputs
 
     def _check(self, path: Path, inputs: Shapes) -> None:
@@ -165,13 +174,27 @@ def _precisions(ncnn: ModuleType) -> list[str]:
     return has
 
 
-def _input_shapes(param: Path) -> Shapes:
+@contextlib.contextmanager
+def _file_in_memory(content: bytes) -> Iterator[str]:
+    """Yield the path of a file in memory that holds `content`.
+
+    ncnn copies only what it reads by path, and the model's own path may name another file by the
+    time that its bytes have been hashed.
+    """
+    descriptor = os.memfd_create('ncnn', os.MFD_CLOEXEC)
+    with open(descriptor, 'wb') as file:
+        file.write(content)
+        file.flush()
+        yield f'/proc/self/fd/{descriptor}'
+
+
+def _input_shapes(param: str) -> Shapes:
     """Return the shapes of a graph's inputs by name, as `hcat add-ncnn` writes them there.
 
     With the batch axis that ncnn leaves out, as the other engines' graphs have them.
     """
     shapes = {}
-    for line in param.read_text(encoding='utf-8').splitlines():
+    for line in param.splitlines():
         if line.startswith('Input '):
             # Input, the layer's name, 0 inputs, 1 output, its name, sizes from the last axis on
             cells = line.split()

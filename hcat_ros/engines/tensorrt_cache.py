@@ -11,24 +11,21 @@ was there before.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hcat_ros.engines.base import EngineError, cache_folder
+from hcat_ros.files import whole_file, write_text
 
 RECIPE = 1
 """Counted up when plans are built in another way, so that older ones are built again."""
-LEFTOVER_AGE = 3600.0
-"""Seconds after which a temporary file is one of a process that was killed."""
 
 LOG = logging.getLogger(__name__)
 
@@ -84,7 +81,7 @@ def digest(key: Mapping[str, Any]) -> str:
 
 
 class EngineCache:
-    """A folder of entries, each bytes and their sidecar."""
+    """A folder of entries, each bytes and their sidecar, readable by their owner alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """folder: made when first written to; `cache_folder()` / tensorrt unless given."""
@@ -126,9 +123,10 @@ class EngineCache:
         }
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._remove_leftovers()
-            replace_file(path, content)
-            replace_file(path.with_suffix('.json'), json.dumps(sidecar, indent=2).encode())
+            with whole_file(path) as partial:
+                partial.chmod(0o600)  # a plan is code: only its owner may exchange it
+                partial.write_bytes(content)
+            write_text(path.with_suffix('.json'), json.dumps(sidecar, indent=2))
             _sync_folder(self.folder)
         except OSError as error:
             raise EngineError(
@@ -149,13 +147,6 @@ class EngineCache:
                 'a folder that can be written to'
             ) from error
 
-    def _remove_leftovers(self) -> None:
-        """Remove what processes that were killed left; they may not do so themselves."""
-        for path in self.folder.glob('.*.tmp'):
-            with contextlib.suppress(FileNotFoundError):  # another process was quicker
-                if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
-                    path.unlink()
-
 
 def _mismatch(sidecar: object, content: bytes, key: TimingKey) -> str:
     """Return why the bytes are not the entry asked for, '' if they are."""
@@ -169,21 +160,6 @@ def _mismatch(sidecar: object, content: bytes, key: TimingKey) -> str:
     if sidecar.get('sha256') != found:
         return f'its sha256 is {found}, its sidecar says {sidecar.get("sha256")}'
     return ''
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a whole file in place of what was there, or leave that as it is."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-', suffix='.tmp')
-    try:
-        with open(descriptor, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _sync_folder(folder: Path) -> None:

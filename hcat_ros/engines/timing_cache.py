@@ -20,7 +20,8 @@ from hcat_ros import __version__
 from hcat_ros.engines.base import cache_folder
 from hcat_ros.engines.candidates import Candidate
 from hcat_ros.engines.machine import gpu, processor, runtime_versions, usable_processors
-from hcat_ros.engines.tensorrt_cache import digest, replace_file
+from hcat_ros.engines.tensorrt_cache import digest
+from hcat_ros.files import write_text
 from hcat_ros.models import ModelCard
 
 RECIPE = 1
@@ -107,7 +108,7 @@ def write_timing(key: dict[str, Any], ranking: Sequence[Timed]) -> Timing:
     content = {'key': key, 'ranking': rows, 'day': day}
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, json.dumps(content, indent=1).encode())
+        write_text(path, json.dumps(content, indent=1))
     except OSError as error:
         LOG.debug('cannot write %s (%s); the next start times again', path, error)
     return Timing(list(ranking), day)

@@ -268,6 +268,29 @@ def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, c
     assert str(copy) in str(error.value)
 
 
+def test_what_is_hashed_is_what_is_loaded(
+    name: str, shipped: Engine, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are damaged as soon as they have been read, and hashed, do no harm."""
+    read = Model.content
+
+    def read_then_damage(model: Model, file: str) -> bytes:
+        if file not in kept:
+            kept[file] = read(model, file)
+            (model.folder / file).write_bytes(b'exchanged')
+        return kept[file]
+
+    kept: dict[str, bytes] = {}
+    monkeypatch.setattr(Model, 'content', read_then_damage)
+    engine = load_engine(copy, name, 'fp32')
+    assert all((copy / file).read_bytes() == b'exchanged' for file in files(name))
+    crop = np.zeros((engine.card.template_size, engine.card.template_size, 3), np.uint8)
+    search = np.zeros((engine.card.search_size, engine.card.search_size, 3), np.uint8)
+    found = engine.search(search, engine.template(crop))
+    expected = shipped.search(search, shipped.template(crop))
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
 def test_a_tracker_follows_a_pasted_target(shipped: Engine, picture: Any) -> None:
     """A textured patch that slides over a grey wall is followed to its end."""
     patch = picture(48, 64, 1)
