@@ -58,7 +58,11 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
                 width, height = picture.size
                 return int(width), int(height)
     except PIL.Image.DecompressionBombError as error:
-        raise PictureError(f'{name}: {error}') from None
+        claimed = re.search(r'\d+ pixels', str(error))
+        raise PictureError(
+            f'{name} has {claimed[0] if claimed else "too many pixels"} by its header, more than '
+            'any limit of max_image_pixels; make it smaller'
+        ) from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
         del error  # of a parser; says nothing to a user
         raise PictureError(f'{name} is not a readable image ({len(data)} bytes)') from None

@@ -51,7 +51,7 @@ def test_the_size_is_that_of_the_header(suffix: str, tmp_path: Path) -> None:
 def test_a_few_kilobytes_that_claim_gigabytes_are_refused_by_their_header() -> None:
     data = png_that_claims(20000, 20000)
     assert len(data) < 50_000
-    with pytest.raises(PictureError, match=r'400000000 pixels|it has 20000 x 20000 pixels'):
+    with pytest.raises(PictureError, match=r'it has 400000000 pixels by its header, more than'):
         decode_picture(data, 'it')
     jpeg = bytearray(cv2.imencode('.jpg', np.zeros((16, 16, 3), np.uint8))[1].tobytes())
     at = jpeg.index(b'\xff\xc0') + 5

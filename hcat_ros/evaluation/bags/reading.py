@@ -132,7 +132,7 @@ class Bag:
         """Return the topic of a name, if it is of one of these types. Raises ValueError."""
         topic = self.topics.get(name) or self.topics.get(f'/{name}')
         if topic is None:
-            raise ValueError(f'{self.path} has no topic {name}; it has {self._listed()}')
+            raise ValueError(f'{self.path} has no topic {name}; {self._listed()}')
         if topic.type not in types:
             raise ValueError(f'{topic.name} is of type {topic.type}, expected {" or ".join(types)}')
         return topic
@@ -165,7 +165,7 @@ class Bag:
         if found:
             listed = ', '.join(f'{topic.name} ({topic.count})' for topic in found)
             raise ValueError(f'{self.path} has several image topics, name one: {listed}')
-        raise ValueError(f'{self.path} has no topic with pictures; it has {self._listed()}')
+        raise ValueError(f'{self.path} has no topic with pictures; {self._listed()}')
 
     def _is_depth(self, topic: Topic) -> bool:
         first = next(self.messages([topic.name]), None)
@@ -180,8 +180,11 @@ class Bag:
         return REFUSED.get(message.encoding) == NO_PICTURE
 
     def _listed(self) -> str:
+        """Return the topics and what is wrong with the files, for errors."""
         topics = sorted(self.topics.values())
-        return ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
+        listed = ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
+        damage = [f'{file.path.name}: {text}' for file in self._files for text in file.damage]
+        return '; '.join([f'it has {listed}', *damage])
 
     def messages(
         self, names: Collection[str], start: int | None = None, stop: int | None = None
@@ -268,8 +271,9 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
     """Return a bag's files in their order, and how many messages each topic is said to have."""
     if not path.exists():
         raise FileNotFoundError(f'no bag {path}')
-    if path.is_file():
-        if path.stat().st_size and (what := foreign(path)):
+    if not path.is_dir():
+        empty = path.is_file() and path.stat().st_size == 0  # told of with the other damage
+        if not empty and (what := foreign(path)):
             raise ValueError(f'{path} {what}')
         if not is_storage(path):
             raise ValueError(f'{path} is no rosbag2: expected a folder, or a .mcap or .db3 file')

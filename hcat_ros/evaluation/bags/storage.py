@@ -24,9 +24,14 @@ from hcat_ros.files import scratch_folder
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'
-LARGEST_UNPACKED = 1 << 40
+"""Suffix of a file that was compressed as a whole."""
 LEAST_FREE = 1 << 30
 """Bytes of the disk that unpacking leaves."""
+LARGEST_RATIO = 1000
+"""Of the bytes of an unpacked file to those of the packed one. Zstandard can reach 32,000; pictures
+of one colour, which no camera takes, come to some hundreds."""
+LARGEST_UNPACKED = 1 << 30
+"""Bytes that are unpacked at any ratio."""
 FOREIGN = (
     (b'version https://git-lfs', 'is the pointer of a file in Git LFS; fetch it with git lfs pull'),
     (b'#ROSBAG', 'is a bag of ROS 1; rosbags-convert --src FILE --dst FOLDER makes one of ROS 2'),
@@ -34,7 +39,6 @@ FOREIGN = (
     (b'<html', 'is a page of HTML, not a bag; download the file itself'),
 )
 """How files begin that are taken for bags, and what to do."""
-"""Of a file that was compressed as a whole."""
 
 
 def is_storage(path: Path) -> bool:
@@ -84,15 +88,16 @@ class Scratch:
 
     def _unpack(self, path: Path, target: Path) -> None:
         machine = zstandard.ZstdDecompressor().decompressobj()
+        largest = max(LARGEST_UNPACKED, LARGEST_RATIO * path.stat().st_size)
         with path.open('rb') as source, target.open('wb') as file:
             try:
                 # In small pieces: 64 KB can unpack to 2 GB, which would lie in memory.
                 while not machine.eof and (block := source.read(1 << 12)):
                     file.write(machine.decompress(block))
-                    if file.tell() > LARGEST_UNPACKED or _free(target) < LEAST_FREE:
+                    if file.tell() > largest or _free(target) < LEAST_FREE:
                         raise zstandard.ZstdError(
-                            f'it unpacks to more than {file.tell()} bytes, for which there is no '
-                            'room; unpack it by hand with zstd -d'
+                            f'it unpacks to more than {file.tell()} bytes, which is no bag of a '
+                            'camera or has no room here; unpack it by hand with zstd -d'
                         )
                 reason = '' if machine.eof else 'it is cut off'
             except zstandard.ZstdError as error:

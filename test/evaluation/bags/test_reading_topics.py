@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,19 @@ def test_a_choice_that_there_is_not(tmp_path: Path, topics: dict, name: str, rea
         pytest.raises(ValueError, match=reason),
     ):
         bag.image_topic(name)
+
+
+def test_damage_is_told_with_the_topics_that_are_missing(tmp_path: Path) -> None:
+    """Who reads only the error learns why the bag seems to hold nothing."""
+    path = tmp_path / 'walk.mcap'
+    path.write_bytes(b'')
+    with open_bag(path) as bag:
+        for name in ('', '/camera'):
+            with pytest.raises(ValueError, match=r'it has none; walk\.mcap: .*is empty'):
+                bag.image_topic(name)
+
+
+def test_a_fifo_is_no_bag(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'walk.mcap')
+    with pytest.raises(ValueError, match=r'walk\.mcap is no file, but a folder, FIFO'):
+        open_bag(tmp_path / 'walk.mcap')
