@@ -15,7 +15,7 @@ class StampedFrame(NamedTuple):
     stamp: int
     """Nanoseconds."""
     header: Any
-    """std_msgs/Header of the image."""
+    """std_msgs/Header of the image, or what has its `frame_id`."""
     image: Image
     encoding: str
 

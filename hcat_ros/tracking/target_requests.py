@@ -36,6 +36,8 @@ class TargetRequest(NamedTuple):
             self.on_outcome(RequestOutcome(target_id, reason))
 
 
+STAMP_TOLERANCE = 0.1
+"""Seconds by which a frame may miss the stamp of a request, unless told otherwise."""
 PATIENCE = 1.0
 """Seconds for which a request waits for the frame of its stamp, and by which that may be ahead."""
 CLOCKS = 'are the clocks of the machines synchronised?'

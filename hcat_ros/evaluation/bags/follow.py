@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,13 @@ from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
+from hcat_ros.tracking.frame_buffer import StampedFrame
+from hcat_ros.tracking.session import TrackingSession
 from hcat_ros.tracking.stream import ImageStream, Turn
+from hcat_ros.tracking.target_requests import STAMP_TOLERANCE, TargetRequest
 
 PROTOCOL = 'plain'
+NAN = float('nan')
 NOTHING = (0.0, 0.0, 0.0, 0.0)
 """The answer for an image that is not tracked."""
 LEAST_SIDE = 2
@@ -64,59 +69,60 @@ def follow(
     """Yield each image as it is done.
 
     A target that the tracker has already is dropped. Late images, jumps in time and other views
-    are treated as the node treats them, and are told to `findings`. An image on which a target is
-    named while another one is followed comes twice: with the track of the old target, and with
-    the new one's box. Raises EngineError.
+    are treated as the node treats them, by the same `TrackingSession`, and are told to `findings`,
+    as are init boxes and images that it refuses. An image on which a target is named while another
+    one is followed comes twice: with the track of the old target, and with the new one's box.
     """
     tracker.drop_target()
     stream = ImageStream()
-    target, class_id = 0, ''
+    index = 0
+
+    def refuse(kind: str, reason: str) -> None:
+        findings.add(kind, f'image {index}: {reason}')
+
+    # Without a buffer: `start` names each target on its own frame, which is then the newest.
+    session = TrackingSession(tracker, 0, STAMP_TOLERANCE, refuse, map(str, itertools.count(1)))
     before: int | None = None
-    jumped = False
     for frame, following in _with_next(frames):
+        index = frame.index
         if frame.stamp == before:
-            findings.add('images with the stamp of the one before', f'image {frame.index}')
+            findings.add('images with the stamp of the one before', f'image {index}')
         before = frame.stamp
         turn, reason = stream.turn(frame, frame.log_time / 1e9)
         true_box = truth.of(frame) if truth else NO_BOX
+        nothing = Followed(frame, None, int(session.target_id or 0), False, '', true_box, NAN)
         if turn.is_passed_over:
-            findings.add('images passed over', f'image {frame.index}: {reason}')
-            yield Followed(frame, None, target, False, '', true_box, float('nan'))
+            findings.add('images passed over', f'image {index}: {reason}')
+            yield nothing
             continue
-        jumped = tracker.has_target and (jumped or turn is Turn.JUMPED)
         if turn is not Turn.GOES_ON:
             then = 'there was no target'
-            if tracker.has_target:
+            if session.has_target:
                 kept = turn is Turn.JUMPED
                 then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
-            findings.add('new beginnings', f'image {frame.index}: {reason}; {then}')
+            findings.add('new beginnings', f'image {index}: {reason}; {then}')
         if turn is Turn.BEGINS:
-            tracker.drop_target()
+            session.reset()
+        elif turn is Turn.JUMPED:
+            session.record_time_jump()
         named = start.on(frame, following)
-        if tracker.has_target:
-            began = time.perf_counter()
-            track = tracker.update(frame.image, frame.encoding)
-            seconds = time.perf_counter() - began
-            yield Followed(frame, track, target, False, class_id, true_box, seconds)
-            if jumped and track.state is TargetState.LOST:
-                findings.add('targets dropped', f'image {frame.index}: not where it was')
-                tracker.drop_target()
-                continue
-            jumped = jumped and track.state is not TargetState.TRACKING
+        stamped = StampedFrame(frame.stamp, frame, frame.image, frame.encoding)
+        began = time.perf_counter()
+        tracked = list(session.add_frame(stamped))
+        seconds = time.perf_counter() - began
+        for one in tracked:
+            yield nothing._replace(track=one.track, class_id=one.class_id, seconds=seconds)
+        started = ''
         if named is not None:
-            try:
-                began = time.perf_counter()
-                tracker.init(frame.image, named.box, frame.encoding)
-                seconds = time.perf_counter() - began
-            except ValueError as error:
-                findings.add('init boxes refused', f'image {frame.index}: {error}')
-            else:
-                target, class_id = target + 1, named.class_id
-                track = Track(named.box, float('nan'), TargetState.TRACKING)
-                yield Followed(frame, track, target, True, class_id, true_box, seconds)
-                continue
-        if not tracker.has_target:
-            yield Followed(frame, None, target, False, '', true_box, float('nan'))
+            began, old = time.perf_counter(), session.target_id
+            list(session.request(TargetRequest(named.box, 0, named.class_id)))
+            seconds = time.perf_counter() - began
+            started = session.target_id if session.target_id != old else ''
+        if started and named is not None:
+            track = Track(named.box, NAN, TargetState.TRACKING)
+            yield Followed(frame, track, int(started), True, named.class_id, true_box, seconds)
+        elif not tracked:
+            yield nothing
     for reason in start.unused():
         findings.add('init boxes not used', reason)
 

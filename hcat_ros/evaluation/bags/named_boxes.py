@@ -17,11 +17,10 @@ from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bags.message_types import DETECTION, Topic
 from hcat_ros.evaluation.bags.reading import Bag, BagFrame
 from hcat_ros.message_data import best_class, box_of, nanoseconds
+from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
 INIT_BOX = 'init_box'
 """Last part of the name of the topic that names targets."""
-INIT_TOLERANCE = 0.1
-"""Seconds by which a frame may miss the stamp of an init box; the node's `stamp_tolerance`."""
 TRUTH_TOLERANCE = 0.001
 """Seconds by which an image may miss the stamp of its true box: what rounding may do."""
 NO_BOX = np.full(4, np.nan)
@@ -94,7 +93,7 @@ class NamedStarts:
         """See `Start`."""
         return [
             f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image within '
-            f'{INIT_TOLERANCE:g} s of it'
+            f'{STAMP_TOLERANCE:g} s of it'
             for box in self._boxes
         ]
 
@@ -103,7 +102,7 @@ def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
     if box.stamp == 0:
         return following is None or box.log_time < following.log_time
     missed = abs(box.stamp - frame.stamp)
-    if missed > INIT_TOLERANCE * 1e9:
+    if missed > STAMP_TOLERANCE * 1e9:
         return False
     if following is None:
         return True

@@ -11,6 +11,7 @@ from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.models import DEFAULT_MODEL, TRACKING_FIELDS
 from hcat_ros.nodes.manager_bond import BOND
 from hcat_ros.nodes.parameters import Setting
+from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
 FROM_CARD = TRACKING_FIELDS
 """Fields of TrackerConfig that a model's card knows the best values of."""
@@ -190,7 +191,7 @@ SETTINGS = (
     Setting(
         'stamp_tolerance',
         float,
-        0.1,
+        STAMP_TOLERANCE,
         'Seconds by which the frame nearest to a stamped init_box may miss its stamp.',
         0,
         10,

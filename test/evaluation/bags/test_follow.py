@@ -126,7 +126,10 @@ def test_after_a_jump_a_target_that_is_lost_is_dropped(scripted_engine: Any) -> 
     found, findings = through(Tracker(engine, config), frames(*times))
     states = [state for _, _, state in told(found)][-13:]
     assert states == ['-'] * 9 + ['uncertain', 'lost', '-', '-']
-    assert findings[2] == 'targets dropped: 1, the first: image 22: not where it was'
+    assert findings[2] == (
+        'dropped targets: 1, the first: image 22: after the jump of the image stamps the target is '
+        'not where it was: dropped'
+    )
 
 
 def test_another_size_drops_the_target_once_the_first_is_gone(tracker: Tracker) -> None:
@@ -163,7 +166,7 @@ def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:
     outside = NamedBox(Box(900.0, 1.0, 9.0, 9.0), round(1.1 * SECOND), 0)
     found, findings = through(tracker, frames(1, 1.1, 1.2), NamedBox(BOX, SECOND, 0), outside)
     assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, 'tracking')]
-    assert 'init boxes refused: 1, the first: image 1: box x=900' in findings[0]
+    assert 'refused boxes: 1, the first: image 1: init box refused: box x=900' in findings[0]
     tracker.drop_target()
     found, findings = through(tracker, frames(1.1, 1.2), outside)
     assert told(found) == [(0, 0, '-'), (1, 0, '-')]

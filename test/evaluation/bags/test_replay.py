@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, BagWriter, raw_image, stamps_of, write_bag
 
 from hcat_ros.boxes import Box
+from hcat_ros.engines import EngineError
 from hcat_ros.evaluation.bags.findings import Findings
-from hcat_ros.evaluation.bags.reading import open_bag
+from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.evaluation.bags.recorded_tracks import recorded, recorded_tracks
 from hcat_ros.evaluation.bags.replay import WRITTEN, Options, Replayed, replay
 from hcat_ros.tracking import Tracker
@@ -157,20 +159,39 @@ def test_no_bag_is_ever_written_over(tmp_path: Path, tracker: Tracker) -> None:
     assert {file: file.read_bytes() for file in before} == before
 
 
-def test_nothing_is_left_of_a_replay_that_fails(tmp_path: Path, scripted_engine: Any) -> None:
-    from hcat_ros.engines import EngineError
-
-    engine = scripted_engine(*[scripted_engine.seeing()] * 3, EngineError('out of memory'))
+def test_nothing_is_left_of_a_replay_that_fails(tmp_path: Path, tracker: Tracker) -> None:
     path, out = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX), tmp_path / 'out'
-    with open_bag(path) as bag, pytest.raises(EngineError, match='out of memory'):
-        replay(bag, Options(), Tracker(engine), out)
+
+    def failing(frames: Iterable[BagFrame], count: int) -> Iterator[BagFrame]:
+        yield from itertools.islice(frames, 3)
+        raise OSError('the disk is gone')
+
+    def fail() -> None:
+        with open_bag(path) as bag, pytest.raises(OSError, match='the disk is gone'):
+            replay(bag, Options(), tracker, out, progress=failing)
+
+    fail()
     assert not out.exists()
     out.mkdir()
     (out / 'notes.txt').write_text('mine')
-    engine.answers = [scripted_engine.seeing(), EngineError('again')]
-    with open_bag(path) as bag, pytest.raises(EngineError, match='again'):
-        replay(bag, Options(), Tracker(engine), out)
+    fail()
     assert [file.name for file in out.iterdir()] == ['notes.txt']
+
+
+def test_an_image_on_which_the_engine_fails_is_told_and_left_out(
+    tmp_path: Path, scripted_engine: Any
+) -> None:
+    """As in the node: the images after it are tracked."""
+    seeing = scripted_engine.seeing
+    answers = [seeing(), EngineError('out of memory'), *[seeing()] * COUNT]
+    path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX)
+    with open_bag(path) as bag:
+        done = replay(bag, Options(), Tracker(scripted_engine(*answers)), tmp_path / 'out')
+        findings = list(bag.findings)
+    assert findings == [
+        'failed frames: 1, the first: image 2: frame not tracked: out of memory',
+    ]
+    assert (done.images, done.followed) == (COUNT, COUNT - 1)
 
 
 def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -> None:
@@ -206,8 +227,9 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from hcat_ros.boxes import Box
+from hcat_ros.engines import EngineError
 from hcat_ros.engines import EngineCard, Prediction
-from hcat_ros.evaluation.bags.reading import open_bag
+from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.evaluation.bags.replay import Options, replay
 from hcat_ros.tracking import Tracker
 
