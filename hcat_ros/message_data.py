@@ -7,15 +7,16 @@ No ROS is imported here. A message is whatever has its fields: one of rclpy's or
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.files import shown
-from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, decode_picture
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, decode_deep_picture, decode_picture
 from hcat_ros.tracking.encodings import (
     NO_PICTURE,
     PLANAR,
@@ -127,6 +128,60 @@ def decoded_image(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> 
         raise ValueError(f'compressed image of format {shown(message.format)}: {NO_PICTURE}')
     name = f'compressed image of format {shown(message.format)}'
     return decode_picture(message.data, name, max_pixels=max_pixels), 'bgr8'
+
+
+DEPTHS = {'16UC1': 0.001, 'mono16': 0.001, '32FC1': 1.0}
+"""Encodings of depth images (REP-118) to the metres of a unit."""
+DEPTH_HEADER = struct.Struct('<iff')
+"""Before the picture of a compressedDepth message: its format and the parameters A, B of a 32FC1
+image, whose depth is A / (value - B)."""
+
+
+class DepthView(NamedTuple):
+    """Depth image."""
+
+    pixels: NDArray[Any]
+    """(H, W), 0 or NaN where there is none."""
+    metres: float
+    """Of a unit of `pixels`."""
+
+
+def depth_view(message: RawImage) -> DepthView:
+    """Return a depth image, a read-only view on the message's bytes.
+
+    Raises ValueError, naming the value, for another encoding and for sizes that do not fit.
+    """
+    metres = DEPTHS.get(message.encoding)
+    if metres is None:
+        raise ValueError(f'encoding {shown(message.encoding)}: expected 16UC1 (mm) or 32FC1 (m)')
+    if message.height == 0 or message.width == 0:
+        raise ValueError(f'depth image is empty: {message.width}x{message.height}')
+    order = '>' if message.is_bigendian else '<'
+    kind, size = ('f4', 4) if message.encoding == '32FC1' else ('u2', 2)
+    return DepthView(_rows(message, message.height, size, order + kind), metres)
+
+
+def decoded_depth(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> DepthView:
+    """Return a depth image that compressed_depth_image_transport has packed as PNG.
+
+    Raises ValueError, naming the value: another format, damaged, more than `max_pixels`.
+    """
+    name, data = f'depth of format {shown(message.format)}', bytes(message.data)
+    encoding, _, packing = message.format.partition(';')
+    if 'compressedDepth' not in packing or 'rvl' in packing.lower():
+        raise ValueError(
+            f'{name}: expected compressedDepth with PNG; set its parameter format to png, or take '
+            'the raw image'
+        )
+    if encoding not in DEPTHS or len(data) <= DEPTH_HEADER.size:
+        raise ValueError(f'{name} of {len(data)} bytes: expected 16UC1 or 32FC1 as PNG')
+    _, a, b = DEPTH_HEADER.unpack_from(data)
+    pixels = decode_deep_picture(data[DEPTH_HEADER.size :], name, max_pixels)
+    if encoding != '32FC1':
+        return DepthView(pixels, DEPTHS[encoding])
+    with np.errstate(divide='ignore', invalid='ignore'):
+        depth = np.where(pixels > 0, np.float32(a) / (pixels - np.float32(b)), np.float32(np.nan))
+    return DepthView(depth, 1.0)
 
 
 def box_of(detection: Detection) -> Box:

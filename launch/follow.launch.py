@@ -58,6 +58,7 @@ def arguments() -> list[DeclareLaunchArgument]:
     for name, default, text in (
         ('camera_info', 'camera_info', 'topic of the calibration that goes with the images'),
         ('imu', 'imu', "topic of the platform's inertial sensor, with use_imu"),
+        ('depth', 'depth', 'topic of depth images aligned to the camera, with range_mode:=depth'),
         ('cmd_vel', 'cmd_vel', 'topic of the commands'),
         ('follow_params_file', '', 'parameters of the follower; empty: those of the platform'),
         ('start_tracker', 'true', 'start the tracker too: true or false'),
@@ -108,7 +109,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if values[name]:
             given[name] = typed(name, values[name], kind)
     parameters: list[str | dict[str, object]] = [str(file), given]
-    remapped = ['camera_info', 'imu', 'cmd_vel']
+    remapped = ['camera_info', 'imu', 'depth', 'cmd_vel']
     name = check_node_name('follower_node_name', values['follower_node_name'])
     start_tracker = typed('start_tracker', values['start_tracker'], bool)
     words: list[str] = []

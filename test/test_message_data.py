@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +17,15 @@ import numpy as np
 import pytest
 
 from hcat_ros.boxes import Box
-from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
+from hcat_ros.message_data import (
+    best_class,
+    box_of,
+    decoded_depth,
+    decoded_image,
+    depth_view,
+    image_view,
+    nanoseconds,
+)
 from hcat_ros.tracking.encodings import ENCODINGS
 
 
@@ -238,3 +247,100 @@ def test_the_best_class_of_a_detection(make: Any) -> None:
 
 def test_a_stamp_before_1970(make: Any) -> None:
     assert nanoseconds(make.detection(Box(1.0, 2.0, 3.0, 4.0)).header.stamp) == -2 * 10**9 + 34
+
+
+def depth_message(make: Any, pixels: np.ndarray, encoding: str, order: str = '<') -> Any:
+    """A depth image, its rows padded by four bytes."""
+    rows = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    step = len(rows) // len(pixels)
+    data = b''.join(rows[n * step : (n + 1) * step] + b'....' for n in range(len(pixels)))
+    message = make.image(np.zeros((*pixels.shape, 1), np.uint8)[..., 0], 'mono8')
+    fields = {'encoding': encoding, 'step': step + 4, 'is_bigendian': int(order == '>')}
+    return SimpleNamespace(
+        height=message.height, width=message.width, data=array.array('B', data), **fields
+    )
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+@pytest.mark.parametrize(
+    ('encoding', 'kind', 'metres'), [('16UC1', 'u2', 0.001), ('32FC1', 'f4', 1.0)]
+)
+def test_depth_of_either_byte_order_and_any_step(
+    make: Any, encoding: str, kind: str, metres: float, order: str
+) -> None:
+    pixels = (np.arange(12).reshape(3, 4) * 250).astype(kind)
+    view = depth_view(depth_message(make, pixels, encoding, order))
+    assert view.metres == metres
+    np.testing.assert_array_equal(view.pixels, pixels)
+    assert not view.pixels.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'encoding': 'rgb8'}, 'expected 16UC1 .mm. or 32FC1 .m.'),
+        ({'width': 0}, 'empty'),
+        ({'height': 9}, 'needs'),
+        ({'step': 2}, 'shorter than a row'),
+    ],
+)
+def test_what_is_no_depth_is_refused(make: Any, changes: dict[str, Any], reason: str) -> None:
+    message = depth_message(make, np.ones((3, 4), np.uint16), '16UC1')
+    with pytest.raises(ValueError, match=reason):
+        depth_view(SimpleNamespace(**{**vars(message), **changes}))
+
+
+def compressed_depth(pixels: np.ndarray, a: float = 0.0, b: float = 0.0) -> bytes:
+    png = cv2.imencode('.png', pixels)[1].tobytes()
+    return struct.pack('<iff', 0, a, b) + png
+
+
+def test_compressed_depth_in_millimetres(make: Any) -> None:
+    pixels = (np.arange(12).reshape(3, 4) * 250).astype(np.uint16)
+    view = decoded_depth(make.compressed(compressed_depth(pixels), '16UC1; compressedDepth png'))
+    assert view.metres == 0.001
+    np.testing.assert_array_equal(view.pixels, pixels)
+
+
+def test_compressed_depth_in_metres(make: Any) -> None:
+    """As compressed_depth_image_transport quantises: A / depth + B, 0 where there is none."""
+    depth = np.array([[0.5, 1.0, 3.0], [9.0, np.nan, 2.0]], np.float32)
+    quantization, deepest = 100.0, 10.0
+    a = quantization * (quantization + 1)
+    b = 1 - a / deepest
+    packed = np.nan_to_num(a / depth + b).astype(np.uint16)
+    data = compressed_depth(packed, a, b)
+    view = decoded_depth(make.compressed(data, '32FC1; compressedDepth'))
+    assert view.metres == 1.0
+    known = np.isfinite(depth)
+    np.testing.assert_allclose(view.pixels[known], depth[known], rtol=0.01)
+    assert np.isnan(view.pixels[~known]).all()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'data', 'reason'),
+    [
+        ('16UC1; compressedDepth rvl', b'0' * 40, 'set its parameter format to png'),
+        ('jpeg', b'0' * 40, 'expected compressedDepth'),
+        ('16UC1; compressedDepth png', b'0' * 8, 'of 8 bytes'),
+        ('rgb8; compressedDepth png', b'0' * 40, 'expected 16UC1 or 32FC1'),
+        ('16UC1; compressedDepth png', b'0' * 40, 'not a readable image'),
+        (
+            '16UC1; compressedDepth png',
+            compressed_depth(np.zeros((3, 4), np.uint8)),
+            'has 1 channels of 8 bits; expected one of 16',
+        ),
+    ],
+)
+def test_compressed_depth_that_is_none(make: Any, kind: str, data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decoded_depth(make.compressed(data, kind))
+
+
+def test_compressed_depth_that_claims_gigabytes_is_refused_by_its_header(make: Any) -> None:
+    png = bytearray(cv2.imencode('.png', np.zeros((3, 4), np.uint16))[1].tobytes())
+    png[16:24] = struct.pack('>II', 20000, 20000)
+    png[29:33] = struct.pack('>I', zlib.crc32(png[12:29]))
+    message = make.compressed(struct.pack('<iff', 0, 0, 0) + png, '16UC1; compressedDepth png')
+    with pytest.raises(ValueError, match='pixels by its header'):
+        decoded_depth(message)

@@ -97,6 +97,21 @@ def decode_picture(
     return np.asarray(pixels, np.uint8)
 
 
+def decode_deep_picture(
+    data: bytes | memoryview, name: str, max_pixels: int = MAX_IMAGE_PIXELS
+) -> NDArray[np.uint16]:
+    """Return the pixels of an encoded picture of one channel of 16 bits, (H, W).
+
+    Raises PictureError as `decode_picture`, and for any other kind of pixel.
+    """
+    pixels = _decoded(data, name, UNCHANGED, max_pixels)
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+        bits = 8 * pixels.dtype.itemsize
+        raise PictureError(f'{name} has {channels} channels of {bits} bits; expected one of 16')
+    return np.asarray(pixels, np.uint16)
+
+
 def _decoded(
     data: bytes | memoryview, name: str, flags: int, max_pixels: int
 ) -> NDArray[np.generic]:

@@ -5,6 +5,7 @@ from hcat_ros.following.bearing_filter import Bearing
 from hcat_ros.following.camera import CameraModel
 from hcat_ros.following.command import Command
 from hcat_ros.following.config import CONFIG_FIELDS, AxisConfig, FollowConfig
+from hcat_ros.following.depth import DepthSample, box_in_depth, depth_in_box
 from hcat_ros.following.follower import Follower
 from hcat_ros.following.measurement import BearingMeasurement, bearing_of
 from hcat_ros.following.range_filter import Range
@@ -16,8 +17,11 @@ __all__ = [
     'BearingMeasurement',
     'CameraModel',
     'Command',
+    'DepthSample',
     'FollowConfig',
     'Follower',
     'Range',
     'bearing_of',
+    'box_in_depth',
+    'depth_in_box',
 ]

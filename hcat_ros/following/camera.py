@@ -112,6 +112,13 @@ class CameraModel:
         x, y, z = self._mount_ray(u, v)
         return Angles(math.atan2(y, x), math.atan2(z, math.hypot(x, y)))
 
+    def distance(self, u: float, v: float, depth: float) -> float:
+        """Return how far what the pixel (u, v) shows is, m, by its depth along the optical axis."""
+        right, down, ahead = self._ray(u, v)
+        if not ahead > 0:
+            return math.nan
+        return depth * math.sqrt(right * right + down * down + ahead * ahead) / ahead
+
     def pixel(self, azimuth: float, elevation: float) -> tuple[float, float]:
         """Return the pixel (u, v) that shows a bearing; NaN for one that is behind the camera."""
         x = math.cos(elevation) * math.cos(azimuth)

@@ -10,7 +10,7 @@ from typing import Any
 from hcat_ros.following.config_fields import ConfigField, check, choice, described, number
 
 PLATFORMS = ('ground', 'drone', 'gimbal')
-RANGE_MODES = ('none', 'size', 'relative')
+RANGE_MODES = ('none', 'size', 'relative', 'depth')
 AXES = ('yaw', 'pitch', 'forward', 'climb', 'lateral')
 
 
@@ -68,7 +68,9 @@ class FollowConfig:
         'none',
         RANGE_MODES,
         'Where the range comes from. none: unknown, no driving forward; size: from target_height '
-        'or target_width; relative: from reference_range and the size at the start.',
+        'or target_width; relative: from reference_range and the size at the start; depth: from '
+        'depth images, and where they have none, from target_height or target_width if known, '
+        'else from the size that the target had while there was depth.',
     )
     target_height: float = number(0.0, 0, 100, 'Height of the target [m], 0 unknown.')
     target_width: float = number(0.0, 0, 100, 'Width of the target [m], 0 unknown.')

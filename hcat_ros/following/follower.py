@@ -12,7 +12,7 @@ from hcat_ros.following.config import FollowConfig
 from hcat_ros.following.ego_motion import MEMORY, EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 from hcat_ros.following.plausibility import Plausibility
-from hcat_ros.following.range_filter import Range, RangeFilter, RangeFromSize
+from hcat_ros.following.range_filter import MeasuredRange, Range, RangeFilter, RangeFromSize
 from hcat_ros.following.safety import Safety, Verdict
 from hcat_ros.following.steering import Seen, Steering, trusted
 
@@ -26,6 +26,14 @@ FORGET = 10.0
 LOST_NOISE = 6.0
 """Factor on the deviation of where a lost target seems to be: a tracker slides from one that is
 hidden to what hides it, and a course that follows each step of that ends up there."""
+DEPTH_HOLD = 0.5
+"""Seconds after a depth in which the target's size says nothing of its range."""
+DEPTH_JUMP = 0.3
+"""Share of the expected range by which a depth may always differ from it."""
+SAME_DEPTH = 0.15
+"""Share by which depths that are not where they were expected may differ among each other."""
+SAME_IMAGE = 0.05
+"""Seconds by which stamps of depth and track may differ to be of the same picture."""
 TIME_JITTER = 0.01
 """Seconds by which time may run backwards between two calls without counting as a jump."""
 
@@ -48,6 +56,13 @@ class Follower:
         self._steering = Steering(config)
         self._target: str | None = None
         self._first_range = 0.0
+        self._measured: BearingMeasurement | None = None
+        """The last one that was taken."""
+        self._depth_time = -math.inf
+        self._unexpected: list[float] = []
+        """Depths in a row that were not where they were expected, m."""
+        self.range_source = ''
+        """Source of the last range: 'depth', 'size', 'relative', or '' before the first."""
         self._taken = self._followed = -math.inf
         self._now = -math.inf
         self._commanded: float | None = None
@@ -107,6 +122,45 @@ class Follower:
         missing = self._plausibility.missing(self.config)
         self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
         return ''
+
+    def record_depth(self, stamp: float, distance: float, deviation: float, now: float) -> str:
+        """Take the target's distance from the camera (m), measured in the depth image of a stamp.
+
+        deviation: standard deviation, m. Returns why it was refused, '' if it was taken.
+        """
+        if not self._set_time(now):
+            return 'time is not a number'
+        if not (math.isfinite(stamp) and 0 < distance < math.inf and 0 < deviation < math.inf):
+            return f'distance {distance:g} m with deviation {deviation:g} m'
+        if self.config.range_mode != 'depth':
+            return f'range_mode is {self.config.range_mode}'
+        bearing = self.bearing(stamp)
+        if bearing is None or not abs(self._now - stamp) <= self.config.max_latency:
+            return 'it is of no image in which the target was tracked'
+        expected = self._range.at(stamp, bearing.direction)
+        if expected is not None and expected.is_known and self.range_source == 'depth':
+            apart = abs(distance - expected.range)
+            likely = self.config.gate * math.hypot(deviation, expected.deviation)
+            if apart > max(likely, DEPTH_JUMP * expected.range):
+                if not self._confirms(distance):
+                    return f'{distance:.2f} m where {expected.range:.2f} m was expected'
+                self._range.clear()
+        self._unexpected.clear()
+        measured = MeasuredRange(distance, False, 'depth')
+        self._range.update(stamp, measured, deviation / distance, bearing.direction)
+        self._depth_time, self.range_source = stamp, 'depth'
+        self._first_range = self._first_range or distance
+        if self._measured is not None and abs(self._measured.stamp - stamp) <= SAME_IMAGE:
+            self._size.learn(self._measured, distance)
+        self._use_range(stamp)
+        return ''
+
+    def _confirms(self, distance: float) -> bool:
+        """Note a depth that was not expected; return whether as many agree as are needed."""
+        if self._unexpected and abs(distance / self._unexpected[-1] - 1) > SAME_DEPTH:
+            self._unexpected.clear()
+        self._unexpected.append(distance)
+        return len(self._unexpected) >= self.config.confirmations
 
     def record_blindness(self, reason: str, now: float) -> None:
         """Stand still at once: the camera shows nothing of the world as it is now."""
@@ -200,13 +254,21 @@ class Follower:
         return reason
 
     def _measure_range(self, measurement: BearingMeasurement) -> None:
-        seen = self._size.of(measurement, self.config)
+        self._measured = measurement
         last = self._bearing.last
+        seen = self._size.of(measurement, self.config)
+        if measurement.stamp - self._depth_time < DEPTH_HOLD:
+            seen = None
         if seen is not None and last is not None:
             self._range.update(measurement.stamp, seen, self.config.range_noise, last.direction)
+            self.range_source = seen.source
             if not self._first_range and not seen.at_most:
                 self._first_range = seen.range
-        found = self.target_range(measurement.stamp)
+        self._use_range(measurement.stamp)
+
+    def _use_range(self, stamp: float) -> None:
+        """Tell the bearing filter how far the target is: its own way turns it the more."""
+        found = self.target_range(stamp)
         self._bearing.range = found.range if found is not None else None
 
     def _motion(self, now: float, dt: float, verdict: Verdict) -> Command:
@@ -255,4 +317,6 @@ class Follower:
     def _forget_course(self) -> None:
         self._bearing.clear()
         self._range.clear()
+        self._measured, self._depth_time, self.range_source = None, -math.inf, ''
+        self._unexpected.clear()
         self._plausibility.forget()

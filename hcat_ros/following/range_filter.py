@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates the target's range from its apparent size."""
+"""Estimates the target's range from depth images or from its apparent size."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from hcat_ros.following.measurement import BearingMeasurement
 
 FIRST_SPEED = 1.0
 """Deviation of the speed of a target that has been seen once, m/s."""
+LEARNED_TRACKS = 15
+"""Last tracks with a depth, of which the median size counts where there is none."""
 REFERENCE_TRACKS = 5
 """On which the size of the target at the start is measured."""
 KNOWN = 0.5
@@ -42,12 +45,15 @@ class Range(NamedTuple):
         return self.deviation < KNOWN * self.range
 
 
-class SizedRange(NamedTuple):
-    """Range that the size of a target in one image comes to, m."""
+class MeasuredRange(NamedTuple):
+    """Range of a target in one image."""
 
     range: float
+    """m."""
     at_most: bool
     """Whether a part is out of the image, so that the target may be nearer."""
+    source: str
+    """'depth', 'size' (a known one) or 'relative' (to an earlier range)."""
 
 
 class RangeFromSize:
@@ -55,14 +61,23 @@ class RangeFromSize:
 
     def __init__(self) -> None:
         self._first: list[float] = []
+        self._learned: deque[float] = deque(maxlen=LEARNED_TRACKS)
 
     def clear(self) -> None:
-        """Forget the size at the start."""
+        """Forget the size at the start, and the one that depth has shown."""
         self._first.clear()
+        self._learned.clear()
 
-    def of(self, measurement: BearingMeasurement, config: FollowConfig) -> SizedRange | None:
+    def learn(self, measurement: BearingMeasurement, distance: float) -> None:
+        """Take the size of a target whose range is known, m."""
+        if not measurement.height_clipped:
+            half = math.tan(min(measurement.height_rad, 3.0) / 2)
+            self._learned.append(2 * distance * half)
+
+    def of(self, measurement: BearingMeasurement, config: FollowConfig) -> MeasuredRange | None:
         """Return the range, None where the configuration does not tell how to get it."""
-        if config.range_mode == 'size':
+        has_size = config.target_height > 0 or config.target_width > 0
+        if config.range_mode == 'size' or (config.range_mode == 'depth' and has_size):
             known = [
                 (config.target_height, measurement.height_rad, measurement.height_clipped),
                 (config.target_width, measurement.width_rad, measurement.width_clipped),
@@ -71,16 +86,18 @@ class RangeFromSize:
             # A side that is whole says more than one that is cut off; then height, which changes
             # less than width when a target turns.
             size, angle, clipped = min(known, key=lambda one: one[2])
-            return SizedRange(size / (2 * math.tan(min(angle, 3.0) / 2)), clipped)
+            return MeasuredRange(size / (2 * math.tan(min(angle, 3.0) / 2)), clipped, 'size')
+        half = math.tan(min(measurement.height_rad, 3.0) / 2)
+        clipped = measurement.height_clipped
+        if config.range_mode == 'depth' and self._learned:
+            return MeasuredRange(float(np.median(self._learned)) / (2 * half), clipped, 'relative')
         if config.range_mode == 'relative':
-            half = math.tan(min(measurement.height_rad, 3.0) / 2)
-            clipped = measurement.height_clipped
             if len(self._first) < REFERENCE_TRACKS and not clipped:
                 self._first.append(math.log(half))
             if not self._first:
                 return None
             reference = math.exp(sum(self._first) / len(self._first))
-            return SizedRange(config.reference_range * reference / half, clipped)
+            return MeasuredRange(config.reference_range * reference / half, clipped, 'relative')
         return None
 
 
@@ -116,7 +133,7 @@ class RangeFilter:
         )
 
     def update(
-        self, time: float, seen: SizedRange, noise: float, direction: NDArray[np.float64]
+        self, time: float, seen: MeasuredRange, noise: float, direction: NDArray[np.float64]
     ) -> None:
         """Take a range measured at a time, its deviation `noise` as a share of the range."""
         if self._state is None:

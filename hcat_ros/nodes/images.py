@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from hcat_ros.tracking.encodings import Image as Pixels
@@ -24,6 +25,13 @@ def image_message(pixels: Pixels, encoding: str) -> Image:
     # An array of bytes is taken as it is; rclpy checks any other sequence value by value,
     # which takes 0.4 s at 1080p.
     message.data = array.array('B', np.ascontiguousarray(pixels).tobytes())
+    return message
+
+
+def depth_message(depth: NDArray[np.float32]) -> Image:
+    """Return a 32FC1 Image without a header that holds a copy of a depth image in metres."""
+    message = image_message(np.ascontiguousarray(depth).view(np.uint8), 'mono8')
+    message.width, message.encoding = depth.shape[1], '32FC1'
     return message
 
 

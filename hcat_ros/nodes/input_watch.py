@@ -96,6 +96,15 @@ class InputWatch:
             self._several.add(subscription.topic_name)
         return subscription
 
+    def drop(self, subscription: Any) -> None:
+        """Take a subscription away again."""
+        topic = subscription.topic_name
+        self._subscriptions.remove(subscription)
+        self._several.discard(topic)
+        for about in (f'qos of {topic}', f'type of {topic}', f'publishers of {topic}'):
+            self.settle(about)
+        self._node.destroy_subscription(subscription)
+
     def check_publishers(self) -> None:
         """Tell what is wrong with who publishes the topics that are subscribed."""
         for subscription in self._subscriptions:

@@ -30,6 +30,8 @@ class Layer(NamedTuple):
     """Of the whole picture, parts outside of the frame included."""
     full_area: float
     """Solid pixels of the whole picture."""
+    plane: tuple[Matrix, Matrix]
+    """Normal, and a point of the plane that it stands in, in the world, (3,)."""
 
     @property
     def part(self) -> tuple[slice, slice]:
@@ -114,7 +116,9 @@ class Billboard:
             borderMode=cv2.BORDER_CONSTANT,
         )
         area = float(cv2.contourArea(corners.astype(np.float32))) * self._solid
-        return Layer(x0, y0, blurred(np.asarray(pixels, np.uint8), motion), box, area)
+        away = np.append(np.asarray(foot[:2]) - pose.position[:2], 0.0)
+        plane = (away / np.linalg.norm(away), np.asarray(foot))
+        return Layer(x0, y0, blurred(np.asarray(pixels, np.uint8), motion), box, area, plane)
 
 
 def blurred(image: Image, motion: tuple[float, float]) -> Image:

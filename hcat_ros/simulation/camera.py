@@ -63,6 +63,25 @@ def bearing_of(seen: Matrix) -> TrueBearing:
     return TrueBearing(math.atan2(left, forward), math.atan2(up, level), math.hypot(level, up))
 
 
+def plane_depth(
+    normal: Matrix,
+    point: Matrix,
+    pose: Pose,
+    lens: Pinhole,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
+) -> Matrix:
+    """Return the depth [m along the axis] at which the rays of a part's pixels meet a plane.
+
+    normal, point: of the plane in the world, (3,). Infinite where they meet it behind the camera.
+    """
+    rows, columns = np.arange(lens.height)[part[0], None], np.arange(lens.width)[part[1]]
+    forward, left, up = pose.axes @ normal
+    right, down = (columns - lens.centre[0]) / lens.focal, (rows - lens.centre[1]) / lens.focal
+    with np.errstate(divide='ignore'):
+        depth = (normal @ (point - pose.position)) / (forward - right * left - down * up)
+    return np.asarray(np.where(depth > 0, depth, np.inf))
+
+
 @dataclass(frozen=True)
 class Pinhole:
     """A camera without distortion, square pixels, the middle of the picture on the axis."""

@@ -17,7 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hcat_ros.boxes import iou
-from hcat_ros.following import CameraModel, Command, FollowConfig, Follower, bearing_of
+from hcat_ros.following import (
+    CameraModel,
+    Command,
+    FollowConfig,
+    Follower,
+    bearing_of,
+    depth_in_box,
+)
 from hcat_ros.simulation.platform import PlatformCommand
 from hcat_ros.simulation.scenario import Scenario
 from hcat_ros.simulation.simulation import SimFrame, Simulation
@@ -43,6 +50,8 @@ class Loop:
     """Seconds that camera and link take beside it."""
     compensate: bool = True
     """Whether the follower makes up for latency; see `FollowConfig.compensate_latency`."""
+    depth: bool = False
+    """Whether the range comes from depth images, not from the known height."""
     turned: float = 0.0
     """Radians by which the platform looks to the right of the target at the start."""
 
@@ -73,8 +82,8 @@ class Loop:
             changes['pitch.max_speed'] = MARGIN * model.pitch.speed
         else:
             changes |= {
-                'range_mode': 'size',
-                'target_height': scenario.target_height,
+                'range_mode': 'depth' if self.depth else 'size',
+                'target_height': 0.0 if self.depth else scenario.target_height,
                 'forward.max_speed': model.forward.speed,
                 'forward.max_acceleration': MARGIN * model.forward.acceleration,
                 'forward.max_deceleration': MARGIN * model.forward.acceleration,
@@ -90,6 +99,8 @@ class Sample(NamedTuple):
     track: Track
     command: Command
     """The last one sent."""
+    range: float
+    """What the follower takes the range to be now, m; NaN while it does not know."""
 
     @property
     def overlap(self) -> float:
@@ -113,7 +124,9 @@ def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[
     tracker.init(frame.image, frame.truth.box)
     follower = Follower(config)
     follower.activate(frame.time)
-    under_way: deque[tuple[float, float, Track]] = deque()
+    under_way: deque[tuple[float, float, Track, float, float]] = deque()
+    """Arrival, stamp, track, distance by depth and its deviation of what the follower has yet
+    to get."""
     command = Command()
     tick = 1 / (COMMANDS_A_FRAME * scenario.fps)
     for number in range(1, round(loop.seconds * scenario.fps) * COMMANDS_A_FRAME + 1):
@@ -123,18 +136,32 @@ def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[
         if number % COMMANDS_A_FRAME == 0:
             frame = simulation.frame()
             track = tracker.update(frame.image)
-            under_way.append((now + loop.processing + loop.latency, now, track))
-            sample = Sample(frame, track, command)
+            distance = _distance(simulation, track, camera) if loop.depth else (math.nan, math.nan)
+            under_way.append((now + loop.processing + loop.latency, now, track, *distance))
+            known = follower.target_range(now)
+            sample = Sample(frame, track, command, known.range if known else math.nan)
         while under_way and under_way[0][0] <= now + 1e-9:
-            _, stamp, track = under_way.popleft()
+            _, stamp, track, apart, deviation = under_way.popleft()
             lost = track.state is TargetState.LOST
             noise = config.centre_noise
             seen = bearing_of(track.box, camera, track.score, stamp, 'target', noise)
-            follower.track(seen, now, lost)
+            taken = not follower.track(seen, now, lost)
+            if taken and not lost and math.isfinite(apart):
+                follower.record_depth(stamp, apart, deviation, now)
         command = follower.command(now)
         simulation.command(as_platform_command(command))
         if sample is not None:
             yield sample
+
+
+def _distance(simulation: Simulation, track: Track, camera: CameraModel) -> tuple[float, float]:
+    """Return the target's distance by depth where the track says it is, and its deviation, m."""
+    try:
+        found = depth_in_box(simulation.depth(), track.box)
+    except ValueError:
+        return math.nan, math.nan
+    scale = camera.distance(track.box.cx, track.box.cy, 1.0)
+    return scale * found.depth, scale * found.deviation
 
 
 def as_platform_command(command: Command) -> PlatformCommand:
@@ -177,6 +204,9 @@ class LoopScore(NamedTuple):
     """Seconds until the azimuth error stays below `SMALL` of the field of view; NaN likewise."""
     range_error: float
     """Root mean square of the range error over the range kept; NaN for a gimbal."""
+    range_estimate_error: float
+    """Root mean square of the error of the estimated range over the true one, while there is one;
+    NaN for a gimbal."""
 
 
 SETTLED = 2.0
@@ -198,7 +228,7 @@ def score(loop: Loop, samples: list[Sample]) -> LoopScore:
     seen = np.array([truth.box is not None for truth in truths])
     hidden, found = _found_again(samples, seen, loop.scenario.fps)
     counted = seen & (times >= SETTLED)
-    overshoot = settling = range_error = float('nan')
+    overshoot = settling = range_error = estimate_error = float('nan')
     if loop.turned:
         away = share * math.copysign(1.0, loop.turned)
         overshoot = float(max(0.0, -away.min())) / abs(loop.turned / loop.scenario.horizontal_fov)
@@ -208,6 +238,9 @@ def score(loop: Loop, samples: list[Sample]) -> LoopScore:
         ranges = np.array([truth.bearing.range for truth in truths])
         kept = config.desired_range or ranges[0]
         range_error = _rms((ranges[counted] - kept) / kept)
+        estimates = np.array([sample.range for sample in samples])
+        estimated = counted & np.isfinite(estimates)
+        estimate_error = _rms(estimates[estimated] / ranges[estimated] - 1)
     return LoopScore(
         _rms(share[counted]),
         float(np.mean([truth.in_view for truth in truths])),
@@ -216,6 +249,7 @@ def score(loop: Loop, samples: list[Sample]) -> LoopScore:
         overshoot,
         settling,
         range_error,
+        estimate_error,
     )
 
 

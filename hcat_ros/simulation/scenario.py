@@ -20,6 +20,8 @@ _RANGES = {
     'noise': (0.0, 50.0),
     'exposure': (0.0, 0.1),
     'exposure_change': (0.0, 0.8),
+    'depth_range': (0.5, 1000.0),
+    'depth_noise': (0.0, 0.1),
     'distractors': (0, 20),
     'hidden_share': (0.3, 1.0),
 }
@@ -58,6 +60,10 @@ class Scenario:
     """Seconds; what moves over it is blurred. 0: no blur."""
     exposure_change: float = 0.1
     """Share by which brightness goes up and down, as under automatic exposure."""
+    depth_range: float = 20.0
+    """Metres up to which the depth sensor sees."""
+    depth_noise: float = 0.002
+    """Standard deviation of a depth of 1 m, m; at 10 m it is 100 times as much."""
     distractors: int = 0
     """Others of the target's kind that stand about."""
     hidden_share: float = 0.7

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.simulation.billboard import Billboard, Layer, blurred, compose
-from hcat_ros.simulation.camera import Pose, TrueBearing, bearing_of
+from hcat_ros.simulation.camera import Matrix, Pose, TrueBearing, bearing_of, plane_depth
 from hcat_ros.simulation.occluder import Occluder
 from hcat_ros.simulation.pictures import load_pictures
 from hcat_ros.simulation.platform import Platform, PlatformCommand
@@ -98,6 +98,7 @@ class Simulation:
             scenario.exposure_change,
             scenario.seed,
         )
+        self._depth_noise = np.random.default_rng((scenario.seed, 4))
         self.trail: deque[tuple[Pose, tuple[float, float, float]]] = deque(maxlen=TRAIL)
         """Camera's pose and target's foot of each `advance`, for pictures from above."""
 
@@ -147,6 +148,28 @@ class Simulation:
             compose(image, layer)
         truth = self._truth(pose, target, others)
         return SimFrame(self._sensor.exposed(image, self.time), truth, self.time)
+
+    def depth(self) -> NDArray[np.float32]:
+        """Return the depth of what `frame` shows, m along the optical axis, (height, width).
+
+        NaN where a sensor gives none: farther than `Scenario.depth_range`, and where near and far
+        meet in a pixel. With the noise of a stereo camera, which grows with the square of depth.
+        """
+        pose, lens = self.platform.pose, self.lens
+        depth: Matrix = np.full((lens.height, lens.width), np.inf)
+        if self._ground is not None:
+            depth = plane_depth(np.array((0.0, 0.0, 1.0)), np.zeros(3), pose, lens)
+        target, others = self._layers(pose)
+        for _, layer in sorted(([target] if target else []) + others, key=lambda e: -e[0]):
+            part = depth[layer.part]
+            alpha = layer.pixels[..., 3]
+            part[alpha >= 128] = plane_depth(*layer.plane, pose, lens, layer.part)[alpha >= 128]
+            part[(alpha > 10) & (alpha < 245)] = np.nan
+        noise = self._depth_noise.standard_normal(depth.shape, np.float32)
+        with np.errstate(invalid='ignore'):
+            depth[depth > self.scenario.depth_range] = np.nan
+            depth += noise * self.scenario.depth_noise * depth**2
+        return depth.astype(np.float32)
 
     def _made_occluder(self, rng: np.random.Generator) -> Occluder:
         scenario, course = self.scenario, self.scenario.course

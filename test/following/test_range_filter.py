@@ -10,7 +10,7 @@ from yaw_loop import seen
 
 from hcat_ros.following import Command, FollowConfig
 from hcat_ros.following.ego_motion import EgoMotion
-from hcat_ros.following.range_filter import FIRST_SPEED, RangeFilter, RangeFromSize, SizedRange
+from hcat_ros.following.range_filter import FIRST_SPEED, MeasuredRange, RangeFilter, RangeFromSize
 
 AHEAD = np.array([1.0, 0.0, 0.0])
 
@@ -23,7 +23,7 @@ def spans(size: float, distance: float) -> float:
 def test_a_known_size_gives_the_range(distance: float) -> None:
     config = FollowConfig.ground().changed({'range_mode': 'size', 'target_height': 1.7})
     found = RangeFromSize().of(seen(0, size=spans(1.7, distance)), config)
-    assert found == SizedRange(pytest.approx(distance), False)
+    assert found == MeasuredRange(pytest.approx(distance), False, 'size')
     by_width = config.changed({'target_height': 0, 'target_width': 1.7})
     assert RangeFromSize().of(seen(0, size=spans(1.7, distance)), by_width) == found
 
@@ -33,9 +33,9 @@ def test_a_side_that_is_cut_off_says_less_than_one_that_is_whole() -> None:
         {'range_mode': 'size', 'target_height': 1.7, 'target_width': 0.5}
     )
     near = replace(seen(0), width_rad=spans(0.5, 2), height_rad=spans(1.7, 3), height_clipped=True)
-    assert RangeFromSize().of(near, config) == SizedRange(pytest.approx(2), False)
+    assert RangeFromSize().of(near, config) == MeasuredRange(pytest.approx(2), False, 'size')
     both = replace(near, width_clipped=True)
-    assert RangeFromSize().of(both, config) == SizedRange(pytest.approx(3), True)
+    assert RangeFromSize().of(both, config) == MeasuredRange(pytest.approx(3), True, 'size')
 
 
 def test_relative_range_is_by_the_size_at_the_start() -> None:
@@ -45,11 +45,13 @@ def test_relative_range_is_by_the_size_at_the_start() -> None:
     assert size.of(clipped, config) is None, 'no start to compare with'
     for _ in range(8):
         found = size.of(seen(0, size=spans(1.0, 3.0)), config)
-        assert found == SizedRange(pytest.approx(4.0), False)
+        assert found == MeasuredRange(pytest.approx(4.0), False, 'relative')
     found = size.of(seen(0, size=spans(1.0, 6.0)), config)
-    assert found == SizedRange(pytest.approx(8.0), False), 'twice as far'
+    assert found == MeasuredRange(pytest.approx(8.0), False, 'relative'), 'twice as far'
     size.clear()
-    assert size.of(seen(0, size=spans(1.0, 6.0)), config) == SizedRange(pytest.approx(4.0), False)
+    assert size.of(seen(0, size=spans(1.0, 6.0)), config) == MeasuredRange(
+        pytest.approx(4.0), False, 'relative'
+    )
 
 
 def test_without_a_mode_there_is_no_range() -> None:
@@ -59,8 +61,8 @@ def test_without_a_mode_there_is_no_range() -> None:
 def test_one_step_as_by_hand() -> None:
     course = RangeFilter(EgoMotion(0, 0), process_noise=0.5)
     assert course.at(0, AHEAD) is None
-    course.update(0.0, SizedRange(4.0, False), 0.1, AHEAD)
-    course.update(0.1, SizedRange(4.2, False), 0.1, AHEAD)
+    course.update(0.0, MeasuredRange(4.0, False, 'size'), 0.1, AHEAD)
+    course.update(0.1, MeasuredRange(4.2, False, 'size'), 0.1, AHEAD)
     p00 = 0.4**2 + 0.1**2 * FIRST_SPEED**2 + 0.25 * 0.1**3 / 3
     p01 = 0.1 * FIRST_SPEED**2 + 0.25 * 0.1**2 / 2
     total = p00 + 0.42**2
@@ -79,7 +81,9 @@ def test_the_targets_speed_is_its_own() -> None:
     rng = np.random.default_rng(0)
     for frame in range(120):
         time = frame / 30
-        course.update(time, SizedRange(3 + 0.3 * time + rng.normal(0, 0.05), False), 0.03, AHEAD)
+        course.update(
+            time, MeasuredRange(3 + 0.3 * time + rng.normal(0, 0.05), False, 'size'), 0.03, AHEAD
+        )
     found = course.at(4.2, AHEAD)
     assert found is not None
     assert found.speed == pytest.approx(1.0, abs=0.15)
@@ -91,19 +95,19 @@ def test_the_targets_speed_is_its_own() -> None:
 
 def test_a_cut_off_target_can_only_be_nearer_and_is_forgotten_in_time() -> None:
     course = RangeFilter(EgoMotion(0, 0), process_noise=0.5)
-    course.update(0.0, SizedRange(3.0, True), 0.1, AHEAD)
+    course.update(0.0, MeasuredRange(3.0, True, 'size'), 0.1, AHEAD)
     assert course.at(0.0, AHEAD) is None
     for frame in range(20):
-        course.update(frame / 30, SizedRange(3.0, False), 0.1, AHEAD)
+        course.update(frame / 30, MeasuredRange(3.0, False, 'size'), 0.1, AHEAD)
     known = course.at(0.6, AHEAD)
     assert known is not None
     assert known.is_known
-    course.update(0.7, SizedRange(9.0, True), 0.1, AHEAD)
+    course.update(0.7, MeasuredRange(9.0, True, 'size'), 0.1, AHEAD)
     held = course.at(0.7, AHEAD)
     assert held is not None
     assert held.range == pytest.approx(known.range, abs=0.05)
     for frame in range(21, 200):
-        course.update(frame / 30, SizedRange(9.0, True), 0.1, AHEAD)
+        course.update(frame / 30, MeasuredRange(9.0, True, 'size'), 0.1, AHEAD)
     assert not course.at(200 / 30, AHEAD).is_known  # type: ignore[union-attr]
-    course.update(200 / 30, SizedRange(0.5, True), 0.1, AHEAD)
+    course.update(200 / 30, MeasuredRange(0.5, True, 'size'), 0.1, AHEAD)
     assert course.at(200 / 30, AHEAD).range < 1.5, 'nearer is believed'  # type: ignore[union-attr]

@@ -55,6 +55,16 @@ def test_the_platform_turns_to_its_target_and_stays(platform: str, tracker: Trac
     assert math.isnan(found.range_error) == (platform == 'gimbal')
 
 
+def test_with_depth_the_range_is_measured_and_not_guessed(tracker: Tracker) -> None:
+    """The height that the loop knows without depth is the true one; with depth nobody knows it."""
+    scenario = Scenario('straight', 'ground', seed=2, speed=0.3)
+    loop = Loop(scenario, seconds=4, depth=True)
+    assert loop.config.target_height == 0
+    found = score(loop, list(run(loop, tracker)))
+    assert found.range_estimate_error < 0.03
+    assert found.range_error < 0.1
+
+
 def test_a_run_is_the_same_each_time(tracker: Tracker) -> None:
     loop = Loop(Scenario('zigzag', 'drone', 3, width=320, height=240), seconds=1.0)
     one, other = list(run(loop, tracker)), list(run(loop, tracker))
@@ -116,7 +126,7 @@ def sample(
     state = TargetState.TRACKING if followed else TargetState.LOST
     box = BOX if followed else Box(0, 0, 40, 80)
     frame = SimFrame(np.zeros((2, 2, 3), np.uint8), truth, number / FPS)
-    return Sample(frame, Track(box, 0.9, state), Command())
+    return Sample(frame, Track(box, 0.9, state), Command(), math.nan)
 
 
 def test_the_error_is_measured_once_it_has_settled_and_while_the_target_is_seen() -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,36 @@ def test_commands_may_come_between_frames() -> None:
 def test_a_step_that_cannot_be_is_refused(dt: float) -> None:
     with pytest.raises(ValueError, match='expected 0 to 60'):
         Simulation(Scenario(width=64, height=64)).step(dt)
+
+
+def test_depth_is_that_of_the_truth() -> None:
+    """On the target the distance that the truth tells, on the ground what the plane says."""
+    simulation = Simulation(Scenario('straight', 'ground', seed=1, depth_noise=0.0))
+    frame = simulation.frame()
+    depth, truth = simulation.depth(), frame.truth
+    assert depth.shape == frame.image.shape[:2]
+    assert truth.box is not None
+    column, row = round(truth.box.cx), round(truth.box.cy)
+    lens = simulation.lens
+    ray = np.array([(column - lens.centre[0]) / lens.focal, (row - lens.centre[1]) / lens.focal, 1])
+    expected = truth.bearing.range * math.cos(truth.bearing.elevation)
+    assert float(depth[row, column]) * np.hypot(*ray[[0, 2]]) == pytest.approx(expected, rel=0.01)
+    # A level camera at a height of h sees the ground in row v at h f / (v - cy).
+    height = truth.pose.z
+    assert truth.pose.pitch == 0
+    ground = height * lens.focal / (lens.height - 1 - lens.centre[1])
+    assert float(depth[-1, 5]) == pytest.approx(ground, rel=1e-4)
+    assert np.isnan(depth[0, 5]), 'the sky'
+
+
+def test_depth_ends_at_its_range_and_its_noise_grows_with_the_square() -> None:
+    scenario = Scenario('straight', 'ground', seed=1, depth_noise=0.01, depth_range=3.0)
+    simulation = Simulation(scenario)
+    exact = Simulation(replace(scenario, depth_noise=0.0)).depth()
+    noisy = np.stack([simulation.depth() for _ in range(40)])
+    assert np.nanmax(exact) <= 3.0
+    near, far = exact[-1, 100:500], exact[-200, 100:500]
+    assert not np.isnan(near).any()
+    assert np.isnan(far).all()
+    spread = noisy[:, -1, 100:500].std()
+    assert spread == pytest.approx(0.01 * float(near.mean()) ** 2, rel=0.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions of the follower: tracks, the camera that they are of, an inertial sensor."""
+"""Subscriptions of the follower: tracks, their camera, depth, an inertial sensor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Imu
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.follower.camera import CameraSource
+from hcat_ros.nodes.follower.depth import DepthInput
 from hcat_ros.nodes.follower.imu import Turning, turning_of
 from hcat_ros.nodes.follower.messages import body_frame
 from hcat_ros.nodes.input_watch import InputWatch
@@ -46,6 +47,10 @@ class FollowInput:
         self._watch = InputWatch(node)
         self._subscriptions: list[Any] = []
         self._uses_imu = bool(values['use_imu'])
+        self._compressed_depth = values['depth_transport'] == 'compressedDepth'
+        self.depth: DepthInput | None = None
+        """While the range comes from depth images."""
+        self._depth_subscription: Any = None
 
     def subscribe(
         self,
@@ -54,7 +59,7 @@ class FollowInput:
         guard: Callable[[Callback], Callback],
     ) -> None:
         """Take messages from here on. guard: wraps what takes them."""
-        self._on_turning = on_turning
+        self._on_turning, self._guard = on_turning, guard
         self._watch.begin()
         self._arrivals: deque[float] = deque(maxlen=RATE_SAMPLES)
         for kind, topic, callback, qos, one in (
@@ -69,8 +74,27 @@ class FollowInput:
         self._tracker = OnePublisher(lambda: node.count_publishers(track))
         self._watch.tell_all('qos parameters', useless_qos(node))
 
+    def use_depth(self, depth: DepthInput | None) -> None:
+        """Subscribe to depth images, or to none any more."""
+        self.depth = depth
+        if (depth is not None) == (self._depth_subscription is not None):
+            return
+        if depth is None:
+            self._watch.drop(self._depth_subscription)
+            self._watch.settle('depth')
+            self._depth_subscription = None
+            return
+        kind, suffix = (
+            (CompressedImage, '/compressedDepth') if self._compressed_depth else (Image, '')
+        )
+        # Resolved first: a remapping of `depth` holds for both.
+        topic = f'{self._node.resolve_topic_name("depth")}{suffix}'
+        callback = self._guard(self._on_depth)
+        self._depth_subscription = self._watch.subscribe(kind, topic, callback, INPUT_QOS, True)
+
     def unsubscribe(self) -> None:
         """Take no more messages."""
+        self.use_depth(None)
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -105,6 +129,9 @@ class FollowInput:
         told = [camera.problem] if camera.is_told and camera.problem else camera.doubts
         self._watch.tell_all('camera', told)
         self._watch.tell_all('rate', self._too_slow(stale_timeout))
+        if self.depth is not None and self._depth_subscription is not None:
+            topic = self._depth_subscription.topic_name
+            self._watch.tell_all('depth', self.depth.problems(topic))
         return self._watch.warnings
 
     def _too_slow(self, stale_timeout: float) -> list[str]:
@@ -124,6 +151,10 @@ class FollowInput:
             self.camera.take(message, time.monotonic())
         except ValueError as error:
             self._refusals.add('refused camera infos', f'camera_info refused: {error}')
+
+    def _on_depth(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
+        if self.depth is not None:
+            self.depth.add_image(message)
 
     def _on_imu(self, message: Imu, info: Mapping[str, Any]) -> None:
         base = str(self._node.get_parameter('base_frame').value)

@@ -19,6 +19,7 @@ from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.nodes.diagnostics import Refusals, diagnostic_array
 from hcat_ros.nodes.follower.clock import ClockWatch
 from hcat_ros.nodes.follower.dead_man import DeadMan
+from hcat_ros.nodes.follower.depth import DepthInput, DepthTrack
 from hcat_ros.nodes.follower.input import FollowInput
 from hcat_ros.nodes.follower.output import FollowOutput
 from hcat_ros.nodes.follower.parameters import FollowParameters
@@ -36,11 +37,12 @@ TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
 class FollowerNode(GuardedLifecycleNode):
     """Commands a platform so that it keeps the tracked target in view.
 
-    In: `track`, `camera_info`, with `use_imu` `imu`. Out: `cmd_vel`, `target_bearing`,
-    `target_pose`, `/diagnostics`. Service: `~/hold`. Commands are sent at a steady rate from
-    activation on, zero while there is no reason to move; whatever ends the activity sends zero
-    first. Nobody can do that after kill -9 of this very process: the platform's driver needs a
-    watchdog of its own.
+    In: `track`, `camera_info`, with `use_imu` `imu`, with `range_mode` depth `depth`. Out:
+    `cmd_vel`, `target_bearing`, `target_pose`, `/diagnostics`. Service: `~/hold`.
+
+    Commands are sent at a steady rate from activation on, zero while there is no reason to move;
+    whatever ends the activity sends zero first. Nobody can do that after kill -9 of this very
+    process: the platform's driver needs a watchdog of its own.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -95,6 +97,7 @@ class FollowerNode(GuardedLifecycleNode):
             lambda turning: follower.record_turning(*turning),
             self._stopping_on_error,
         )
+        self._use_depth(follower)
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
         self._heard, self._is_silent = math.inf, False
         follower.activate(self._now())
@@ -149,12 +152,31 @@ class FollowerNode(GuardedLifecycleNode):
 
         return guarded
 
+    def _use_depth(self, follower: Follower) -> None:
+        tolerance = float(self._chosen['depth_tolerance'])
+        if follower.config.range_mode != 'depth':
+            self._input.use_depth(None)
+        elif self._input.depth is not None:
+            self._input.depth.tolerance = tolerance
+        else:
+            self._input.use_depth(DepthInput(tolerance, self._on_distance, self._refusals.add))
+
+    def _on_distance(self, stamp: float, distance: float, deviation: float) -> None:
+        if self._follower is None or not self._active:
+            return
+        self._refusals.statistics.count('depths')
+        reason = self._follower.record_depth(stamp, distance, deviation, self._now())
+        if reason:
+            self._refusals.add('refused depths', f'depth refused: {reason}')
+
     def _apply_parameters(self, follower: Follower) -> None:
         if self._chosen.changed:
             self._chosen.changed = False
             # Another platform has other axes: that takes a configure.
             follower.configure(self._chosen.config(follower.config.platform))
             self._input.camera.describe(self._chosen.values())
+            if self._active:
+                self._use_depth(follower)
             self._timer.timer_period_ns = int(1e9 / self._chosen['rate'])
 
     # Inputs
@@ -203,6 +225,8 @@ class FollowerNode(GuardedLifecycleNode):
         self._sample('image age on arrival of its track', now - stamp)
         if lost:
             return
+        if self._input.depth is not None:
+            self._input.depth.add_track(DepthTrack(stamp, box, camera))
         frames = str(self._chosen['camera_frame']), str(self._chosen['base_frame'])
         frame = self._input.frame_of(message, *frames)
         self._output.target(follower, message.header, stamp, frame, camera.pitch)
@@ -301,6 +325,8 @@ class FollowerNode(GuardedLifecycleNode):
             values |= following_values(
                 self._command, follower.bearing(now), follower.target_range(now), follower.config
             )
+            if follower.range_source:
+                values['range from'] = follower.range_source
         elapsed = max(time.monotonic() - self._report_time, 1e-3)
         self._report_time += elapsed
         values |= self._refusals.statistics.report(elapsed)

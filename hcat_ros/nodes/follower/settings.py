@@ -101,6 +101,23 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         "Take the platform's turning from the topic `imu` (sensor_msgs/Imu in base_frame) in place "
         'of what was commanded, for the time that it covers.',
     ),
+    Setting(
+        'depth_transport',
+        str,
+        'raw',
+        'Messages of the topic `depth`, for range_mode depth: raw is sensor_msgs/Image, '
+        'compressedDepth is what image_transport publishes as depth/compressedDepth.',
+        choices=('raw', 'compressedDepth'),
+    ),
+    Setting(
+        'depth_tolerance',
+        float,
+        0.02,
+        "Seconds by which a depth image may miss the stamp of the track's image.",
+        0,
+        1,
+        live=True,
+    ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
 

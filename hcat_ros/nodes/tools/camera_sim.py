@@ -21,7 +21,7 @@ from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.follower.messages import body_frame
-from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.images import depth_message, image_message
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
@@ -90,6 +90,22 @@ SETTINGS = (
         0.8,
     ),
     Setting(
+        'depth_range',
+        float,
+        _DEFAULT.depth_range,
+        'Metres up to which depth images, on the topic depth, see.',
+        0.5,
+        1000,
+    ),
+    Setting(
+        'depth_noise',
+        float,
+        _DEFAULT.depth_noise,
+        'Standard deviation of a depth of 1 m, m; at 10 m it is 100 times as much.',
+        0,
+        0.1,
+    ),
+    Setting(
         'latency',
         float,
         0.0,
@@ -126,7 +142,8 @@ def command_of(twist: Twist) -> PlatformCommand:
 class CameraSim(Node):
     """Publishes what the camera sees, and takes `cmd_vel`.
 
-    Out: `image` (bgr8) and `camera_info`; `truth` (Detection2D: the target's visible part, its
+    Out: `image` (bgr8) and `camera_info`; `depth` (32FC1, aligned), drawn only while someone looks;
+    `truth` (Detection2D: the target's visible part, its
     share as score; no results while it cannot be seen), `truth_bearing` (x azimuth to the left,
     y elevation upwards [rad], z range [m], in the camera's body frame), both without the
     latency; `top_view`, drawn only while someone looks; once `init_box`, if asked for.
@@ -152,11 +169,13 @@ class CameraSim(Node):
         self._init_boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=1))
         self._truths = self.create_publisher(Detection2D, 'truth', RELIABLE_QOS)
         self._bearings = self.create_publisher(Vector3Stamped, 'truth_bearing', RELIABLE_QOS)
+        self._depths = self.create_publisher(Image, 'depth', images)
         self._views = self.create_publisher(Image, 'top_view', DRAWN_QOS)
         kind = TwistStamped if values['stamped'] else Twist
         self.create_subscription(kind, 'cmd_vel', self._on_command, RELIABLE_QOS)
         self._box_due: bool = values['init_box']
-        self._waiting: deque[tuple[int, Image, CameraInfo, Detection2D | None]] = deque()
+        self._waiting: deque[tuple[int, Image, CameraInfo, Image | None, Detection2D | None]]
+        self._waiting = deque()
         """Due time [ns] and messages of frames that have not been published yet."""
         self._last: int | None = None
         """When the simulation was last moved on, ns of the ROS clock; None before the start."""
@@ -221,8 +240,12 @@ class CameraSim(Node):
         if self._box_due and frame.truth.box is not None:
             box = detection_message(header, frame.truth.box)
             self._box_due = False
+        depth = None
+        if self._depths.get_subscription_count():
+            depth = depth_message(self.simulation.depth())
+            depth.header = header
         latency = round(self._values['latency'] * 1e9)
-        self._waiting.append((now + latency, image, info, box))
+        self._waiting.append((now + latency, image, info, depth, box))
         self._send_due()
         if self._views.get_subscription_count():
             view = image_message(top_view(self.simulation), 'bgr8')
@@ -235,9 +258,11 @@ class CameraSim(Node):
         """Publish the frames whose latency is over."""
         now = self.get_clock().now().nanoseconds
         while self._waiting and (self._waiting[0][0] <= now or self._values['latency'] == 0):
-            _, image, info, box = self._waiting.popleft()
+            _, image, info, depth, box = self._waiting.popleft()
             self._images.publish(image)
             self._infos.publish(info)
+            if depth is not None:
+                self._depths.publish(depth)
             if box is not None:
                 self._init_boxes.publish(box)
 

@@ -26,7 +26,7 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import iou
 from hcat_ros.engines import load_engine
-from hcat_ros.message_data import box_of, image_view, nanoseconds
+from hcat_ros.message_data import box_of, depth_view, image_view, nanoseconds
 from hcat_ros.nodes.tools.camera_sim import CameraSim, command_of
 from hcat_ros.simulation import PLATFORMS, Scenario, Simulation
 from hcat_ros.tracking import Tracker
@@ -276,3 +276,15 @@ def test_it_ends_after_its_duration_or_when_told_to(ros: None) -> None:
     output = told.communicate(timeout=30)[0]
     assert told.returncode == 0, output
     assert 'Traceback' not in output
+
+
+def test_depth_is_aligned_with_the_image_for_those_who_look(watch: Callable[..., Viewer]) -> None:
+    viewer = watch(platform='ground', width=160, height=120)
+    depths: list[Image] = []
+    viewer.node.create_subscription(Image, 'depth', depths.append, 10)
+    viewer.spin(lambda: bool(depths) and bool(viewer.truths), 'depth')
+    view = depth_view(depths[-1])
+    assert view.pixels.shape == (120, 160)
+    assert depths[-1].header.frame_id == 'camera_optical'
+    stamps = [message.header.stamp for message in viewer.truths]
+    assert depths[-1].header.stamp in stamps

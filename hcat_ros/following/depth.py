@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distance of the target in an aligned depth image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcat_ros.boxes import Box
+
+MIDDLE = 0.5
+"""Share of the box's sides that is looked at: around it there is more background."""
+MOST_SAMPLES = 4096
+"""Pixels that are looked at; of a larger region every second, third... row and column."""
+LEAST_VALID = 12
+"""Pixels with a depth, below which nothing is said."""
+LEAST_SHARE = 0.1
+"""Share of the pixels that must have a depth; glass, water and the sky have none."""
+BAND = 0.1
+"""Share of the depth by which the pixels of one thing may differ from its median."""
+FOREGROUND_SHARE = 0.5
+"""Pixels of the nearest thing, over those of the largest one, from which it is the target: a target
+stands before its background, and can be thinner than what is seen of that."""
+SENSOR_NOISE = 0.01
+"""Deviation of a depth that the sensor itself has, as a share of it."""
+SAME_ASPECT = 0.01
+"""Share of a side by which depth and camera may miss the same aspect."""
+
+
+class DepthSample(NamedTuple):
+    """Depth of the target."""
+
+    depth: float
+    """m along the optical axis (REP-118)."""
+    deviation: float
+    """Standard deviation, m."""
+    pixels: int
+    """Those of the target that were used."""
+
+
+def box_in_depth(box: Box, size: tuple[int, int], depth_size: tuple[int, int]) -> Box:
+    """Return a box of an image of `size` (width, height) in the aligned depth image's pixels.
+
+    Raises ValueError where the two do not show the same.
+    """
+    across, down = depth_size[0] / size[0], depth_size[1] / size[1]
+    if abs(across / down - 1) > SAME_ASPECT:
+        raise ValueError(
+            f'depth is {depth_size[0]}x{depth_size[1]}, the images are {size[0]}x{size[1]}: align '
+            'it to the camera (RealSense: align_depth.enable:=true)'
+        )
+    return Box(box.x * across, box.y * down, box.w * across, box.h * down)
+
+
+def depth_in_box(depth: NDArray[Any], box: Box, metres: float = 1.0) -> DepthSample:
+    """Return the depth of what fills the middle of a box.
+
+    depth: (H, W); 0, negative and non-finite pixels are holes. metres: of one unit. The nearest of
+    the things in the middle that is not much smaller than the largest one is the target; its depth
+    is the median of its pixels. Raises ValueError where there is no telling.
+    """
+    height, width = depth.shape
+    half_w, half_h = max(MIDDLE * box.w / 2, 1.0), max(MIDDLE * box.h / 2, 1.0)
+    left, right = math.floor(box.cx - half_w), math.ceil(box.cx + half_w)
+    top, bottom = math.floor(box.cy - half_h), math.ceil(box.cy + half_h)
+    left, right = max(left, 0), min(right, width)
+    top, bottom = max(top, 0), min(bottom, height)
+    if right <= left or bottom <= top:
+        raise ValueError('the target is not in the depth image')
+    step = max(1, math.ceil(math.sqrt((right - left) * (bottom - top) / MOST_SAMPLES)))
+    part = depth[top:bottom:step, left:right:step]
+    values = part[np.isfinite(part) & (part > 0)].astype(np.float64) * metres
+    if len(values) < max(min(LEAST_VALID, part.size), LEAST_SHARE * part.size):
+        raise ValueError(f'{len(values)} of {part.size} pixels of the target have a depth')
+    values.sort()
+    # How many pixels lie within a band that begins at each.
+    counts = np.searchsorted(values, values * (1 + BAND), 'right') - np.arange(len(values))
+    first = int(np.argmax(counts >= FOREGROUND_SHARE * counts.max()))
+    members = values[first : first + int(counts[first])]
+    for _ in range(3):  # to the middle of the thing whose edge that may be
+        middle = float(np.median(members))
+        members = values[np.abs(values - middle) <= BAND * middle]
+    middle = float(np.median(members))
+    spread = 1.4826 * float(np.median(np.abs(members - middle)))
+    return DepthSample(middle, math.hypot(SENSOR_NOISE * middle, spread), len(members))

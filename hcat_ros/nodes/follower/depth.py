@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth images of the follower: each is matched with the track of the same picture."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sensor_msgs.msg import CompressedImage, Image
+
+from hcat_ros.boxes import Box
+from hcat_ros.following import CameraModel, box_in_depth, depth_in_box
+from hcat_ros.message_data import decoded_depth, depth_view, nanoseconds
+
+MOST_TRACKS = 60
+"""Last tracks that a late depth image may belong to: two seconds of them."""
+MOST_BYTES = 64 << 20
+"""Of depth images that wait for their track."""
+SILENCE = 2.0
+"""Seconds without a depth that fits until something is wrong."""
+
+
+class DepthTrack(NamedTuple):
+    """What is needed of a track to look up its depth."""
+
+    stamp: float
+    """Seconds."""
+    box: Box
+    camera: CameraModel
+
+
+class DepthInput:
+    """Measures the target's distance where a depth image and a track have the same stamp.
+
+    Either may come first. Depth images are kept as they came, within `MOST_BYTES`.
+    """
+
+    def __init__(
+        self,
+        tolerance: float,
+        on_distance: Callable[[float, float, float], None],
+        refuse: Callable[[str, str], Any],
+    ) -> None:
+        """tolerance: seconds by which the stamps may differ.
+
+        on_distance: called with stamp (s), distance and its deviation (m).
+        """
+        self.tolerance = tolerance
+        self._on_distance = on_distance
+        self._refuse = refuse
+        self._images: deque[Image | CompressedImage] = deque()
+        self._tracks: deque[DepthTrack] = deque(maxlen=MOST_TRACKS)
+        self._apart: float | None = None
+        """Seconds from the last track to the depth image nearest to it that came since a match."""
+        self._begun = self._matched = time.monotonic()
+        self._came = self._tracked = False
+        self._refused = ''
+
+    def add_image(self, message: Image | CompressedImage) -> None:
+        """Take a depth image, measure in it if its track is here."""
+        self._came = True
+        stamp = nanoseconds(message.header.stamp) / 1e9
+        track = min(self._tracks, key=lambda one: abs(one.stamp - stamp), default=None)
+        if track is not None and self._fits(track.stamp, stamp):
+            self._tracks.remove(track)
+            self._measure(message, track)
+            return
+        size = len(message.data)
+        if size > MOST_BYTES:
+            self._refuse('refused depths', f'depth refused: {size} bytes, at most {MOST_BYTES}')
+            return
+        self._images.append(message)
+        while sum(len(image.data) for image in self._images) > MOST_BYTES:
+            self._images.popleft()
+        while len(self._images) > MOST_TRACKS:
+            self._images.popleft()
+
+    def add_track(self, track: DepthTrack) -> None:
+        """Take a track, measure if its depth image is here."""
+        self._tracked = True
+        stamps = [nanoseconds(image.header.stamp) / 1e9 for image in self._images]
+        nearest = min(range(len(stamps)), key=lambda n: abs(stamps[n] - track.stamp), default=None)
+        if nearest is None or not self._fits(stamps[nearest], track.stamp):
+            self._tracks.append(track)
+            return
+        image = self._images[nearest]
+        for _ in range(nearest + 1):  # older ones belong to no track any more
+            self._images.popleft()
+        self._measure(image, track)
+
+    def problems(self, topic: str) -> list[str]:
+        """Return why there is no distance from depth, in words; empty while there is."""
+        silent = time.monotonic() - max(self._matched, self._begun)
+        if silent < SILENCE or not self._tracked:
+            return []
+        if not self._came:
+            return [f'{topic}: no depth image for {SILENCE:g} s']
+        if self._refused:
+            return [f'{topic}: {self._refused}']
+        apart = '' if self._apart is None else f' (the nearest misses by {abs(self._apart):.3f} s)'
+        return [
+            f"{topic}: no depth image has the stamp of a track's image{apart}: let the camera "
+            'stamp both alike, or raise depth_tolerance'
+        ]
+
+    def _fits(self, one: float, other: float) -> bool:
+        self._apart = one - other
+        return abs(one - other) <= self.tolerance
+
+    def _measure(self, message: Image | CompressedImage, track: DepthTrack) -> None:
+        box, camera = track.box, track.camera
+        try:
+            compressed = isinstance(message, CompressedImage)
+            view = decoded_depth(message) if compressed else depth_view(message)
+            height, width = view.pixels.shape
+            place = box_in_depth(box, (camera.width, camera.height), (width, height))
+            found = depth_in_box(view.pixels, place, view.metres)
+        except ValueError as error:
+            self._refused = str(error)
+            self._refuse('refused depths', f'depth refused: {error}')
+            return
+        self._refused, self._matched = '', time.monotonic()
+        # Its place in the image makes the target farther away than its depth.
+        scale = camera.distance(box.cx, box.cy, 1.0)
+        self._on_distance(track.stamp, scale * found.depth, scale * found.deviation)

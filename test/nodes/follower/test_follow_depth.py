@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The target's distance from depth images, over real DDS."""
+
+from __future__ import annotations
+
+import array
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from follow_talker import AHEAD, SIZE, FollowTalker, track_message
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from hcat_ros.following import CameraModel
+from hcat_ros.nodes.follower import depth as follower_depth
+from hcat_ros.nodes.follower.depth import DepthInput, DepthTrack
+from hcat_ros.nodes.images import depth_message
+
+BACKGROUND = 8.0
+
+
+def scene(distance: float, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """The target of `AHEAD` at a distance, before a wall."""
+    depth = np.full(size[::-1], BACKGROUND, np.float32)
+    depth[180:300, 290:350] = distance
+    return depth
+
+
+class DepthTalker:
+    """Sends tracks with their depth images to a follower."""
+
+    def __init__(self, talker: FollowTalker, transport: str = 'raw') -> None:
+        self.talker = talker
+        compressed = transport != 'raw'
+        topic = 'depth/compressedDepth' if compressed else 'depth'
+        kind = CompressedImage if compressed else Image
+        self.publisher = talker.node.create_publisher(kind, topic, QoSProfile(depth=20))
+        talker.spin(lambda: self.publisher.get_subscription_count() > 0, 'the subscription')
+
+    def send(self, message: Any, off: float = 0.0, depth_first: bool = False) -> None:
+        """Send a track of now, and the depth image of that time and `off` s later."""
+        talker = self.talker
+        now = talker.follower.get_clock().now().nanoseconds
+        track = track_message(AHEAD, Time(nanoseconds=now).to_msg())
+        message.header.stamp = Time(nanoseconds=now + int(off * 1e9)).to_msg()
+        message.header.frame_id = 'camera_optical_frame'
+        if depth_first:
+            self.publisher.publish(message)
+            talker.spin_for(0.01)
+        talker.tracks.publish(track)
+        talker.spin_for(0.02)
+        if not depth_first:
+            self.publisher.publish(message)
+            talker.spin_for(0.01)
+
+    def until(self, done: Callable[[], bool], message: Any, **how: Any) -> None:
+        """Send until something is so."""
+        for _ in range(400):
+            self.send(message, **how)
+            if done():
+                return
+        raise AssertionError(f'never: {self.talker.follower._refusals.statistics.counts}')
+
+    def distance(self) -> float:
+        """The newest target_pose's distance, m; 0 without one."""
+        if not self.talker.poses:
+            return 0.0
+        position = self.talker.poses[-1].pose.position
+        return float(np.hypot(np.hypot(position.x, position.y), position.z))
+
+
+def depth_talker(follow: Callable[..., FollowTalker], **parameters: Any) -> DepthTalker:
+    talker = follow(
+        **{'range_mode': 'depth', 'start_on_hold': True, 'diagnostics_period': 0.2, **parameters}
+    )
+    talker.start()
+    return DepthTalker(talker, parameters.get('depth_transport', 'raw'))
+
+
+@pytest.mark.parametrize('depth_first', [False, True])
+def test_the_pose_is_at_the_depth_whichever_comes_first(
+    follow: Callable[..., FollowTalker], depth_first: bool
+) -> None:
+    depth = depth_talker(follow)
+    message = depth_message(scene(3.0))
+    depth.until(lambda: abs(depth.distance() - 3.0) < 0.05, message, depth_first=depth_first)
+    values = depth.talker.says('')
+    assert values['range from'] == 'depth'
+    assert int(values['depths']) > 0
+
+
+def test_compressed_depth_in_millimetres(follow: Callable[..., FollowTalker]) -> None:
+    depth = depth_talker(follow, depth_transport='compressedDepth')
+    png = cv2.imencode('.png', (1000 * scene(2.5)).astype(np.uint16))[1].tobytes()
+    data = array.array('B', struct.pack('<iff', 0, 0, 0) + png)
+    message = CompressedImage(format='16UC1; compressedDepth png', data=data)
+    depth.until(lambda: abs(depth.distance() - 2.5) < 0.05, message)
+
+
+@pytest.mark.parametrize(
+    ('message', 'off', 'reason'),
+    [
+        (depth_message(scene(3.0)), 30.0, r'no depth image has the stamp of a track'),
+        (depth_message(np.ones((480, 848), np.float32)), 0.0, 'depth is 848x480, the images are'),
+        (Image(width=640, height=480, encoding='rgb8', step=1920), 0.0, 'expected 16UC1'),
+        (Image(width=640, height=480, encoding='16UC1', step=1280), 0.0, 'needs'),
+        (depth_message(np.zeros((480, 640), np.float32)), 0.0, 'pixels of the target have a depth'),
+    ],
+)
+def test_depth_that_is_of_no_use_is_told_and_tracks_go_on(
+    follow: Callable[..., FollowTalker],
+    message: Any,
+    off: float,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower_depth, 'SILENCE', 0.5)
+    depth = depth_talker(follow)
+    talker = depth.talker
+
+    def told() -> bool:
+        return bool(talker.diagnostics) and reason in talker.diagnostics[-1].status[0].message
+
+    depth.until(told, message, off=off)
+    assert talker.bearings, 'the target is followed all the same'
+    assert depth.distance() == 0.0
+
+
+def test_a_topic_on_which_nothing_comes_is_told(
+    follow: Callable[..., FollowTalker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_depth, 'SILENCE', 0.5)
+    talker = follow(range_mode='depth', start_on_hold=True, diagnostics_period=0.2)
+    talker.start()
+    talker.stream(1.0)
+    assert 'no depth image' in talker.says('/depth: ')['message']
+
+
+def test_the_mode_is_switched_while_it_runs(follow: Callable[..., FollowTalker]) -> None:
+    talker = follow(start_on_hold=True, diagnostics_period=0.2)
+    talker.start()
+    assert talker.node.count_subscribers('depth') == 0
+    assert talker.set('range_mode', 'depth').successful
+    depth = DepthTalker(talker)
+    depth.until(lambda: abs(depth.distance() - 3.0) < 0.05, depth_message(scene(3.0)))
+    assert talker.set('range_mode', 'none').successful
+    talker.spin(lambda: talker.node.count_subscribers('depth') == 0, 'no subscription any more')
+    assert 'range from' not in talker.says('')
+
+
+def test_what_waits_is_bounded() -> None:
+    """A hundred seconds of depth images without a track, and of tracks without depth."""
+    found: list[tuple[float, ...]] = []
+    waiting = DepthInput(0.02, lambda *values: found.append(values), lambda kind, reason: None)
+    message = depth_message(scene(3.0))
+    for number in range(3000):
+        late = depth_message(np.ones((1, 1), np.float32)) if number < 2900 else message
+        late.header.stamp = Time(seconds=number / 30).to_msg()
+        waiting.add_image(late)
+    assert sum(len(image.data) for image in waiting._images) <= follower_depth.MOST_BYTES
+    assert len(waiting._images) <= follower_depth.MOST_TRACKS
+    camera = CameraModel.from_fov(*SIZE, 1.2)
+    for number in range(3000, 6000):
+        waiting.add_track(DepthTrack(number / 30, AHEAD, camera))
+    assert len(waiting._tracks) <= follower_depth.MOST_TRACKS
+    assert found == []
+    huge = Image(width=1, height=1, encoding='16UC1', step=2)
+    huge.data = array.array('B', bytes(follower_depth.MOST_BYTES + 1))
+    waiting.add_image(huge)
+    assert len(waiting._images) <= follower_depth.MOST_TRACKS
