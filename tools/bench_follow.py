@@ -2,7 +2,8 @@
 """How well targets are followed: tracker and follower on a simulated platform, over many seeds.
 
 Every scenario by itself, then manoeuvres with latency added, with and without the compensation.
-Runs that are done are kept in FOLDER/follow.jsonl and not done again. Prints Markdown tables.
+With --depth also without and with depth images, what the range then is worth. Runs that are done
+are kept in FOLDER/follow.jsonl and not done again. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Case:
     """Empty: made ones."""
     model: str
     precision: str
+    depth: bool = False
+    """Whether the range comes from depth images, not from the known height."""
 
     @property
     def loop(self) -> Loop:
@@ -61,6 +64,7 @@ class Case:
             seconds=self.seconds,
             latency=self.latency,
             compensate=self.compensate,
+            depth=self.depth,
             turned=scenario.horizontal_fov / 4 if still else 0.0,
         )
 
@@ -97,6 +101,9 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
         for compensate in (True, False)
     ]
     pictures = str(arguments.pictures) if arguments.pictures else ''
+    chosen = [(*one, False) for one in dict.fromkeys((*plain, *late))]
+    if arguments.depth:
+        chosen += [(*one, True) for one in plain if one[0] != 'gimbal']
     return [
         Case(
             platform,
@@ -108,8 +115,9 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
             pictures,
             arguments.model,
             arguments.precision,
+            depth,
         )
-        for platform, scenario, latency, compensate in dict.fromkeys((*plain, *late))
+        for platform, scenario, latency, compensate, depth in chosen
         for seed in range(arguments.seeds)
     ]
 
@@ -146,7 +154,14 @@ def mean(values: Iterable[float], form: str = '{:.1%}') -> str:
 def tables(scores: dict[Case, LoopScore]) -> str:
     """Return what was found as Markdown."""
     groups: dict[Any, list[LoopScore]] = defaultdict(list)
+    ranged: dict[tuple[str, str], dict[bool, list[LoopScore]]] = defaultdict(
+        lambda: {False: [], True: []}
+    )
     for case, found in scores.items():
+        if case.latency == 0 and case.compensate:
+            ranged[case.platform, case.scenario][case.depth].append(found)
+        if case.depth:
+            continue
         groups[case.platform, case.scenario, case.latency, case.compensate].append(found)
     plain = [
         (
@@ -176,12 +191,23 @@ def tables(scores: dict[Case, LoopScore]) -> str:
     ]
     titles = ['platform', 'target', 'bearing error, RMS', 'worst', 'in view', 'found again']
     late_titles = ['platform', 'target', 'latency', 'compensation', 'bearing error, RMS']
-    return '\n\n'.join(
+    parts = [
+        table([*titles, 'range error, RMS'], plain),
+        table([*late_titles, 'overshoot', 'settled'], late),
+    ]
+    compared = [
         (
-            table([*titles, 'range error, RMS'], plain),
-            table([*late_titles, 'overshoot', 'settled'], late),
+            *names,
+            *(mean(run.range_estimate_error for run in runs[depth]) for depth in (False, True)),
+            *(mean(run.range_error for run in runs[depth]) for depth in (False, True)),
         )
-    )
+        for names, runs in ranged.items()
+        if runs[True]
+    ]
+    if compared:
+        range_titles = ['platform', 'target', 'range known within', 'with depth']
+        parts.append(table([*range_titles, 'range kept within', 'with depth'], compared))
+    return '\n\n'.join(parts)
 
 
 def main() -> None:
@@ -192,6 +218,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=20)
     parser.add_argument('--seconds', type=float, default=15.0, help='of each run')
     parser.add_argument('--pictures', type=Path, help='folder with photos/ and cutouts/')
+    parser.add_argument('--depth', action='store_true', help='with depth images too')
     parser.add_argument('--model', default=DEFAULT_MODEL)
     parser.add_argument('--precision', default='int8')
     parser.add_argument('--jobs', type=int, default=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -48,13 +49,15 @@ def test_tables_are_means_over_seeds(bench: ModuleType) -> None:
 
     nan = float('nan')
     scores = {
-        case(0): LoopScore(0.02, 1.0, 0, 0, 0.1, 1.0, 0.2),
-        case(1): LoopScore(0.04, 0.9, 0, 0, 0.3, 2.0, 0.4),
-        case(0, latency=0.15): LoopScore(0.05, 1.0, 0, 0, 0.5, 3.0, 0.1),
-        case(0, 'occlusion'): LoopScore(0.01, 1.0, 3, 2, nan, nan, nan),
+        case(0): LoopScore(0.02, 1.0, 0, 0, 0.1, 1.0, 0.2, 0.1),
+        case(1): LoopScore(0.04, 0.9, 0, 0, 0.3, 2.0, 0.4, 0.3),
+        case(0, latency=0.15): LoopScore(0.05, 1.0, 0, 0, 0.5, 3.0, 0.1, nan),
+        case(0, 'occlusion'): LoopScore(0.01, 1.0, 3, 2, nan, nan, nan, nan),
+        replace(case(0), depth=True): LoopScore(0.5, 0.5, 0, 0, nan, nan, 0.06, 0.02),
     }
     text = bench.tables(scores)
     assert '| drone | step | 3.0% | 4.0% | 95.0% | 0 of 0 | 30.0% |' in text
     assert '| drone | occlusion | 1.0% | 1.0% | 100.0% | 2 of 3 | - |' in text
     assert '| drone | step | 0 ms | on | 3.0% | 20% | 1.50 s |' in text
+    assert '| drone | step | 20.0% | 2.0% | 30.0% | 6.0% |' in text
     assert '| drone | step | 150 ms | on | 5.0% | 50% | 3.00 s |' in text
