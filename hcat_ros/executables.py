@@ -7,6 +7,7 @@ Importing ROS and OpenCV takes a second, in which Ctrl-C would end in a tracebac
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def _run_node(module: str) -> int:
     Nodes are destroyed and ROS is shut down by then. What is left to Python and to libraries, their
     threads and static objects, has hung and crashed there now and then: it is not waited for.
     """
+    # Where a library crashes, the log shows where the node was.
+    faulthandler.enable()
     code = _run(module)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # whoever read it is gone

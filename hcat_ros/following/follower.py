@@ -204,6 +204,17 @@ class Follower:
         found = self._range.at(time, bearing.direction)
         return found if found is not None and found.is_known else None
 
+    def target_size(self, time: float) -> tuple[float, float] | None:
+        """Return width and height of the target, m, by its last box; None if not known."""
+        found, seen = self.target_range(time), self._measured
+        if found is None or seen is None:
+            return None
+        width, height = (
+            2 * found.range * math.tan(min(angle, 3.0) / 2)
+            for angle in (seen.width_rad, seen.height_rad)
+        )
+        return width, height
+
     def _searches(self, measurement: BearingMeasurement) -> bool:
         """Take what is seen in place of a lost target; return whether turning after it goes on."""
         if (

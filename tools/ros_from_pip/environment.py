@@ -169,6 +169,7 @@ class Venv:
             self.python,
             self.ros_sh,
             self.prefix / 'share/vision_msgs/msg/Detection2D.json',
+            self.prefix / 'share/tf2_msgs/msg/TFMessage.json',
             self.prefix / 'share/hcat_ros_interfaces/srv/SetTarget.json',
         )
         return stamp == {'digest': found} and all(path.exists() for path in needed)

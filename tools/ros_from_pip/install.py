@@ -21,6 +21,8 @@ INTERFACES = HERE.parents[1] / 'hcat_ros_interfaces'
 """The package of this repository that colcon builds on a robot."""
 SOURCES = (HERE, INTERFACES)
 """Folders that decide what is installed."""
+MESSAGES = ('vision_msgs', 'tf2_msgs')
+"""Packages of messages that PyPI has not; their folders are here."""
 STEPS = 6
 
 
@@ -62,12 +64,13 @@ def patch_exports(venv: env.Venv) -> None:
     env.write_atomically(venv.ros_sh, script.replace('@PREFIX@', env.quoted(venv.prefix)))
 
 
-def build_vision_msgs(venv: env.Venv) -> None:
-    """Build and install vision_msgs, once its type hashes are found to be the official ones."""
-    say(4, 'building vision_msgs (20 to 60 s)...')
-    descriptions = build_interfaces(venv, HERE / 'vision_msgs')
-    check_type_hashes(descriptions / 'vision_msgs' / 'msg')
-    install_interfaces(venv, 'vision_msgs')
+def build_messages(venv: env.Venv) -> None:
+    """Build and install the messages, once their type hashes are found to be the official ones."""
+    say(4, f'building {" and ".join(MESSAGES)} (30 to 90 s)...')
+    for package in MESSAGES:
+        descriptions = build_interfaces(venv, HERE / package)
+        check_type_hashes(package, descriptions / package / 'msg')
+        install_interfaces(venv, package)
 
 
 def build_hcat_ros_interfaces(venv: env.Venv) -> None:
@@ -104,19 +107,18 @@ def install_interfaces(venv: env.Venv, name: str) -> None:
     venv.run([cmake, '--install', str(venv.scratch / name)], 'see the lines above')
 
 
-def check_type_hashes(descriptions: Path) -> None:
+def check_type_hashes(package: str, descriptions: Path) -> None:
     """Fail unless the built types have the official hashes: DDS matches types by them."""
-    official: dict[str, str] = json.loads((HERE / 'vision_msgs' / 'type_hashes.json').read_text())
+    official: dict[str, str] = json.loads((HERE / package / 'type_hashes.json').read_text())
     for name, expected in official.items():
         description = json.loads((descriptions / f'{name}.json').read_text())
         hashes = {entry['type_name']: entry['hash_string'] for entry in description['type_hashes']}
-        built = hashes[f'vision_msgs/msg/{name}']
+        built = hashes[f'{package}/msg/{name}']
         if built != expected:
             raise env.InstallError(
-                f'vision_msgs/msg/{name} has type hash\n  {built}, the official one is\n'
+                f'{package}/msg/{name} has type hash\n  {built}, the official one is\n'
                 f'  {expected}; bags and other machines would not match it',
-                f'undo the changes to {HERE / "vision_msgs" / "msg"} (git checkout) '
-                'and run this again',
+                f'undo the changes to {HERE / package / "msg"} (git checkout) and run this again',
             )
 
 
@@ -150,7 +152,7 @@ def install(venv: env.Venv) -> None:
             make_venv,
             install_wheels,
             patch_exports,
-            build_vision_msgs,
+            build_messages,
             build_hcat_ros_interfaces,
             send_detection,
         ):

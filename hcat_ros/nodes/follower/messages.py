@@ -14,16 +14,25 @@ from geometry_msgs.msg import (
     PoseStamped,
     PoseWithCovarianceStamped,
     Quaternion,
+    TransformStamped,
     Twist,
     TwistStamped,
 )
 from numpy.typing import NDArray
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
-from hcat_ros.following import Bearing, Command
+from hcat_ros.following import Bearing, Command, Range
 
 ELEVATION_AT, AZIMUTH_AT = 4, 5
 """Rows of a pose's covariance: rotation about y, about z."""
+BODY_TO_OPTICAL = np.array(((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)))
+"""REP-103: x forward, y left, z up to x right, y down, z forward."""
+MARKER_LIFETIME = 0.5
+"""Seconds for which a marker of a target is shown."""
+LABEL_HEIGHT = 0.2
+"""Height of the letters above a target, m."""
 
 
 def body_frame(frame: str, otherwise: str) -> tuple[str, str]:
@@ -104,6 +113,67 @@ def pose_message(bearing: Bearing, distance: float, header: Header, pitch: float
     position.z = float(distance * math.sin(elevation))
     message.pose.orientation = _orientation(azimuth, elevation)
     return message
+
+
+def covariant_pose_message(
+    bearing: Bearing, distance: Range, header: Header, pitch: float
+) -> PoseWithCovarianceStamped:
+    """Return where the target is with its covariance, in the frame of the images.
+
+    header: of the track. A frame with `_optical` in its name has z forward, x right, y down, the
+    pose's z axis points away from the camera; in any other x is forward, as in `pose_message`. The
+    covariance is that of bearing and range, as if the target were a point.
+    """
+    (azimuth, elevation), angular = _in_camera_frame(bearing, pitch)
+    pose = pose_message(bearing, distance.range, header, pitch).pose
+    position = np.array((pose.position.x, pose.position.y, pose.position.z))
+    ca, sa, ce, se = (f(a) for a in (azimuth, elevation) for f in (math.cos, math.sin))
+    across = distance.range * np.array(((-ce * sa, -se * ca), (ce * ca, -se * sa), (0.0, ce)))
+    away = position / distance.range
+    covariance = across @ angular @ across.T + np.outer(away, away) * distance.deviation**2
+    turn = np.array((pose.orientation.x, pose.orientation.y, pose.orientation.z))
+    if '_optical' in header.frame_id:
+        position, turn = BODY_TO_OPTICAL @ position, BODY_TO_OPTICAL @ turn
+        covariance = BODY_TO_OPTICAL @ covariance @ BODY_TO_OPTICAL.T
+    message = PoseWithCovarianceStamped(header=header)
+    place, orientation = message.pose.pose.position, message.pose.pose.orientation
+    place.x, place.y, place.z = position.tolist()
+    orientation.x, orientation.y, orientation.z = turn.tolist()
+    orientation.w = pose.orientation.w
+    full = np.zeros((6, 6))
+    full[:3, :3] = covariance
+    message.pose.covariance = full.ravel()
+    return message
+
+
+def transform_message(pose: PoseStamped, child: str) -> TFMessage:
+    """Return a pose as the transform from its frame to the frame `child`."""
+    transform = TransformStamped(header=pose.header, child_frame_id=child)
+    place, position = transform.transform.translation, pose.pose.position
+    place.x, place.y, place.z = position.x, position.y, position.z
+    transform.transform.rotation = pose.pose.orientation
+    return TFMessage(transforms=[transform])
+
+
+def marker_message(pose: PoseStamped, size: tuple[float, float], text: str) -> MarkerArray:
+    """Return a target as a translucent ellipsoid with a text above it, for RViz and Foxglove.
+
+    size: width and height, m. Both vanish where no new ones come for `MARKER_LIFETIME`.
+    """
+    body = Marker(header=pose.header, ns='target', id=0, type=Marker.SPHERE)
+    label = Marker(header=pose.header, ns='target', id=1, type=Marker.TEXT_VIEW_FACING, text=text)
+    width, height = size
+    for marker in (body, label):
+        place, position = marker.pose.position, pose.pose.position
+        place.x, place.y, place.z = position.x, position.y, position.z
+        marker.pose.orientation.w = 1.0
+        marker.lifetime.nanosec = int(MARKER_LIFETIME * 1e9)
+        marker.color = ColorRGBA(r=1.0, g=0.5, b=0.0, a=0.5)
+    body.scale.x, body.scale.y, body.scale.z = width, width, height
+    label.pose.position.z += height / 2 + LABEL_HEIGHT
+    label.scale.z = LABEL_HEIGHT
+    label.color.a = 1.0
+    return MarkerArray(markers=[body, label])
 
 
 def _in_camera_frame(

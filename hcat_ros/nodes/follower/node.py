@@ -38,7 +38,8 @@ class FollowerNode(GuardedLifecycleNode):
     """Commands a platform so that it keeps the tracked target in view.
 
     In: `track`, `camera_info`, with `use_imu` `imu`, with `range_mode` depth `depth`. Out:
-    `cmd_vel`, `target_bearing`, `target_pose`, `/diagnostics`. Service: `~/hold`.
+    `cmd_vel`, `target_bearing`, `target_pose`, `target_pose_with_covariance`, `target_markers`,
+    with `target_frame` `/tf`, `/diagnostics`. Service: `~/hold`.
 
     Commands are sent at a steady rate from activation on, zero while there is no reason to move;
     whatever ends the activity sends zero first. Nobody can do that after kill -9 of this very
@@ -79,7 +80,7 @@ class FollowerNode(GuardedLifecycleNode):
         follower = Follower(self._chosen.config())
         follower.hold(self._held)
         self._input = FollowInput(self, values, self._refusals)
-        self._output = FollowOutput(self, values['stamped'])
+        self._output = FollowOutput(self, values['stamped'], values['target_frame'])
         self._follower = follower
         self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
         self._chosen.changed = True
@@ -229,7 +230,7 @@ class FollowerNode(GuardedLifecycleNode):
             self._input.depth.add_track(DepthTrack(stamp, box, camera))
         frames = str(self._chosen['camera_frame']), str(self._chosen['base_frame'])
         frame = self._input.frame_of(message, *frames)
-        self._output.target(follower, message.header, stamp, frame, camera.pitch)
+        self._output.target(follower, message.header, stamp, frame, camera.pitch, message.id)
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._held = bool(request.data)

@@ -13,11 +13,15 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from hcat_ros.following import Command, Follower
 from hcat_ros.nodes.follower import messages as follow_messages
 from hcat_ros.nodes.qos import RELIABLE_QOS, overridable
 
+TF_QOS = QoSProfile(depth=100)
+"""That of tf2's own broadcasters."""
 COMMAND_QOS = QoSProfile(depth=1)
 """An old command is worth nothing."""
 ZEROS, ZERO_PERIOD = 3, 0.02
@@ -29,13 +33,24 @@ ACKNOWLEDGED = Duration(nanoseconds=200_000_000)
 class FollowOutput:
     """The publishers of a configured follower node; they are silent unless it is active."""
 
-    def __init__(self, node: LifecycleNode, stamped: bool) -> None:
+    def __init__(self, node: LifecycleNode, stamped: bool, target_frame: str = '') -> None:
+        """target_frame: name of the target's frame on /tf; empty: it has none."""
         self._node = node
         self.stamped = stamped
         kind = TwistStamped if stamped else Twist
         self._commands = self._publisher(kind, 'cmd_vel', COMMAND_QOS)
         self._bearings = self._publisher(PoseWithCovarianceStamped, 'target_bearing', RELIABLE_QOS)
         self._poses = self._publisher(PoseStamped, 'target_pose', RELIABLE_QOS)
+        self._covariant = self._publisher(
+            PoseWithCovarianceStamped, 'target_pose_with_covariance', RELIABLE_QOS
+        )
+        self._markers = self._publisher(MarkerArray, 'target_markers', RELIABLE_QOS)
+        self._target_frame = target_frame.strip('/')
+        self._all = [self._commands, self._bearings, self._poses, self._covariant, self._markers]
+        self._transforms: Any = None
+        if self._target_frame:
+            self._transforms = self._publisher(TFMessage, '/tf', TF_QOS)
+            self._all.append(self._transforms)
 
     def _publisher(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
         return self._node.create_lifecycle_publisher(
@@ -49,7 +64,7 @@ class FollowOutput:
 
     def destroy(self) -> None:
         """Take the publishers away."""
-        for publisher in (self._commands, self._bearings, self._poses):
+        for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def command(self, command: Command, frame: str) -> None:
@@ -75,12 +90,18 @@ class FollowOutput:
             self.command(Command(), frame)
 
     def target(
-        self, follower: Follower, seen: Header, stamp: float, frame: str, pitch: float
+        self,
+        follower: Follower,
+        seen: Header,
+        stamp: float,
+        frame: str,
+        pitch: float,
+        target: str = '',
     ) -> None:
         """Send where the target was seen at the stamp of a track, and at what range if known.
 
         seen: the header of the track; frame: of the camera, x forward; pitch: by how much the
-        camera looks down.
+        camera looks down; target: its id.
         """
         bearing = follower.bearing(stamp)
         if bearing is None:
@@ -88,6 +109,17 @@ class FollowOutput:
         header = Header(stamp=seen.stamp, frame_id=frame)
         self._bearings.publish(follow_messages.bearing_message(bearing, header, pitch))
         distance = follower.target_range(stamp)
-        if distance is not None:
-            pose = follow_messages.pose_message(bearing, distance.range, header, pitch)
-            self._poses.publish(pose)
+        if distance is None:
+            return
+        pose = follow_messages.pose_message(bearing, distance.range, header, pitch)
+        self._poses.publish(pose)
+        image = Header(stamp=seen.stamp, frame_id=seen.frame_id or frame)
+        self._covariant.publish(
+            follow_messages.covariant_pose_message(bearing, distance, image, pitch)
+        )
+        if self._transforms is not None and frame != self._target_frame:
+            self._transforms.publish(follow_messages.transform_message(pose, self._target_frame))
+        size = follower.target_size(stamp)
+        if size is not None and self._markers.get_subscription_count():
+            text = f'{target} {distance.range:.1f} m'.lstrip()
+            self._markers.publish(follow_messages.marker_message(pose, size, text))

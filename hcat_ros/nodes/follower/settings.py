@@ -53,6 +53,13 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         live=True,
     ),
     Setting(
+        'target_frame',
+        str,
+        '',
+        "Name under which the target is broadcast on /tf, as a child of the camera's frame with x "
+        'forward, while its range is known. Empty: not at all.',
+    ),
+    Setting(
         'camera_pitch',
         float,
         0.0,

@@ -15,9 +15,12 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 from follow_talker import AHEAD, SIZE, FollowTalker, track_message
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from hcat_ros.following import CameraModel
 from hcat_ros.nodes.follower import depth as follower_depth
@@ -176,3 +179,45 @@ def test_what_waits_is_bounded() -> None:
     huge.data = array.array('B', bytes(follower_depth.MOST_BYTES + 1))
     waiting.add_image(huge)
     assert len(waiting._images) <= follower_depth.MOST_TRACKS
+
+
+def test_pose_transform_and_marker_of_a_target_at_a_depth(
+    follow: Callable[..., FollowTalker],
+) -> None:
+    """3 m ahead: x of the camera's body, z of its optical frame."""
+    depth = depth_talker(follow, target_frame='target')
+    talker = depth.talker
+    poses: list[PoseWithCovarianceStamped] = []
+    transforms: list[TFMessage] = []
+    markers: list[MarkerArray] = []
+    for kind, topic, into in (
+        (PoseWithCovarianceStamped, 'target_pose_with_covariance', poses),
+        (TFMessage, '/tf', transforms),
+        (MarkerArray, 'target_markers', markers),
+    ):
+        talker.node.create_subscription(kind, topic, into.append, QoSProfile(depth=20))
+    message = depth_message(scene(3.0))
+    depth.until(lambda: abs(depth.distance() - 3.0) < 0.05 and bool(markers), message)
+    place = poses[-1].pose.pose.position
+    assert poses[-1].header.frame_id == 'camera_optical_frame'
+    assert (place.x, place.y, place.z) == pytest.approx((0.0, 0.0, 3.0), abs=0.1)
+    variance = np.diag(np.reshape(poses[-1].pose.covariance, (6, 6)))[:3]
+    assert variance.tolist() == pytest.approx([0.0, 0.0, 0.0], abs=0.1)
+    assert (variance > 0).all()
+    (transform,) = transforms[-1].transforms
+    assert (transform.header.frame_id, transform.child_frame_id) == ('camera_frame', 'target')
+    assert transform.transform.translation.x == pytest.approx(3.0, abs=0.1)
+    body, label = markers[-1].markers
+    # 60 x 120 pixels at 500 pixels focal length.
+    assert body.scale.x == pytest.approx(3 * 60 / 500, rel=0.1)
+    assert body.scale.z == pytest.approx(3 * 120 / 500, rel=0.1)
+    assert label.text == '1 3.0 m'
+
+
+def test_without_a_name_there_is_no_frame_and_nobody_looks_no_marker(
+    follow: Callable[..., FollowTalker],
+) -> None:
+    depth = depth_talker(follow)
+    depth.until(lambda: depth.distance() > 0, depth_message(scene(3.0)))
+    assert depth.talker.node.count_publishers('/tf') == 0
+    assert depth.talker.node.count_publishers('target_markers') == 1

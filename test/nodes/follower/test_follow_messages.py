@@ -14,13 +14,16 @@ from follow_talker import angles
 from geometry_msgs.msg import Twist, TwistStamped
 from std_msgs.msg import Header
 
-from hcat_ros.following import Bearing, Command
+from hcat_ros.following import Bearing, Command, Range
 from hcat_ros.nodes.follower.messages import (
     bearing_message,
     body_frame,
     command_message,
+    covariant_pose_message,
+    marker_message,
     pose_message,
     seen_from_camera,
+    transform_message,
 )
 
 COVARIANCE = np.diag([0.04, 0.01, 1.0, 1.0])
@@ -128,3 +131,69 @@ def test_angles_of_a_plain_turn() -> None:
     bearing = Bearing(0.0, 0.5, 0.2, 0.0, 0.0, COVARIANCE)
     yaw, pitch = angles(bearing_message(bearing, Header(), 0.0).pose.pose.orientation)
     assert (yaw, pitch) == pytest.approx((0.5, -0.2)), 'up is a negative pitch'
+
+
+@pytest.mark.parametrize('pitch', [0.0, 0.4])
+@pytest.mark.parametrize(('azimuth', 'elevation'), [(0.0, 0.0), (0.6, -0.3), (-1.2, 0.5)])
+def test_the_positions_covariance_is_that_of_samples(
+    azimuth: float, elevation: float, pitch: float
+) -> None:
+    angular = np.zeros((4, 4))
+    angular[:2, :2] = [[4e-4, 5e-5], [5e-5, 1e-4]]
+    bearing = Bearing(0.0, azimuth, elevation, 0.0, 0.0, angular)
+    distance = Range(0.0, 5.0, 0.0, 0.1, 1.0)
+    message = covariant_pose_message(bearing, distance, Header(frame_id='camera'), pitch)
+    found = np.reshape(message.pose.covariance, (6, 6))
+    rng = np.random.default_rng(0)
+    drawn = rng.multivariate_normal([azimuth, elevation], angular[:2, :2], 20_000)
+    ranges = rng.normal(5.0, 0.1, len(drawn))
+    points = [
+        r * np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
+        for (a, e), r in zip((seen_from_camera(a, e, pitch) for a, e in drawn), ranges)
+    ]
+    assert found[:3, :3] == pytest.approx(np.cov(np.transpose(points)), abs=6e-4)
+    assert not found[3:].any()
+    place = message.pose.pose.position
+    assert [place.x, place.y, place.z] == pytest.approx(np.mean(points, axis=0), abs=0.02)
+
+
+def test_in_an_optical_frame_z_is_forward() -> None:
+    """A target ahead, to the left and above: negative x, negative y, positive z."""
+    bearing = Bearing(0.0, 0.3, 0.2, 0.0, 0.0, np.diag([1e-4, 4e-4, 1.0, 1.0]))
+    distance = Range(0.0, 5.0, 0.0, 0.1, 1.0)
+    body, optical = (
+        covariant_pose_message(bearing, distance, Header(frame_id=frame), 0.0).pose
+        for frame in ('camera', 'camera_optical_frame')
+    )
+    at, seen = body.pose.position, optical.pose.position
+    assert (seen.x, seen.y, seen.z) == (-at.y, -at.z, at.x)
+    assert seen.x < 0
+    assert seen.y < 0
+    full, turned = (np.reshape(pose.covariance, (6, 6)) for pose in (body, optical))
+    assert [turned[0, 0], turned[1, 1], turned[2, 2]] == pytest.approx(
+        [full[1, 1], full[2, 2], full[0, 0]]
+    )
+    q = optical.pose.orientation
+    away = rotation(q.x, q.y, q.z, q.w) @ [0.0, 0.0, 1.0]
+    assert 5 * away == pytest.approx([seen.x, seen.y, seen.z])
+
+
+def test_the_transform_is_the_pose() -> None:
+    bearing = Bearing(0.0, 0.3, 0.2, 0.0, 0.0, COVARIANCE)
+    pose = pose_message(bearing, 5.0, Header(frame_id='camera'), 0.0)
+    (transform,) = transform_message(pose, 'target').transforms
+    assert (transform.header.frame_id, transform.child_frame_id) == ('camera', 'target')
+    place, position = transform.transform.translation, pose.pose.position
+    assert (place.x, place.y, place.z) == (position.x, position.y, position.z)
+    assert transform.transform.rotation == pose.pose.orientation
+
+
+def test_a_marker_is_as_large_as_the_target_and_goes_by_itself() -> None:
+    pose = pose_message(Bearing(0.0, 0.0, 0.0, 0.0, 0.0, COVARIANCE), 5.0, Header(), 0.0)
+    body, label = marker_message(pose, (0.5, 1.8), 'a-1 5.0 m').markers
+    assert (body.scale.x, body.scale.y, body.scale.z) == (0.5, 0.5, 1.8)
+    assert body.pose.position.x == label.pose.position.x == 5.0
+    assert label.pose.position.z > 0.9
+    assert label.text == 'a-1 5.0 m'
+    assert body.id != label.id
+    assert 0 < body.lifetime.nanosec < 10**9
