@@ -15,14 +15,14 @@ _COLOURS = {
 }
 
 
-def draw_track(image: Image, track: Track, text: str = '') -> None:
-    """Draw the box, the score and `text` on a BGR image (H, W, 3), in place."""
+def draw_track(image: Image, track: Track, text: str = '', name: str = '') -> None:
+    """Draw the box, `name` and score on a BGR image (H, W, 3), in place, and `text` in a corner."""
     colour = _COLOURS[track.state]
     scale = max(image.shape[0] / 720, 0.5)
     x, y, w, h = (round(value) for value in track.box)
     cv2.rectangle(image, (x, y), (x + w, y + h), colour, max(1, round(2 * scale)))
     score = 'lost' if track.state is TargetState.LOST else f'{track.score:.2f}'
-    draw_label(image, score, (x, y), scale, colour)
+    draw_label(image, f'{name} {score}'.lstrip(), (x, y), scale, colour)
     if text:
         draw_label(image, text, (0, image.shape[0]), scale, (255, 255, 255))
 

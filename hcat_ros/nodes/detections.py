@@ -72,8 +72,8 @@ def choose_detection(
 ) -> Found | None:
     """Return the detection to follow, None if no one is of these classes.
 
-    mode: 'best', the highest score; 'class', the highest of the first of the classes that is
-    there; 'nearest', the one whose middle is nearest to that of `near`, the best without it.
+    mode: 'best' or 'all', the highest score; 'class', the highest of the first of the classes that
+    is there; 'nearest', the one whose middle is nearest to that of `near`, the best without it.
     classes: those that count, all of them if empty.
     """
     named = [one for one in found if not classes or one.class_id in classes]

@@ -61,6 +61,20 @@ class Confidence:
         return score / max(own, LEAST_OWN_SCORE)
 
     @property
+    def smoothed(self) -> float:
+        """The share of the target's own score, smoothed over the last frames."""
+        return self._smoothed
+
+    def doubt(self) -> None:
+        """Count the target as uncertain: what was seen is something else."""
+        if self.state is TargetState.TRACKING:
+            self.state = TargetState.UNCERTAIN
+
+    def confirm(self, share: float) -> None:
+        """Count the target as found again, with this share of its own score."""
+        self.state, self._smoothed, self._again, self._steady = TargetState.TRACKING, share, 0, 0
+
+    @property
     def confirming(self) -> bool:
         """Whether what was found may be the lost target; one more frame tells."""
         return self._again > 0

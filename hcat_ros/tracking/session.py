@@ -6,25 +6,30 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from statistics import median
+from typing import Any, NamedTuple, Protocol
 
 from hcat_ros.boxes import Box
 from hcat_ros.engines import EngineError
 from hcat_ros.tracking import TargetState, Track, Tracker
+from hcat_ros.tracking.followed_target import FollowedTarget, TargetTrack, settle_claims
 from hcat_ros.tracking.frame_buffer import FrameBuffer, StampedFrame
 from hcat_ros.tracking.target_requests import TargetRequest, TargetRequests
 
 
 class TrackedFrame(NamedTuple):
-    """A frame and where the target is in it."""
+    """A frame and where the targets are in it."""
 
     frame: StampedFrame
     track: Track | None
-    """None where the picture says nothing of the target."""
+    """Of the primary target; None where the picture says nothing of it."""
     target_id: str
-    """Id of the target, constant as long as it is followed."""
+    """Id of the primary target, constant as long as it is followed."""
     class_id: str
+    others: tuple[TargetTrack, ...] = ()
+    """The other targets that were looked for in this frame, in the order of their naming."""
 
 
 class Refuse(Protocol):
@@ -40,11 +45,24 @@ def target_ids() -> Iterator[str]:
     return (f'{start}-{number}' for number in itertools.count(1))
 
 
+INTERVALS = 15
+"""Frames in a row of which the median interval is the camera's."""
+FULL = 0.9
+"""Share of the camera's interval that the trackers may take."""
+LOST_TURNS = 0.5
+"""Turns of a lost target to one of another."""
+NEWEST = 0.2
+"""Share of the newest time in what an update takes."""
+
+
 class TrackingSession:
     """Keeps the last frames, starts targets on the frames they were named on, follows them.
 
     `add_frame` and `request` yield each tracked frame as it is done, so that a target that was
     named late is published while it catches up. Whatever cannot be used goes to `refuse`.
+
+    Of several targets one is the primary: the first, or the one that was selected. It is looked for
+    in each frame, the others in turn where the time between frames does not suffice for all.
     """
 
     def __init__(
@@ -54,49 +72,149 @@ class TrackingSession:
         stamp_tolerance: float,
         refuse: Refuse,
         ids: Iterator[str],
+        max_targets: int = 1,
     ) -> None:
-        """ids: names for the targets to come, see `target_ids`."""
+        """tracker: of the first target; those of others share its engine and configuration.
+
+        ids: names for the targets to come, see `target_ids`. max_targets: with 1 a target takes
+        the place of the one before, with more it is refused once all are taken.
+        """
         self.tracker = tracker
         self.buffer = FrameBuffer(buffer_bytes)
         self.requests = TargetRequests(self.buffer, stamp_tolerance)
-        self.track: Track | None = None
-        """The newest one of the target."""
-        self.target: TargetRequest | None = None
-        """The one that is or was last followed."""
-        self.last_seen: Box | None = None
-        """Where a target was when it was last not lost; None before the first."""
-        self.target_id = ''
-        """Id of the target that is or was last followed."""
+        self.max_targets = max_targets
+        self.targets: list[FollowedTarget] = []
+        """Those that are followed, lost or not, in the order of their naming."""
+        self.primary: FollowedTarget | None = None
+        self._last: FollowedTarget | None = None
+        """The primary target, or the one that was it last."""
         self._refuse = refuse
         self._ids = ids
-        self._jumped = False
+        self._intervals: deque[float] = deque(maxlen=INTERVALS)
+        self._update_time = 0.0
+        """Seconds that an update takes, smoothed."""
 
     @property
     def has_target(self) -> bool:
         """Whether a target is being followed, lost or not."""
-        return self.tracker.has_target
+        return bool(self.targets)
 
     @property
     def wants_target(self) -> bool:
-        """Whether there is no target, nor one about to start, or it is lost."""
-        if not self.has_target:
+        """Whether there is room for a target, and none about to start, or one is lost."""
+        if len(self.targets) < self.max_targets:
             return self.requests.waiting is None
-        return self.track is not None and self.track.state is TargetState.LOST
+        return any(target.is_lost for target in self.targets)
+
+    @property
+    def track(self) -> Track | None:
+        """The newest one of the primary target."""
+        return self.primary.track if self.primary else None
+
+    @property
+    def target(self) -> TargetRequest | None:
+        """What named the target that is or was last followed, the primary one."""
+        return self._last.request if self._last else None
+
+    @property
+    def target_id(self) -> str:
+        """Id of the target that is or was last followed, the primary one."""
+        return self._last.id if self._last else ''
+
+    @property
+    def last_seen(self) -> Box | None:
+        """Where a primary target was when it was last not lost; None before the first."""
+        return self._last.last_seen if self._last else None
+
+    @property
+    def updates_a_frame(self) -> int:
+        """How many targets are looked for in a frame."""
+        count = len(self.targets)
+        if count < 2 or len(self._intervals) < INTERVALS or not self._update_time:
+            return count
+        return min(count, max(2, int(FULL * median(self._intervals) / self._update_time)))
+
+    def configure(self, **changes: Any) -> None:
+        """Change fields of the trackers' configuration. Raises ValueError."""
+        for tracker in {id(one): one for one in (self.tracker, *self._trackers())}.values():
+            tracker.configure(**changes)
 
     def add_frame(self, frame: StampedFrame, frozen: bool = False) -> Iterator[TrackedFrame]:
-        """Take the newest frame: start the target that waits for it, or follow the one there.
+        """Take the newest frame: start the target that waits for it, follow those there are.
 
-        frozen: it is an old picture sent again, in which the target is no longer where it is.
+        frozen: it is an old picture sent again, in which no target is any longer where it is.
         """
+        if (newest := self.buffer.newest) is not None and frame.stamp > newest.stamp:
+            self._intervals.append((frame.stamp - newest.stamp) / 1e9)
         self.buffer.append(frame)
         arrived = self._take_arrived()
+        if arrived is None or self.max_targets > 1:
+            if frozen and self.primary is not None:
+                yield self._with_names(frame, None, ())
+            elif self.targets:
+                yield from self._follow(frame, self._due())
         if arrived is not None:
             yield from self._start(*arrived)
-        elif self.has_target:
-            if frozen:
-                yield self._with_target(frame, None)
-            else:
-                yield from self._follow(frame)
+
+    def find_again(self, box: Box, stamp: int) -> bool:
+        """Look for the lost targets in a detector's box; return whether one is there.
+
+        The target's own template decides, so that it keeps its identity. stamp: nanoseconds of the
+        image that the box is of, 0 for the newest one.
+        """
+        frame = self.buffer.nearest(stamp) if stamp else self.buffer.newest
+        if frame is None or (stamp and abs(frame.stamp - stamp) > self.requests.tolerance * 1e9):
+            return False
+        for target in self.targets:
+            if not target.is_lost:
+                continue
+            try:
+                if target.tracker.find_in(frame.image, box, frame.encoding):
+                    target.record(Track(box, 0.0, TargetState.TRACKING))
+                    return True
+            except Exception as error:
+                self._refuse('failed frames', f'frame not tracked: {_told(error)}')
+        return False
+
+    def select_primary(self, target_id: str) -> None:
+        """Make a target the primary one. Raises ValueError, naming the ids there are."""
+        self.primary = self._last = self._named(target_id)
+
+    def drop(self, target_id: str) -> None:
+        """Follow a target no more; the primary's place is taken by the one named before all others.
+
+        Raises ValueError, naming the ids there are.
+        """
+        self._drop(self._named(target_id))
+
+    def _named(self, target_id: str) -> FollowedTarget:
+        for target in self.targets:
+            if target.id == target_id:
+                return target
+        known = ', '.join(target.id for target in self.targets) or 'none'
+        raise ValueError(f"no target '{target_id[:40]}' is followed; there is {known}")
+
+    def _drop(self, target: FollowedTarget) -> None:
+        target.tracker.drop_target()
+        self.targets.remove(target)
+        if target is self.primary:
+            self.primary = self.targets[0] if self.targets else None
+            self._last = self.primary or self._last
+
+    def _trackers(self) -> Iterator[Tracker]:
+        return (target.tracker for target in self.targets)
+
+    def _due(self) -> list[FollowedTarget]:
+        """Return the targets that are looked for in this frame: the primary, others in turn."""
+        others = [target for target in self.targets if target is not self.primary]
+        # Who has waited longest; of what is lost nobody has to know where it goes.
+        others.sort(key=lambda t: t.skipped * (LOST_TURNS if t.is_lost else 1.0), reverse=True)
+        for target in self.targets:
+            target.skipped += 1
+        due = others[: self.updates_a_frame - 1] + ([self.primary] if self.primary else [])
+        for target in due:
+            target.skipped = 0
+        return [target for target in self.targets if not target.skipped]
 
     def look_at_waiting(self) -> Iterator[TrackedFrame]:
         """Refuse the request that has waited for too long, also while no frame comes."""
@@ -127,57 +245,87 @@ class TrackingSession:
             yield from self._start(request, frame)
 
     def record_time_jump(self) -> None:
-        """Forget the frames; the target is kept if it is in the next one where it was."""
+        """Forget the frames; targets are kept that are in the next one where they were."""
         self.buffer.clear()
-        self._jumped = self.has_target
+        self._intervals.clear()
+        for target in self.targets:
+            target.jumped = True
 
     def reset(self) -> None:
-        """Drop the target, and the one that waits."""
+        """Drop all targets, and the one that waits."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='the tracker was reset before its image came')
         self.requests.forget()
+        while self.targets:
+            self._drop(self.targets[-1])
         self.tracker.drop_target()
-        self.track = None
-        self._jumped = False
 
     def _refuse_request(self, request: TargetRequest, reason: str) -> None:
         self._refuse('refused boxes', f'init box refused: {reason}')
         request.settle(reason=reason)
 
     def _start(self, request: TargetRequest, frame: StampedFrame) -> Iterator[TrackedFrame]:
+        alone = self.max_targets == 1
+        if not alone and len(self.targets) >= self.max_targets:
+            self._refuse_request(
+                request,
+                f'{len(self.targets)} targets are followed, as many as max_targets: drop one '
+                '(~/drop) or raise it',
+            )
+            return
+        free = alone or all(tracker is not self.tracker for tracker in self._trackers())
+        tracker = self.tracker if free else Tracker(self.tracker.engine, self.tracker.config)
         try:
-            self.tracker.init(frame.image, request.box, frame.encoding)
+            tracker.init(frame.image, request.box, frame.encoding)
         except Exception as error:  # those of runtimes share no base
             self._refuse_request(request, _told(error))
             return
-        self.target_id = next(self._ids)
-        request.settle(target_id=self.target_id)
-        self.target = request
-        self.track = None
-        self._jumped = False
+        target = FollowedTarget(tracker, request, next(self._ids))
+        if alone:
+            self.targets.clear()
+        self.targets.append(target)
+        if alone or self.primary is None:
+            self.primary = self._last = target
+        request.settle(target_id=target.id)
         for late in self.buffer.after(frame.stamp):
-            yield from self._follow(late)
+            yield from self._follow(late, [target])
 
-    def _follow(self, frame: StampedFrame) -> Iterator[TrackedFrame]:
+    def _follow(self, frame: StampedFrame, due: list[FollowedTarget]) -> Iterator[TrackedFrame]:
+        """Look for some of the targets in a frame; yield it if the primary is among them."""
+        done = [target for target in due if self._update(target, frame)]
+        if frame is self.buffer.newest:
+            settle_claims(self.targets, done)
+        primary = self.primary
+        if primary is not None and primary in done:
+            others = tuple(target.named_track() for target in done if target is not primary)
+            yield self._with_names(frame, primary.track, others)
+        for target in done:
+            if target.track is None or target.track.state is TargetState.TRACKING:
+                target.jumped = False
+            elif target.jumped and target.is_lost:
+                reason = (
+                    'after the jump of the image stamps the target is not where it was: dropped'
+                )
+                self._refuse('dropped targets', reason)
+                self._drop(target)
+
+    def _update(self, target: FollowedTarget, frame: StampedFrame) -> bool:
+        """Look for a target in a frame; return whether that could be done."""
+        began = time.perf_counter()
         try:
-            track = self.tracker.update(frame.image, frame.encoding)
+            target.record(target.tracker.update(frame.image, frame.encoding))
         except Exception as error:
             self._refuse('failed frames', f'frame not tracked: {_told(error)}')
-            return
-        self.track = track
-        if track.state is not TargetState.LOST:
-            self.last_seen = track.box
-        yield self._with_target(frame, track)
-        if track.state is TargetState.TRACKING:
-            self._jumped = False
-        elif self._jumped and track.state is TargetState.LOST:
-            reason = 'after the jump of the image stamps the target is not where it was: dropped'
-            self._refuse('dropped targets', reason)
-            self.reset()
+            return False
+        taken = time.perf_counter() - began
+        self._update_time += (NEWEST if self._update_time else 1.0) * (taken - self._update_time)
+        return True
 
-    def _with_target(self, frame: StampedFrame, track: Track | None) -> TrackedFrame:
+    def _with_names(
+        self, frame: StampedFrame, track: Track | None, others: tuple[TargetTrack, ...]
+    ) -> TrackedFrame:
         class_id = self.target.class_id if self.target else ''
-        return TrackedFrame(frame, track, self.target_id, class_id)
+        return TrackedFrame(frame, track, self.target_id, class_id, others)
 
 
 def _told(error: Exception) -> str:

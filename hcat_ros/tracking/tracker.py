@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcat_ros.boxes import Box, checked_target_box
+from hcat_ros.boxes import Box, checked_target_box, iou
 from hcat_ros.engines.base import Engine, EngineError, Features
 from hcat_ros.tracking.confidence import Confidence, TargetState, Thresholds
 from hcat_ros.tracking.crop import (
@@ -26,6 +26,8 @@ from hcat_ros.tracking.window import penalised
 
 MIN_SIZE = 10.0
 """A tracked target is never smaller than this, in pixels."""
+SAME_BOX = 0.4
+"""IoU of a box that a detector has found and of the target in it."""
 ADVANTAGE = 0.03
 """By which the score of another place must be above that of the present one to be gone to."""
 
@@ -119,6 +121,8 @@ class Tracker:
         self._encoding = ''
         # The state in float64: float32 can flip the ceil in the crop's side.
         self._box = Box(0.0, 0.0, 0.0, 0.0)
+        self._before = self._box
+        """Where the target was before the last `update`."""
         self._confidence = Confidence()
         self._seen = self._box
         """The last box of which there was no doubt."""
@@ -130,6 +134,39 @@ class Tracker:
         """Forget the target; `update` needs another `init`."""
         self.has_target = False
         self._features = None
+
+    @property
+    def certainty(self) -> float:
+        """How much what was seen lately scores, as a share of the target's own score."""
+        return self._confidence.smoothed
+
+    def step_back(self) -> Track:
+        """Return to where the target was before the last `update`, uncertain.
+
+        For a tracker that has gone to something that is known to be another target.
+        """
+        self._box = self._before
+        self._confidence.doubt()
+        return Track(self._box, 0.0, self._confidence.state)
+
+    def find_in(self, frame: Image, box: ArrayLike, encoding: str = 'bgr8') -> bool:
+        """Go to a box of a frame if the target, which is lost, is there; return whether it is.
+
+        It must score as one that is found again, and fill the box. Raises as `update`, and
+        ValueError for a box that is not in the frame.
+        """
+        if not self.has_target:
+            raise RuntimeError('no target: call init(frame, box) before find_in(frame, box)')
+        frame = checked_frame(frame, encoding)
+        named = checked_target_box(box, frame.shape[1], frame.shape[0])
+        fill = self._fill if encoding == self._encoding else mean_colour(frame, encoding)
+        seen = self._look(_Frame(frame, encoding, fill), named, 0.0, [])
+        share = self._confidence.share(seen.score)
+        if share < self.config.found_threshold or iou(seen.box, named) < SAME_BOX:
+            return False
+        self._box = self._before = seen.box
+        self._confidence.confirm(share)
+        return True
 
     def configure(self, **changes: Any) -> None:
         """Change fields of the configuration, from the next `update` on. Raises ValueError."""
@@ -149,7 +186,7 @@ class Tracker:
         crop = self._crop(frame, encoding, target, TEMPLATE_FACTOR, size, fill)
         self._features = self.engine.template(crop)
         self._fill, self._encoding = fill, encoding
-        self._box = self._seen = target
+        self._box = self._before = self._seen = target
         self._confidence = Confidence()
         self.has_target = True
 
@@ -179,6 +216,7 @@ class Tracker:
             if elsewhere is not None:
                 seen, base, found = elsewhere, self._seen, True
         self._fill, self._encoding = fill, encoding
+        self._before = old
         before, state = state, self._confidence.update(seen.score, self.config.thresholds)
         if state is TargetState.LOST:
             # What is seen is something else, of another size; but for what may be the target,

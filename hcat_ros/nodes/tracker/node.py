@@ -17,14 +17,19 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
 try:
-    from hcat_ros_interfaces.srv import SetTarget
+    from hcat_ros_interfaces.srv import NamedTarget, SetTarget
 except ImportError:  # a package of its own, which not everybody builds
-    SetTarget = None
+    NamedTarget = SetTarget = None
 
-from hcat_ros.boxes import Box
+from hcat_ros.boxes import Box, iou
 from hcat_ros.engines import Engine, load_engine
 from hcat_ros.models import load_model
-from hcat_ros.nodes.detections import choose_detection, target_request, usable_detections
+from hcat_ros.nodes.detections import (
+    Found,
+    choose_detection,
+    target_request,
+    usable_detections,
+)
 from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
 from hcat_ros.nodes.follower.settings import FOLLOWER_NAMES
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
@@ -44,12 +49,16 @@ from hcat_ros.tracking.session import TrackedFrame, TrackingSession, target_ids
 from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import TargetRequest
 
+DETECTED_PLACE = 0.3
+"""IoU from which a detection is of a target that is followed already."""
+
 
 class TrackerNode(GuardedLifecycleNode):
-    """Follows one target.
+    """Follows a target, or with `max_targets` several.
 
-    In: `image`, `init_box`, `detections`. Out: `track`, `track_view`, `track_image`,
-    `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces is installed, `~/set_target`.
+    In: `image`, `init_box`, `detections`. Out: `track`, of the primary target, `tracks`, of all,
+    `track_view`, `track_image`, `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces
+    is installed, `~/set_target`, `~/select_primary`, `~/drop`.
     Nothing that comes from outside ends it: what cannot be used is refused with the reason in the
     log and in the diagnostics.
     """
@@ -77,6 +86,8 @@ class TrackerNode(GuardedLifecycleNode):
             self._set_target = self.create_service(
                 SetTarget, '~/set_target', self._on_set_target, callback_group=apart
             )
+            self._select = self.create_service(NamedTarget, '~/select_primary', self._on_select)
+            self._drop = self.create_service(NamedTarget, '~/drop', self._on_drop)
         self.start_soon(self._settings['autostart'])
 
     # Transitions
@@ -117,6 +128,7 @@ class TrackerNode(GuardedLifecycleNode):
             values['stamp_tolerance'],
             self._refusals.add,
             self._ids,
+            values['max_targets'],
         )
         self._refusals.statistics = Statistics()
         self._images = images = ImageInput(self, self._settings, self._refusals.add, self._watch)
@@ -244,6 +256,24 @@ class TrackerNode(GuardedLifecycleNode):
         response.success = not response.message
         return response
 
+    def _on_select(self, request: Any, response: Any) -> Any:
+        return self._on_named(TrackingSession.select_primary, request, response)
+
+    def _on_drop(self, request: Any, response: Any) -> Any:
+        return self._on_named(TrackingSession.drop, request, response)
+
+    def _on_named(
+        self, action: Callable[[TrackingSession, str], None], request: Any, response: Any
+    ) -> Any:
+        try:
+            if self._session is None:
+                raise ValueError(f'the tracker is {self.state_label}: activate it first')
+            action(self._session, request.id)
+            response.success = True
+        except ValueError as error:
+            response.message = str(error)
+        return response
+
     def _on_detections(self, message: Detection2DArray) -> None:
         session = self._session
         mode = self._settings['init_mode']
@@ -254,9 +284,32 @@ class TrackerNode(GuardedLifecycleNode):
         found, reason = usable_detections(message, self._images.view)
         if reason:
             self._refusals.add('refused detections', f'detection refused: {reason}')
+        if session.max_targets > 1:
+            self._add_detected(session, found, mode, classes)
+            return
         target = choose_detection(found, mode, classes, session.last_seen)
         if target is not None:
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
+
+    def _add_detected(
+        self, session: TrackingSession, found: Sequence[Found], mode: str, classes: Sequence[str]
+    ) -> None:
+        """Find lost targets in detections, and add those that are of no target yet."""
+        places = [target.place for target in session.targets if not target.is_lost]
+        new = [
+            one
+            for one in found
+            if not any(iou(one.box, place) >= DETECTED_PLACE for place in places)
+            and not session.find_again(one.box, one.stamp)
+        ]
+        while new and len(session.targets) < session.max_targets:
+            target = choose_detection(new, mode, classes, session.last_seen)
+            if target is None or session.requests.waiting is not None:
+                return
+            new.remove(target)
+            self._request(TargetRequest(target.box, target.stamp, target.class_id))
+            if mode != 'all':
+                return
 
     def _request(self, request: TargetRequest) -> None:
         session = self._session
@@ -283,7 +336,7 @@ class TrackerNode(GuardedLifecycleNode):
         if self._session is None:
             return
         tracking = {name: changes[name] for name in FOR_TRACKER if name in changes}
-        self._session.tracker.configure(**tracking)
+        self._session.configure(**tracking)
         if 'stamp_tolerance' in changes:
             self._session.requests.tolerance = changes['stamp_tolerance']
 
@@ -291,7 +344,8 @@ class TrackerNode(GuardedLifecycleNode):
 
     def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
         assert self._output is not None  # configured
-        before, statistics = session.target_id, self._refusals.statistics
+        before = {target.id for target in session.targets}
+        statistics = self._refusals.statistics
         for one in tracked:
             self._output.track(one)
             statistics.count_track()
@@ -300,10 +354,11 @@ class TrackerNode(GuardedLifecycleNode):
                 statistics.count('lost tracks', int(one.track.state is TargetState.LOST))
                 for stage, seconds in session.tracker.stage_times._asdict().items():
                     statistics.sample(stage, seconds)
-        if session.target_id != before and session.target is not None:
-            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*session.target.box)
-            name = f'{session.target_id} ({session.target.class_id})'
-            self.get_logger().info(f'target {name} at {where}')
+        for target in session.targets:
+            if target.id not in before:
+                where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*target.request.box)
+                name = f'{target.id} ({target.request.class_id})'
+                self.get_logger().info(f'target {name} at {where}')
 
     def _sample_age(self, name: str, frame: StampedFrame) -> None:
         age = self._images.age(frame)
@@ -336,6 +391,9 @@ class TrackerNode(GuardedLifecycleNode):
             values['target'] = self._session.target_id
             if (track := self._session.track) is not None:
                 values |= {'state': track.state.value, 'score': f'{track.score:.3f}'}
+            if (count := len(self._session.targets)) > 1:
+                looked = self._session.updates_a_frame
+                values['targets'] = f'{count}, {looked} looked for in each image'
         now = time.monotonic()
         values |= self._refusals.statistics.report(max(now - self._report_time, 1e-3))
         self._report_time = now

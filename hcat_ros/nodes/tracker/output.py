@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image
-from vision_msgs.msg import Detection2D
+from vision_msgs.msg import Detection2D, Detection2DArray
 
 from hcat_ros.drawing import draw_track
 from hcat_ros.nodes.detections import track_message
@@ -33,6 +33,9 @@ class TrackerOutput:
         self._tracks = node.create_lifecycle_publisher(
             Detection2D, 'track', copy(RELIABLE_QOS), qos_overriding_options=options
         )
+        self._all = node.create_lifecycle_publisher(
+            Detection2DArray, 'tracks', copy(RELIABLE_QOS), qos_overriding_options=options
+        )
         self._pictures = node.create_lifecycle_publisher(
             Image, 'track_image', copy(DRAWN_QOS), qos_overriding_options=options
         )
@@ -44,7 +47,7 @@ class TrackerOutput:
 
     def destroy(self) -> None:
         """Take the publishers away."""
-        for publisher in (self._tracks, self._pictures, self._views):
+        for publisher in (self._tracks, self._all, self._pictures, self._views):
             self._node.destroy_lifecycle_publisher(publisher)
 
     def view(self, view: CameraView | None, header: Any) -> None:
@@ -55,15 +58,25 @@ class TrackerOutput:
 
     def track(self, tracked: TrackedFrame) -> None:
         """Send a track, and its picture if anybody looks."""
-        frame, track, target_id, class_id = tracked
-        self._tracks.publish(track_message(frame.header, track, target_id, class_id))
+        frame, track, target_id, class_id, others = tracked
+        primary = track_message(frame.header, track, target_id, class_id)
+        self._tracks.publish(primary)
+        if self._all.get_subscription_count():
+            named = [
+                track_message(frame.header, one.track, one.target_id, one.class_id)
+                for one in others
+            ]
+            detections = [primary, *named] if track is not None else []
+            self._all.publish(Detection2DArray(header=frame.header, detections=detections))
         if not self._pictures.get_subscription_count():
             return
         picture = to_bgr(frame.image, frame.encoding)
         if track is not None:
             if picture is frame.image:
                 picture = picture.copy()
-            draw_track(picture, track)
+            for other in others:
+                draw_track(picture, other.track, name=other.target_id)
+            draw_track(picture, track, name=target_id if others else '')
         drawn = image_message(picture, 'bgr8')
         drawn.header = frame.header
         self._pictures.publish(drawn)

@@ -167,8 +167,9 @@ SETTINGS = (
         'manual',
         'Which detection is taken while there is no target or it is lost: manual none, best the '
         'highest score, class the best of the first of detection_class that is there, nearest the '
-        'one nearest to where the target was last seen.',
-        choices=('manual', 'best', 'class', 'nearest'),
+        'one nearest to where the target was last seen, all as many as max_targets has room for. '
+        'Of several targets a lost one is found again in detections by its own template.',
+        choices=('manual', 'best', 'class', 'nearest', 'all'),
         live=True,
     ),
     Setting(
@@ -196,6 +197,15 @@ SETTINGS = (
         0,
         10,
         live=True,
+    ),
+    Setting(
+        'max_targets',
+        int,
+        1,
+        'Targets that are followed at a time. With 1 a new one takes the place of the one before; '
+        'with more it is added, or refused once all are taken, and `tracks` has all of them.',
+        1,
+        16,
     ),
     Setting('diagnostics_period', float, 1.0, 'Seconds between diagnostics.', 0.1, 60),
 )
