@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several targets of one tracker node, over real DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('hcat_ros_interfaces', reason='needs hcat_ros_interfaces')
+pytest.importorskip('onnxruntime', reason='the nodes run an engine')
+
+from hcat_ros_interfaces.srv import NamedTarget, SetTarget
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+from talker import TARGET, Talker, scene, stamp, truth
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.message_data import box_of, image_view
+from hcat_ros.nodes.detections import detection_message
+
+CORNER = Box(4.0, 4.0, 40.0, 40.0)
+"""A piece of the background, which stands still."""
+
+
+class Several:
+    """A tracker with room for some targets, and what it publishes of them."""
+
+    def __init__(self, talk: Callable[..., Talker], most: int = 3, **parameters: Any) -> None:
+        self.talker = talker = talk(max_targets=most, diagnostics_period=0.2, **parameters)
+        self.arrays: list[Detection2DArray] = []
+        node = talker.node
+        node.create_subscription(Detection2DArray, 'tracks', self.arrays.append, 10)
+        self.clients = {
+            name: node.create_client(kind, f'hcat_tracker/{name}')
+            for name, kind in (
+                ('set_target', SetTarget),
+                ('select_primary', NamedTarget),
+                ('drop', NamedTarget),
+            )
+        }
+        talker.start()
+        talker.spin(lambda: node.count_publishers('tracks') > 0, 'tracks')
+        self.number = 0
+        talker.send(0)
+
+    def name(self, box: Box) -> Any:
+        request = SetTarget.Request(target=detection_message(Detection2D().header, box))
+        return self.talker.call(self.clients['set_target'], request)
+
+    def do(self, what: str, target_id: str) -> Any:
+        return self.talker.call(self.clients[what], NamedTarget.Request(id=target_id))
+
+    def step(self) -> tuple[Detection2D, list[Detection2D]]:
+        """Send the next frame; return the track and the tracks of it."""
+        self.number += 1
+        talker, counts = self.talker, (len(self.talker.tracks), len(self.arrays))
+        talker.send(self.number)
+        talker.spin(
+            lambda: len(talker.tracks) > counts[0] and len(self.arrays) > counts[1], 'tracks'
+        )
+        return talker.tracks[-1], list(self.arrays[-1].detections)
+
+
+def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> None:
+    several = Several(talk)
+    first, second = several.name(TARGET), several.name(CORNER)
+    assert first.success
+    assert second.success
+    assert first.id != second.id
+    for _ in range(3):
+        track, tracks = several.step()
+        assert track.id == first.id
+        assert [one.id for one in tracks] == [first.id, second.id]
+        assert several.arrays[-1].header.stamp == stamp(several.number)
+        assert iou(box_of(tracks[0]), truth(several.number)) > 0.5
+        assert iou(box_of(tracks[1]), CORNER) > 0.5
+    assert several.do('select_primary', second.id).success
+    track, tracks = several.step()
+    assert track.id == second.id
+    assert [one.id for one in tracks] == [second.id, first.id]
+    status = {pair.key: pair.value for pair in several.talker.status().values}
+    assert status['targets'].startswith('2, 2 looked for')
+    assert several.do('drop', second.id).success
+    track, tracks = several.step()
+    assert [track.id] == [one.id for one in tracks] == [first.id]
+
+
+def test_what_cannot_be_done_has_the_reason(talk: Callable[..., Talker]) -> None:
+    several = Several(talk, most=1 + 1)
+    answers = [several.name(TARGET), several.name(CORNER), several.name(CORNER)]
+    assert [answer.success for answer in answers] == [True, True, False]
+    assert 'as many as max_targets' in answers[2].message
+    for what in ('select_primary', 'drop'):
+        answer = several.do(what, 'nobody' * 100)
+        assert not answer.success
+        assert answers[0].id in answer.message
+        assert len(answer.message) < 200
+    several.talker.call(several.talker.reset_client, Trigger.Request())
+    assert 'there is none' in several.do('drop', answers[0].id).message
+    several.talker.tracker.trigger_deactivate()
+    assert 'activate it first' in several.do('drop', answers[0].id).message
+
+
+def detections(number: int, *boxes: Box) -> Detection2DArray:
+    """Detections of a frame, the first with the highest score."""
+    message = Detection2DArray()
+    message.header.stamp = stamp(number)
+    for place, box in enumerate(boxes):
+        one = detection_message(message.header, box)
+        one.results = [ObjectHypothesisWithPose()]
+        one.results[0].hypothesis.class_id = f'class {place}'
+        one.results[0].hypothesis.score = 0.9 - 0.1 * place
+        message.detections.append(one)
+    return message
+
+
+@pytest.mark.parametrize(('mode', 'expected'), [('all', 2), ('best', 1)])
+def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
+    several = Several(talk, init_mode=mode)
+    talker, session = several.talker, several.talker.tracker._session
+    for repetition in range(3):
+        message = detections(several.number, truth(several.number), CORNER)
+        talker.detections.publish(message)
+        if not repetition:
+            talker.spin(lambda: len(session.targets) == expected, 'the targets')
+        talker.spin_for(0.2)
+        several.step()
+    # With best one more is added by each message: the best of those that are of no target yet.
+    assert len(session.targets) == 2
+    assert [target.request.class_id for target in session.targets] == ['class 0', 'class 1']
+
+
+def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
+    several = Several(talk)
+    pictures: list[Image] = []
+    talker = several.talker
+    talker.node.create_subscription(Image, 'track_image', pictures.append, QoSProfile(depth=1))
+    talker.spin(lambda: talker.tracker.count_subscribers('track_image') > 0, 'the subscription')
+    several.name(TARGET)
+    several.name(CORNER)
+    several.step()
+    talker.spin(lambda: bool(pictures), 'a picture')
+    drawn, _ = image_view(pictures[-1])
+    changed = (drawn != scene(several.number)).any(2)
+    for box in (truth(several.number), CORNER):
+        x, y = round(box.x), round(box.y)
+        assert changed[max(y - 4, 0) : y + 5, x : x + 40].any(), 'its upper side'
+
+
+def test_with_one_target_a_new_one_takes_its_place(talk: Callable[..., Talker]) -> None:
+    several = Several(talk, most=1)
+    first, second = several.name(TARGET), several.name(CORNER)
+    track, tracks = several.step()
+    assert track.id == second.id != first.id
+    assert [one.id for one in tracks] == [second.id]
