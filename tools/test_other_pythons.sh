@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests that need neither ROS nor PyTorch under the other supported Pythons, where
-# they are installed, side by side: JetPack 6 has 3.10, Ubuntu 24.04 3.12.
+# Runs tests that need neither ROS nor PyTorch under the other supported Pythons, where they are
+# installed, side by side: JetPack 6 has 3.10, Ubuntu 24.04 3.12. Those of what can differ there: on
+# 3.10, the oldest, with the commands and the engines, on 3.12 the quick ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -30,6 +31,18 @@ running=()
 # Job control, or what runs in the background would ignore the Ctrl-C that some tests send.
 set -m
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
+# Prints pytest's arguments for a version, one a line.
+arguments_for() {
+    case $1 in
+        3.10)
+            for folder in nodes quantization simulation training; do
+                printf '%s\n' --ignore "test/$folder"
+            done
+            ;;
+        3.12) printf '%s\n' -m 'not slow' ;;
+    esac
+}
+
 for version in 3.10 3.12; do
     python=$(find_python "$version")
     if [ -z "$python" ]; then
@@ -37,7 +50,8 @@ for version in 3.10 3.12; do
         continue
     fi
     install "$python" ".venv-$version"
-    ".venv-$version/bin/python" -m pytest -q -p no:cacheprovider --ignore test/nodes \
+    mapfile -t arguments < <(arguments_for "$version")
+    ".venv-$version/bin/python" -m pytest -q -p no:cacheprovider "${arguments[@]}" \
         >"$logs/$version" 2>&1 &
     running+=("$version:$!")
 done
