@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -54,8 +55,10 @@ class DepthInput:
         self._tracks: deque[DepthTrack] = deque(maxlen=MOST_TRACKS)
         self._apart: float | None = None
         """Seconds from the last track to the depth image nearest to it that came since a match."""
-        self._begun = self._matched = time.monotonic()
-        self._came = self._tracked = False
+        self._matched = time.monotonic()
+        self._tracked = -math.inf
+        """When the last track came, of a monotonic clock."""
+        self._came = False
         self._refused = ''
 
     def add_image(self, message: Image | CompressedImage) -> None:
@@ -79,7 +82,7 @@ class DepthInput:
 
     def add_track(self, track: DepthTrack) -> None:
         """Take a track, measure if its depth image is here."""
-        self._tracked = True
+        self._tracked = time.monotonic()
         stamps = [nanoseconds(image.header.stamp) / 1e9 for image in self._images]
         nearest = min(range(len(stamps)), key=lambda n: abs(stamps[n] - track.stamp), default=None)
         if nearest is None or not self._fits(stamps[nearest], track.stamp):
@@ -92,8 +95,9 @@ class DepthInput:
 
     def problems(self, topic: str) -> list[str]:
         """Return why there is no distance from depth, in words; empty while there is."""
-        silent = time.monotonic() - max(self._matched, self._begun)
-        if silent < SILENCE or not self._tracked:
+        now = time.monotonic()
+        # Where no tracks come either, depth is not what is missing.
+        if now - self._matched < SILENCE or now - self._tracked > SILENCE / 2:
             return []
         if not self._came:
             return [f'{topic}: no depth image for {SILENCE:g} s']

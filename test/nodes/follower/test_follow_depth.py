@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -221,3 +222,14 @@ def test_without_a_name_there_is_no_frame_and_nobody_looks_no_marker(
     depth.until(lambda: depth.distance() > 0, depth_message(scene(3.0)))
     assert depth.talker.node.count_publishers('/tf') == 0
     assert depth.talker.node.count_publishers('target_markers') == 1
+
+
+def test_when_tracks_end_depth_is_not_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = DepthInput(0.02, lambda *values: None, lambda kind, reason: None)
+    waiting.add_track(DepthTrack(1.0, AHEAD, CameraModel.from_fov(*SIZE, 1.2)))
+    began = time.monotonic()
+    for seconds, problems in ((0.0, 0), (follower_depth.SILENCE + 1.0, 0)):
+        monkeypatch.setattr(time, 'monotonic', lambda now=began + seconds: now)
+        assert len(waiting.problems('/depth')) == problems
+    waiting.add_track(DepthTrack(2.0, AHEAD, CameraModel.from_fov(*SIZE, 1.2)))
+    assert waiting.problems('/depth') == ['/depth: no depth image for 2 s']
