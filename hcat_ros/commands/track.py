@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Track a target through a video, an image folder or a camera."""
+"""Track one target or several through a video, an image folder or a camera."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from hcat_ros.frames import FrameSource
 from hcat_ros.models import DEFAULT_MODEL, load_model
 from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig
 from hcat_ros.tracking.encodings import Image
+from hcat_ros.tracking.followed_target import FollowedTarget, settle_claims
+from hcat_ros.tracking.target_requests import TargetRequest
 
 WINDOW = 'hcat track: q or Esc ends'
 INSTEAD = '--box and --out'
@@ -39,12 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--box',
         nargs=4,
         type=float,
+        action='append',
         metavar=('X', 'Y', 'W', 'H'),
-        help='the target in the first frame, pixels; with --show it can be drawn instead',
+        help='the target in the first frame, pixels, once for each of several; with --show one can '
+        'be drawn instead',
     )
     parser.add_argument('--show', action='store_true', help='show the video while it is tracked')
     parser.add_argument('--out', type=Path, metavar='MP4', help='write an annotated video')
-    parser.add_argument('--csv', type=Path, metavar='CSV', help='write a line for every frame')
+    parser.add_argument(
+        '--csv', type=Path, metavar='CSV', help='write a line for every frame (and target)'
+    )
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
     parser.add_argument('--engine', default='auto', choices=['auto', *ENGINES])
     parser.add_argument(
@@ -69,9 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
         settings['window_penalty'] = arguments.window_penalty
     config = TrackerConfig(**settings)
     engine = load_engine(model, arguments.engine, arguments.precision, arguments.threads)
-    tracker = Tracker(engine, config)
+    trackers = [Tracker(engine, config) for _ in arguments.box or [None]]
     with contextlib.closing(source):
-        frames, fitted, busy = _track(source, tracker, arguments)
+        frames, fitted, busy = _track(source, trackers, arguments)
     if frames == 0:
         raise ValueError(f'{arguments.video} gave no frame')
     if frames > 1:
@@ -92,10 +98,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _track(
-    source: FrameSource, tracker: Tracker, arguments: argparse.Namespace
+    source: FrameSource, trackers: list[Tracker], arguments: argparse.Namespace
 ) -> tuple[int, int, float]:
     """Track through a source and write; return frames, those fitted, and seconds of updates."""
     busy, frames = 0.0, 0
+    targets: list[FollowedTarget] = []
+    several = len(trackers) > 1
     with contextlib.ExitStack() as stack:
         rows = video = None
         # disable=None: no bar where stderr is no terminal.
@@ -103,29 +111,39 @@ def _track(
         for frame in source:
             start = time.perf_counter()
             if frames == 0:
-                box = arguments.box or drawn_box(frame.image, WINDOW, '--show', INSTEAD)
-                tracker.init(frame.image, box)
-                track = Track(Box(*box), 1.0, TargetState.TRACKING)
-                # Not before the box has proved usable.
+                boxes = arguments.box or [drawn_box(frame.image, WINDOW, '--show', INSTEAD)]
+                for number, (tracker, box) in enumerate(zip(trackers, boxes), 1):
+                    tracker.init(frame.image, box)
+                    request = TargetRequest(Box(*box), 0, '')
+                    targets.append(FollowedTarget(tracker, request, str(number)))
+                    targets[-1].record(Track(Box(*box), 1.0, TargetState.TRACKING))
+                # Not before the boxes have proved usable.
                 if arguments.csv:
                     rows = csv.writer(stack.enter_context(whole_rows(arguments.csv)))
-                    rows.writerow(COLUMNS)
+                    rows.writerow((*COLUMNS, *(['target'] if several else [])))
                 if arguments.out:
                     video = stack.enter_context(whole_video(arguments.out, source.fps))
             else:
-                track = tracker.update(frame.image)
+                for target in targets:
+                    target.record(target.tracker.update(frame.image))
+                settle_claims(targets, targets)
                 busy += time.perf_counter() - start
             frames += 1
+            tracks = [target.named_track() for target in targets]
             if rows:
-                rows.writerow(_row(frame.index, frame.time, track))
+                for one in tracks:
+                    row = _row(frame.index, frame.time, one.track)
+                    rows.writerow([*row, *([one.target_id] if several else [])])
             if video or arguments.show:
                 image = frame.image.copy()
-                draw_track(image, track, f'frame {frame.index}')
+                for one in tracks:
+                    name = one.target_id if several else ''
+                    draw_track(image, one.track, f'frame {frame.index}', name)
                 if video:
                     video.write(image)
                 if arguments.show and not _shown(image):
                     break
-            bar.set_postfix(score=f'{track.score:.2f}', refresh=False)
+            bar.set_postfix(score=f'{tracks[0].track.score:.2f}', refresh=False)
             bar.update()
     return frames, video.fitted if video else 0, busy
 

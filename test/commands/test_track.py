@@ -99,6 +99,22 @@ def test_a_folder_is_tracked_and_both_files_are_written(
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
+def test_several_targets_have_a_line_each(folder: Path, tmp_path: Path) -> None:
+    """The second is a piece of the ground, which stands still."""
+    out, table, still = tmp_path / 'track.mp4', tmp_path / 'track.csv', ('250', '180', '48', '40')
+    argv = ['track', str(folder), '--box', *BOX, '--box', *still, '--csv', str(table)]
+    assert main([*argv, '--out', str(out)]) == 0
+    header, *content = rows(table)
+    assert header == [*HEADER, 'target']
+    assert [(row[0], row[-1]) for row in content] == [
+        (str(frame), target) for frame in range(COUNT) for target in '12'
+    ]
+    first, second = ([float(value) for value in row[2:6]] for row in content[-2:])
+    assert abs(first[0] + first[2] / 2 - (92 + 5 * (COUNT - 1))) < 16
+    assert iou(Box(*second), Box(250, 180, 48, 40)) > 0.5
+    assert out.stat().st_size > 0
+
+
 def test_a_video_file_is_tracked(folder: Path, tmp_path: Path) -> None:
     video, table = tmp_path / 'video.avi', tmp_path / 'track.csv'
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (320, 240))
