@@ -23,7 +23,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from hcat_ros.following import CameraModel
+from hcat_ros.boxes import Box
+from hcat_ros.following import CameraModel, FollowConfig, Follower
 from hcat_ros.nodes.follower import depth as follower_depth
 from hcat_ros.nodes.follower.depth import DepthInput, DepthTrack
 from hcat_ros.nodes.images import depth_message
@@ -233,3 +234,55 @@ def test_when_tracks_end_depth_is_not_what_is_missing(monkeypatch: pytest.Monkey
         assert len(waiting.problems('/depth')) == problems
     waiting.add_track(DepthTrack(2.0, AHEAD, CameraModel.from_fov(*SIZE, 1.2)))
     assert waiting.problems('/depth') == ['/depth: no depth image for 2 s']
+
+
+def mutated(rng: np.random.Generator, width: int, height: int) -> Image | CompressedImage:
+    """A depth image of which some fields are nonsense."""
+
+    def maybe(value: Any, *others: Any) -> Any:
+        return others[rng.integers(len(others))] if others and rng.random() < 0.25 else value
+
+    encoding = maybe('16UC1', '32FC1', '', 'rgb8', 'x' * 1000, '16UC3')
+    size = 4 if encoding == '32FC1' else 2
+    pixels = rng.integers(0, 256, height * width * size, np.uint8).tobytes()
+    if rng.random() < 0.3:
+        kind = maybe('16UC1; compressedDepth png', '32FC1; compressedDepth', '; ', 'jpeg', '')
+        png = cv2.imencode('.png', rng.integers(0, 9999, (height, width), np.uint16))[1].tobytes()
+        data = bytearray(struct.pack('<iff', 0, *rng.normal(0, 100, 2)) + png)
+        for place in rng.integers(0, len(data), maybe(0, 3, 30)):
+            data[place] = rng.integers(256)
+        return CompressedImage(format=kind, data=array.array('B', data[: maybe(None, 5, 40)]))
+    message = Image(
+        height=maybe(height, 0, 2**32 - 1, 4000), width=maybe(width, 0, 2**32 - 1, 4000)
+    )
+    message.encoding, message.is_bigendian = encoding, int(rng.integers(0, 3))
+    message.step = maybe(width * size, 0, 1, 2**32 - 1, width * size + 3)
+    message.data = array.array('B', pixels[: maybe(None, 0, 7)])
+    return message
+
+
+def test_5000_mutated_depth_images_harm_nobody() -> None:
+    """Each is refused with a reason, or gives a distance that can be one."""
+    rng = np.random.default_rng(0)
+    found: list[tuple[float, float, float]] = []
+    refused: list[str] = []
+    waiting = DepthInput(
+        0.02, lambda *values: found.append(values), lambda kind, reason: refused.append(reason)
+    )
+    for number in range(5000):
+        width, height = rng.integers(1, 40, 2).tolist()
+        camera = CameraModel.from_fov(width, height, 1.2)
+        box = Box(*rng.uniform(-10, 30, 2), *rng.uniform(0, 30, 2))
+        waiting.add_track(DepthTrack(float(number), box, camera))
+        message = mutated(rng, width, height)
+        message.header.stamp = Time(seconds=number).to_msg()
+        waiting.add_image(message)
+    assert len(found) + len(refused) == 5000
+    assert len(found) > 100
+    assert len(refused) > 1000
+    assert all(len(reason) < 500 for reason in refused)
+    follower = Follower(FollowConfig.ground().changed({'range_mode': 'depth'}))
+    follower.activate(0.0)
+    for stamp, distance, deviation in found:
+        follower.record_depth(stamp, distance, deviation, stamp)
+    assert follower.command(6000.0).is_zero
