@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat target`: name the target of a running tracker from a shell, and see what comes of it."""
+"""`hcat target`: name a target of a running tracker from a shell, and see what comes of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='X Y W H',
         help='box of the target in the newest image: left, top, width, height in pixels',
     )
-    parser.add_argument('--reset', action='store_true', help='drop the target instead')
+    parser.add_argument('--reset', action='store_true', help='drop the target, or all, instead')
+    parser.add_argument('--primary', default='', metavar='ID', help='make a target the primary one')
+    parser.add_argument('--drop', default='', metavar='ID', help='drop one of several targets')
     parser.add_argument('--class', dest='class_id', default='', help='class of the tracks')
     parser.add_argument('--tracker', default='hcat_tracker', help='name of the tracker node')
     parser.add_argument('--namespace', default='', help='ROS namespace of the tracker')
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Become the node `target_client`. Raises ValueError for a box that is none."""
     box = arguments.box
-    if arguments.reset == bool(box):
-        raise ValueError('expected either a box, X Y W H, or --reset')
+    if sum(map(bool, (box, arguments.reset, arguments.primary, arguments.drop))) != 1:
+        raise ValueError('expected one of a box, X Y W H, --reset, --primary ID, --drop ID')
     if box and (len(box) != 4 or not all(map(math.isfinite, box))):
         given = ' '.join(f'{value:g}' for value in box)
         raise ValueError(f'box {given}: expected four numbers, X Y W H')
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         'class_id': arguments.class_id,
         'timeout': arguments.timeout,
         'reset': arguments.reset,
+        'primary': arguments.primary,
+        'drop': arguments.drop,
         **({'box': box} if box else {}),
     }
     become_node('target_client', node_arguments(parameters, arguments.namespace))

@@ -35,11 +35,19 @@ def test_a_reset_has_no_box(started: list[list[str]]) -> None:
     assert not any('box' in word for word in started[0])
 
 
+@pytest.mark.parametrize('name', ['primary', 'drop'])
+def test_an_id_becomes_a_parameter_of_the_client(started: list[list[str]], name: str) -> None:
+    main(['target', f'--{name}', 'a574a8-1'])
+    assert f'{name}:="a574a8-1"' in started[0]
+    assert not any('box' in word for word in started[0])
+
+
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
-        ([], 'expected either a box, X Y W H, or --reset'),
-        (['1', '2', '3', '4', '--reset'], 'expected either a box'),
+        ([], 'expected one of a box, X Y W H, --reset, --primary ID, --drop ID'),
+        (['1', '2', '3', '4', '--reset'], 'expected one of a box'),
+        (['--drop', 'a-1', '--primary', 'a-2'], 'expected one of a box'),
         (['1', '2', '3'], 'box 1 2 3: expected four numbers'),
         (['1', '2', '3', 'nan'], 'box 1 2 3 nan: expected four numbers'),
     ],

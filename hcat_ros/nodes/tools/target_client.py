@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Name the target of a running tracker, or drop it, and tell what came of it: `hcat target`."""
+"""Name a target of a running tracker, select or drop one, and tell the outcome: `hcat target`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 try:
-    from hcat_ros_interfaces.srv import SetTarget
+    from hcat_ros_interfaces.srv import NamedTarget, SetTarget
 except ImportError:  # a package of its own, which not everybody builds
-    SetTarget = None
+    NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.detections import detection_message
@@ -30,7 +30,9 @@ SETTINGS = (
     Setting('tracker', str, 'hcat_tracker', 'Name of the tracker node, in this namespace or full.'),
     Setting('box', list, None, 'Target in the newest image: x, y, w, h in pixels.'),
     Setting('class_id', str, '', "Class of the tracks; empty: the tracker's own parameter."),
-    Setting('reset', bool, False, 'Drop the target instead.'),
+    Setting('reset', bool, False, 'Drop the target, or all of them, instead.'),
+    Setting('primary', str, '', 'Make the target of this id the primary one instead.'),
+    Setting('drop', str, '', 'Drop the target of this id instead.'),
     Setting('timeout', float, 10.0, 'Seconds to wait for the tracker.', 0.1, 3600),
 )
 PERIOD = 0.05
@@ -51,7 +53,8 @@ class TargetClient(Node):
         values = Settings(self, SETTINGS).values()
         self.exit_code = INTERRUPTED
         self._target = Detection2D()
-        if not values['reset']:
+        self._id = values['primary'] or values['drop']
+        if not (values['reset'] or self._id):
             if len(values['box'] or ()) != 4:
                 raise ValueError(f'box {values["box"]}: expected x, y, w, h in pixels')
             self._target = detection_message(Detection2D().header, Box(*values['box']))
@@ -64,8 +67,13 @@ class TargetClient(Node):
         self.tracker = self.tracker.removesuffix('/reset')
         self._reset = self.create_client(Trigger, f'{self.tracker}/reset')
         self._set_target: Any = None
+        self._named: Any = None
         if SetTarget is not None:
             self._set_target = self.create_client(SetTarget, f'{self.tracker}/set_target')
+            service = 'select_primary' if values['primary'] else 'drop'
+            self._named = self.create_client(NamedTarget, f'{self.tracker}/{service}')
+        elif self._id:
+            raise ValueError('primary and drop need the package hcat_ros_interfaces: build it')
         self._topic = TopicRequest(self, self._target)
         self._answer: Any = None
         self._began = self._found = time.monotonic()
@@ -89,6 +97,9 @@ class TargetClient(Node):
         """Send the request by the best of what the tracker offers by now."""
         if self._wants_reset:
             self._answer = self._reset.call_async(Trigger.Request())
+        elif self._id:
+            if self._named.service_is_ready():
+                self._answer = self._named.call_async(NamedTarget.Request(id=self._id))
         elif self._set_target is not None and self._set_target.service_is_ready():
             self._answer = self._set_target.call_async(SetTarget.Request(target=self._target))
         elif self._set_target is None or now - self._found > SETTLED:
@@ -99,6 +110,8 @@ class TargetClient(Node):
     def _tell_answer(self, answer: Any) -> None:
         if self._wants_reset:
             self._finish(answer.message)
+        elif answer.success and self._id:
+            self._finish(f'done by {self.tracker}')
         elif answer.success:
             self._finish(f'target {answer.id} is followed by {self.tracker}')
         else:
@@ -107,6 +120,8 @@ class TargetClient(Node):
     def _waiting_for(self) -> str:
         if self._answer is not None:
             return f'{self.tracker} has not answered: is it busy or gone?'
+        if self._id and self._reset.service_is_ready():
+            return f'{self.tracker} does not offer {self._named.srv_name}'
         if self._reset.service_is_ready():
             return f'{self._topic.waiting_for}; see the log of {self.tracker}'
         # This node's own clients stand in the graph as services too.
@@ -179,7 +194,7 @@ class TopicRequest:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if self._health.record_report(status.name, status.message, values):
-                self._target_id = values.get('target', '')
+                self._target_id = values.get('newest target', values.get('target', ''))
 
 
 def main(args: Sequence[str] | None = None) -> int:

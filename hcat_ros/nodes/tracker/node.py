@@ -394,6 +394,7 @@ class TrackerNode(GuardedLifecycleNode):
             if (count := len(self._session.targets)) > 1:
                 looked = self._session.updates_a_frame
                 values['targets'] = f'{count}, {looked} looked for in each image'
+                values['newest target'] = self._session.targets[-1].id
         now = time.monotonic()
         values |= self._refusals.statistics.report(max(now - self._report_time, 1e-3))
         self._report_time = now

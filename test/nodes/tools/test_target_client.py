@@ -77,6 +77,32 @@ def test_it_drops_the_target(talker: Talker) -> None:
     assert not talker.tracker._session.has_target
 
 
+@pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
+def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], code: str) -> None:
+    talker = talk(diagnostics_period=0.2, max_targets=3)
+    talker.start()
+    talker.send(0)
+    assert run(talker, *BOX, code=code)[0] == 0
+    exit_code, output, errors = run(talker, '-p', 'box:=[4.0, 4.0, 40.0, 40.0]', code=code)
+    assert (exit_code, errors) == (0, '')
+    session = talker.tracker._session
+    first, second = (target.id for target in session.targets)
+    assert second in output
+    if code == CLIENT:
+        words = ['-p', f"primary:='{second}'"]
+        assert run(talker, *words) == (0, 'done by /hcat_tracker\n', '')
+        assert session.target_id == second
+        assert run(talker, '-p', f"drop:='{second}'")[0] == 0
+        assert [target.id for target in session.targets] == [first]
+        exit_code, output, errors = run(talker, '-p', f"drop:='{second}'")
+        assert exit_code == 1
+        assert f"no target '{second}' is followed; there is {first}" in errors
+    else:
+        exit_code, _, errors = run(talker, '-p', f"drop:='{second}'", code=code)
+        assert exit_code == 1
+        assert 'need the package hcat_ros_interfaces' in errors
+
+
 def test_without_the_tracker_it_says_which_are_there(talker: Talker) -> None:
     exit_code, _, errors = run(talker, *BOX, '-p', 'timeout:=4.0', '-r', '__ns:=/front')
     assert exit_code == 1
