@@ -18,6 +18,7 @@ from hcat_ros.engines.base import (
     graph_content,
     search_file,
 )
+from hcat_ros.engines.signal_stack import kept_signal_stack
 from hcat_ros.models import TEMPLATE_FILE, Model
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class OpenVinoEngine:
                 f'OpenVINO cannot be imported ({error}); pip install openvino'
             ) from error
         self._ov = openvino
+        with kept_signal_stack():
+            self._load(model, precision, threads)
+
+    def _load(self, model: Model, precision: str, threads: int) -> None:
+        openvino = self._ov
         self._core = openvino.Core()
         able = self._core.get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
         has = [name for name in PRECISIONS if name.upper() in able]

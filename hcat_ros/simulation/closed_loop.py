@@ -99,7 +99,7 @@ class Sample(NamedTuple):
     track: Track
     command: Command
     """The last one sent."""
-    range: float
+    range: float = math.nan
     """What the follower takes the range to be now, m; NaN while it does not know."""
 
     @property

@@ -14,6 +14,8 @@ from talker import Talker
 
 OPTIONAL = {
     '/hcat_tracker/set_target',
+    '/hcat_tracker/select_primary',
+    '/hcat_tracker/drop',
     '/clock',
     '/hcat_tracker/get_type_description',
     '/image',

@@ -14,8 +14,15 @@ from node_graph import named_by
 
 from hcat_ros.nodes.follower.node import FollowerNode
 
-OPTIONAL = {'/clock', '/imu', '/hcat_follower/get_type_description'}
-"""With use_sim_time; from Jazzy on where rcl offers it."""
+OPTIONAL = {
+    '/clock',
+    '/imu',
+    '/depth',
+    '/depth/compressedDepth',
+    '/tf',
+    '/hcat_follower/get_type_description',
+}
+"""By parameters; from Jazzy on where rcl offers it."""
 
 
 def full(name: str) -> str:

@@ -83,8 +83,13 @@ def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> No
     track, tracks = several.step()
     assert track.id == second.id
     assert [one.id for one in tracks] == [second.id, first.id]
-    status = {pair.key: pair.value for pair in several.talker.status().values}
-    assert status['targets'].startswith('2, 2 looked for')
+
+    def reported() -> dict[str, str]:
+        return {pair.key: pair.value for pair in several.talker.status().values}
+
+    several.talker.spin(lambda: 'targets' in reported(), 'the report of several')
+    assert reported()['targets'].startswith('2, 2 looked for')
+    assert reported()['newest target'] == second.id
     assert several.do('drop', second.id).success
     track, tracks = several.step()
     assert [track.id] == [one.id for one in tracks] == [first.id]
