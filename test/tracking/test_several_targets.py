@@ -213,6 +213,7 @@ def test_settings_are_for_all_of_them() -> None:
     assert targets.session.targets[-1].tracker.config.window_penalty == 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_two_that_cross_keep_their_identities(seed: int) -> None:
     """Two of a kind, one passes before the other, with the shipped model."""
