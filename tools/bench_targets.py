@@ -50,7 +50,7 @@ class Crossing:
         rng = np.random.default_rng(seed)
         made = load_pictures(pictures, rng, count)
         self._ground = np.asarray(cv2.resize(made.panorama[0], SIZE), np.uint8)
-        self._things = [_scaled(picture) for picture in made.targets[:count]]
+        self._things = [_scale(picture) for picture in made.targets[:count]]
         width, height = SIZE
         # From places on a circle to the other side, so that all cross near the middle.
         angles = 2 * np.pi * (np.arange(count) + rng.uniform(0, 0.2, count)) / count
@@ -80,7 +80,7 @@ class Crossing:
         return image, [Truth(box, share) for box, share in zip(boxes, shown)]
 
 
-def _scaled(picture: Image) -> Image:
+def _scale(picture: Image) -> Image:
     width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
     return np.asarray(cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -61,7 +61,7 @@ class Confidence:
         return score / max(own, LEAST_OWN_SCORE)
 
     @property
-    def smoothed(self) -> float:
+    def smoothed_share(self) -> float:
         """The share of the target's own score, smoothed over the last frames."""
         return self._smoothed
 

@@ -178,16 +178,16 @@ class TrackingSession:
 
     def select_primary(self, target_id: str) -> None:
         """Make a target the primary one. Raises ValueError, naming the ids there are."""
-        self.primary = self._last = self._named(target_id)
+        self.primary = self._last = self._find_target(target_id)
 
     def drop(self, target_id: str) -> None:
         """Follow a target no more; the primary's place is taken by the one named before all others.
 
         Raises ValueError, naming the ids there are.
         """
-        self._drop(self._named(target_id))
+        self._drop(self._find_target(target_id))
 
-    def _named(self, target_id: str) -> FollowedTarget:
+    def _find_target(self, target_id: str) -> FollowedTarget:
         for target in self.targets:
             if target.id == target_id:
                 return target

@@ -138,7 +138,7 @@ class Tracker:
     @property
     def certainty(self) -> float:
         """How much what was seen lately scores, as a share of the target's own score."""
-        return self._confidence.smoothed
+        return self._confidence.smoothed_share
 
     def step_back(self) -> Track:
         """Return to where the target was before the last `update`, uncertain.

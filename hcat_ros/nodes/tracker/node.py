@@ -257,12 +257,12 @@ class TrackerNode(GuardedLifecycleNode):
         return response
 
     def _on_select(self, request: Any, response: Any) -> Any:
-        return self._on_named(TrackingSession.select_primary, request, response)
+        return self._answer_by_id(TrackingSession.select_primary, request, response)
 
     def _on_drop(self, request: Any, response: Any) -> Any:
-        return self._on_named(TrackingSession.drop, request, response)
+        return self._answer_by_id(TrackingSession.drop, request, response)
 
-    def _on_named(
+    def _answer_by_id(
         self, action: Callable[[TrackingSession, str], None], request: Any, response: Any
     ) -> Any:
         try:
@@ -285,13 +285,13 @@ class TrackerNode(GuardedLifecycleNode):
         if reason:
             self._refusals.add('refused detections', f'detection refused: {reason}')
         if session.max_targets > 1:
-            self._add_detected(session, found, mode, classes)
+            self._add_detections(session, found, mode, classes)
             return
         target = choose_detection(found, mode, classes, session.last_seen)
         if target is not None:
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
 
-    def _add_detected(
+    def _add_detections(
         self, session: TrackingSession, found: Sequence[Found], mode: str, classes: Sequence[str]
     ) -> None:
         """Find lost targets in detections, and add those that are of no target yet."""
