@@ -49,7 +49,10 @@ class SearchQuantizer:
 
         Raises ModelError.
         """
-        self.source = model.file(SEARCH_FILE)
+        self.name = str(model.folder / SEARCH_FILE)
+        # A copy: ONNX Runtime writes beside the graph that it quantises.
+        self.source = folder / f'float-{SEARCH_FILE}'
+        self.source.write_bytes(model.content(SEARCH_FILE))
         self.graph = onnx.load(str(self.source)).graph
         self._folder = folder
         template = _session(model.file(TEMPLATE_FILE))
@@ -81,7 +84,7 @@ class SearchQuantizer:
         """
         unknown = set(in_float) - set(self.layers)
         if unknown:
-            raise ValueError(f'{self.source} has no layers {", ".join(sorted(unknown))}')
+            raise ValueError(f'{self.name} has no layers {", ".join(sorted(unknown))}')
         nodes = self._nodes(in_float)
         kind = ort.QuantType.QInt8 if tensorrt else ort.QuantType.QUInt8
         options: dict[str, object] = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ import pytest
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
+
+from hcat_ros.evaluation.clips import Clip
+from hcat_ros.models import load_model
+from hcat_ros.quantization.examples import crops_along_tracks
+from hcat_ros.quantization.graph import SearchQuantizer
 
 DEPTHWISE = '/backbone/blocks/blocks.0/depthwise/Conv'
 
@@ -95,6 +101,18 @@ def test_for_tensorrt_all_is_symmetric_int8_at_the_inputs(for_tensorrt: Path) ->
             assert node.input[2] in values, 'biases stay float'
             assert values[node.input[2]].dtype == np.float32
     assert nodes[DEPTHWISE].input[1] in values
+
+
+def test_nothing_is_written_into_the_models_folder(clips: list[Clip], tmp_path: Path) -> None:
+    """It may be one of the system's, and others may be reading it."""
+    folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
+    model, work = load_model(folder), tmp_path / 'work'
+    work.mkdir()
+    crops = crops_along_tracks(clips, model.card, 2)
+    quantizer = SearchQuantizer(model, crops[:1], crops[1:], work)
+    before = folder.stat().st_mtime_ns  # any file that comes or goes changes it
+    quantizer.write(tmp_path / 'int8.onnx', ())
+    assert folder.stat().st_mtime_ns == before
 
 
 def test_errors_tell_how_far_the_answers_are_off(quantizer: Any, whole: Path) -> None:
