@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hcat_ros.markdown import markdown_table
+
 ROWS = {
     'baseline_sa': 'Baseline-SA',
     'baseline': 'Baseline',
@@ -47,11 +49,9 @@ def verdict(differences: Sequence[float]) -> str:
 
 def tables(results: Results) -> str:
     """Return the rows and the differences as Markdown."""
-    lines = [
-        '| | parameters | AO, mean ± deviation | least | most | AO of each seed | hits | hits, '
-        'wrong template | IoU |',
-        '|---|---:|---:|---:|---:|---|---:|---:|---:|',
-    ]
+    titles = ('', 'parameters', 'AO, mean ± deviation', 'least', 'most', 'AO of each seed', 'hits')
+    titles += ('hits, wrong template', 'IoU')
+    rows = []
     for row, title in ROWS.items():
         if not (runs := _of_row(results, row)):
             continue
@@ -68,12 +68,8 @@ def tables(results: Results) -> str:
                 for name in ('hits', 'wrong_hits', 'iou')
             ),
         )
-        lines.append(f'| {" | ".join(cells)} |')
-    lines += [
-        '',
-        '| same seed | AO, mean ± deviation | 95 % interval | each seed | at this scale |',
-        '|---|---:|---:|---|---|',
-    ]
+        rows.append(cells)
+    steps = []
     for more, less in STEPS:
         found = differences(results, more, less)
         if not found:
@@ -82,10 +78,15 @@ def tables(results: Results) -> str:
         interval = f'{mean - half:+.3f} to {mean + half:+.3f}' if len(found) > 1 else 'one seed'
         each = ', '.join(f'{value:+.3f}' for value in found)
         names = f'{ROWS[more]} against {ROWS[less]}'
-        lines.append(
-            f'| {names} | {_spread(found, "+")} | {interval} | {each} | {verdict(found)} |'
+        steps.append((names, _spread(found, '+'), interval, each, verdict(found)))
+    step_titles = ('same seed', 'AO, mean ± deviation', '95 % interval', 'each seed')
+    step_titles += ('at this scale',)
+    return '\n\n'.join(
+        (
+            markdown_table(titles, rows, 'lrrrrlrrr'),
+            markdown_table(step_titles, steps, 'lrrll'),
         )
-    return '\n'.join(lines)
+    )
 
 
 def differences(results: Results, more: str, less: str) -> list[float]:

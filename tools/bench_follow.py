@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hcat_ros.engines import Engine, load_engine
+from hcat_ros.markdown import markdown_table
 from hcat_ros.models import DEFAULT_MODEL, load_model
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
 from hcat_ros.simulation.closed_loop import Loop, LoopScore, run, score
@@ -139,12 +140,6 @@ def results(wanted: Sequence[Case], jobs: int, file: Path) -> dict[Case, LoopSco
     return {case: done[case] for case in wanted}
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return Markdown."""
-    lines = [titles, ['---'] * 2 + ['---:'] * (len(titles) - 2), *rows]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in lines)
-
-
 def mean(values: Iterable[float], form: str = '{:.1%}') -> str:
     """Return a mean as text, '-' where there is nothing."""
     known = [value for value in values if math.isfinite(value)]
@@ -192,8 +187,8 @@ def tables(scores: dict[Case, LoopScore]) -> str:
     titles = ['platform', 'target', 'bearing error, RMS', 'worst', 'in view', 'found again']
     late_titles = ['platform', 'target', 'latency', 'compensation', 'bearing error, RMS']
     parts = [
-        table([*titles, 'range error, RMS'], plain),
-        table([*late_titles, 'overshoot', 'settled'], late),
+        markdown_table([*titles, 'range error, RMS'], plain, 'll'),
+        markdown_table([*late_titles, 'overshoot', 'settled'], late, 'll'),
     ]
     compared = [
         (
@@ -206,7 +201,9 @@ def tables(scores: dict[Case, LoopScore]) -> str:
     ]
     if compared:
         range_titles = ['platform', 'target', 'range known within', 'with depth']
-        parts.append(table([*range_titles, 'range kept within', 'with depth'], compared))
+        parts.append(
+            markdown_table([*range_titles, 'range kept within', 'with depth'], compared, 'll')
+        )
     return '\n\n'.join(parts)
 
 

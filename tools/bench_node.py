@@ -27,6 +27,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.engines import ENGINES
+from hcat_ros.markdown import markdown_table
 from hcat_ros.message_data import nanoseconds
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.images import image_message
@@ -199,12 +200,11 @@ def table(found: dict[str, Any]) -> str:
     """Return what was measured as Markdown."""
     width, height = found['size']
     threads = found['threads'] or "the engine's own number of"
-    lines = [
+    title = (
         f'### Whole node over DDS: {found["model"]}, {found["engine"]}, {found["precision"]}, '
-        f'{threads} threads, {width}x{height} at {found["fps"]:g} images a second\n',
-        '| | | goal |',
-        '|---|---:|---:|',
-    ]
+        f'{threads} threads, {width}x{height} at {found["fps"]:g} images a second'
+    )
+    rows = []
     moments = {
         'seen': 'node seen',
         'active': 'engine loaded, subscribed',
@@ -214,14 +214,15 @@ def table(found: dict[str, Any]) -> str:
     for name, words in moments.items():
         seconds = [start[name] for start in found['starts']]
         goal = f'{GOALS["start"]:g} s' if name == 'detection' else ''
-        lines.append(
-            f'| start to {words}, median of {len(seconds)} (worst) | {np.median(seconds):.2f} s '
-            f'({max(seconds):.2f} s) | {goal} |'
+        rows.append(
+            (
+                f'start to {words}, median of {len(seconds)} (worst)',
+                f'{np.median(seconds):.2f} s ({max(seconds):.2f} s)',
+                goal,
+            )
         )
-    lines.append(
-        '| image to detection, median (95 %, 99 %) | {median:.1f} ms ({p95:.1f} ms, {p99:.1f} ms) '
-        '| |'.format(**found['latency_ms'])
-    )
+    latency = '{median:.1f} ms ({p95:.1f} ms, {p99:.1f} ms)'.format(**found['latency_ms'])
+    rows.append(('image to detection, median (95 %, 99 %)', latency, ''))
     for moment, parts in found['memory_mb'].items():
         if parts:
             text = (
@@ -229,8 +230,8 @@ def table(found: dict[str, Any]) -> str:
                 '{private:.0f} private)'
             )
             goal = f'{GOALS["memory"]:g} MB'
-            lines.append(f'| resident memory, {moment} | {text.format(**parts)} | {goal} |')
-    return '\n'.join(lines)
+            rows.append((f'resident memory, {moment}', text.format(**parts), goal))
+    return f'{title}\n\n{markdown_table(("", "", "goal"), rows)}'
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from hcat_ros.boxes import Box, iou
 from hcat_ros.engines import load_engine
 from hcat_ros.engines.base import Engine
+from hcat_ros.markdown import table_head, table_row
 from hcat_ros.models import DEFAULT_MODEL, load_model
 from hcat_ros.simulation.pictures import load_pictures
 from hcat_ros.tracking import Tracker, TrackerConfig
@@ -151,9 +152,7 @@ def main() -> None:
     model = load_model(arguments.model)
     engine = load_engine(model, arguments.engine, arguments.precision, threads=1)
     config = TrackerConfig(**model.card.tracking)
-    print(
-        '| targets | ms a frame | mean IoU together | alone | swaps |\n|---:|---:|---:|---:|---:|'
-    )
+    print(table_head(('targets', 'ms a frame', 'mean IoU together', 'alone', 'swaps'), 'r'))
     for count in arguments.counts:
         together, alone, swaps, times = [], [], 0, []
         for seed in range(arguments.seeds):
@@ -172,7 +171,7 @@ def main() -> None:
             f'{np.mean(alone):.3f}',
             f'{swaps} of {count * arguments.seeds}',
         )
-        print(f'| {" | ".join(cells)} |', flush=True)
+        print(table_row(cells), flush=True)
 
 
 if __name__ == '__main__':

@@ -34,6 +34,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
+from hcat_ros.markdown import table_head, table_row
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
@@ -223,11 +224,17 @@ def run(hazard: Hazard, seed: int) -> Outcome:
 
 def row(hazard: Hazard, found: Outcome) -> str:
     """Return a line of the table."""
-    zero = 'moves on' if found.zero_after is None else f'{found.zero_after:.2f} s'
-    numbers = f'{found.yaw:.2f} | {found.forward:.2f} | {zero} | {math.degrees(found.off):.1f}'
-    verdict = 'safe' if safe(hazard, found) else '**not safe**'
-    said = found.said.replace('|', '/')
-    return f'| {hazard.title} | {numbers} | {verdict} | {said} |'
+    return table_row(
+        (
+            hazard.title,
+            f'{found.yaw:.2f}',
+            f'{found.forward:.2f}',
+            'moves on' if found.zero_after is None else f'{found.zero_after:.2f} s',
+            f'{math.degrees(found.off):.1f}',
+            'safe' if safe(hazard, found) else '**not safe**',
+            found.said,
+        )
+    )
 
 
 def main() -> int:
@@ -240,11 +247,17 @@ def main() -> int:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
-    lines = [
-        '| hazard | yaw [rad/s] | forward [m/s] | zero after | target off [deg] | | said |',
-        '|---|---:|---:|---:|---:|---|---|',
-    ]
-    print('\n'.join(lines), flush=True)
+    titles = (
+        'hazard',
+        'yaw [rad/s]',
+        'forward [m/s]',
+        'zero after',
+        'target off [deg]',
+        '',
+        'said',
+    )
+    lines = [table_head(titles, 'lrrrrll')]
+    print(lines[0], flush=True)
     good = True
     for hazard in HAZARDS:
         if arguments.only and not any(word in hazard.title for word in arguments.only):

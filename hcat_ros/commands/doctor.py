@@ -23,6 +23,7 @@ from hcat_ros.engines.candidates import COMPARED, Candidate
 from hcat_ros.engines.machine import processor
 from hcat_ros.engines.self_test import self_test
 from hcat_ros.engines.timing import time_searches
+from hcat_ros.markdown import table_head, table_row
 from hcat_ros.models import DEFAULT_MODEL, Model, ModelError, int8_objection, load_model
 
 PACKAGES = {
@@ -87,7 +88,8 @@ def run(arguments: argparse.Namespace) -> None:
             state = f'- ({error})'
         print(f'  {module:12} {state}', flush=True)
     print(f'model {model.card.name} in {model.folder}')
-    print('\n| engine | precision | search, median | p95 | |\n|---|---|---:|---:|---|')
+    titles = ('engine', 'precision', 'search, median', 'p95', '')
+    print(f'\n{table_head(titles, "llrrl")}')
     for candidate in listed(arguments.precision):
         how = (arguments.threads, arguments.seconds)
         limit = arguments.limit + arguments.seconds
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
             cells = in_own_process(engine_cells, candidate, model, *how, limit=limit)
         except ProcessError as error:
             cells = failed(candidate, str(error))
-        print(f'| {" | ".join(cells)} |', flush=True)
+        print(table_row(cells), flush=True)
     how = (arguments.precision, arguments.threads)
     try:
         choice = in_own_process(automatic_choice, model, *how, limit=arguments.limit)

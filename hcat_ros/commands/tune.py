@@ -21,6 +21,7 @@ from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.files import check_outputs
 from hcat_ros.files.pictures import write_picture
+from hcat_ros.markdown import markdown_table
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
 
@@ -126,18 +127,23 @@ def run(arguments: argparse.Namespace) -> None:
 
 def table(rows: list[TunedRow]) -> str:
     """Return the sweep as a Markdown table."""
-    lines = [
-        '| window penalty | size smoothing | AO | success AUC | precision | ROC AUC of the score '
-        '| lost: precision | recall | false alarms |',
-        '|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
-    ]
-    lines += [
-        f'| {row.penalty:g} | {row.smoothing:g} | {row.mean:.3f} | {row.success_auc:.3f} | '
-        f'{row.precision:.3f} | {row.roc_auc:.3f} | {row.lost.precision:.2f} | '
-        f'{row.lost.recall:.2f} | {row.lost.false_alarms:.3f} |'
+    titles = ['window penalty', 'size smoothing', 'AO', 'success AUC', 'precision']
+    titles += ['ROC AUC of the score', 'lost: precision', 'recall', 'false alarms']
+    cells = [
+        (
+            f'{row.penalty:g}',
+            f'{row.smoothing:g}',
+            f'{row.mean:.3f}',
+            f'{row.success_auc:.3f}',
+            f'{row.precision:.3f}',
+            f'{row.roc_auc:.3f}',
+            f'{row.lost.precision:.2f}',
+            f'{row.lost.recall:.2f}',
+            f'{row.lost.false_alarms:.3f}',
+        )
         for row in rows
     ]
-    return '\n'.join(lines)
+    return markdown_table(titles, cells, 'r')
 
 
 def plot(rows: list[TunedRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

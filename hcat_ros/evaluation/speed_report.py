@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.evaluation.speed import STAGES, Quantiles
+from hcat_ros.markdown import markdown_table
 
 NO_VALUE = '-'
 
@@ -89,7 +90,7 @@ def table(group: SpeedTable) -> str:
     )
     titles = ['model', 'engine', *stages, 'search, ratio', 'update, ratio']
     titles += ['search, ratio, same weights'] * own + ['GMAC', 'of the peak']
-    lines = [_line(titles), '|---|---|' + '---:|' * (len(titles) - 2)]
+    rows = []
     for row in group.rows:
         cells = [row.model, row.label]
         cells += ['{:.2f} ({:.2f}, {:.2f})'.format(*row.stages[stage]) for stage in stages]
@@ -97,16 +98,12 @@ def table(group: SpeedTable) -> str:
         cells += [_number(group.same_weights_ratio(row), '{:.2f}')] * own
         giga = None if row.multiply_adds is None else row.multiply_adds / 1e9
         cells += [_number(giga, '{:.2f}'), _number(group.share_of_peak(row), '{:.0%}')]
-        lines.append(_line(cells))
-    return '\n'.join(lines)
+        rows.append(cells)
+    return markdown_table(titles, rows, 'll')
 
 
 def _search(group: SpeedTable, row: SpeedRow) -> tuple[float]:
     return (group.ratio(row, 'search'),)
-
-
-def _line(cells: list[str]) -> str:
-    return f'| {" | ".join(cells)} |'
 
 
 def _number(value: float | None, form: str) -> str:

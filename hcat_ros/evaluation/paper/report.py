@@ -11,6 +11,7 @@ from hcat_ros.evaluation.paper.claims import CRITERION, spread, verdicts
 from hcat_ros.evaluation.paper.figures import BENCHMARKS, HIT
 from hcat_ros.evaluation.paper.systems import SYSTEMS
 from hcat_ros.evaluation.paper.tables import PaperFindings, PaperTable, tables
+from hcat_ros.markdown import markdown_table
 
 NOTES = (
     'Networks are untrained: speed and cost do not depend on the weights, accuracy does.',
@@ -86,9 +87,8 @@ def _glance(findings: PaperFindings) -> str:
 
 def _text(table: PaperTable) -> str:
     """Return a table as Markdown, numbers to the right."""
-    rules = tuple('---' if title in WORDS else '---:' for title in table.head)
-    lines = [table.head, rules, *table.rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    align = ''.join('l' if title in WORDS else 'r' for title in table.head)
+    return markdown_table(table.head, table.rows, align)
 
 
 def document(

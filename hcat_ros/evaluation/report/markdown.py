@@ -10,36 +10,33 @@ from hcat_ros.evaluation.report.configuration import commands, protocols, versio
 from hcat_ros.evaluation.report.scenes import Scene, headline
 from hcat_ros.evaluation.report.tables import ReportTable, sequence_table, summary
 from hcat_ros.evaluation.scored_run import Run
+from hcat_ros.markdown import markdown_table
 
 
 def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
     """Return title, summary, sequences (worst first), versions and commands."""
-    parts = [f'# {escaped(title)}', markdown_table(summary(runs))]
+    parts = [f'# {escaped(title)}', best_in_bold(summary(runs))]
     parts += [f'**{escaped(run.title)}**: {escaped(text)}.' for run in runs for text in run.remarks]
     parts += [
         f'Protocol {escaped(protocol.title)}. {escaped(words(protocol))}'
         for protocol in protocols(runs)
     ]
     parts += [f'## Sequences, by {escaped(headline(runs))}']
-    parts += [markdown_table(sequence_table(scenes, runs)), '## Versions']
+    parts += [best_in_bold(sequence_table(scenes, runs)), '## Versions']
     parts += ['\n'.join(f'- **{escaped(run.title)}**: {escaped(versions(run))}' for run in runs)]
     parts += [f'```sh\n{command}\n```' for command in commands(runs) if '```' not in command]
     return '\n\n'.join(parts) + '\n'
 
 
-def markdown_table(table: ReportTable) -> str:
+def best_in_bold(table: ReportTable) -> str:
     """Return a table, its best values bold."""
-    lines = [_line([escaped(table.title), *(escaped(column.title) for column in table.columns)])]
-    lines.append('|---|' + '---:|' * len(table.columns))
+    titles = [escaped(table.title), *(escaped(column.title) for column in table.columns)]
+    rows = []
     for row, name in enumerate(table.names):
         texts = [column.text(row) for column in table.columns]
         marked = [f'**{t}**' if best else t for t, best in zip(texts, table.best[row])]
-        lines.append(_line([escaped(name), *marked]))
-    return '\n'.join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+        rows.append([escaped(name), *marked])
+    return markdown_table(titles, rows)
 
 
 def escaped(text: str) -> str:

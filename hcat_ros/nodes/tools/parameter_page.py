@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from hcat_ros.markdown import markdown_table
 from hcat_ros.nodes.follower import settings as follower_settings
 from hcat_ros.nodes.parameters import Setting
 from hcat_ros.nodes.tools import camera_sim, select_page, target_client, video_source
@@ -46,13 +47,18 @@ def parameter_page() -> str:
 
 
 def _table(node: str, settings: Sequence[Setting], text: str = '') -> str:
-    rows = ['| parameter | default | takes | live | |', '|---|---|---|---|---|']
-    for setting in settings:
-        live = 'yes' if setting.live else ''
-        words = setting.description.replace('|', '\\|')
-        row = f'`{setting.name}`', _value(setting.default), setting.expected, live, words
-        rows.append(f'| {" | ".join(row)} |')
-    return f'## {node}\n{text}\n' + '\n'.join(rows) + '\n'
+    rows = [
+        (
+            f'`{setting.name}`',
+            _value(setting.default),
+            setting.expected,
+            'yes' if setting.live else '',
+            setting.description,
+        )
+        for setting in settings
+    ]
+    table = markdown_table(('parameter', 'default', 'takes', 'live', ''), rows, 'lllll')
+    return f'## {node}\n{text}\n{table}\n'
 
 
 def _value(value: object) -> str:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables in Markdown, whole or row by row as results come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_RULES = {'l': '---', 'r': '---:'}
+
+
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], align: str = 'l') -> str:
+    """Return a table; see `table_head`."""
+    return '\n'.join((table_head(titles, align), *map(table_row, rows)))
+
+
+def table_head(titles: Sequence[str], align: str = 'l') -> str:
+    """Return the two lines above the rows.
+
+    Args:
+        titles: a title for each column.
+        align: `l` or `r` for each column; columns beyond its end are aligned right, as numbers are.
+
+    """
+    rules = [_RULES[letter] for letter in align.ljust(len(titles), 'r')]
+    return f'{table_row(titles)}\n|{"|".join(rules)}|'
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """Return one row. Bars within cells are escaped, line breaks become spaces."""
+    texts = (re.sub(r'(?<!\\)\|', r'\\|', ' '.join(cell.split('\n'))) for cell in cells)
+    return f'| {" | ".join(texts)} |'
