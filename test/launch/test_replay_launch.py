@@ -122,7 +122,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         (['bag:=bag', 'init_box_topic:=/here'], 'has no topic /here'),
         (['bag:=unnamed'], "init_box:='': it has no topic init_box"),
         (['bag:=bag', 'out:=done'], "out:='done': it is there already"),
-        (['bag:=bag', 'params_file:=none.yaml'], 'params_file: no file none.yaml'),
+        (['bag:=bag', 'params_file:=none.yaml'], "params_file:='none.yaml': "),
     ],
 )
 def test_a_wrong_argument_is_told(

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `replay.launch.py` runs: topics of the bag, commands and parameters of the processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hcat_ros.files.reading import load_yaml
+from hcat_ros.nodes.tracker.settings import FOR_TRACKER
+
+OFFLINE = ('model', 'engine', 'precision', 'threads', 'window_penalty', 'mono16_bits')
+"""Parameters of the node that `hcat replay` has options for; its other ones go behind `--set`."""
+DISCOVERY = 2.0
+"""Seconds that the player waits with its first message, so that all have found it."""
+
+
+def positive(values: Mapping[str, str], name: str) -> float:
+    """Return a launch argument as a number above 0. Raises ValueError."""
+    try:
+        number = float(values[name])
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"launch argument {name}:='{values[name]}': expected a number above 0")
+    return number
+
+
+class ReplayPlan:
+    """The launch arguments of a replay, checked, and what follows from them.
+
+    Attributes:
+        out: folder of the recording and the report.
+        rate: speed of the player, 1 being that of the recording.
+        patience: seconds for the tracker to be ready.
+        image, images: topic of the images in the bag, and their number.
+        camera, transport: as the tracker's parameters of these names.
+        played: topic on which the tracker takes the images.
+        track: topic on which it publishes.
+        node: full name of the tracker's node.
+
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        """Read the arguments and the bag's topics. Raises ValueError, which names the argument."""
+        self._values = values
+        self.rate, self.patience = positive(values, 'rate'), positive(values, 'patience')
+        depth = max(1, int(positive(values, 'depth')))
+        self._qos = {'reliability': 'reliable', 'history': 'keep_last', 'depth': depth}
+        self._parameters = self._read_parameters(Path(values['params_file']))
+        self._bag = Path(values['bag']).expanduser()
+        self._choose_topics()
+        self.out = Path(values['out'] or f'{self._name}_node').expanduser()
+        if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir())):
+            reason = 'it is there already; name another folder, or remove it'
+            raise ValueError(f"launch argument out:='{self.out}': {reason}")
+        namespace = values['namespace'].strip('/')
+        self._prefix = f'/{namespace}' if namespace else ''
+        self.track = f'{self._prefix}/track'
+        self.node = f'{self._prefix}/{values["node_name"]}'
+
+    def _read_parameters(self, path: Path) -> dict[str, Any]:
+        argument = f"launch argument params_file:='{path}'"
+        try:
+            content = load_yaml(path) or {}
+        except (OSError, ValueError) as error:
+            raise ValueError(f'{argument}: {error}') from None
+        given = content
+        for key in ('/**', 'ros__parameters'):
+            given = given.setdefault(key, {}) if isinstance(given, dict) else None
+        if not isinstance(given, dict):
+            raise ValueError(f"{argument}: expected parameters below '/**: ros__parameters:'")
+        self._given = given
+        return dict(content)
+
+    def _choose_topics(self) -> None:
+        # Here, as they need `rosbags`, and --show-args does not.
+        from hcat_ros.evaluation.bags.message_types import COMPRESSED
+        from hcat_ros.evaluation.bags.named_boxes import init_box_topic
+        from hcat_ros.evaluation.bags.reading import open_bag
+
+        named = self._values['init_box']
+        try:
+            with open_bag(self._bag) as bag:
+                self._name = bag.name
+                image = bag.image_topic(self._values['image'])
+                boxes = init_box_topic(bag, self._values['init_box_topic'])
+        except (OSError, ValueError) as error:
+            raise ValueError(f"launch argument bag:='{self._bag}': {error}") from None
+        if not (named or boxes):
+            reason = "it has no topic init_box; name the target, in its first image: '[x, y, w, h]'"
+            raise ValueError(f"launch argument init_box:='': {reason}")
+        self._init_box_topic = '' if named or boxes is None else boxes.name
+        self.image, self.images = image.name, image.count
+        # The tracker puts /compressed behind the name that it is given.
+        compressed = image.type == COMPRESSED
+        self.transport = 'compressed' if compressed else 'raw'
+        self.camera = image.name.removesuffix('/compressed' if compressed else '')
+        self.played = f'{self.camera}/compressed' if compressed else self.camera
+
+    @property
+    def recorded(self) -> Path:
+        """Folder of the bag with the tracks."""
+        return self.out / 'recorded'
+
+    def write_files(self) -> Path:
+        """Write what the processes read; returns the tracker's parameters. Raises OSError."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        overrides = {name: dict(self._qos) for name in self._played_names()}
+        self._player_qos.write_text(yaml.safe_dump(overrides), 'utf-8')
+        # Every image is taken, in its order.
+        reliable = {'subscription': dict(self._qos)}
+        self._given.setdefault('qos_overrides', {})[self.played] = reliable
+        path = self.out / 'tracker.yaml'
+        path.write_text(yaml.safe_dump(self._parameters, sort_keys=False), 'utf-8')
+        return path
+
+    @property
+    def _player_qos(self) -> Path:
+        return self.out / 'player_qos.yaml'
+
+    def _played_names(self) -> dict[str, str]:
+        """Return the topics to be played and the names under which the tracker takes them."""
+        names = {self.image: self.played}
+        if self._init_box_topic:
+            names[self._init_box_topic] = f'{self._prefix}/init_box'
+        return names
+
+    def play_command(self) -> list[str]:
+        """Return the command that plays the images, and the init box, if that is in the bag."""
+        names = self._played_names()
+        renamed = [f'{old}:={new}' for old, new in names.items() if old != new]
+        return [
+            *('ros2', 'bag', 'play', str(self._bag), '--topics', *names),
+            *('--clock', '100', '--rate', f'{self.rate:g}', '--delay', f'{DISCOVERY:g}'),
+            *('--qos-profile-overrides-path', str(self._player_qos)),
+            *('--disable-keyboard-controls', '--wait-for-all-acked', '60000'),
+            *(['--remap', *renamed] if renamed else []),
+        ]
+
+    def record_command(self) -> list[str]:
+        """Return the command that records the tracks."""
+        return ['ros2', 'bag', 'record', '-o', str(self.recorded), '--regex', f'^{self.track}$']
+
+    def report_arguments(self) -> list[str]:
+        """Return the arguments of `hcat`, which tracks again as the node does, and compares."""
+        words = ['replay', str(self._bag), '--track', str(self.recorded), '--out', str(self.out)]
+        words += ['--image', self.image, '--truth', self._values['truth']]
+        if self._init_box_topic:
+            words += ['--init-box-topic', self._init_box_topic]
+        else:
+            words += ['--box', *self._values['init_box'].strip('[] ').replace(',', ' ').split()]
+        for name in OFFLINE:
+            if (value := self._setting(name)) is not None:
+                words += [f'--{name.replace("_", "-")}', str(value)]
+        others = {name: self._setting(name) for name in FOR_TRACKER if name not in OFFLINE}
+        pairs = [f'{name}={value}' for name, value in others.items() if value is not None]
+        return [*words, *(['--set', *pairs] if pairs else [])]
+
+    def _setting(self, name: str) -> Any:
+        """Return the node's parameter by launch argument or file, None if it has its default."""
+        return self._values[name] or self._given.get(name)
