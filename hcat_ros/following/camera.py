@@ -23,6 +23,8 @@ COEFFICIENTS = {
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""
+PIXEL_MIDDLE = 0.5
+"""Where boxes have the middle of the first pixel, which is 0 to a CameraInfo's principal point."""
 
 
 class Angles(NamedTuple):
@@ -38,6 +40,9 @@ class CameraModel:
 
     Bearings are in the frame of the camera's mount (REP-103: x forward, y left, z up); a camera
     that looks down from it has its angle in `pitch` (rad, positive down, as a rotation about y).
+
+    The principal point (cx, cy) is that of CameraInfo and OpenCV: whole numbers are the middles of
+    pixels. The methods take and return pixels as boxes have them: the first one covers 0 to 1.
     """
 
     width: int
@@ -105,7 +110,7 @@ class CameraModel:
         if not 0.01 <= horizontal_fov <= 3.1:
             raise ValueError(f'horizontal_fov {horizontal_fov}: expected 0.01 to 3.1 rad')
         focal = width / 2 / math.tan(horizontal_fov / 2)
-        return cls(width, height, focal, focal, width / 2, height / 2, pitch=pitch)
+        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, pitch=pitch)
 
     def bearing(self, u: float, v: float) -> Angles:
         """Return where the pixel (u, v) looks; NaN for a pixel that the lens has no ray for."""
@@ -150,6 +155,7 @@ class CameraModel:
 
     def _ray(self, u: float, v: float) -> tuple[float, float, float]:
         """Return the ray of a pixel in the optical frame: right, down, ahead."""
+        u, v = u - PIXEL_MIDDLE, v - PIXEL_MIDDLE
         xd, yd = (u - self.cx) / self.fx, (v - self.cy) / self.fy
         nowhere = math.nan, math.nan, math.nan
         if not (math.isfinite(xd) and math.isfinite(yd)):
@@ -166,7 +172,7 @@ class CameraModel:
         if not self.distortion:
             return xd, yd, 1.0
         x, y = self._undistorted(u, v)
-        seen = self._project(x, y, 1.0)
+        seen = self._project_to_matrix(x, y, 1.0)
         # Polynomials fold back outside of what was calibrated; no ray is better than a wrong one.
         if not math.hypot(seen[0] - u, seen[1] - v) < RAY_TOLERANCE:
             return nowhere
@@ -189,6 +195,11 @@ class CameraModel:
 
     def _project(self, right: float, down: float, ahead: float) -> tuple[float, float]:
         """Return the pixel of a ray in the optical frame."""
+        u, v = self._project_to_matrix(right, down, ahead)
+        return u + PIXEL_MIDDLE, v + PIXEL_MIDDLE
+
+    def _project_to_matrix(self, right: float, down: float, ahead: float) -> tuple[float, float]:
+        """Return the pixel of a ray, as the camera matrix has it."""
         if self.model == 'equidistant':
             across = math.hypot(right, down)
             theta = math.atan2(across, ahead)

@@ -9,6 +9,7 @@ import pytest
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel
+from hcat_ros.simulation.camera import Pinhole
 
 K = (610.0, 0.0, 322.5, 0.0, 605.0, 238.25, 0.0, 0.0, 1.0)
 BARREL = (-0.32, 0.11, 0.0007, -0.0012, -0.015)
@@ -40,7 +41,8 @@ def opencv_pixel(lens: str, azimuth: float, elevation: float) -> tuple[float, fl
         seen, _ = cv2.fisheye.projectPoints(point, none, none, matrix, np.array(d))
     else:
         seen, _ = cv2.projectPoints(point, none, none, matrix, np.array(d or [0.0] * 4))
-    return tuple(seen.reshape(2).tolist())
+    # Its whole numbers are middles of pixels, where a box of one pixel has its centre at 0.5.
+    return tuple((seen.reshape(2) + 0.5).tolist())
 
 
 @pytest.mark.parametrize('lens', LENSES)
@@ -123,7 +125,7 @@ def test_eight_coefficients_named_plumb_bob_are_the_rational_model() -> None:
     assert named == CameraModel.from_info(640, 480, K, eight, 'rational_polynomial')
     point = np.array([[[100.0, 80.0]]])
     x, _ = cv2.undistortPoints(point, np.array(K).reshape(3, 3), np.array(eight)).ravel()
-    assert math.tan(named.bearing(100.0, 80.0).azimuth) == pytest.approx(-x, abs=2e-3)
+    assert math.tan(named.bearing(100.5, 80.5).azimuth) == pytest.approx(-x, abs=2e-3)
 
 
 def test_the_model_none_has_no_distortion() -> None:
@@ -160,3 +162,8 @@ def test_what_is_no_camera_is_told(change: dict[str, object], words: str) -> Non
 def test_a_field_of_view_has_a_range(fov: float) -> None:
     with pytest.raises(ValueError, match='horizontal_fov'):
         CameraModel.from_fov(640, 480, fov)
+
+
+def test_the_simulations_camera_info_is_that_of_its_field_of_view() -> None:
+    lens = Pinhole(640, 480, 1.2)
+    assert CameraModel.from_info(640, 480, lens.matrix) == CameraModel.from_fov(640, 480, 1.2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel
+from hcat_ros.following.camera import PIXEL_MIDDLE
 from hcat_ros.nodes.follower.settings import camera_of_fov
 from hcat_ros.tracking.stream import PATIENCE, CameraView
 
@@ -45,8 +46,9 @@ def camera_of(info: Any, rectified: bool, pitch: float) -> CameraModel:
             'binning, whatever part of it the images show'
         )
     across, down = max(info.binning_x, 1), max(info.binning_y, 1)
-    matrix[0] = (matrix[0] - (0, 0, info.roi.x_offset)) / across
-    matrix[1] = (matrix[1] - (0, 0, info.roi.y_offset)) / down
+    middle = np.array((0, 0, PIXEL_MIDDLE))
+    matrix[0] = (matrix[0] - (0, 0, info.roi.x_offset) + middle) / across - middle
+    matrix[1] = (matrix[1] - (0, 0, info.roi.y_offset) + middle) / down - middle
     width, height = (
         (info.roi.width or info.width) // across,
         (info.roi.height or info.height) // down,
@@ -216,7 +218,7 @@ def _scale(camera: CameraModel, width: int, height: int) -> CameraModel | None:
         width=width,
         height=height,
         fx=camera.fx * across,
-        cx=camera.cx * across,
+        cx=(camera.cx + PIXEL_MIDDLE) * across - PIXEL_MIDDLE,
         fy=camera.fy * down,
-        cy=camera.cy * down,
+        cy=(camera.cy + PIXEL_MIDDLE) * down - PIXEL_MIDDLE,
     )
