@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters, timings and the summary that a node publishes on /diagnostics."""
+"""What a node publishes on /diagnostics: its state, counters and timings."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ import re
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
+
 WINDOW = 300
 """Samples that percentiles are taken over, 10 s at 30 fps."""
-COUNTED = (
-    'images',
-    'tracks',
-    'lost tracks',
-    'dropped images',
-    'refused images',
-    'refused boxes',
-    'failed frames',
-)
-"""Counters published from the start, so that plots have a baseline."""
 LATELY = 5.0
 """Seconds for which something refused is a warning."""
 LOG_EVERY = 5.0
@@ -37,8 +30,9 @@ LONGEST = 400
 class Statistics:
     """Counts and durations since the node became active; rates since the last report."""
 
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = defaultdict(int, dict.fromkeys(COUNTED, 0))
+    def __init__(self, counted: Sequence[str] = ()) -> None:
+        """counted: counters published from the start, so that plots have a baseline."""
+        self.counts: dict[str, int] = defaultdict(int, dict.fromkeys(counted, 0))
         self._samples: dict[str, deque[float]] = {}
         self._reported: dict[str, int] = {}
         self.last_problem = ''
@@ -95,12 +89,16 @@ class Statistics:
 class Refusals:
     """Counts what is refused, and logs it: the same again rarely, another reason soon."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        """warn: logs a line."""
-        self.statistics = Statistics()
-        self._warn = warn
+    def __init__(self, warn: Callable[[str], None], counted: Sequence[str] = ()) -> None:
+        """warn: logs a line. counted: see `Statistics`."""
+        self._warn, self._counted = warn, counted
+        self.begin()
         self._logged: OrderedDict[str, float] = OrderedDict()
         self._time = -LOG_EVERY
+
+    def begin(self) -> None:
+        """Count from 0, as an activated node does."""
+        self.statistics = Statistics(self._counted)
 
     def add(self, kind: str, reason: str) -> None:
         """Note a reason. kind: what is counted, as 'refused boxes'."""
@@ -150,31 +148,70 @@ def shorten(reason: str) -> str:
     return line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'
 
 
-def health(
-    statistics: Statistics, silent: float, target: str, standing: Sequence[str] = ()
-) -> tuple[bytes, str]:
-    """Return the level of an active node and what it is about.
+@dataclass
+class Working:
+    """What an active node is about, for its status on /diagnostics."""
 
-    silent: seconds without an image if those are too many, else 0. target: as 'tracking' or
-    'target lost'. standing: what is wrong for as long as it lasts. What keeps the node from its
-    work comes first; STALE is for those who miss us.
+    level: bytes
+    summary: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+class NodeDiagnostics:
+    """Publishes the status of a lifecycle node on /diagnostics, once a period.
+
+    Where the node is not at work the status is its lifecycle state, or why a transition failed.
     """
-    if statistics.failing:
-        return DiagnosticStatus.ERROR, f'engine failing: {statistics.failing}'
-    first = f'no image for {silent:.0f} s' if silent > 0 else target
-    lately = statistics.problem_lately
-    reasons = [*standing, *([lately] if lately else [])]
-    fine = not reasons and not silent and target != 'target lost'
-    level = DiagnosticStatus.OK if fine else DiagnosticStatus.WARN
-    return level, '; '.join([first, *reasons])
 
+    def __init__(
+        self,
+        node: GuardedLifecycleNode,
+        duty: str,
+        describe: Callable[[], Working | None],
+        refusals: Refusals,
+    ) -> None:
+        """Begin to publish.
 
-def diagnostic_array(
-    stamp: object, name: str, hardware: str, level: bytes, summary: str, values: Mapping[str, str]
-) -> DiagnosticArray:
-    """Return the message for /diagnostics. stamp: builtin_interfaces/Time."""
-    status = DiagnosticStatus(level=level, name=name, message=summary, hardware_id=hardware)
-    status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-    array = DiagnosticArray(status=[status])
-    array.header.stamp = stamp
-    return array
+        Args:
+            node: whose status it is.
+            duty: what it does, as 'tracking'; the status has it behind the node's name.
+            describe: returns what the node is about, None where it is not at work.
+            refusals: counters and the last problem, which are published too.
+
+        """
+        self.hardware = ''
+        """What the node works with, as the status's `hardware_id`."""
+        self.standing: dict[str, str] = {}
+        """Values that are published in every state, also where it is not at work."""
+        self._node, self._duty = node, duty
+        self._describe, self._refusals = describe, refusals
+        self._time = time.monotonic()
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._timer = node.steady_timer(1.0, self._publish)
+
+    def set_period(self, seconds: float) -> None:
+        """Publish once in so many seconds."""
+        self._timer.timer_period_ns = int(seconds * 1e9)
+
+    def _publish(self) -> None:
+        node = self._node
+        working = self._describe()
+        values = {'lifecycle': node.state_label, **self.standing}
+        values |= {'failed transition': node.failure} if node.failure else {}
+        if working is None:
+            level = DiagnosticStatus.ERROR if node.failure else DiagnosticStatus.OK
+            working = Working(level, node.failure or node.state_label)
+        values |= working.values
+        elapsed = max(time.monotonic() - self._time, 1e-3)
+        self._time += elapsed
+        values |= self._refusals.statistics.report(elapsed)
+        status = DiagnosticStatus(
+            level=working.level,
+            name=f'{node.get_fully_qualified_name().lstrip("/")}: {self._duty}',
+            message=working.summary,
+            hardware_id=self.hardware,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = node.get_clock().now().to_msg()
+        self._publisher.publish(array)

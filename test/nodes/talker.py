@@ -126,7 +126,7 @@ class Talker:
 
     def images_seen(self) -> int:
         """Images that the node has received."""
-        return self.tracker._refusals.statistics.counts['images']
+        return self.tracker.refusals.statistics.counts['images']
 
     def status(self) -> DiagnosticStatus:
         """The newest diagnostics, empty ones before the first."""

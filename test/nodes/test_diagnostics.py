@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import pytest
 
 pytest.importorskip('diagnostic_msgs', reason='needs ROS 2')
 
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticStatus
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
 
 from hcat_ros.nodes import diagnostics
 from hcat_ros.nodes.diagnostics import (
-    COUNTED,
     LONGEST,
     WINDOW,
     Drops,
+    NodeDiagnostics,
     Refusals,
     Statistics,
-    diagnostic_array,
-    health,
+    Working,
     shorten,
 )
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 
 
 def test_counts_rates_and_percentiles() -> None:
@@ -67,38 +70,52 @@ def test_the_same_refusal_with_another_number_is_logged_once(
     assert lines[2:] == ['image is 9.9 s old']
 
 
-def test_the_message() -> None:
-    message = diagnostic_array(
-        Time(sec=3), 'n: tracking', 'cpu', DiagnosticStatus.WARN, 'lost', {'score': '0.1'}
-    )
-    assert message.header.stamp.sec == 3
-    status = message.status[0]
-    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'lost')
-    assert (status.values[0].key, status.values[0].value) == ('score', '0.1')
+def test_the_status_of_a_node(ros: None) -> None:
+    node = GuardedLifecycleNode('observed')
+    refusals = Refusals(node.get_logger().warning, ('images', 'tracks'))
+    described: list[Working | None] = [None]
+    reports = NodeDiagnostics(node, 'tracking', lambda: described[0], refusals)
+    reports.set_period(0.05)
+    graph = rclpy.create_node('listener')
+    arrays: list[DiagnosticArray] = []
+    graph.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.add_node(graph)
 
+    def newest(message: str) -> DiagnosticStatus:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.1)
+            if arrays and arrays[-1].status[0].message == message:
+                return arrays[-1].status[0]
+        raise AssertionError(f'{message!r} never came, the last is {arrays[-1:]}')
 
-def test_what_is_counted_is_there_from_the_start() -> None:
-    report = Statistics().report(1.0)
-    assert {report[name] for name in COUNTED} == {'0'}
-
-
-def test_levels_are_those_of_what_keeps_the_node_from_its_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-    statistics = Statistics()
-    assert health(statistics, 0.0, 'no target') == (ok, 'no target')
-    assert health(statistics, 0.0, 'tracking') == (ok, 'tracking')
-    assert health(statistics, 0.0, 'target lost') == (warn, 'target lost')
-    assert health(statistics, 3.2, 'tracking') == (warn, 'no image for 3 s')
-    statistics.problem('refused boxes', 'box refused')
-    assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; box refused')
-    statistics.problem('failed frames', 'out of memory')
-    assert health(statistics, 3.2, 'tracking') == (error, 'engine failing: out of memory')
-    statistics.count_track()
-    assert health(statistics, 0.0, 'tracking') == (warn, 'tracking; out of memory')
-    monkeypatch.setattr(diagnostics, 'LATELY', 0.0)
-    assert health(statistics, 0.0, 'tracking') == (ok, 'tracking')
+    try:
+        status = newest('unconfigured')
+        assert (status.level, status.name) == (DiagnosticStatus.OK, 'observed: tracking')
+        values = {value.key: value.value for value in status.values}
+        assert (values['lifecycle'], values['images'], values['tracks']) == (
+            'unconfigured',
+            '0',
+            '0',
+        )
+        assert 'failed transition' not in values
+        node.failure = 'no model'
+        status = newest('no model')
+        assert status.level == DiagnosticStatus.ERROR
+        reports.hardware, reports.standing = 'cpu', {'model': 'm'}
+        described[0] = Working(DiagnosticStatus.WARN, 'lost', {'score': '0.1'})
+        refusals.statistics.count('images')
+        status = newest('lost')
+        assert (status.level, status.hardware_id) == (DiagnosticStatus.WARN, 'cpu')
+        values = {value.key: value.value for value in status.values}
+        assert (values['model'], values['score'], values['images']) == ('m', '0.1', '1')
+        assert arrays[-1].header.stamp.sec > 0
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        graph.destroy_node()
 
 
 def test_drops_are_gaps_in_the_publishers_numbers() -> None:

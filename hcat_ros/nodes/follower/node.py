@@ -10,20 +10,19 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.following import Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
-from hcat_ros.nodes.diagnostics import Refusals, diagnostic_array
+from hcat_ros.nodes.diagnostics import NodeDiagnostics, Refusals, Working
 from hcat_ros.nodes.follower.clock import ClockWatch
 from hcat_ros.nodes.follower.dead_man import DeadMan
 from hcat_ros.nodes.follower.depth import DepthInput, DepthTrack
 from hcat_ros.nodes.follower.input import FollowInput
 from hcat_ros.nodes.follower.output import FollowOutput
 from hcat_ros.nodes.follower.parameters import FollowParameters
-from hcat_ros.nodes.follower.report import following_state, following_statistics, following_values
+from hcat_ros.nodes.follower.report import COUNTED, following_state, following_values
 from hcat_ros.nodes.follower.wiring import Surroundings
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 from hcat_ros.nodes.message_bounds import check_detection
@@ -57,13 +56,10 @@ class FollowerNode(GuardedLifecycleNode):
         """When the last track came, of a monotonic clock; infinite before the first."""
         self._is_silent = False
         self._dead_man = DeadMan(self._stop_late)
-        self._refusals = Refusals(self.get_logger().warning)
-        self._refusals.statistics = following_statistics()
-        self._report_time = time.monotonic()
+        self.refusals = Refusals(self.get_logger().warning, COUNTED)
         self._chosen = FollowParameters(self)
         self._held = bool(self._chosen['start_on_hold'])
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._report_timer = self.steady_timer(1.0, self._report)
+        self._diagnostics = NodeDiagnostics(self, 'following', self._describe, self.refusals)
         self._timer = self.steady_timer(1 / self._chosen['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
         self.start_soon(self._chosen['autostart'])
@@ -79,10 +75,10 @@ class FollowerNode(GuardedLifecycleNode):
             raise ValueError('; '.join(useless))
         follower = Follower(self._chosen.config())
         follower.hold(self._held)
-        self._input = FollowInput(self, values, self._refusals)
+        self._input = FollowInput(self, values, self.refusals)
         self._output = FollowOutput(self, values['stamped'], values['target_frame'])
         self._follower = follower
-        self._report_timer.timer_period_ns = int(1e9 * values['diagnostics_period'])
+        self._diagnostics.set_period(values['diagnostics_period'])
         self._chosen.changed = True
 
     def activate(self) -> None:
@@ -90,7 +86,7 @@ class FollowerNode(GuardedLifecycleNode):
         follower = self._follower
         assert follower is not None  # configured
         self._apply_parameters(follower)
-        self._refusals.statistics = following_statistics()
+        self.refusals.begin()
         self._report_time = time.monotonic()
         self._clock_watch.begin()
         self._input.subscribe(
@@ -160,15 +156,15 @@ class FollowerNode(GuardedLifecycleNode):
         elif self._input.depth is not None:
             self._input.depth.tolerance = tolerance
         else:
-            self._input.use_depth(DepthInput(tolerance, self._on_distance, self._refusals.add))
+            self._input.use_depth(DepthInput(tolerance, self._on_distance, self.refusals.add))
 
     def _on_distance(self, stamp: float, distance: float, deviation: float) -> None:
         if self._follower is None or not self._active:
             return
-        self._refusals.statistics.count('depths')
+        self.refusals.statistics.count('depths')
         reason = self._follower.record_depth(stamp, distance, deviation, self._now())
         if reason:
-            self._refusals.add('refused depths', f'depth refused: {reason}')
+            self.refusals.add('refused depths', f'depth refused: {reason}')
 
     def _apply_parameters(self, follower: Follower) -> None:
         if self._chosen.changed:
@@ -190,12 +186,12 @@ class FollowerNode(GuardedLifecycleNode):
         follower, now = self._follower, self._now()
         if follower is None or not self._active:
             return
-        statistics, arrival = self._refusals.statistics, time.monotonic()
+        statistics, arrival = self.refusals.statistics, time.monotonic()
         statistics.count('tracks')
         try:
             check_detection(message)
         except ValueError as error:
-            self._refusals.add('refused tracks', f'track refused: {error}')
+            self.refusals.add('refused tracks', f'track refused: {error}')
             return
         if not self._input.is_followed(info, arrival):
             statistics.count('tracks of another publisher')
@@ -219,7 +215,7 @@ class FollowerNode(GuardedLifecycleNode):
             return
         if camera is None or reason:
             where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
-            self._refusals.add('refused tracks', f'track at {where} refused: {reason}')
+            self.refusals.add('refused tracks', f'track at {where} refused: {reason}')
             return
         self._clock_watch.record_track(arrival)
         self._image_stamp = stamp
@@ -244,7 +240,7 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _sample(self, name: str, age: float) -> None:
         if -1 < age < 60:  # stamps of another clock say nothing
-            self._refusals.statistics.sample(name, age)
+            self.refusals.statistics.sample(name, age)
 
     # Outputs
 
@@ -264,7 +260,7 @@ class FollowerNode(GuardedLifecycleNode):
         except Exception:
             self._fail()
             return
-        self._refusals.statistics.count('commands')
+        self.refusals.statistics.count('commands')
         if self._command.allowed > 0:
             self._sample('image age at command', self._now() - self._image_stamp)
 
@@ -294,7 +290,7 @@ class FollowerNode(GuardedLifecycleNode):
         """Send zero from the dead man's thread."""
         if self._active:
             self._output.stop_once(str(self._chosen['base_frame']))
-            self._refusals.statistics.count('stops by the dead man')
+            self.refusals.statistics.count('stops by the dead man')
 
     def _next_command(self, follower: Follower) -> Command:
         now = self._now()
@@ -310,30 +306,20 @@ class FollowerNode(GuardedLifecycleNode):
 
     # Diagnostics
 
-    def _report(self) -> None:
-        values = {'lifecycle': self.state_label, 'hold': str(self._held).lower()}
-        values |= {'failed transition': self.failure} if self.failure else {}
+    def _describe(self) -> Working | None:
+        self._diagnostics.standing['hold'] = str(self._held).lower()
         follower = self._follower
         if follower is None or not self._active:
-            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
-            summary = self.failure or self.state_label
-        else:
-            problems = self._input.problems(follower.config.stale_timeout)
-            knows_camera = self._input.camera.is_told
-            problems += self._surroundings.look(*self._input.topics, knows_camera)
-            level, summary = following_state(self._command, problems)
-            now = self._now()
-            values |= following_values(
-                self._command, follower.bearing(now), follower.target_range(now), follower.config
-            )
-            if follower.range_source:
-                values['range from'] = follower.range_source
-        elapsed = max(time.monotonic() - self._report_time, 1e-3)
-        self._report_time += elapsed
-        values |= self._refusals.statistics.report(elapsed)
-        name = f'{self.get_fully_qualified_name().lstrip("/")}: following'
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(stamp, name, '', level, summary, values))
+            return None
+        problems = self._input.problems(follower.config.stale_timeout)
+        problems += self._surroundings.look(*self._input.topics, self._input.camera.is_told)
+        now = self._now()
+        values = following_values(
+            self._command, follower.bearing(now), follower.target_range(now), follower.config
+        )
+        if follower.range_source:
+            values['range from'] = follower.range_source
+        return Working(*following_state(self._command, problems), values)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -4,25 +4,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from hcat_ros.following import Bearing, Command, FollowConfig, Range
-from hcat_ros.nodes.diagnostics import Statistics
 
 COUNTED = ('tracks', 'lost tracks', 'refused tracks', 'refused camera infos', 'commands')
 """Counters published from the start, so that plots have a baseline."""
 WAITING = ('on hold', 'waiting for a track')
 """Reasons to stand still that are no trouble."""
-
-
-def following_statistics() -> Statistics:
-    """Return statistics that count what a follower does."""
-    statistics = Statistics()
-    statistics.counts = defaultdict(int, dict.fromkeys(COUNTED, 0))
-    return statistics
 
 
 def following_state(command: Command, problems: Sequence[str]) -> tuple[bytes, str]:
@@ -43,7 +34,7 @@ def following_state(command: Command, problems: Sequence[str]) -> tuple[bytes, s
 
 def following_values(
     command: Command, bearing: Bearing | None, distance: Range | None, config: FollowConfig
-) -> Mapping[str, str]:
+) -> dict[str, str]:
     """Return the command and what it is about, as text."""
     values = {
         'platform': config.platform,

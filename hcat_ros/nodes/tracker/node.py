@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -30,7 +29,7 @@ from hcat_ros.nodes.detections import (
     target_request,
     usable_detections,
 )
-from hcat_ros.nodes.diagnostics import Drops, Refusals, Statistics, diagnostic_array, health
+from hcat_ros.nodes.diagnostics import Drops, NodeDiagnostics, Refusals, Working
 from hcat_ros.nodes.follower.settings import FOLLOWER_NAMES
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
@@ -39,6 +38,7 @@ from hcat_ros.nodes.parameter_overrides import useless_overrides, useless_qos
 from hcat_ros.nodes.parameters import Settings
 from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS
 from hcat_ros.nodes.tracker.engine_log import engine_log
+from hcat_ros.nodes.tracker.health import COUNTED, tracking_health
 from hcat_ros.nodes.tracker.image_input import ImageInput, image_topic
 from hcat_ros.nodes.tracker.latched_input import LatchedInput
 from hcat_ros.nodes.tracker.output import TrackerOutput
@@ -71,13 +71,11 @@ class TrackerNode(GuardedLifecycleNode):
         self._card_values: dict[str, float] = {}
         self._inputs: list[Any] = []
         self._output: TrackerOutput | None = None
-        self._refusals = Refusals(self.get_logger().warning)
+        self.refusals = Refusals(self.get_logger().warning, COUNTED)
         self._watch = InputWatch(self)
         self._ids = target_ids()
-        self._report_time = time.monotonic()
         self._settings = Settings(self, SETTINGS, self._on_parameters)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._report_timer = self.steady_timer(1.0, self._report)
+        self._diagnostics = NodeDiagnostics(self, 'tracking', self._describe, self.refusals)
         self._watch_timer = self.steady_timer(0.5, self._check_inputs)
         self._reset = self.create_service(Trigger, '~/reset', self._on_reset)
         if SetTarget is not None:
@@ -109,12 +107,18 @@ class TrackerNode(GuardedLifecycleNode):
             if values[name] in (None, self._card_values.get(name))
         }
         self.set_parameters([Parameter(name, value=v) for name, v in self._card_values.items()])
-        self._report_timer.timer_period_ns = int(values['diagnostics_period'] * 1e9)
+        self._diagnostics.set_period(values['diagnostics_period'])
         self._output = TrackerOutput(self)
         card = engine.card
+        self._diagnostics.hardware = runtime = f'{card.runtime} {card.runtime_version}'
+        self._diagnostics.standing = {
+            'model': card.model,
+            'engine': runtime,
+            'precision': card.precision,
+        }
         self.get_logger().info(
-            f'{card.model} in {card.runtime} {card.runtime_version} ({card.precision}), warmed up '
-            f'in {1e3 * (time.perf_counter() - started):.0f} ms'
+            f'{card.model} in {runtime} ({card.precision}), warmed up in '
+            f'{1e3 * (time.perf_counter() - started):.0f} ms'
         )
 
     def activate(self) -> None:
@@ -126,16 +130,15 @@ class TrackerNode(GuardedLifecycleNode):
             Tracker(self._engine, config),
             values['buffer_mb'] * 1024 * 1024,
             values['stamp_tolerance'],
-            self._refusals.add,
+            self.refusals.add,
             self._ids,
             values['max_targets'],
         )
-        self._refusals.statistics = Statistics()
-        self._images = images = ImageInput(self, self._settings, self._refusals.add, self._watch)
+        self.refusals.begin()
+        self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
         self._drops = Drops(lambda: self.count_publishers(images.topic))
         self._camera = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
-        self._report_time = time.monotonic()
         if values['init_box']:
             if len(values['init_box']) != 4:
                 raise ValueError(f'init_box {values["init_box"]}: expected x, y, w, h in pixels')
@@ -172,6 +175,7 @@ class TrackerNode(GuardedLifecycleNode):
         if self._output is not None:
             self._output.destroy()
         self._engine = self._output = None
+        self._diagnostics.hardware, self._diagnostics.standing = '', {}
 
     def destroy_node(self) -> None:
         """Say what was done, also where nobody deactivates the node first."""
@@ -180,7 +184,7 @@ class TrackerNode(GuardedLifecycleNode):
         super().destroy_node()
 
     def _tell_summary(self) -> None:
-        statistics = self._refusals.statistics
+        statistics = self.refusals.statistics
         counts = statistics.counts
         if counts['images']:
             engine = statistics.median('engine')
@@ -205,7 +209,7 @@ class TrackerNode(GuardedLifecycleNode):
 
     def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._watch.record_image()
-        statistics = self._refusals.statistics
+        statistics = self.refusals.statistics
         statistics.count('images')
         statistics.count('dropped images', self._drops.count_before(info))
         session = self._session
@@ -234,7 +238,7 @@ class TrackerNode(GuardedLifecycleNode):
         try:
             request = target_request(message)
         except ValueError as error:
-            self._refusals.add('refused boxes', f'init box refused: {error}')
+            self.refusals.add('refused boxes', f'init box refused: {error}')
         else:
             self._request(request)
 
@@ -247,7 +251,7 @@ class TrackerNode(GuardedLifecycleNode):
         try:
             target = target_request(request.target)
         except ValueError as error:
-            self._refusals.add('refused boxes', f'init box refused: {error}')
+            self.refusals.add('refused boxes', f'init box refused: {error}')
             response.message = str(error)
             return response
         outcome: Future = Future()
@@ -283,7 +287,7 @@ class TrackerNode(GuardedLifecycleNode):
         classes = [name.strip() for name in listed if name.strip()]
         found, reason = usable_detections(message, self._images.view)
         if reason:
-            self._refusals.add('refused detections', f'detection refused: {reason}')
+            self.refusals.add('refused detections', f'detection refused: {reason}')
         if session.max_targets > 1:
             self._add_detections(session, found, mode, classes)
             return
@@ -345,7 +349,7 @@ class TrackerNode(GuardedLifecycleNode):
     def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
         assert self._output is not None  # configured
         before = {target.id for target in session.targets}
-        statistics = self._refusals.statistics
+        statistics = self.refusals.statistics
         for one in tracked:
             self._output.track(one)
             statistics.count_track()
@@ -363,44 +367,25 @@ class TrackerNode(GuardedLifecycleNode):
     def _sample_age(self, name: str, frame: StampedFrame) -> None:
         age = self._images.age(frame)
         if -1 < age < 60:  # stamps of another clock say nothing
-            self._refusals.statistics.sample(name, age)
+            self.refusals.statistics.sample(name, age)
 
-    def _state(self) -> tuple[bytes, str]:
-        """Return the diagnostic level and what it is about."""
+    def _describe(self) -> Working | None:
         session = self._session
         if session is None:
-            level = DiagnosticStatus.ERROR if self.failure else DiagnosticStatus.OK
-            return level, self.failure or self.state_label
+            return None
         track = session.track
         target = 'tracking' if session.has_target else 'no target'
-        if track is not None and track.state is not TargetState.TRACKING:
-            target = f'target {track.state.value}'
+        values = {'target': session.target_id}
+        if track is not None:
+            values |= {'state': track.state.value, 'score': f'{track.score:.3f}'}
+            if track.state is not TargetState.TRACKING:
+                target = f'target {track.state.value}'
+        if (count := len(session.targets)) > 1:
+            values['targets'] = f'{count}, {session.updates_a_frame} looked for in each image'
+            values['newest target'] = session.targets[-1].id
         silent = self._watch.silent_for if self._watch.silent_for > SILENCE else 0.0
-        return health(self._refusals.statistics, silent, target, self._watch.warnings)
-
-    def _report(self) -> None:
-        level, summary = self._state()
-        values = {'lifecycle': self.state_label}
-        values |= {'failed transition': self.failure} if self.failure else {}
-        hardware = ''
-        if self._engine is not None:
-            card = self._engine.card
-            hardware = f'{card.runtime} {card.runtime_version}'
-            values |= {'model': card.model, 'engine': hardware, 'precision': card.precision}
-        if self._session is not None:
-            values['target'] = self._session.target_id
-            if (track := self._session.track) is not None:
-                values |= {'state': track.state.value, 'score': f'{track.score:.3f}'}
-            if (count := len(self._session.targets)) > 1:
-                looked = self._session.updates_a_frame
-                values['targets'] = f'{count}, {looked} looked for in each image'
-                values['newest target'] = self._session.targets[-1].id
-        now = time.monotonic()
-        values |= self._refusals.statistics.report(max(now - self._report_time, 1e-3))
-        self._report_time = now
-        name = f'{self.get_fully_qualified_name().lstrip("/")}: tracking'
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(stamp, name, hardware, level, summary, values))
+        statistics = self.refusals.statistics
+        return Working(*tracking_health(statistics, silent, target, self._watch.warnings), values)
 
 
 def main(args: Sequence[str] | None = None) -> int:

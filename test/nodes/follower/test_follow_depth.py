@@ -72,7 +72,7 @@ class DepthTalker:
             self.send(message, **how)
             if done():
                 return
-        raise AssertionError(f'never: {self.talker.follower._refusals.statistics.counts}')
+        raise AssertionError(f'never: {self.talker.follower.refusals.statistics.counts}')
 
     def distance(self) -> float:
         """The newest target_pose's distance, m; 0 without one."""

@@ -57,7 +57,7 @@ def test_after_activation_zero_until_a_track_of_a_new_image(follow: Follow) -> N
     talker.stream(0.5, LEFT, age=3.0)
     assert len(talker.commands) > 5
     assert all(stands(message) for _, message in talker.commands)
-    assert 'before the activation' in talker.follower._refusals.statistics.last_problem
+    assert 'before the activation' in talker.follower.refusals.statistics.last_problem
 
 
 def test_tracks_that_stop_stop_the_platform_within_the_timeout(turning: FollowTalker) -> None:
@@ -134,7 +134,7 @@ def test_stamps_of_another_clock_command_nothing(follow: Follow, sec: int, nanos
         talker.tracks.publish(track_message(LEFT, Time(sec=sec, nanosec=nanosec)))
         talker.spin_for(1 / FPS)
     assert all(stands(message) for _, message in talker.commands)
-    assert 'refused' in talker.follower._refusals.statistics.last_problem
+    assert 'refused' in talker.follower.refusals.statistics.last_problem
 
 
 def test_a_jump_across_the_image_is_not_followed_at_once(turning: FollowTalker) -> None:
@@ -143,7 +143,7 @@ def test_a_jump_across_the_image_is_not_followed_at_once(turning: FollowTalker) 
         turning.send(RIGHT)
         turning.spin_for(1 / FPS)
     assert turning.last['yaw'] >= 0
-    assert turning.follower._refusals.statistics.counts['refused tracks'] > 0
+    assert turning.follower.refusals.statistics.counts['refused tracks'] > 0
 
 
 def test_a_low_score_slows_down(turning: FollowTalker) -> None:
@@ -250,7 +250,7 @@ def test_without_a_camera_nothing_moves(follow: Follow) -> None:
     talker.infos.publish(bad)
     talker.stream(0.5, LEFT)
     assert all(stands(message) for _, message in talker.commands)
-    counts = talker.follower._refusals.statistics.counts
+    counts = talker.follower.refusals.statistics.counts
     assert counts['refused camera infos'] == 1
     assert counts['refused tracks'] > 5
     talker.infos.publish(camera_info())

@@ -64,7 +64,7 @@ def test_the_follower_takes_it_if_asked_to(follow: Callable[..., FollowTalker], 
         publisher.publish(imu(now - 1 + step / 10, 0.4))
     publisher.publish(imu(now, 0.4, frame='camera'))
     if used:
-        counts = talker.follower._refusals.statistics.counts
+        counts = talker.follower.refusals.statistics.counts
         talker.spin(lambda: counts['refused imu messages'] == 1, 'all of them')
     else:
         talker.spin_for(0.5)

@@ -67,7 +67,7 @@ def test_an_engine_that_fails_in_mid_run_loses_those_frames_alone(
     for number in (2, 3, 4):
         talker.send(number)
     assert talker.tracker.state_label == 'active'
-    assert talker.tracker._refusals.statistics.counts['failed frames'] == 3
+    assert talker.tracker.refusals.statistics.counts['failed frames'] == 3
     says(talker, DiagnosticStatus.ERROR, 'engine failing')
     mood['search'] = None
     talker.tracks.clear()
@@ -87,7 +87,7 @@ def test_an_engine_that_fails_on_the_template_refuses_the_box(
     recovers(talker)
     mood['template'] = error
     talker.name_target(truth(1))
-    assert talker.tracker._refusals.statistics.counts['refused boxes'] == 1
+    assert talker.tracker.refusals.statistics.counts['refused boxes'] == 1
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 2, 'a track of the target from before')
     assert talker.tracks[1].id.endswith('-1')

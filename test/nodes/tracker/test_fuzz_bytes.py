@@ -86,7 +86,7 @@ def test_mutated_messages(quick: Talker, transport: str) -> None:
             continue
         deliver(quick, message)
         delivered += 1
-    counts = tracker._refusals.statistics.counts
+    counts = tracker.refusals.statistics.counts
     assert counts['images'] > MUTATIONS[transport] / 10
     assert counts['refused images'] > 0
     assert counts['refused boxes'] > 0

@@ -26,7 +26,7 @@ from hcat_ros.nodes.images import image_message
 
 
 def statistics(talker: Talker) -> Statistics:
-    return talker.tracker._refusals.statistics
+    return talker.tracker.refusals.statistics
 
 
 def bayer(bgr: np.ndarray) -> np.ndarray:

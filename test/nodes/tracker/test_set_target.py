@@ -80,7 +80,7 @@ def test_a_refusal_has_the_reason(
     assert not answer.success
     assert reason in answer.message
     assert answer.id == ''
-    assert talker.tracker._refusals.statistics.counts['refused boxes'] == 1
+    assert talker.tracker.refusals.statistics.counts['refused boxes'] == 1
 
 
 def test_a_tracker_that_is_not_active_says_so(talk: Callable[..., Talker]) -> None:

@@ -73,7 +73,7 @@ def test_a_box_older_than_the_buffer_is_refused_with_its_age(talk: Callable[...,
     for number in range(0, 60, 10):
         talker.send(number)
     talker.name_target(TARGET, at=stamp(0))
-    assert '2.500 s older' in talker.tracker._refusals.statistics.last_problem
+    assert '2.500 s older' in talker.tracker.refusals.statistics.last_problem
     talker.send(51)
     assert talker.tracks == []
 
@@ -102,7 +102,7 @@ def test_a_bad_box_is_refused_and_the_target_kept(
     talker.send(0)
     talker.name_target(TARGET)
     talker.name_target(box)
-    assert reason in talker.tracker._refusals.statistics.last_problem
+    assert reason in talker.tracker.refusals.statistics.last_problem
     talker.send(1)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track of the first target')
     assert talker.tracks[0].id.endswith('-1')
@@ -131,7 +131,7 @@ def test_a_bad_image_is_refused_and_the_next_is_tracked(
     seen = talker.images_seen()
     talker.images.publish(bad)
     talker.spin(lambda: talker.images_seen() > seen, 'the bad image')
-    assert reason in talker.tracker._refusals.statistics.last_problem
+    assert reason in talker.tracker.refusals.statistics.last_problem
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track')
 
