@@ -31,7 +31,7 @@ class Statistics:
     """Counts and durations since the node became active; rates since the last report."""
 
     def __init__(self, counted: Sequence[str] = ()) -> None:
-        """counted: counters published from the start, so that plots have a baseline."""
+        """Begin at 0. counted: counters published from the start, so that plots have a baseline."""
         self.counts: dict[str, int] = defaultdict(int, dict.fromkeys(counted, 0))
         self._samples: dict[str, deque[float]] = {}
         self._reported: dict[str, int] = {}
