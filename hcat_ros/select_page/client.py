@@ -2,10 +2,12 @@
 """One browser that looks at the page, and what goes to and fro between them.
 
 The client sends JSON: first `{"token": ...}`; then `{"ask": "next"}` for what is newest,
-`{"ask": "start", "stamp": "nanoseconds", "box": [x, y, w, h]}` and `{"ask": "reset"}`. It gets
-`{"hello": ...}` or `{"refused": reason}`; for each "next" one message, once there is something new:
-JSON `{"status": ...}`, or binary, the length of a JSON text (4 bytes, big endian), that text with
-status, stamp, size and track, and a JPEG; for the others `{"answer": ..., "ok": ..., "text": ...}`.
+`{"ask": "start", "stamp": "nanoseconds", "box": [x, y, w, h]}`, `{"ask": "primary", "id": ...}`,
+`{"ask": "drop", "id": ...}` and `{"ask": "reset"}`. It gets `{"hello": ...}` or
+`{"refused": reason}`; for each "next" one message, once there is something new: JSON
+`{"status": ...}`, or binary, the length of a JSON text (4 bytes, big endian), that text with
+status, stamp, size, track and others, and a JPEG; for the rest
+`{"answer": ..., "ok": ..., "text": ...}`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ ANSWER_LIMIT = 10.0
 """Seconds in which the robot has to answer."""
 SEND_LIMIT = 30.0
 """Seconds that one message may take to a client; then it is let go."""
+LONGEST_ID = 256
+"""Characters of a target's id."""
 LAST_STAMP = 2**31 * 10**9
 """Nanoseconds: builtin_interfaces/Time holds less."""
 
@@ -150,11 +154,16 @@ class PageClient:
                 future: Future[str] = self._robot.name_target(
                     checked_stamp(request.get('stamp')), checked_box(request.get('box'))
                 )
+            elif asked == 'primary':
+                future = self._robot.select_primary(checked_id(request.get('id')))
+            elif asked == 'drop':
+                future = self._robot.drop(checked_id(request.get('id')))
             elif asked == 'reset':
                 future = self._robot.reset()
             else:
                 raise ValueError(
-                    f"'{str(asked)[:40]}' is no request: expected next, start or reset"
+                    f"'{str(asked)[:40]}' is no request: expected next, start, primary, drop or "
+                    'reset'
                 )
             text = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_LIMIT)
         except asyncio.TimeoutError:
@@ -173,6 +182,7 @@ def packed(message: dict[str, Any], view: View, picture: Picture) -> bytes:
         'width': picture.width,
         'height': picture.height,
         'track': view.track and view.track.as_json(),
+        'others': [track.as_json() for track in view.others],
     }
     text = json.dumps(content, allow_nan=False).encode()
     return struct.pack('>I', len(text)) + text + picture.jpeg
@@ -185,6 +195,13 @@ def checked_stamp(value: object) -> int:
         if stamp < LAST_STAMP:
             return stamp
     raise ValueError(f"stamp '{str(value)[:40]}': expected nanoseconds as text")
+
+
+def checked_id(value: object) -> str:
+    """Return the id of a target. Raises ValueError."""
+    if isinstance(value, str) and 0 < len(value) <= LONGEST_ID:
+        return value
+    raise ValueError(f"id '{str(value)[:40]}': expected text of 1 to {LONGEST_ID} characters")
 
 
 def checked_box(value: object) -> Box:

@@ -38,7 +38,7 @@ class ShownTrack(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """One image and the track in it."""
+    """One image and the tracks in it."""
 
     stamp: int
     """Nanoseconds, of the image."""
@@ -48,6 +48,9 @@ class View:
     Called once somebody wants the picture, off the thread that made the view.
     """
     track: ShownTrack | None = None
+    """Of the primary target."""
+    others: tuple[ShownTrack, ...] = ()
+    """Of the other ones that the tracker follows."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,13 @@ class Robot(Protocol):
         """Start on this box, in pixels of the full image with this stamp in nanoseconds."""
 
     def reset(self) -> Future[str]:
-        """Drop the target."""
+        """Drop all targets."""
+
+    def select_primary(self, target_id: str) -> Future[str]:
+        """Make the target with this id the primary one."""
+
+    def drop(self, target_id: str) -> Future[str]:
+        """Drop the target with this id; the others are followed on."""
 
     def watch(self, watched: bool) -> None:
         """Hear that somebody looks now, or that nobody does any more."""

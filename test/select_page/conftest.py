@@ -30,6 +30,14 @@ class NotingRobot:
         self.asked.append((stamp, box))
         return self._answered()
 
+    def select_primary(self, target_id: str) -> Future[str]:
+        self.asked.append(('primary', target_id))
+        return self._answered()
+
+    def drop(self, target_id: str) -> Future[str]:
+        self.asked.append(('drop', target_id))
+        return self._answered()
+
     def reset(self) -> Future[str]:
         self.asked.append('reset')
         return self._answered()

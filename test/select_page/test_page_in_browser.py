@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page in a real Chromium, served by a real server; the robot is a double."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hcat_ros.select_page.view import Status
+from hcat_ros.boxes import Box
+from hcat_ros.select_page.view import ShownTrack, Status
 
 TOKEN = 'of the operator: +&%#'
 STAMP = 1_764_000_000_123_456_789
@@ -244,3 +247,81 @@ def test_on_a_phone_held_across_the_picture_has_the_height(
     assert browser.value(f'{area}.bottom') <= 360
     right = browser.value("document.getElementById('reset').getBoundingClientRect().left")
     assert browser.value(f'{area}.right') <= right
+
+
+LARGE, SMALL, FAR = (20, 40, 120, 120), (60, 60, 30, 30), (220, 120, 60, 60)
+
+
+def three_targets(seen: Any, primary: int = 0) -> Any:
+    tracks = [
+        ShownTrack(Box(*box), f'a-{number}', 'car', score)
+        for number, (box, score) in enumerate(zip((LARGE, SMALL, FAR), (0.9, 0.8, None)))
+    ]
+    track = tracks.pop(primary)
+    return replace(seen(STAMP + primary), track=track, others=tuple(tracks))
+
+
+def test_a_tap_makes_one_of_several_the_primary_one(
+    serve: Any, robot: Any, seen: Any, browser: Any
+) -> None:
+    server = serve()
+    server.feed.tell(Status('tracking'))
+    server.feed.show(three_targets(seen))
+    browser.open(server.url)
+    browser.wait(f"({PICTURE}.dataset.others || '').includes('a-2')")
+    assert browser.value(f'JSON.parse({PICTURE}.dataset.others)') == [
+        ['a-1', *SMALL],
+        ['a-2', *FAR],
+    ]
+    if 'HCAT_SCREENSHOTS' in os.environ:
+        browser.screenshot(Path(os.environ['HCAT_SCREENSHOTS']) / 'several_targets.png')
+    for point, asked in (
+        ((250, 150), [('primary', 'a-2')]),
+        ((70, 70), [('primary', 'a-2'), ('primary', 'a-1')]),  # the smaller one of two
+    ):
+        browser.drag((*point, 0, 0), steps=1)
+        until(lambda asked=asked: robot.asked == asked, f'{asked}')
+    browser.drag((30, 150, 0, 0), steps=1)
+    browser.wait(f"{MESSAGE} == 'a-0 is the primary target already'")
+    browser.drag((310, 20, 1, 1), steps=1)
+    browser.wait(f"{MESSAGE}.startsWith('no target here')")
+    assert len(robot.asked) == 2
+    # A box is drawn as ever, over a target too.
+    browser.drag((30, 50, 60, 60))
+    until(lambda: len(robot.asked) == 3, 'the box')
+    assert tuple(robot.asked[2][1]) == pytest.approx((30, 50, 60, 60), abs=1.5)
+    assert browser.log == []
+
+
+def test_keys_and_a_button_select_and_drop(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    server.feed.show(seen(STAMP, box=BOX))
+    browser.open(server.url)
+    browser.wait(f'{PICTURE}.dataset.track')
+    hidden = "document.getElementById('drop').hidden"
+    assert browser.value(hidden), 'one target is dropped by reset'
+    for key in 'nd':
+        browser.press(key)
+    server.feed.show(three_targets(seen, primary=2))
+    browser.wait(f'!{hidden}')
+    browser.press('n')  # after the last one the first
+    browser.press('d')
+    browser.click('drop')
+    expected = [('primary', 'a-0'), ('drop', 'a-2'), ('drop', 'a-2')]
+    until(lambda: robot.asked == expected, 'what was asked')
+    assert browser.log == []
+
+
+def test_a_target_keeps_its_colour(serve: Any, seen: Any, browser: Any) -> None:
+    server = serve()
+    browser.open(server.url)
+
+    def colours(primary: int) -> dict[str, str]:
+        view = three_targets(seen, primary)
+        server.feed.show(view)
+        browser.wait(f"{PICTURE}.dataset.stamp == '{view.stamp}'")
+        return dict(browser.value('[...colours]'))
+
+    first = colours(0)
+    assert len(set(first.values())) == 3
+    assert colours(2) == colours(1) == first

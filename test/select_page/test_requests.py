@@ -29,6 +29,24 @@ def test_boxes_and_resets_reach_the_robot_and_its_answer_comes_back(serve: Any, 
     run(test)
 
 
+@pytest.mark.parametrize('what', ['primary', 'drop'])
+def test_a_target_is_named_by_its_id(serve: Any, robot: Any, what: str) -> None:
+    server = serve()
+
+    async def test() -> None:
+        async with looking(server) as live:
+            answer = await ask(live, ask=what, id='7f-2')
+            assert answer == {'answer': what, 'ok': True, 'text': 'done'}
+            for bad in ({}, {'id': ''}, {'id': 3}, {'id': 'x' * 257}, {'id': ['7f-2']}):
+                answer = await ask(live, ask=what, **bad)
+                assert not answer['ok']
+                assert 'expected text of 1 to 256 characters' in answer['text']
+                assert len(answer['text']) < 200
+            assert robot.asked == [(what, '7f-2')]
+
+    run(test)
+
+
 def test_a_robot_that_does_not_answer_is_told_of(
     serve: Any, robot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import resource
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ aiohttp = pytest.importorskip('aiohttp', reason='needs aiohttp (pip install aioh
 
 from page_clients import looking, next_frame, next_message, run, until
 
+from hcat_ros.boxes import Box
 from hcat_ros.select_page import client as client_module
-from hcat_ros.select_page.view import Status, View
+from hcat_ros.select_page.view import ShownTrack, Status, View
 
 
 def test_a_picture_with_its_track_in_pixels_of_the_full_image(serve: Any, seen: Any) -> None:
@@ -37,6 +39,14 @@ def test_a_picture_with_its_track_in_pixels_of_the_full_image(serve: Any, seen: 
                 'class': 'target',
                 'score': 0.9,
             }
+            assert frame['others'] == []
+            others = (ShownTrack(Box(1, 2, 3, 4), '2', 'car', None),)
+            server.feed.show(replace(seen(stamp + 1, box=(20, 30, 40, 50)), others=others))
+            frame, _ = await next_frame(live)
+            assert frame['track']['id'] == '1'
+            assert frame['others'] == [
+                {'box': [1, 2, 3, 4], 'id': '2', 'class': 'car', 'score': None}
+            ]
             assert frame['status'] == {'state': 'tracking', 'detail': 'well', 'problem': ''}
 
     run(test)

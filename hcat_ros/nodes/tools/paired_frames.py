@@ -13,10 +13,12 @@ PATIENCE = 0.4
 
 
 class PairedFrame(NamedTuple):
-    """A frame to show, with its track if it has one."""
+    """A frame to show, with its tracks if it has some."""
 
     frame: StampedFrame
     track: ShownTrack | None
+    """Of the primary target."""
+    others: tuple[ShownTrack, ...] = ()
 
 
 class PairedFrames:
@@ -44,14 +46,16 @@ class PairedFrames:
         self._shown = frame.stamp
         return PairedFrame(frame, None)
 
-    def add_track(self, stamp: int, track: ShownTrack, now: float) -> PairedFrame | None:
-        """Take a track: it is shown with its frame, unless a later one was shown already."""
+    def add_track(
+        self, stamp: int, track: ShownTrack, now: float, others: tuple[ShownTrack, ...] = ()
+    ) -> PairedFrame | None:
+        """Take tracks: they are shown with their frame, unless a later one was shown already."""
         frame = self._buffer.nearest(stamp)
         if frame is None or frame.stamp != stamp or stamp < self._shown:
             return None
         self._paired = now
         self._shown = stamp
-        return PairedFrame(frame, track)
+        return PairedFrame(frame, track, others)
 
     def forget_track(self) -> None:
         """Show the next frame at once: there will be no more tracks."""

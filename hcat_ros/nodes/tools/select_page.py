@@ -20,12 +20,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
-from vision_msgs.msg import Detection2D
+from vision_msgs.msg import Detection2D, Detection2DArray
 
 try:
-    from hcat_ros_interfaces.srv import SetTarget
+    from hcat_ros_interfaces.srv import NamedTarget, SetTarget
 except ImportError:  # a package of its own, which not everybody builds
-    SetTarget = None
+    NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
@@ -74,12 +74,18 @@ TOKEN_VARIABLE = 'HCAT_SELECT_TOKEN'
 """Environment variable with the token: everybody on the network can read parameters."""
 BUFFER_BYTES = 24 * 1024 * 1024
 """For the frames that wait for their tracks: 4 of 1920x1080."""
+MOST_OTHERS = 64
+"""Targets beside the primary one that are shown."""
+SEVERAL = 1.0
+"""Seconds for which a picture waits for the tracks of all targets, after the last ones came."""
 STATUS_PERIOD = 0.2
 """Seconds between two looks at how the tracker is."""
 
 
 class SelectPage(Node):
-    """Shows `image` and `track` on a web page; publishes `init_box` and calls the tracker's reset.
+    """Shows `image`, `track` and `tracks` on a web page; names, selects and drops targets.
+
+    A target is named by the tracker's service or, where that is missing, by `init_box`.
 
     Images are subscribed only while somebody looks. Raises ValueError, OSError or RuntimeError
     for a page that cannot be served.
@@ -100,19 +106,27 @@ class SelectPage(Node):
         tracker = self.resolve_service_name(f'{values["tracker"]}/reset').removesuffix('/reset')
         self._health = TrackerHealth(tracker)
         self._reset = self.create_client(Trigger, f'{tracker}/reset')
+        self._several_until = 0.0
+        """Until when the tracks of all targets are waited for, monotonic."""
         self._set_target: Any = None
+        self._by_id: dict[str, Any] = {}
         if SetTarget is not None:
             self._set_target = self.create_client(SetTarget, f'{tracker}/set_target')
+            self._by_id = {
+                name: self.create_client(NamedTarget, f'{tracker}/{name}')
+                for name in ('select_primary', 'drop')
+            }
         self._init_boxes = self.create_publisher(
             Detection2D, 'init_box', copy(RELIABLE_QOS), qos_overriding_options=overridable()
         )
-        self.create_subscription(
-            Detection2D,
-            'track',
-            self._on_track,
-            copy(RELIABLE_QOS),
-            qos_overriding_options=overridable(),
-        )
+        for kind, topic, callback in (
+            (Detection2D, 'track', self._on_track),
+            (Detection2DArray, 'tracks', self._on_tracks),
+        ):
+            options = overridable()
+            self.create_subscription(
+                kind, topic, callback, copy(RELIABLE_QOS), qos_overriding_options=options
+            )
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         # Of the machine's own time: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -163,6 +177,18 @@ class SelectPage(Node):
         """Call the tracker's reset."""
         answer: Future[str] = Future()
         self._later(answer, lambda: self._call_reset(answer))
+        return answer
+
+    def select_primary(self, target_id: str) -> Future[str]:
+        """Call the tracker's select_primary."""
+        answer: Future[str] = Future()
+        self._later(answer, lambda: self._call_by_id('select_primary', target_id, answer))
+        return answer
+
+    def drop(self, target_id: str) -> Future[str]:
+        """Call the tracker's drop."""
+        answer: Future[str] = Future()
+        self._later(answer, lambda: self._call_by_id('drop', target_id, answer))
         return answer
 
     def watch(self, watched: bool) -> None:
@@ -230,6 +256,25 @@ class SelectPage(Node):
         self._health.forget_problem()
         self._reset.call_async(Trigger.Request()).add_done_callback(done)
 
+    def _call_by_id(self, service: str, target_id: str, answer: Future[str]) -> None:
+        client = self._by_id.get(service)
+        if client is None:
+            raise ValueError('selecting a target needs the package hcat_ros_interfaces: build it')
+        if not client.service_is_ready():
+            raise ValueError(f'no tracker: nobody serves {client.srv_name}')
+
+        def done(future: Any) -> None:
+            result = future.result()
+            if answer.done():
+                return
+            if result.success:
+                done_to = 'is followed first' if service == 'select_primary' else 'dropped'
+                answer.set_result(result.message or f'target {target_id} {done_to}')
+            else:
+                answer.set_exception(ValueError(result.message))
+
+        client.call_async(NamedTarget.Request(id=target_id)).add_done_callback(done)
+
     def _subscribe(self, watched: bool) -> None:
         if watched == (self._images is not None):
             return
@@ -265,20 +310,30 @@ class SelectPage(Node):
 
     def _on_track(self, message: Detection2D) -> None:
         now = time.monotonic()
-        box, stamp = box_of(message), nanoseconds(message.header.stamp)
         try:
-            check_detection(message)
-            if not all(map(math.isfinite, box)) or stamp < 0:
-                raise ValueError(f'box {tuple(box)} at stamp {stamp}: expected finite numbers')
+            track = shown_track(message)
         except ValueError as error:
             self._refusals.add('refused tracks', f'track refused: {error}')
             return
-        class_id, score = best_class(message)
-        score = score if math.isfinite(score) else 0.0
-        found = len(message.results) > 0
-        self._health.record_track(found, now)
-        track = ShownTrack(box, message.id, class_id, score if found else None)
-        self._show(self._frames.add_track(stamp, track, now))
+        self._health.record_track(track.score is not None, now)
+        if now >= self._several_until:
+            self._show(self._frames.add_track(nanoseconds(message.header.stamp), track, now))
+
+    def _on_tracks(self, message: Detection2DArray) -> None:
+        """Show the tracks of all targets; that of a single one is shown as it comes."""
+        now = time.monotonic()
+        waited, self._several_until = now < self._several_until, 0.0
+        if not message.detections or (len(message.detections) == 1 and not waited):
+            return
+        try:
+            track, *others = map(shown_track, message.detections[: MOST_OTHERS + 1])
+        except ValueError as error:
+            self._refusals.add('refused tracks', f'tracks refused: {error}')
+            return
+        if others:
+            self._several_until = now + SEVERAL
+        stamp = nanoseconds(message.header.stamp)
+        self._show(self._frames.add_track(stamp, track, now, tuple(others)))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -289,7 +344,7 @@ class SelectPage(Node):
         if paired is None or self._images is None:
             return
         read = partial(self._read, paired.frame.header)
-        self.server.feed.show(View(paired.frame.stamp, read, paired.track))
+        self.server.feed.show(View(paired.frame.stamp, read, paired.track, paired.others))
 
     def _read(self, message: Image | CompressedImage) -> tuple[Pixels, str]:
         if isinstance(message, CompressedImage):
@@ -304,6 +359,17 @@ class SelectPage(Node):
             self.count_publishers(self._image_topic) > 0,
         )
         self.server.feed.tell(Status(state, detail, self._health.problem))
+
+
+def shown_track(message: Detection2D) -> ShownTrack:
+    """Return a track as the page draws it. Raises ValueError for what cannot be drawn."""
+    check_detection(message)
+    box, stamp = box_of(message), nanoseconds(message.header.stamp)
+    if not all(map(math.isfinite, box)) or stamp < 0:
+        raise ValueError(f'box {tuple(box)} at stamp {stamp}: expected finite numbers')
+    class_id, score = best_class(message)
+    score = score if math.isfinite(score) else 0.0
+    return ShownTrack(box, message.id, class_id, score if message.results else None)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -40,6 +40,17 @@ def test_a_track_is_shown_with_its_own_frame_though_later_ones_are_here(
     assert (shown.frame.stamp, shown.track) == (4, TRACK)
 
 
+def test_the_tracks_of_others_go_with_that_of_the_primary(frames: PairedFrames) -> None:
+    frames.add_frame(frame(1), 0.0)
+    other = TRACK._replace(target_id='2')
+    alone = frames.add_track(1, TRACK, 0.0)
+    assert alone is not None
+    assert (alone.track, alone.others) == (TRACK, ())
+    shown = frames.add_track(1, TRACK, 0.0, (other,))
+    assert shown is not None
+    assert (shown.track, shown.others) == (TRACK, (other,))
+
+
 def test_it_never_goes_back_in_time(frames: PairedFrames) -> None:
     for stamp in (1, 2, 3):
         frames.add_frame(frame(stamp), 0.0)

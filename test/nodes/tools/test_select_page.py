@@ -179,6 +179,41 @@ def test_reset_drops_the_target(look: Any) -> None:
     talker.spin(lambda: operator.sees('no target'), 'the state')
 
 
+def test_several_targets_are_shown_selected_and_dropped(look: Any) -> None:
+    pytest.importorskip('hcat_ros_interfaces', reason='targets are selected by its services')
+    talker, operator = look(max_targets=3)
+    frame = show(talker, operator, 0)
+    corner = [4, 4, 40, 40]
+    for box in (list(TARGET), corner):
+        answer = operator.ask(ask='start', stamp=frame['stamp'], box=box)
+        assert answer['ok'], answer
+    ids = [target.id for target in talker.tracker._session.targets]
+    numbers = iter(range(1, 60))
+
+    def until(so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        for number in numbers:
+            seen = show(talker, operator, number)
+            if so(seen):
+                return seen
+        raise AssertionError(f'never seen, the last is {seen}')
+
+    seen = until(lambda seen: len(seen['others']) == 1)
+    assert [seen['track']['id'], seen['others'][0]['id']] == ids
+    assert iou(Box(*seen['others'][0]['box']), Box(*corner)) > 0.5
+    assert operator.ask(ask='primary', id=ids[1])['text'] == f'target {ids[1]} is followed first'
+    seen = until(lambda seen: seen['track']['id'] == ids[1])
+    assert [other['id'] for other in seen['others']] == [ids[0]]
+    # Each picture comes once, with all tracks.
+    stamps = [frame['stamp'] for frame in operator.frames if frame['others']]
+    assert len(stamps) == len(set(stamps))
+    answer = operator.ask(ask='drop', id='nobody')
+    assert (answer['ok'], ids[0] in answer['text']) == (False, True)
+    assert operator.ask(ask='drop', id=ids[1])['text'] == f'target {ids[1]} dropped'
+    seen = until(lambda seen: not seen['others'])
+    assert seen['track']['id'] == ids[0]
+    until(lambda seen: seen['track'] and not seen['others'])
+
+
 def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
     talker, operator = look(lost_threshold=1.0)
     frame = show(talker, operator, 0)
