@@ -7,8 +7,7 @@ import math
 import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from copy import copy
 from functools import partial
@@ -19,18 +18,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
-
-try:
-    from hcat_ros_interfaces.srv import NamedTarget, SetTarget
-except ImportError:  # a package of its own, which not everybody builds
-    NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
-from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.message_bounds import check_detection
@@ -39,6 +31,7 @@ from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS, overridable
 from hcat_ros.nodes.tools.paired_frames import PairedFrame, PairedFrames
 from hcat_ros.nodes.tools.tracker_health import TrackerHealth
+from hcat_ros.nodes.tools.tracker_requests import TrackerRequests
 from hcat_ros.select_page.view import ShownTrack, Status, View
 from hcat_ros.tracking.encodings import Image as Pixels
 from hcat_ros.tracking.frame_buffer import StampedFrame
@@ -101,24 +94,10 @@ class SelectPage(Node):
         self._refusals = Refusals(self.get_logger().warning)
         self._frames = PairedFrames(BUFFER_BYTES)
         self._images: Any = None
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._wake = self.create_guard_condition(self._run_waiting)
-        tracker = self.resolve_service_name(f'{values["tracker"]}/reset').removesuffix('/reset')
-        self._health = TrackerHealth(tracker)
-        self._reset = self.create_client(Trigger, f'{tracker}/reset')
+        self._requests = TrackerRequests(self, values['tracker'])
+        self._health = TrackerHealth(self._requests.tracker)
         self._several_until = 0.0
         """Until when the tracks of all targets are waited for, monotonic."""
-        self._set_target: Any = None
-        self._by_id: dict[str, Any] = {}
-        if SetTarget is not None:
-            self._set_target = self.create_client(SetTarget, f'{tracker}/set_target')
-            self._by_id = {
-                name: self.create_client(NamedTarget, f'{tracker}/{name}')
-                for name in ('select_primary', 'drop')
-            }
-        self._init_boxes = self.create_publisher(
-            Detection2D, 'init_box', copy(RELIABLE_QOS), qos_overriding_options=overridable()
-        )
         for kind, topic, callback in (
             (Detection2D, 'track', self._on_track),
             (Detection2DArray, 'tracks', self._on_tracks),
@@ -131,7 +110,7 @@ class SelectPage(Node):
         # Of the machine's own time: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(STATUS_PERIOD, self._look, clock=steady)
-        self.server = self._serve(tracker, values)
+        self.server = self._serve(self._requests.tracker, values)
         # Not by the logger, whose lines go to /rosout and so to everybody on the network.
         print(f'select_page: open {self.server.url}', flush=True)
 
@@ -169,111 +148,34 @@ class SelectPage(Node):
 
     def name_target(self, stamp: int, box: Box) -> Future[str]:
         """Name a target by its box, with the stamp of the frame that it was drawn on."""
-        answer: Future[str] = Future()
-        self._later(answer, lambda: self._send_box(stamp, box, answer))
-        return answer
+        self._health.forget_problem()
+        return self._requests.name_target(stamp, box)
 
     def reset(self) -> Future[str]:
         """Call the tracker's reset."""
-        answer: Future[str] = Future()
-        self._later(answer, lambda: self._call_reset(answer))
+        self._health.forget_problem()
+        answer = self._requests.reset()
+        answer.add_done_callback(self._forget_track)
         return answer
+
+    def _forget_track(self, answer: Future[str]) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._frames.forget_track()
+            self._health.forget_track()
 
     def select_primary(self, target_id: str) -> Future[str]:
         """Call the tracker's select_primary."""
-        answer: Future[str] = Future()
-        self._later(answer, lambda: self._call_by_id('select_primary', target_id, answer))
-        return answer
+        return self._requests.select_primary(target_id)
 
     def drop(self, target_id: str) -> Future[str]:
         """Call the tracker's drop."""
-        answer: Future[str] = Future()
-        self._later(answer, lambda: self._call_by_id('drop', target_id, answer))
-        return answer
+        return self._requests.drop(target_id)
 
     def watch(self, watched: bool) -> None:
         """Subscribe the images, or no more."""
-        self._later(Future(), lambda: self._subscribe(watched))
+        self._requests.run(lambda: self._subscribe(watched))
 
-    def _later(self, answer: Future[str], action: Callable[[], None]) -> None:
-        """Have the executor's thread do something; what fails is the answer."""
-
-        def act() -> None:
-            if answer.set_running_or_notify_cancel():
-                try:
-                    action()
-                except ValueError as error:
-                    answer.set_exception(error)
-                except Exception as error:
-                    self.get_logger().error(f'error in a request of the page: {error}')
-                    answer.set_exception(ValueError(str(error)))
-
-        self._waiting.append(act)
-        self._wake.trigger()
-
-    def _run_waiting(self) -> None:
-        while self._waiting:
-            self._waiting.popleft()()
-
-    # The same on the executor's thread
-
-    def _send_box(self, stamp: int, box: Box, answer: Future[str]) -> None:
-        """Name the target by the tracker's service, by the topic where it has none."""
-        message = detection_message(Detection2D().header, box)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-        self._health.forget_problem()
-        where = 'x={:.0f} y={:.0f} w={:.0f} h={:.0f}'.format(*box)
-        if self._set_target is not None and self._set_target.service_is_ready():
-
-            def done(future: Any) -> None:
-                result = future.result()
-                if answer.done():
-                    return
-                if result.success:
-                    answer.set_result(f'target {result.id} at {where}')
-                else:
-                    answer.set_exception(ValueError(result.message))
-
-            self._set_target.call_async(SetTarget.Request(target=message)).add_done_callback(done)
-        elif self._init_boxes.get_subscription_count():
-            self._init_boxes.publish(message)
-            answer.set_result(f'box sent: {where}')
-        else:
-            topic = self._init_boxes.topic_name
-            raise ValueError(f'nobody listens on {topic}: is the tracker active?')
-        self.get_logger().info(f'target at {where}, stamp {stamp / 1e9:.3f}')
-
-    def _call_reset(self, answer: Future[str]) -> None:
-        if not self._reset.service_is_ready():
-            raise ValueError(f'no tracker: nobody serves {self._reset.srv_name}')
-
-        def done(future: Any) -> None:
-            self._frames.forget_track()
-            self._health.forget_track()
-            if not answer.done():
-                answer.set_result(str(future.result().message) or 'done')
-
-        self._health.forget_problem()
-        self._reset.call_async(Trigger.Request()).add_done_callback(done)
-
-    def _call_by_id(self, service: str, target_id: str, answer: Future[str]) -> None:
-        client = self._by_id.get(service)
-        if client is None:
-            raise ValueError('selecting a target needs the package hcat_ros_interfaces: build it')
-        if not client.service_is_ready():
-            raise ValueError(f'no tracker: nobody serves {client.srv_name}')
-
-        def done(future: Any) -> None:
-            result = future.result()
-            if answer.done():
-                return
-            if result.success:
-                done_to = 'is followed first' if service == 'select_primary' else 'dropped'
-                answer.set_result(result.message or f'target {target_id} {done_to}')
-            else:
-                answer.set_exception(ValueError(result.message))
-
-        client.call_async(NamedTarget.Request(id=target_id)).add_done_callback(done)
+    # On the executor's thread
 
     def _subscribe(self, watched: bool) -> None:
         if watched == (self._images is not None):
@@ -354,7 +256,7 @@ class SelectPage(Node):
     def _look(self) -> None:
         state, detail = self._health.state(
             time.monotonic(),
-            self._reset.service_is_ready(),
+            self._requests.is_served,
             self._image_topic,
             self.count_publishers(self._image_topic) > 0,
         )

@@ -19,7 +19,7 @@ from talker import TARGET, Talker, scene, stamp, truth
 
 from hcat_ros.boxes import Box, iou
 from hcat_ros.nodes.images import image_message
-from hcat_ros.nodes.tools import select_page as module
+from hcat_ros.nodes.tools import tracker_requests
 from hcat_ros.nodes.tools.select_page import SelectPage
 
 
@@ -100,7 +100,7 @@ def look(talk: Callable[..., Talker]) -> Iterator[Callable[..., tuple[Talker, Op
                 lambda: (
                     talker.images.get_subscription_count() == subscribed
                     and talker.boxes.get_subscription_count() > 0
-                    and page._init_boxes.get_subscription_count() > 0
+                    and page._requests.boxes_are_taken
                     and page.count_publishers('track') > 0
                 ),
                 'the page to be connected',
@@ -200,7 +200,7 @@ def test_several_targets_are_shown_selected_and_dropped(look: Any) -> None:
     seen = until(lambda seen: len(seen['others']) == 1)
     assert [seen['track']['id'], seen['others'][0]['id']] == ids
     assert iou(Box(*seen['others'][0]['box']), Box(*corner)) > 0.5
-    assert operator.ask(ask='primary', id=ids[1])['text'] == f'target {ids[1]} is followed first'
+    assert operator.ask(ask='primary', id=ids[1])['text'] == f'target {ids[1]} comes first now'
     seen = until(lambda seen: seen['track']['id'] == ids[1])
     assert [other['id'] for other in seen['others']] == [ids[0]]
     # Each picture comes once, with all tracks.
@@ -238,7 +238,7 @@ def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
     if service:
         pytest.importorskip('hcat_ros_interfaces.srv', reason='needs hcat_ros_interfaces')
     else:
-        monkeypatch.setattr(module, 'SetTarget', None)
+        monkeypatch.setattr(tracker_requests, 'SetTarget', None)
     talker, operator = look(buffer_mb=0)
     talker.spin(lambda: operator.sees('no target'), 'a first report')
     first = show(talker, operator, 0)
@@ -260,7 +260,7 @@ def test_a_tracker_that_is_not_active_is_told_of(
     if service:
         pytest.importorskip('hcat_ros_interfaces.srv', reason='needs hcat_ros_interfaces')
     else:
-        monkeypatch.setattr(module, 'SetTarget', None)
+        monkeypatch.setattr(tracker_requests, 'SetTarget', None)
         reason = 'nobody listens on /init_box: is the tracker active?'
     talker, operator = look(start=False)
     answer = operator.ask(ask='start', stamp='0', box=list(TARGET))
