@@ -1,4 +1,5 @@
 # make demo    track a target in a real video through the real node (writes demo/)
+# make demo-mavlink  a ground station draws on a video over MAVLink, and sees the target followed
 # make demo-follow   tracker and follower keep a target in view of a simulated drone (writes demo/;
 #              FOLLOW="--platform ground --path zigzag": another platform, another way)
 # make test    all tests
@@ -24,7 +25,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow demo-mavlink hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -43,6 +44,10 @@ STAMP = $(VENV)/.hcat-$(1)
 demo: setup
 	@$(ACTIVATE)
 	python tools/demo.py $(if $(VIDEO),--video $(VIDEO) --box $(BOX))
+
+demo-mavlink: setup $(call STAMP,mavlink)
+	@$(ACTIVATE)
+	python tools/demo_mavlink.py
 
 demo-follow: setup
 	@$(ACTIVATE)
@@ -146,8 +151,13 @@ $(call STAMP,run): setup.py | ros
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
 	$(PIP) $(CONSTRAINTS) torch==2.13.0 torchvision==0.28.0
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,timm,select,evaluate,test,test-toolkits]'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime,openvino,export-ncnn,timm,mavlink,select,evaluate,test,test-toolkits]'
 	$(PIP) $(CONSTRAINTS) --no-build-isolation --no-deps got10k==0.1.3 vot-toolkit==0.9.0
+	touch $@
+
+$(call STAMP,mavlink): setup.py | $(call STAMP,run)
+	@echo 'installing pymavlink'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[mavlink]'
 	touch $@
 
 $(call STAMP,lint): setup.py | $(call STAMP,test)

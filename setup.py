@@ -74,11 +74,14 @@ setup(
         'timm': ['timm>=1.0.15'],
         # Reports and bags.
         'evaluate': EVALUATE,
+        # Ground stations; pyserial for serial lines.
+        'mavlink': ['pymavlink>=2.4.41', 'pyserial>=3.5'],
         # The operator's page.
         'select': ['aiohttp>=3.8'],
         # The first that keeps the ranges of a calibration.
         'quantize': ['onnx>=1.15', 'onnxruntime>=1.27'],
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'polygraphy>=0.49.13'],
+        # mavsdk is the ground station that the MAVLink camera is tried with.
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'polygraphy>=0.49.13', 'mavsdk>=4.1'],
         # What got10k and vot-toolkit import, whose figures the tests compare with ours. The
         # Makefile installs these two alone: vot-toolkit asks for another OpenCV.
         'test-toolkits': [
@@ -125,6 +128,7 @@ setup(
             'composed = hcat_ros.executables:composed',
             'follower_node = hcat_ros.executables:follower_node',
             'hcat = hcat_ros.executables:hcat',
+            'mavlink_camera = hcat_ros.executables:mavlink_camera',
             'select_page = hcat_ros.executables:select_page',
             'tracker_node = hcat_ros.executables:tracker_node',
             'tracker_nodes = hcat_ros.executables:tracker_nodes',

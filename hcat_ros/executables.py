@@ -67,6 +67,11 @@ def follower_node() -> int:
     return _run_node('hcat_ros.nodes.follower.node')
 
 
+def mavlink_camera() -> int:
+    """Run the tracker's MAVLink camera."""
+    return _run_node('hcat_ros.nodes.tools.mavlink_camera')
+
+
 def select_page() -> int:
     """Run the operator's page."""
     return _run_node('hcat_ros.nodes.tools.select_page')

@@ -29,6 +29,7 @@ EXTRAS = {
     'onnxslim',
     'openvino',
     'polygraphy',
+    'pymavlink',
     'rosbags',
     'safetensors',
     'timm',

@@ -21,7 +21,7 @@ install() {
     if [ ! -e "$venv/.done" ] || [ setup.py -nt "$venv/.done" ]; then
         "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-            -e '.[opencv,onnxruntime,select,evaluate,test]'
+            -e '.[opencv,onnxruntime,mavlink,select,evaluate,test]'
         touch "$venv/.done"
     fi
 }

@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from hcat_ros.markdown import markdown_table
 from hcat_ros.nodes.follower import settings as follower_settings
 from hcat_ros.nodes.parameters import Setting
-from hcat_ros.nodes.tools import camera_sim, select_page, target_client, video_source
+from hcat_ros.nodes.tools import (
+    camera_sim,
+    mavlink_camera,
+    select_page,
+    target_client,
+    video_source,
+)
 from hcat_ros.nodes.tracker import settings as tracker_settings
 
 HEAD = """# Parameters
@@ -38,6 +44,7 @@ def parameter_page() -> str:
     parts.append(_table('follower_node', ground, text))
     for name, module in (
         ('select_page', select_page),
+        ('mavlink_camera', mavlink_camera),
         ('video_source', video_source),
         ('camera_sim', camera_sim),
         ('target_client', target_client),

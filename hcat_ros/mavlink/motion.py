@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A follower's commands as MAVLink: rates for a gimbal manager, or velocities for an autopilot."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hcat_ros.mavlink.dialect import mavlink
+
+ZERO_FOR = 1.0
+"""Seconds for which zero is sent once commands stay away or are on hold; then nothing is."""
+ZERO_PERIOD = 0.05
+LEVEL = mavlink.GIMBAL_MANAGER_FLAGS_ROLL_LOCK | mavlink.GIMBAL_MANAGER_FLAGS_PITCH_LOCK
+"""Roll and pitch relative to the horizon, yaw to the vehicle."""
+VELOCITY_AND_YAW_RATE = (
+    mavlink.POSITION_TARGET_TYPEMASK_X_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_Y_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_Z_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_AX_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_AY_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_AZ_IGNORE
+    | mavlink.POSITION_TARGET_TYPEMASK_YAW_IGNORE
+)
+"""Bits of what an autopilot is to ignore."""
+RELEASE_CONTROL = -3.0
+"""As a system id in MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE: give up control, if it is ours."""
+
+
+class Rates(NamedTuple):
+    """A command as ROS has it (REP-103: x forward, y left, z up): m/s and rad/s."""
+
+    forward: float = 0.0
+    left: float = 0.0
+    up: float = 0.0
+    yaw: float = 0.0
+    """To the left."""
+    pitch: float = 0.0
+    """Downwards, as a rotation about y."""
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """Whom commands go to, and their limits."""
+
+    mode: str = 'gimbal'
+    """'gimbal' or 'velocity'."""
+    target: tuple[int, int] = (1, mavlink.MAV_COMP_ID_AUTOPILOT1)
+    """System and component id of the gimbal manager or the autopilot."""
+    source: tuple[int, int] = (1, mavlink.MAV_COMP_ID_CAMERA)
+    """System and component id that a gimbal manager gives control to."""
+    timeout: float = 0.5
+    """Seconds without a command after which zero is sent."""
+    max_speed: float = 2.0
+    """m/s, in each direction."""
+    max_rate: float = 1.0
+    """rad/s, about each axis."""
+
+
+def gimbal_message(rates: Rates, target: tuple[int, int]) -> Any:
+    """Return GIMBAL_MANAGER_SET_PITCHYAW by rates: pitch up and yaw to the right are positive."""
+    return mavlink.MAVLink_gimbal_manager_set_pitchyaw_message(
+        *target, LEVEL, 0, math.nan, math.nan, -rates.pitch, -rates.yaw
+    )
+
+
+def velocity_message(rates: Rates, target: tuple[int, int], milliseconds: int) -> Any:
+    """Return SET_POSITION_TARGET_LOCAL_NED by velocity and yaw rate, forward, right and down."""
+    velocity = (rates.forward, -rates.left, -rates.up)
+    nothing = (0.0, 0.0, 0.0)
+    return mavlink.MAVLink_set_position_target_local_ned_message(
+        milliseconds & 0xFFFFFFFF,
+        *target,
+        mavlink.MAV_FRAME_BODY_NED,
+        VELOCITY_AND_YAW_RATE,
+        *nothing,
+        *velocity,
+        *nothing,
+        0.0,
+        -rates.yaw,
+    )
+
+
+@dataclass
+class MotionOutput:
+    """Sends commands on while they come and nobody holds it; zero for a second, then nothing, else.
+
+    It begins on hold. Times are of a monotonic clock, seconds; methods may be called on any thread.
+    """
+
+    settings: MotionSettings
+    send: Callable[[Any], None]
+    log: Callable[[str], None] = lambda line: None
+    is_held: bool = True
+    _commanded: float = -math.inf
+    _sent: float = -math.inf
+    _zero_until: float = -math.inf
+    _moves: bool = False
+    """Whether the last message was a command, not zero."""
+    _lock: Any = field(default_factory=threading.RLock)
+
+    def hold(self, held: bool, now: float) -> None:
+        """Send no command on, or do so from the next one on."""
+        with self._lock:
+            if held == self.is_held:
+                return
+            self.is_held = held
+            self._commanded = -math.inf  # none of before
+            if held:
+                self._stop(now)
+            if self.settings.mode == 'gimbal':
+                self._ask_for_control(not held)
+
+    def command(self, rates: Rates, now: float) -> None:
+        """Take a command, and send it at once. What is not finite counts as a stop."""
+        with self._lock:
+            if self.is_held:
+                return
+            if not all(map(math.isfinite, rates)):
+                self.log(f'command {tuple(rates)} is not finite: stop')
+                self._commanded = -math.inf
+                self._stop(now)
+                return
+            self._commanded, self._moves = now, True
+            self._send(self._limited(rates), now)
+
+    def advance(self, now: float) -> None:
+        """Send zero where commands stay away."""
+        with self._lock:
+            if self._moves and now - self._commanded > self.settings.timeout:
+                self.log(f'no command for {self.settings.timeout:g} s: stop')
+                self._stop(now)
+            elif now < self._zero_until and now - self._sent >= ZERO_PERIOD and not self._moves:
+                self._send(Rates(), now)
+
+    def receive(self, message: Any) -> None:
+        """Take a gimbal manager's answer to being asked for control."""
+        if (
+            message.get_type() == 'COMMAND_ACK'
+            and message.command == mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
+            and message.result not in (mavlink.MAV_RESULT_ACCEPTED, mavlink.MAV_RESULT_IN_PROGRESS)
+        ):
+            result = mavlink.enums['MAV_RESULT'].get(message.result)
+            told = result.name if result is not None else message.result
+            self.log(f'the gimbal manager does not give control: {told}')
+
+    def _limited(self, rates: Rates) -> Rates:
+        speed, rate = self.settings.max_speed, self.settings.max_rate
+        limits = (speed, speed, speed, rate, rate)
+        return Rates(*(min(max(v, -most), most) for v, most in zip(rates, limits)))
+
+    def _stop(self, now: float) -> None:
+        self._moves, self._zero_until = False, now + ZERO_FOR
+        self._send(Rates(), now)
+
+    def _send(self, rates: Rates, now: float) -> None:
+        self._sent = now
+        target = self.settings.target
+        if self.settings.mode == 'gimbal':
+            self.send(gimbal_message(rates, target))
+        else:
+            self.send(velocity_message(rates, target, int(now * 1e3)))
+
+    def _ask_for_control(self, wanted: bool) -> None:
+        system, component = self.settings.source
+        primary = (system, component) if wanted else (RELEASE_CONTROL, RELEASE_CONTROL)
+        unchanged = (-1.0, -1.0)  # who has secondary control
+        command = mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
+        self.send(
+            mavlink.MAVLink_command_long_message(
+                *self.settings.target, command, 0, *primary, *unchanged, 0, 0, 0
+            )
+        )

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Track what a ground station names on its video: the tracker, and its MAVLink camera.
+
+ros2 launch hcat_ros mavlink.launch.py image:=/camera/image_raw connections:=udpin:0.0.0.0:14560
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.launch_description_sources import (
+    PythonLaunchDescriptionSource,
+    get_launch_description_from_python_launch_file,
+)
+from launch.launch_description_sources.python_launch_file_utilities import (
+    load_python_launch_file_as_module,
+)
+from launch_ros.actions import Node
+
+from hcat_ros.nodes.fast_dds import profile_variables
+from hcat_ros.nodes.launch_arguments import RESPAWN_DELAY, check_node_name, refuse_misspelt
+from hcat_ros.nodes.tools.mavlink_camera import SETTINGS
+
+SHARE = Path(get_package_share_directory('hcat_ros'))
+TRACKER = SHARE / 'launch' / 'tracker.launch.py'
+PARAMETERS = {setting.name: setting for setting in SETTINGS if setting.name != 'tracker'}
+"""Of the camera, as launch arguments; its tracker is the one that is started here."""
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Return the launch arguments with their descriptions, the tracker's after our own."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in (
+            ('cmd_vel', 'cmd_vel', "topic of the follower's commands, with motion"),
+            ('mavlink_params_file', '', "parameters of the camera; empty: the package's own"),
+            ('start_tracker', 'true', 'start the tracker too: true or false'),
+            (
+                'video',
+                '',
+                'video file, image folder, camera number or device that the images come from; '
+                'empty: from a node of yours',
+            ),
+        )
+    ]
+    for name, setting in PARAMETERS.items():
+        text = (
+            f'{setting.description} Takes {setting.expected}; empty: as mavlink_params_file says.'
+        )
+        declared.append(DeclareLaunchArgument(name, default_value='', description=text))
+    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
+    declared += [
+        entity
+        for entity in tracker.entities
+        if isinstance(entity, DeclareLaunchArgument) and entity.name != 'cameras'
+    ]
+    return declared
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Make the nodes from the arguments' values."""
+    values = context.launch_configurations
+    refuse_misspelt(values, [argument.name for argument in arguments()])
+    typed = load_python_launch_file_as_module(str(TRACKER)).typed
+    file = Path(values['mavlink_params_file'] or SHARE / 'config' / 'mavlink_camera.yaml')
+    if not file.is_file():
+        raise ValueError(f'launch argument mavlink_params_file: no file {file}')
+    given: dict[str, object] = {'tracker': check_node_name('node_name', values['node_name'])}
+    if values['use_sim_time']:
+        given['use_sim_time'] = typed('use_sim_time', values['use_sim_time'], bool)
+    for name, setting in PARAMETERS.items():
+        if values[name]:
+            given[name] = typed(name, values[name], setting.kind)
+    nodes: list[LaunchDescriptionEntity] = [
+        Node(
+            package='hcat_ros',
+            executable='mavlink_camera',
+            namespace=values['namespace'],
+            remappings=[('cmd_vel', values['cmd_vel'])],
+            parameters=[str(file), given],
+            arguments=['--ros-args', '--log-level', values['log_level']],
+            respawn=typed('respawn', values['respawn'], bool),
+            respawn_delay=RESPAWN_DELAY,
+            output='screen',
+        )
+    ]
+    if typed('start_tracker', values['start_tracker'], bool):
+        source = PythonLaunchDescriptionSource(str(TRACKER))
+        own = {'cameras': ''}.items()
+        nodes.append(IncludeLaunchDescription(source, launch_arguments=own))
+    if values['video']:
+        transport = values['image_transport'] or 'raw'
+        nodes.append(
+            Node(
+                package='hcat_ros',
+                executable='video_source',
+                namespace=values['namespace'],
+                remappings=[('image', values['image'])],
+                parameters=[{'source': values['video'], 'image_transport': transport}],
+                additional_env=profile_variables(SHARE / 'config' / 'fastdds_large_images.xml'),
+                output='screen',
+            )
+        )
+    return [GroupAction(nodes)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments and the nodes."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=start)])

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signs, masks and times of what moves something; the numbers are those of MAVLink's pages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+pytest.importorskip('pymavlink', reason="needs pymavlink (pip install 'hcat_ros[mavlink]')")
+
+from hcat_ros.mavlink.dialect import mavlink
+from hcat_ros.mavlink.motion import MotionOutput, MotionSettings, Rates
+
+
+class Vehicle:
+    """Reads what is sent, from the wire."""
+
+    def __init__(self, mode: str, **settings: Any) -> None:
+        self.got: list[Any] = []
+        self.lines: list[str] = []
+        self.output = MotionOutput(MotionSettings(mode, **settings), self._sent, self.lines.append)
+        self._wire, self._ears = mavlink.MAVLink(None), mavlink.MAVLink(None)
+
+    def _sent(self, message: Any) -> None:
+        self.got += self._ears.parse_buffer(message.pack(self._wire))
+
+
+def test_velocity_is_forward_right_and_down() -> None:
+    vehicle = Vehicle('velocity')
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1.5, left=0.5, up=0.25, yaw=0.75), 10.0)
+    (message,) = vehicle.got
+    assert message.get_type() == 'SET_POSITION_TARGET_LOCAL_NED'
+    assert (message.target_system, message.target_component) == (1, 1)
+    assert message.coordinate_frame == 8  # MAV_FRAME_BODY_NED
+    # Velocities and yaw rate are used: 0b010111000111.
+    assert message.type_mask == 1479
+    assert (message.vx, message.vy, message.vz) == (1.5, -0.5, -0.25)
+    assert message.yaw_rate == -0.75
+    assert message.time_boot_ms == 10_000
+
+
+def test_gimbal_rates_are_up_and_to_the_right() -> None:
+    vehicle = Vehicle('gimbal', target=(1, 154))
+    vehicle.output.hold(False, 0.0)
+    (control,) = vehicle.got
+    assert (control.get_type(), control.command) == ('COMMAND_LONG', 1001)
+    assert (control.param1, control.param2, control.param3, control.param4) == (1, 100, -1, -1)
+    vehicle.output.command(Rates(yaw=0.5, pitch=0.25), 1.0)
+    message = vehicle.got[-1]
+    assert message.get_type() == 'GIMBAL_MANAGER_SET_PITCHYAW'
+    assert message.target_component == 154
+    assert message.flags == 4 + 8  # roll and pitch to the horizon
+    assert math.isnan(message.pitch)
+    assert math.isnan(message.yaw)
+    assert (message.pitch_rate, message.yaw_rate) == (-0.25, -0.5)
+    vehicle.output.hold(True, 2.0)
+    release = vehicle.got[-1]
+    assert (release.command, release.param1) == (1001, -3)
+
+
+def test_a_gimbal_that_is_not_given_is_told() -> None:
+    vehicle = Vehicle('gimbal')
+    vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0))
+    assert vehicle.lines == []
+    vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 2))
+    assert vehicle.lines == ['the gimbal manager does not give control: MAV_RESULT_DENIED']
+
+
+@pytest.mark.parametrize('mode', ['gimbal', 'velocity'])
+def test_nothing_is_sent_on_hold(mode: str) -> None:
+    vehicle = Vehicle(mode)
+    for step in range(100):
+        vehicle.output.command(Rates(1, 1, 1, 1, 1), step / 30)
+        vehicle.output.advance(step / 30)
+    assert vehicle.got == []
+
+
+def moves(message: Any) -> bool:
+    names = ('vx', 'vy', 'vz', 'yaw_rate', 'pitch_rate')
+    return any(abs(getattr(message, name, 0.0)) > 0 for name in names)
+
+
+def test_commands_that_stay_away_stop_it_and_then_it_is_silent() -> None:
+    vehicle = Vehicle('velocity', timeout=0.5)
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1), 10.0)
+    stopped = None
+    for step in range(1, 200):
+        before, now = len(vehicle.got), 10.0 + step * 0.02
+        vehicle.output.advance(now)
+        if len(vehicle.got) > before:
+            assert not moves(vehicle.got[-1])
+            stopped, last = stopped or now, now
+    assert stopped == pytest.approx(10.52, abs=0.021)
+    assert last - stopped == pytest.approx(1.0, abs=0.1)
+    assert 'no command for 0.5 s: stop' in vehicle.lines[-1]
+
+
+def test_hold_stops_it_at_once() -> None:
+    vehicle = Vehicle('velocity')
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1), 1.0)
+    vehicle.output.hold(True, 1.01)
+    assert not moves(vehicle.got[-1])
+    vehicle.output.command(Rates(forward=1), 1.02)
+    assert not moves(vehicle.got[-1])
+    # Released again, it waits for a new command.
+    vehicle.output.hold(False, 1.5)
+    vehicle.output.advance(1.52)
+    assert not any(moves(message) for message in vehicle.got[1:])
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stops_it(value: float) -> None:
+    vehicle = Vehicle('velocity')
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1), 1.0)
+    vehicle.output.command(Rates(forward=1, yaw=value), 1.1)
+    assert not moves(vehicle.got[-1])
+
+
+def test_limits() -> None:
+    vehicle = Vehicle('velocity', max_speed=2.0, max_rate=0.5)
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(9, -9, 9, 9, 9), 1.0)
+    message = vehicle.got[-1]
+    assert (message.vx, message.vy, message.vz, message.yaw_rate) == (2, 2, -2, -0.5)

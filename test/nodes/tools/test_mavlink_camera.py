@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ground station, the camera's node and a tracker: MAVLink over UDP, ROS over real DDS."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+pytest.importorskip('pymavlink', reason="needs pymavlink (pip install 'hcat_ros[mavlink]')")
+
+from geometry_msgs.msg import Twist
+from rclpy.parameter import Parameter
+from rclpy.time import Time
+from std_srvs.srv import SetBool
+from talker import TARGET, Talker, scene, truth
+from vision_msgs.msg import Detection2D, Detection2DArray
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.mavlink.dialect import mavlink, mavutil
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.tools.mavlink_camera import SETTINGS, MavlinkCamera
+
+WIDTH, HEIGHT = 320, 240
+"""Of the talker's images."""
+IMAGE_STATUS = mavlink.MAVLINK_MSG_ID_CAMERA_TRACKING_IMAGE_STATUS
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+class Station:
+    """A ground station on the camera's port."""
+
+    def __init__(self, talker: Talker, port: int) -> None:
+        self.talker = talker
+        self.got: list[Any] = []
+        self.link = mavutil.mavlink_connection(
+            f'udpout:127.0.0.1:{port}', source_system=255, source_component=190
+        )
+
+    def read(self) -> None:
+        while (message := self.link.recv_msg()) is not None:
+            self.got.append(message)
+
+    def wait(self, kind: str, so: Callable[[Any], bool] = lambda message: True) -> Any:
+        """Wait for a message of a kind, sending a heartbeat as stations do."""
+
+        def found() -> Any:
+            self.link.mav.heartbeat_send(mavlink.MAV_TYPE_GCS, 8, 0, 0, 0)
+            self.read()
+            return [m for m in self.got if m.get_type() == kind and so(m)]
+
+        self.talker.spin(lambda: bool(found()), kind)
+        return found()[-1]
+
+    def command(self, number: int, *parameters: float) -> Any:
+        """Send a command, and return its last acknowledgement."""
+        self.got.clear()
+        values = [*parameters, *(0.0,) * (7 - len(parameters))]
+        self.link.mav.command_long_send(1, 100, number, 0, *values)
+        under_way = mavlink.MAV_RESULT_IN_PROGRESS
+        return self.wait('COMMAND_ACK', lambda m: m.command == number and m.result != under_way)
+
+    def track(self, box: Box) -> Any:
+        corners = (box.x / WIDTH, box.y / HEIGHT)
+        corners += ((box.x + box.w) / WIDTH, (box.y + box.h) / HEIGHT)
+        return self.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *corners)
+
+    def status(self) -> Any:
+        """Return the newest status."""
+        self.got.clear()
+        return self.wait('CAMERA_TRACKING_IMAGE_STATUS')
+
+    def texts(self) -> str:
+        return ''.join(m.text for m in self.got if m.get_type() == 'STATUSTEXT')
+
+
+def box_of_status(status: Any) -> Box:
+    x, y = status.rec_top_x * WIDTH, status.rec_top_y * HEIGHT
+    return Box(x, y, status.rec_bottom_x * WIDTH - x, status.rec_bottom_y * HEIGHT - y)
+
+
+Rig = tuple[Talker, Station]
+
+
+@pytest.fixture
+def rig(talk: Callable[..., Talker]) -> Iterator[Callable[..., Rig]]:
+    """A function that brings up a tracker, its camera and a station, with these parameters."""
+    nodes: list[MavlinkCamera] = []
+
+    def make(start: bool = True, tracker: dict[str, Any] | None = None, **parameters: Any) -> Rig:
+        talker, port = talk(**(tracker or {})), free_port()
+        values = {'connections': f'udpin:127.0.0.1:{port}', 'status_rate': 20.0, **parameters}
+        node = MavlinkCamera(
+            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
+        )
+        nodes.append(node)
+        talker.executor.add_node(node)
+        if start:
+            talker.start()
+            talker.spin(lambda: node.count_publishers('track') > 0, 'the track')
+        station = Station(talker, port)
+        station.wait('HEARTBEAT')
+        return talker, station
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> None:
+    talker, station = rig()
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, mavlink.MAVLINK_MSG_ID_CAMERA_INFORMATION)
+    information = station.wait('CAMERA_INFORMATION')
+    assert (information.resolution_h, information.resolution_v) == (WIDTH, HEIGHT)
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
+    for number in range(1, 6):
+        talker.send(number)
+    talker.spin(lambda: len(talker.tracks) == 5, 'the tracks')
+    status = station.status()
+    assert status.tracking_status == mavlink.CAMERA_TRACKING_STATUS_FLAGS_ACTIVE
+    assert iou(box_of_status(status), truth(5)) > 0.5
+    assert station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING).result == 0
+    assert not talker.tracker._session.has_target
+    station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
+
+
+def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[..., Rig]) -> None:
+    talker, station = rig()
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    talker.tracker.trigger_deactivate()
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_FAILED
+    assert 'activate it first' in station.texts()
+
+
+def test_a_lost_target_is_told(rig: Callable[..., Rig]) -> None:
+    talker, station = rig(tracker={'lost_threshold': 1.0})
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
+    for number in range(1, 30):  # until one scores less than the first ones did
+        talker.send(number)
+        if talker.tracks and not talker.tracks[-1].results:
+            break
+    status = station.wait(
+        'CAMERA_TRACKING_IMAGE_STATUS',
+        lambda m: m.tracking_status == mavlink.CAMERA_TRACKING_STATUS_FLAGS_COASTING,
+    )
+    assert math.isnan(status.rec_top_x)
+
+
+def test_a_point_takes_the_detection_there(rig: Callable[..., Rig]) -> None:
+    talker, station = rig()
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    seen = [detection_message(Detection2D().header, TARGET)]
+    talker.detections.publish(Detection2DArray(detections=seen))
+    talker.spin_for(0.2)
+    x, y = TARGET.cx / WIDTH, TARGET.cy / HEIGHT
+    assert station.command(mavlink.MAV_CMD_CAMERA_TRACK_POINT, x, y).result == 0
+    assert tuple(talker.tracker._session.target.box) == pytest.approx(tuple(TARGET), abs=1e-3)
+
+
+def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -> None:
+    """Images are stamped by the clock here, and the video comes half a second late."""
+    talker, station = rig(video_latency=0.5, tracker={'stamp_tolerance': 5.0})
+    clock = talker.node.get_clock()
+    stamps = []
+    for number in range(12):
+        stamps.append(clock.now().nanoseconds)
+        message = image_message(scene(number), 'bgr8')
+        talker.send_message(message, Time(nanoseconds=stamps[-1]).to_msg())
+        talker.spin_for(0.1)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    before = clock.now().nanoseconds
+    assert station.track(truth(6)).result == mavlink.MAV_RESULT_ACCEPTED
+    after = clock.now().nanoseconds
+
+    late = 500_000_000
+    assert before - late <= talker.tracker._session.target.stamp <= after - late
+    # It is followed from there to the newest image.
+    talker.spin(lambda: len(talker.tracks) > 1, 'the tracks')
+    first = talker.tracks[0].header.stamp
+    assert first.sec * 10**9 + first.nanosec in stamps[1:-1]
+    assert talker.tracks[-1].header.stamp == Time(nanoseconds=stamps[-1]).to_msg()
+
+
+def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:
+    talker, station = rig(start=False, motion='velocity', motion_timeout=0.3)
+    commands = talker.node.create_publisher(Twist, 'cmd_vel', 10)
+    talker.spin(lambda: commands.get_subscription_count() > 0, 'the camera on cmd_vel')
+    twist = Twist()
+    twist.linear.x, twist.linear.y, twist.angular.z = 1.0, 0.25, 0.5
+
+    def moves() -> list[Any]:
+        station.read()
+        return [m for m in station.got if m.get_type() == 'SET_POSITION_TARGET_LOCAL_NED']
+
+    for _ in range(10):
+        commands.publish(twist)
+        talker.spin_for(0.02)
+    assert moves() == [], 'on hold'
+    hold = talker.node.create_client(SetBool, 'mavlink_camera/hold')
+    assert talker.call(hold, SetBool.Request(data=False)).message == 'commands are sent on'
+    commands.publish(twist)
+    talker.spin(lambda: bool(moves()), 'the velocity')
+    first = moves()[0]
+    assert (first.vx, first.vy, first.yaw_rate) == (1.0, -0.25, -0.5)
+    # Nothing more comes: zero.
+    talker.spin(lambda: moves()[-1].vx == 0, 'the stop')
+    talker.call(hold, SetBool.Request(data=True))
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        (['connections:=udp:1.2.3.4'], "endpoint 'udp:1.2.3.4': expected udpin:"),
+        (["connections:=' '"], 'connections of 0 endpoints'),
+        (['video_uri:=ftp://robot'], "video_uri 'ftp://robot': expected one of rtsp"),
+        (['component_id:=1'], 'Invalid parameter value (1)'),
+    ],
+)
+def test_parameters_of_no_use_are_told(ros: None, parameters: list[str], reason: str) -> None:
+    words = [word for parameter in parameters for word in ('-p', parameter)]
+    command = [sys.executable, '-m', 'hcat_ros.executables', 'mavlink_camera', '--ros-args', *words]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 1
+    assert f'mavlink_camera: {reason}' in found.stderr
+    assert 'Traceback' not in found.stderr
+
+
+def test_the_parameter_file_holds_the_defaults(checkout: Path) -> None:
+    content = yaml.safe_load((checkout / 'config' / 'mavlink_camera.yaml').read_text())
+    given = content['/**']['ros__parameters']
+    assert given == {setting.name: setting.default for setting in SETTINGS}
+
+
+MAVSDK_STATION = """
+import sys, time
+from mavsdk import ComponentType, Configuration, Mavsdk
+from mavsdk.plugins.camera import Camera
+sdk = Mavsdk(Configuration.create_with_component_type(ComponentType.GROUND_STATION))
+sdk.add_any_connection(f'udpout://127.0.0.1:{sys.argv[1]}')
+deadline = time.monotonic() + 60
+def until(so):
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+until(sdk.get_systems)
+camera = Camera(sdk.get_systems()[0])
+until(lambda: camera.camera_list().cameras)
+found = camera.camera_list().cameras[0]
+print('camera', found.vendor_name, found.horizontal_resolution_px, flush=True)
+try:
+    camera.track_rectangle(100, 0.5, 0.5, 0.5, 0.5)
+except Exception as error:
+    print('refused', 'DENIED' in str(error), flush=True)
+print('track', camera.track_rectangle(100, *map(float, sys.argv[2:6])).name, flush=True)
+print('stop', camera.track_stop(100).name, flush=True)
+"""
+
+
+def test_mavsdk_finds_the_camera_and_tracks(rig: Callable[..., Rig]) -> None:
+    """Another implementation of the protocol, in a process of its own."""
+    pytest.importorskip('mavsdk', reason='needs mavsdk (pip install mavsdk)')
+    talker, station = rig()
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    port = str(station.link.destination_addr[1])
+    x, y, w, h = TARGET
+    corners = [str(v) for v in (x / WIDTH, y / HEIGHT, (x + w) / WIDTH, (y + h) / HEIGHT)]
+    process = subprocess.Popen(
+        [sys.executable, '-c', MAVSDK_STATION, port, *corners],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        talker.spin(lambda: process.poll() is not None, 'the end of the station', timeout=120)
+    finally:
+        process.send_signal(signal.SIGKILL)
+    text = process.communicate()[0]
+    lines = [line for line in text.splitlines() if '|' not in line]
+    assert lines[-4:] == [
+        f'camera hcat_ros {WIDTH}',
+        'refused True',
+        'track SUCCESS',
+        'stop SUCCESS',
+    ], text
