@@ -37,7 +37,7 @@ EXTRAS = {
     'zstandard',
 }
 FROM_JETPACK = {'tensorrt'}
-OPTIONAL = {'bondpy', 'hcat_ros_interfaces'}
+OPTIONAL = {'bondpy', 'hcat_ros_interfaces', 'tf2_ros'}
 """ROS packages that need not be there; without them the node says what it cannot do."""
 STARTED = {'ros2bag'}
 """What launch files start by a command."""

@@ -76,7 +76,14 @@ class FollowerNode(GuardedLifecycleNode):
         follower = Follower(self._chosen.config())
         follower.hold(self._held)
         self._input = FollowInput(self, values, self.refusals)
-        self._output = FollowOutput(self, values['stamped'], values['target_frame'])
+        self._output = FollowOutput(
+            self,
+            values['stamped'],
+            values['target_frame'],
+            values['target_frame_parent'],
+            values['tf_timeout'],
+            lambda reason: self.refusals.add('refused poses', f'target_pose refused: {reason}'),
+        )
         self._follower = follower
         self._diagnostics.set_period(values['diagnostics_period'])
         self._chosen.changed = True
@@ -87,7 +94,6 @@ class FollowerNode(GuardedLifecycleNode):
         assert follower is not None  # configured
         self._apply_parameters(follower)
         self.refusals.begin()
-        self._report_time = time.monotonic()
         self._clock_watch.begin()
         self._input.subscribe(
             self._on_track,

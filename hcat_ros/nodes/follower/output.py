@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Twist, TwistStamped
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -18,6 +18,8 @@ from visualization_msgs.msg import MarkerArray
 
 from hcat_ros.following import Command, Follower
 from hcat_ros.nodes.follower import messages as follow_messages
+from hcat_ros.nodes.follower.parent_frame import ParentFrame
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 from hcat_ros.nodes.qos import RELIABLE_QOS, overridable
 
 TF_QOS = QoSProfile(depth=100)
@@ -33,8 +35,29 @@ ACKNOWLEDGED = Duration(nanoseconds=200_000_000)
 class FollowOutput:
     """The publishers of a configured follower node; they are silent unless it is active."""
 
-    def __init__(self, node: LifecycleNode, stamped: bool, target_frame: str = '') -> None:
-        """target_frame: name of the target's frame on /tf; empty: it has none."""
+    def __init__(
+        self,
+        node: GuardedLifecycleNode,
+        stamped: bool,
+        target_frame: str = '',
+        parent: str = '',
+        tf_timeout: float = 0.2,
+        refuse: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """Make the publishers.
+
+        Args:
+            node: whose they are.
+            stamped: whether commands are TwistStamped.
+            target_frame: name of the target's frame on /tf; empty: it has none.
+            parent: frame of `target_pose`; empty: the camera's.
+            tf_timeout: seconds that a pose waits for its transform into that.
+            refuse: takes the reason why a pose has no transform.
+
+        Raises:
+            ValueError: where `parent` needs tf2_ros, and that is not installed.
+
+        """
         self._node = node
         self.stamped = stamped
         kind = TwistStamped if stamped else Twist
@@ -46,6 +69,9 @@ class FollowOutput:
         )
         self._markers = self._publisher(MarkerArray, 'target_markers', RELIABLE_QOS)
         self._target_frame = target_frame.strip('/')
+        self._parent: ParentFrame | None = None
+        if parent:
+            self._parent = ParentFrame(node, parent, tf_timeout, self._poses.publish, refuse)
         self._all = [self._commands, self._bearings, self._poses, self._covariant, self._markers]
         self._transforms: Any = None
         if self._target_frame:
@@ -64,6 +90,8 @@ class FollowOutput:
 
     def destroy(self) -> None:
         """Take the publishers away."""
+        if self._parent is not None:
+            self._parent.destroy()
         for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
 
@@ -112,7 +140,10 @@ class FollowOutput:
         if distance is None:
             return
         pose = follow_messages.pose_message(bearing, distance.range, header, pitch)
-        self._poses.publish(pose)
+        if self._parent is None:
+            self._poses.publish(pose)
+        else:
+            self._parent.add(pose)
         image = Header(stamp=seen.stamp, frame_id=seen.frame_id or frame)
         self._covariant.publish(
             follow_messages.covariant_pose_message(bearing, distance, image, pitch)

@@ -60,6 +60,21 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'forward, while its range is known. Empty: not at all.',
     ),
     Setting(
+        'target_frame_parent',
+        str,
+        '',
+        'Frame, as odom or map, that target_pose is in, by tf2 (which needs tf2_ros) at the stamp '
+        "of the image; a pose without a transform is refused. Empty: the camera's.",
+    ),
+    Setting(
+        'tf_timeout',
+        float,
+        0.2,
+        'Seconds that target_pose waits for its transform, with target_frame_parent.',
+        0,
+        5,
+    ),
+    Setting(
         'camera_pitch',
         float,
         0.0,

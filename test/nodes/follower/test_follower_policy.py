@@ -20,6 +20,7 @@ OPTIONAL = {
     '/depth',
     '/depth/compressedDepth',
     '/tf',
+    '/tf_static',
     '/hcat_follower/get_type_description',
 }
 """By parameters; from Jazzy on where rcl offers it."""
