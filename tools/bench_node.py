@@ -92,7 +92,7 @@ class Camera(Node):
             rclpy.spin_once(self, timeout_sec=0.01)
 
 
-def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
+def start_node(arguments: argparse.Namespace, max_targets: int = 1) -> subprocess.Popen[bytes]:
     """Start the tracker on a target in the middle of the picture."""
     width, height = arguments.size
     box = [width * 0.45, height * 0.4, width * 0.1, height * 0.2]
@@ -103,6 +103,7 @@ def start_node(arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
         'engine': arguments.engine,
         'precision': arguments.precision,
         'threads': str(arguments.threads),
+        'max_targets': str(max_targets),
     }
     words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
     command = [sys.executable, '-m', 'hcat_ros.executables', 'tracker_node', '--ros-args', *words]

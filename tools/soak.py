@@ -27,7 +27,7 @@ from ros_domain import take_domain
 from sensor_msgs.msg import Image
 from soak_report import Limits, Sample, chart, judge, write_csv
 from std_srvs.srv import Trigger
-from vision_msgs.msg import Detection2D
+from vision_msgs.msg import Detection2D, Detection2DArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.engines import ENGINES
@@ -45,11 +45,16 @@ SHIFTS = 40
 
 
 class Operator(Camera):
-    """A camera whose picture moves, and somebody who names a target in it every few seconds."""
+    """A camera whose picture moves, and somebody who names targets in it every few seconds.
 
-    def __init__(self, size: tuple[int, int], fps: float, limit: float, every: float) -> None:
+    count: targets that are named at a time.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], fps: float, limit: float, every: float, count: int = 1
+    ) -> None:
         super().__init__(size, fps, limit)
-        self.size = size
+        self.size, self.count = size, count
         picture = image_view(self._message)[0]
         self._pictures = [
             image_message(np.roll(picture, shift, axis=1), 'bgr8') for shift in range(SHIFTS)
@@ -64,6 +69,8 @@ class Operator(Camera):
         self._boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=5))
         self._reset = self.create_client(Trigger, 'hcat_tracker/reset')
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_status, 5)
+        if count > 1:
+            self.create_subscription(Detection2DArray, 'tracks', self._on_tracks, 5)
         self.create_timer(every, self._next_round)
 
     def _publish(self) -> None:
@@ -76,6 +83,9 @@ class Operator(Camera):
         super()._on_track(message)
         self.targets.add(message.id)
 
+    def _on_tracks(self, message: Detection2DArray) -> None:
+        self.targets |= {detection.id for detection in message.detections}
+
     def _on_status(self, message: DiagnosticArray) -> None:
         self.status = {item.key: item.value for item in message.status[0].values}
 
@@ -83,13 +93,19 @@ class Operator(Camera):
         if not self.targets:
             return  # the node is not there yet
         self.rounds += 1
-        if self.rounds % 2 and self._reset.service_is_ready():
-            # The box after the answer: services and topics are taken in any order.
-            self._reset.call_async(Trigger.Request()).add_done_callback(lambda _: self._name())
+        # Of several targets there is room for more once they are dropped.
+        drops = self.rounds % 2 or self.count > 1
+        if drops and self._reset.service_is_ready():
+            # The boxes after the answer: services and topics are taken in any order.
+            self._reset.call_async(Trigger.Request()).add_done_callback(lambda _: self._name_all())
         else:
-            self._name()
+            self._name_all()
         if self.rounds % 5 == 0:
             self._annoy()
+
+    def _name_all(self) -> None:
+        for _ in range(self.count):
+            self._name()
 
     def _name(self) -> None:
         """Name a target somewhere; each third one on a frame that has passed."""
@@ -124,9 +140,11 @@ def sample(node: Popen[bytes], seconds: float, latencies: list[float]) -> Sample
 
 def soak(arguments: argparse.Namespace) -> tuple[list[Sample], Operator]:
     """Run the node as long as asked or until Ctrl-C. Raises RuntimeError if it ends."""
-    operator = Operator(arguments.size, arguments.fps, arguments.limit, arguments.every)
+    operator = Operator(
+        arguments.size, arguments.fps, arguments.limit, arguments.every, arguments.targets
+    )
     samples: list[Sample] = []
-    node = start_node(arguments)
+    node = start_node(arguments, arguments.targets)
     try:
         operator.spin(lambda: bool(operator.latencies), node, 'first detection')
         began = time.monotonic()
@@ -151,11 +169,10 @@ def report(samples: list[Sample], operator: Operator, limits: Limits) -> list[st
     last = samples[-1]
     detections = sum(item.detections for item in samples)
     problems = list(found.problems)
-    # The parameter's target and one a round; a busy machine may miss the detection of some.
-    if len(operator.targets) < 0.8 * operator.rounds:
-        problems.append(
-            f'detections of {len(operator.targets)} targets only, {operator.rounds} were named'
-        )
+    # The parameter's target and those of each round; a busy machine may miss some.
+    named = operator.rounds * operator.count
+    if len(operator.targets) < 0.8 * named:
+        problems.append(f'detections of {len(operator.targets)} targets only, {named} were named')
     print(
         f'{last.seconds / 60:.1f} minutes, {detections} detections '
         f'({detections / last.seconds:.1f} a second) of {len(operator.targets)} targets\n'
@@ -180,6 +197,7 @@ def main() -> int:
     parser.add_argument('--fps', type=float, default=30.0)
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
     parser.add_argument('--every', type=float, default=3.0, help='seconds between targets')
+    parser.add_argument('--targets', type=int, default=1, help='followed at a time')
     parser.add_argument('--sample', type=float, default=5.0, help='seconds between samples')
     parser.add_argument('--warm-up', type=float, default=WARM_UP, help='seconds that do not count')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
