@@ -115,7 +115,7 @@ def test_a_wrong_parameter_at_the_start_is_told_and_can_be_mended(
 def test_a_whole_number_stands_for_a_real_one(talk: Callable[..., Talker]) -> None:
     talker = talk(window_penalty=1)
     talker.start()
-    assert talker.tracker._session.tracker.config.window_penalty == 1.0
+    assert talker.tracker.session.tracker.config.window_penalty == 1.0
 
 
 def test_autostart(talk: Callable[..., Talker]) -> None:

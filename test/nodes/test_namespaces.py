@@ -50,8 +50,8 @@ def test_two_namespaces_do_not_hear_each_other(ros: None) -> None:
         assert front.images_seen() == back.images_seen() == 6
         # A reset of one leaves the other.
         front.call(front.reset_client, Trigger.Request())
-        assert not front.tracker._session.has_target
-        assert back.tracker._session.has_target
+        assert not front.tracker.session.has_target
+        assert back.tracker.session.has_target
     finally:
         front.close()
         back.close()

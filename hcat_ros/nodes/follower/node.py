@@ -47,7 +47,8 @@ class FollowerNode(GuardedLifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('hcat_follower', **kwargs)
-        self._follower: Follower | None = None
+        self.follower: Follower | None = None
+        """What commands, while the node is configured, None else."""
         self._active = False
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
@@ -84,13 +85,13 @@ class FollowerNode(GuardedLifecycleNode):
             values['tf_timeout'],
             lambda reason: self.refusals.add('refused poses', f'target_pose refused: {reason}'),
         )
-        self._follower = follower
+        self.follower = follower
         self._diagnostics.set_period(values['diagnostics_period'])
         self._chosen.changed = True
 
     def activate(self) -> None:
         """Subscribe, and command from here on."""
-        follower = self._follower
+        follower = self.follower
         assert follower is not None  # configured
         self._apply_parameters(follower)
         self.refusals.begin()
@@ -114,16 +115,16 @@ class FollowerNode(GuardedLifecycleNode):
     def deactivate(self) -> None:
         """Stop the platform and unsubscribe."""
         self._halt()
-        if self._follower is not None:
-            self._follower.deactivate()
-        if self._follower is not None:
+        if self.follower is not None:
+            self.follower.deactivate()
+        if self.follower is not None:
             self._input.unsubscribe()
 
     def cleanup(self) -> None:
         """Forget the follower."""
-        if self._follower is not None:
+        if self.follower is not None:
             self._output.destroy()
-        self._follower = None
+        self.follower = None
 
     def destroy_node(self) -> None:
         """Stop the platform before nobody can any more."""
@@ -165,10 +166,10 @@ class FollowerNode(GuardedLifecycleNode):
             self._input.use_depth(DepthInput(tolerance, self._on_distance, self.refusals.add))
 
     def _on_distance(self, stamp: float, distance: float, deviation: float) -> None:
-        if self._follower is None or not self._active:
+        if self.follower is None or not self._active:
             return
         self.refusals.statistics.count('depths')
-        reason = self._follower.record_depth(stamp, distance, deviation, self._now())
+        reason = self.follower.record_depth(stamp, distance, deviation, self._now())
         if reason:
             self.refusals.add('refused depths', f'depth refused: {reason}')
 
@@ -189,7 +190,7 @@ class FollowerNode(GuardedLifecycleNode):
         return float(self.get_clock().now().nanoseconds) / 1e9
 
     def _on_track(self, message: Detection2D, info: Mapping[str, Any]) -> None:
-        follower, now = self._follower, self._now()
+        follower, now = self.follower, self._now()
         if follower is None or not self._active:
             return
         statistics, arrival = self.refusals.statistics, time.monotonic()
@@ -236,9 +237,9 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._held = bool(request.data)
-        if self._follower is not None:
-            self._follower.hold(self._held)
-            self._send_command(self._follower)
+        if self.follower is not None:
+            self.follower.hold(self._held)
+            self._send_command(self.follower)
         response.success = True
         response.message = 'on hold' if self._held else 'hold released'
         self.get_logger().info(response.message)
@@ -251,8 +252,8 @@ class FollowerNode(GuardedLifecycleNode):
     # Outputs
 
     def _tick(self) -> None:
-        if self._follower is not None:
-            self._send_command(self._follower)
+        if self.follower is not None:
+            self._send_command(self.follower)
 
     def _send_command(self, follower: Follower) -> None:
         if not self._active:
@@ -314,7 +315,7 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _describe(self) -> Working | None:
         self._diagnostics.standing['hold'] = str(self._held).lower()
-        follower = self._follower
+        follower = self.follower
         if follower is None or not self._active:
             return None
         problems = self._input.problems(follower.config.stale_timeout)

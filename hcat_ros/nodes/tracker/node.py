@@ -67,7 +67,8 @@ class TrackerNode(GuardedLifecycleNode):
         super().__init__('hcat_tracker', **kwargs)
         self._load = load
         self._engine: Engine | None = None
-        self._session: TrackingSession | None = None
+        self.session: TrackingSession | None = None
+        """Targets and past frames while the node is active, None else."""
         self._card_values: dict[str, float] = {}
         self._inputs: list[Any] = []
         self._output: TrackerOutput | None = None
@@ -126,7 +127,7 @@ class TrackerNode(GuardedLifecycleNode):
         values = self._settings.values()
         assert self._engine is not None  # configured
         config = TrackerConfig(**{name: values[name] for name in FOR_TRACKER})
-        self._session = TrackingSession(
+        self.session = TrackingSession(
             Tracker(self._engine, config),
             values['buffer_mb'] * 1024 * 1024,
             values['stamp_tolerance'],
@@ -144,7 +145,7 @@ class TrackerNode(GuardedLifecycleNode):
                 raise ValueError(f'init_box {values["init_box"]}: expected x, y, w, h in pixels')
             box = Box(*values['init_box'])
             first = TargetRequest(box, 0, values['class_id'])
-            self._session.requests.submit(first, time.monotonic())
+            self.session.requests.submit(first, time.monotonic())
         self._watch.begin()
         # The image last: who sees it subscribed can send the init box.
         for message_type, topic, callback, qos in (
@@ -163,11 +164,11 @@ class TrackerNode(GuardedLifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        if self._session is not None:
+        if self.session is not None:
             self._init_boxes.close()
-            self._session.reset()
+            self.session.reset()
             self._tell_summary()
-        self._session = None
+        self.session = None
         self._watch.begin()
 
     def cleanup(self) -> None:
@@ -179,7 +180,7 @@ class TrackerNode(GuardedLifecycleNode):
 
     def destroy_node(self) -> None:
         """Say what was done, also where nobody deactivates the node first."""
-        if self._session is not None:
+        if self.session is not None:
             self._tell_summary()
         super().destroy_node()
 
@@ -197,22 +198,22 @@ class TrackerNode(GuardedLifecycleNode):
     # Inputs
 
     def _check_inputs(self) -> None:
-        if self._session is None:
+        if self.session is None:
             topic = image_topic(self, self._settings)
             self._watch.check_inactive(topic, self.state_label, self.failure)
         else:
             mode = self._settings['init_mode']
-            self._watch.check_active(self._inputs[-1], self._session, mode)
+            self._watch.check_active(self._inputs[-1], self.session, mode)
             self._watch.check_publishers()
             self._init_boxes.look()
-            self._publish(self._session, self._session.look_at_waiting())
+            self._publish(self.session, self.session.look_at_waiting())
 
     def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._watch.record_image()
         statistics = self.refusals.statistics
         statistics.count('images')
         statistics.count('dropped images', self._drops.count_before(info))
-        session = self._session
+        session = self.session
         if session is None:
             return
         if not self._camera.accepts(info, time.monotonic()):
@@ -244,7 +245,7 @@ class TrackerNode(GuardedLifecycleNode):
 
     async def _on_set_target(self, request: Any, response: Any) -> Any:
         """Start the target and answer once it is followed or refused, within `PATIENCE`."""
-        if self._session is None:
+        if self.session is None:
             remedy = 'see its log' if self.failure else 'activate it first'
             response.message = f'the tracker is {self.state_label}: {self.failure or remedy}'
             return response
@@ -270,16 +271,16 @@ class TrackerNode(GuardedLifecycleNode):
         self, action: Callable[[TrackingSession, str], None], request: Any, response: Any
     ) -> Any:
         try:
-            if self._session is None:
+            if self.session is None:
                 raise ValueError(f'the tracker is {self.state_label}: activate it first')
-            action(self._session, request.id)
+            action(self.session, request.id)
             response.success = True
         except ValueError as error:
             response.message = str(error)
         return response
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        session = self._session
+        session = self.session
         mode = self._settings['init_mode']
         if session is None or mode == 'manual' or not session.wants_target:
             return
@@ -316,7 +317,7 @@ class TrackerNode(GuardedLifecycleNode):
                 return
 
     def _request(self, request: TargetRequest) -> None:
-        session = self._session
+        session = self.session
         if session is None:
             return
         request = request._replace(class_id=request.class_id or self._settings['class_id'])
@@ -325,10 +326,10 @@ class TrackerNode(GuardedLifecycleNode):
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
         response.message = 'there was no target'
-        if self._session is not None:
-            if self._session.has_target:
+        if self.session is not None:
+            if self.session.has_target:
                 response.message = 'target dropped'
-            self._session.reset()
+            self.session.reset()
         return response
 
     def _on_parameters(self, changes: Mapping[str, Any]) -> None:
@@ -337,12 +338,12 @@ class TrackerNode(GuardedLifecycleNode):
         ]
         if later and self._engine is not None:
             self.get_logger().info(f'{", ".join(later)}: takes effect at the next configure')
-        if self._session is None:
+        if self.session is None:
             return
         tracking = {name: changes[name] for name in FOR_TRACKER if name in changes}
-        self._session.configure(**tracking)
+        self.session.configure(**tracking)
         if 'stamp_tolerance' in changes:
-            self._session.requests.tolerance = changes['stamp_tolerance']
+            self.session.requests.tolerance = changes['stamp_tolerance']
 
     # Outputs
 
@@ -370,7 +371,7 @@ class TrackerNode(GuardedLifecycleNode):
             self.refusals.statistics.sample(name, age)
 
     def _describe(self) -> Working | None:
-        session = self._session
+        session = self.session
         if session is None:
             return None
         track = session.track

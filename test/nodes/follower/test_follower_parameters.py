@@ -71,7 +71,7 @@ def test_values_that_need_each_other_are_set_at_once(follow: Follow) -> None:
     mixed = [Parameter('yaw.kp', value=7.0), Parameter('rate', value=1e6)]
     assert not talker.follower.set_parameters_atomically(mixed).successful
     talker.stream(0.3)
-    config = talker.follower._follower.config
+    config = talker.follower.follower.config
     assert (config.range_mode, config.target_height) == ('size', 1.7)
     assert config.yaw.kp != 7.0
     assert talker.poses

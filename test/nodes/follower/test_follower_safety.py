@@ -213,7 +213,7 @@ def test_an_error_that_nobody_foresaw_stops_and_deactivates(
         raise RuntimeError('nobody foresaw this')
 
     node = turning.follower
-    owner: Any = node._input.camera if where == 'camera_info' else node._follower
+    owner: Any = node._input.camera if where == 'camera_info' else node.follower
     monkeypatch.setattr(owner, 'take' if where == 'camera_info' else where, fail)
     turning.send(LEFT)
     turning.infos.publish(camera_info())
@@ -234,7 +234,7 @@ def test_a_command_that_is_no_number_stops_and_deactivates(
 ) -> None:
     node = turning.follower
     broken = Command(yaw_rate=math.nan, allowed=1.0)
-    monkeypatch.setattr(node._follower, 'command', lambda now: broken)
+    monkeypatch.setattr(node.follower, 'command', lambda now: broken)
     turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
     turning.spin_for(0.3)
     assert stands(turning.commands[-1][1])

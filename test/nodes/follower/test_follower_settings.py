@@ -58,7 +58,7 @@ def test_the_preset_file_configures_the_node(ros: None, checkout: Path, platform
     node = FollowerNode(cli_args=['--ros-args', '--params-file', str(file)])
     node.start()
     assert node.state_label == 'active', node.failure
-    assert node._follower.config == getattr(FollowConfig, platform)()
+    assert node.follower.config == getattr(FollowConfig, platform)()
     node.destroy_node()
 
 

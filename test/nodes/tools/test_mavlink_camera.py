@@ -138,7 +138,7 @@ def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> 
     assert status.tracking_status == mavlink.CAMERA_TRACKING_STATUS_FLAGS_ACTIVE
     assert iou(box_of_status(status), truth(5)) > 0.5
     assert station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING).result == 0
-    assert not talker.tracker._session.has_target
+    assert not talker.tracker.session.has_target
     station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
 
 
@@ -176,31 +176,32 @@ def test_a_point_takes_the_detection_there(rig: Callable[..., Rig]) -> None:
     talker.spin_for(0.2)
     x, y = TARGET.cx / WIDTH, TARGET.cy / HEIGHT
     assert station.command(mavlink.MAV_CMD_CAMERA_TRACK_POINT, x, y).result == 0
-    assert tuple(talker.tracker._session.target.box) == pytest.approx(tuple(TARGET), abs=1e-3)
+    assert tuple(talker.tracker.session.target.box) == pytest.approx(tuple(TARGET), abs=1e-3)
 
 
 def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -> None:
-    """Images are stamped by the clock here, and the video comes half a second late."""
-    talker, station = rig(video_latency=0.5, tracker={'stamp_tolerance': 5.0})
+    """Images are stamped by the clock here, and the video comes two seconds late."""
+    talker, station = rig(video_latency=2.0, tracker={'stamp_tolerance': 5.0})
     clock = talker.node.get_clock()
     stamps = []
     for number in range(12):
         stamps.append(clock.now().nanoseconds)
         message = image_message(scene(number), 'bgr8')
         talker.send_message(message, Time(nanoseconds=stamps[-1]).to_msg())
-        talker.spin_for(0.1)
+        talker.spin_for(0.3)
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
     before = clock.now().nanoseconds
     assert station.track(truth(6)).result == mavlink.MAV_RESULT_ACCEPTED
     after = clock.now().nanoseconds
 
-    late = 500_000_000
-    assert before - late <= talker.tracker._session.target.stamp <= after - late
+    late = 2_000_000_000
+    assert before - late <= talker.tracker.session.target.stamp <= after - late
     # It is followed from there to the newest image.
-    talker.spin(lambda: len(talker.tracks) > 1, 'the tracks')
+    talker.spin(lambda: bool(talker.tracks), 'the tracks')
     first = talker.tracks[0].header.stamp
-    assert first.sec * 10**9 + first.nanosec in stamps[1:-1]
-    assert talker.tracks[-1].header.stamp == Time(nanoseconds=stamps[-1]).to_msg()
+    assert first.sec * 10**9 + first.nanosec in stamps[1:]
+    newest = Time(nanoseconds=stamps[-1]).to_msg()
+    talker.spin(lambda: talker.tracks[-1].header.stamp == newest, 'the newest')
 
 
 def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:

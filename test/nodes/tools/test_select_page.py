@@ -137,7 +137,7 @@ def test_a_box_starts_a_target_and_its_track_is_shown(look: Any, transport: str)
     assert frame['track'] is None
     answer = operator.ask(ask='start', stamp=frame['stamp'], box=list(TARGET))
     assert answer['ok'], answer
-    talker.spin(lambda: talker.tracker._session.has_target, 'the target')
+    talker.spin(lambda: talker.tracker.session.has_target, 'the target')
     for number in range(1, 6):
         show(talker, operator, number)
     talker.spin(lambda: operator.frames[-1]['track'], 'a track')
@@ -159,8 +159,8 @@ def test_a_box_starts_on_the_frame_that_it_was_drawn_on(look: Any) -> None:
     operator.ask(ask='start', stamp=frames[1]['stamp'], box=list(truth(1)))
     talker.spin(lambda: len(talker.tracks) == 3, 'tracks of frames 2 to 4')
     assert [track.header.stamp for track in talker.tracks] == [stamp(n) for n in (2, 3, 4)]
-    assert talker.tracker._session.target.stamp == int(frames[1]['stamp'])
-    assert tuple(talker.tracker._session.target.box) == pytest.approx(tuple(truth(1)))
+    assert talker.tracker.session.target.stamp == int(frames[1]['stamp'])
+    assert tuple(talker.tracker.session.target.box) == pytest.approx(tuple(truth(1)))
 
 
 def test_reset_drops_the_target(look: Any) -> None:
@@ -174,7 +174,7 @@ def test_reset_drops_the_target(look: Any) -> None:
         'ok': True,
         'text': 'target dropped',
     }
-    assert not talker.tracker._session.has_target
+    assert not talker.tracker.session.has_target
     assert show(talker, operator, 2)['track'] is None
     talker.spin(lambda: operator.sees('no target'), 'the state')
 
@@ -187,7 +187,7 @@ def test_several_targets_are_shown_selected_and_dropped(look: Any) -> None:
     for box in (list(TARGET), corner):
         answer = operator.ask(ask='start', stamp=frame['stamp'], box=box)
         assert answer['ok'], answer
-    ids = [target.id for target in talker.tracker._session.targets]
+    ids = [target.id for target in talker.tracker.session.targets]
     numbers = iter(range(1, 60))
 
     def until(so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
     talker, operator = look(lost_threshold=1.0)
     frame = show(talker, operator, 0)
     operator.ask(ask='start', stamp=frame['stamp'], box=list(TARGET))
-    talker.spin(lambda: talker.tracker._session.has_target, 'the target')
+    talker.spin(lambda: talker.tracker.session.has_target, 'the target')
 
     def shown() -> bool:
         return any(f['track'] and f['track']['score'] is None for f in operator.frames)

@@ -58,8 +58,8 @@ def run(talker: Talker | None, *words: str, code: str = CLIENT) -> tuple[int, st
 def test_it_names_a_target_and_tells_its_id(talker: Talker, code: str) -> None:
     exit_code, output, errors = run(talker, *BOX, code=code)
     assert (exit_code, errors) == (0, '')
-    assert output == f'target {talker.tracker._session.target_id} is followed by /hcat_tracker\n'
-    assert talker.tracker._session.target.box == TARGET
+    assert output == f'target {talker.tracker.session.target_id} is followed by /hcat_tracker\n'
+    assert talker.tracker.session.target.box == TARGET
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
@@ -74,7 +74,7 @@ def test_a_refusal_has_the_reason(talker: Talker, code: str) -> None:
 def test_it_drops_the_target(talker: Talker) -> None:
     talker.name_target(TARGET)
     assert run(talker, '-p', 'reset:=true')[:2] == (0, 'target dropped\n')
-    assert not talker.tracker._session.has_target
+    assert not talker.tracker.session.has_target
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
@@ -85,7 +85,7 @@ def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], c
     assert run(talker, *BOX, code=code)[0] == 0
     exit_code, output, errors = run(talker, '-p', 'box:=[4.0, 4.0, 40.0, 40.0]', code=code)
     assert (exit_code, errors) == (0, '')
-    session = talker.tracker._session
+    session = talker.tracker.session
     first, second = (target.id for target in session.targets)
     assert second in output
     if code == CLIENT:

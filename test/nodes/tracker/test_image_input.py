@@ -141,7 +141,7 @@ def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
         other = rng.integers(0, 256, (240, 320, 3), np.uint8)
         talker.send_message(image_message(other, 'bgr8'), stamp(number))
         talker.spin_for(1.1)
-    talker.spin(lambda: not talker.tracker._session.has_target, 'the end of the target')
+    talker.spin(lambda: not talker.tracker.session.has_target, 'the end of the target')
     assert len(talker.tracks[-1].results) == 0
     assert 'not where it was: dropped' in statistics(talker).last_problem
 
@@ -179,8 +179,8 @@ def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
         talker.send_message(half(number), stamp(number))
     talker.spin_for(0.3)
     assert len(talker.tracks) == 1
-    assert not talker.tracker._session.has_target
-    assert len(talker.tracker._session.buffer) == 2, 'no catching up through both sizes'
+    assert not talker.tracker.session.has_target
+    assert len(talker.tracker.session.buffer) == 2, 'no catching up through both sizes'
     log = capfd.readouterr().err
     assert "images are 160x120 of frame 'front' now, were 320x240 of frame 'front'" in log
     assert statistics(talker).counts['images of another view'] == 2

@@ -23,17 +23,17 @@ def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker
     latched.publish(detection_message(Detection2D().header, TARGET))
     talker.start()
     talker.send(0)
-    talker.spin(lambda: talker.tracker._session.has_target, 'the target')
-    first = talker.tracker._session.target_id
+    talker.spin(lambda: talker.tracker.session.has_target, 'the target')
+    first = talker.tracker.session.target_id
     for number in range(1, 4):
         talker.send(number)
         talker.spin_for(0.3)
-    assert talker.tracker._session.target_id == first
+    assert talker.tracker.session.target_id == first
     # What is sent from then on comes over both subscriptions, and counts once.
     latched.publish(detection_message(Detection2D().header, TARGET))
-    talker.spin(lambda: talker.tracker._session.target_id != first, 'the next target')
+    talker.spin(lambda: talker.tracker.session.target_id != first, 'the next target')
     talker.spin_for(0.5)
-    assert int(talker.tracker._session.target_id.rpartition('-')[2]) == (
+    assert int(talker.tracker.session.target_id.rpartition('-')[2]) == (
         int(first.rpartition('-')[2]) + 1
     )
 

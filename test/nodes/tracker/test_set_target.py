@@ -44,7 +44,7 @@ class Caller:
         """Return the future of a call that waits in the tracker."""
         self.talker.spin(self.client.service_is_ready, 'service')
         future = self.client.call_async(request(box, number))
-        requests = self.talker.tracker._session.requests
+        requests = self.talker.tracker.session.requests
         self.talker.spin(lambda: requests.waiting is not None, 'the request waiting')
         return future
 

@@ -127,7 +127,7 @@ def detections(number: int, *boxes: Box) -> Detection2DArray:
 @pytest.mark.parametrize(('mode', 'expected'), [('all', 2), ('best', 1)])
 def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
     several = Several(talk, init_mode=mode)
-    talker, session = several.talker, several.talker.tracker._session
+    talker, session = several.talker, several.talker.tracker.session
     for repetition in range(3):
         message = detections(several.number, truth(several.number), CORNER)
         talker.detections.publish(message)

@@ -140,16 +140,16 @@ def test_window_penalty_changes_while_running(talk: Callable[..., Talker]) -> No
     talker = talk()
     talker.start()
     penalty = talker.tracker.get_parameter('window_penalty').value
-    assert penalty == talker.tracker._session.tracker.config.window_penalty
+    assert penalty == talker.tracker.session.tracker.config.window_penalty
     assert talker.set('window_penalty', 0.25).successful
-    assert talker.tracker._session.tracker.config.window_penalty == 0.25
+    assert talker.tracker.session.tracker.config.window_penalty == 0.25
     assert talker.set('window_penalty', 1).successful
-    assert talker.tracker._session.tracker.config.window_penalty == 1.0
+    assert talker.tracker.session.tracker.config.window_penalty == 1.0
     for bad in (1.5, -0.1, math.nan, 'abc', True):
         result = talker.set('window_penalty', bad)
         assert not result.successful
         assert 'window_penalty' in result.reason
-    assert talker.tracker._session.tracker.config.window_penalty == 1.0
+    assert talker.tracker.session.tracker.config.window_penalty == 1.0
 
 
 def test_reset_drops_the_target(talk: Callable[..., Talker]) -> None:
@@ -176,7 +176,7 @@ def test_ids_do_not_repeat_over_activations_and_nodes(talk: Callable[..., Talker
             talker.start()
             talker.send(0)
             talker.name_target(TARGET)
-            ids.append(talker.tracker._session.target_id)
+            ids.append(talker.tracker.session.target_id)
             talker.tracker.trigger_deactivate()
             talker.tracker.trigger_cleanup()
         talker.node.destroy_publisher(talker.images)
@@ -247,7 +247,7 @@ def test_best_detection_starts_a_target(talk: Callable[..., Talker]) -> None:
         detection.results = [result]
         message.detections.append(detection)
     talker.detections.publish(message)
-    talker.spin(lambda: talker.tracker._session.has_target, 'the target')
+    talker.spin(lambda: talker.tracker.session.has_target, 'the target')
     talker.send(1)
     talker.detections.publish(message)  # there is a target: not taken again
     talker.spin_for(0.3)
