@@ -147,7 +147,7 @@ class Replay:
 
     def recorded(self, event: ProcessExited) -> Entities:
         """Report, if there is something to report on."""
-        if not self.caught_up or not self.plan.recorded.exists():
+        if not self.caught_up or not self.plan.recording.exists():
             raise RuntimeError(f'ros2 bag record has ended with {event.returncode}')
         if self.tracks == 0:
             raise RuntimeError('the tracker has sent no track: see what it says above')

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ import cv2
 import numpy as np
 import rclpy
 from demo_video import Scene, demo_scene
+from node_processes import NodeProcesses
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from ros_domain import take_domain
@@ -80,20 +79,12 @@ class Viewer(Node):
 def run_demo(video: Path, scene: Scene, out: Path) -> int:
     """Run the demo and return the exit code."""
     take_domain()
-    environment = dict(os.environ)
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
-    environment['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
-    os.environ.update(environment)
+    os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
     box = ', '.join(str(float(value)) for value in scene.box)
     rclpy.init()
     viewer = Viewer()
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(module: str, *parameters: str) -> subprocess.Popen[bytes]:
-        words = [word for parameter in parameters for word in ('-p', parameter)]
-        command = [sys.executable, '-m', 'hcat_ros.executables', module, '--ros-args', *words]
-        processes.append(subprocess.Popen(command, env=environment))
-        return processes[-1]
+    processes = NodeProcesses()
 
     def spin(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         deadline = time.monotonic() + seconds
@@ -101,28 +92,23 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
             rclpy.spin_once(viewer, timeout_sec=0.1)
 
     try:
-        tracker = start('tracker_node', 'autostart:=true')
+        tracker = processes.start('tracker_node', {'autostart': 'true'})
         # Tracks sent before DDS has introduced the tracker to us would be missing here.
         spin(20, lambda: viewer.count_publishers('track') > 0 or tracker.poll() is not None)
-        source = start(
+        source = processes.start(
             'video_source',
-            f'source:={video}',
-            f'start:={scene.start}',
-            f'count:={scene.count}',
-            f'init_box:=[{box}]',
-            'subscribers:=2',  # the tracker and we
+            {
+                'source': video,
+                'start': scene.start,
+                'count': scene.count,
+                'init_box': f'[{box}]',
+                'subscribers': 2,  # the tracker and we
+            },
         )
         spin(90, lambda: source.poll() is not None)
         spin(0.5)
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        for process in processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        processes.end()
         images, tracks = viewer.images, viewer.tracks
         viewer.destroy_node()
         rclpy.try_shutdown()

@@ -12,23 +12,21 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rclpy
-from demo import ROOT
 from follow_pictures import chart, write_video
 from follow_viewer import Recording, Viewer, recording
+from node_processes import NodeProcesses
 from numpy.typing import NDArray
 from ros_domain import take_domain
 
+from demo import ROOT
 from hcat_ros.files.pictures import write_picture
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
@@ -42,21 +40,7 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
     rclpy.init()
     viewer = Viewer()
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(module: str, parameters: dict[str, Any], *more: str) -> subprocess.Popen[bytes]:
-        words = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
-        command = [
-            sys.executable,
-            '-m',
-            'hcat_ros.executables',
-            module,
-            '--ros-args',
-            *more,
-            *words,
-        ]
-        processes.append(subprocess.Popen(command))
-        return processes[-1]
+    processes = NodeProcesses()
 
     def spin(seconds: float, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
@@ -67,13 +51,13 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
         return any(process.poll() is not None for process in processes)
 
     try:
-        start('tracker_node', {'autostart': 'true'})
+        processes.start('tracker_node', {'autostart': 'true'})
         preset = ROOT / 'config' / f'follow_{scenario.platform}.yaml'
         own = {'autostart': 'true', **follower_parameters(scenario)}
-        start('follower_node', own, '--params-file', str(preset))
+        processes.start('follower_node', own, '--params-file', str(preset))
         topics = ('track', 'cmd_vel')
         spin(40, lambda: ended() or all(viewer.count_publishers(topic) for topic in topics))
-        start(
+        processes.start(
             'camera_sim',
             {
                 'platform': scenario.platform,
@@ -89,14 +73,7 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
         end = time.monotonic() + 0.5
         spin(5, lambda: time.monotonic() > end)
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        for process in processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        processes.end()
         viewer.destroy_node()
         rclpy.try_shutdown()
     return viewer

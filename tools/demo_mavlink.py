@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,6 +21,7 @@ import cv2
 import numpy as np
 import rclpy
 from demo_video import Scene, demo_scene
+from node_processes import NodeProcesses
 from rclpy.qos import QoSProfile
 from ros_domain import take_domain
 from sensor_msgs.msg import Image
@@ -164,13 +163,7 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
     node = rclpy.create_node('demo_station')
     station = Station(port, scene)
     node.create_subscription(Image, 'image', station.show, QoSProfile(depth=20))
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(module: str, *parameters: str) -> subprocess.Popen[bytes]:
-        words = [word for parameter in parameters for word in ('-p', parameter)]
-        command = [sys.executable, '-m', 'hcat_ros.executables', module, '--ros-args', *words]
-        processes.append(subprocess.Popen(command))
-        return processes[-1]
+    processes = NodeProcesses()
 
     def spin(seconds: float, until: Any = lambda: False) -> None:
         deadline = time.monotonic() + seconds
@@ -179,29 +172,19 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
             station.step()
 
     try:
-        tracker = start('tracker_node', 'autostart:=true')
-        start('mavlink_camera', f'connections:=udpin:127.0.0.1:{port}')
+        tracker = processes.start('tracker_node', {'autostart': 'true'})
+        processes.start('mavlink_camera', {'connections': f'udpin:127.0.0.1:{port}'})
         spin(30, lambda: node.count_publishers('track') > 0 or tracker.poll() is not None)
         spin(30, lambda: station.is_known)
-        source = start(
+        source = processes.start(
             'video_source',
-            f'source:={video}',
-            f'start:={scene.start}',
-            f'count:={scene.count}',
-            'subscribers:=2',
+            {'source': video, 'start': scene.start, 'count': scene.count, 'subscribers': 2},
         )
         spin(90, lambda: source.poll() is not None)
         station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING)
         spin(1.0)
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        for process in processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        processes.end()
         node.destroy_node()
         rclpy.try_shutdown()
     told = ', '.join(f'{count} {state}' for state, count in station.states.items())

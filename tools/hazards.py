@@ -12,21 +12,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import rclpy
-from demo import ROOT
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped, Vector3Stamped
 from hazard_cases import HAZARDS, Hazard
 from lifecycle_msgs.srv import ChangeState
+from node_processes import NodeProcesses
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from ros_domain import take_domain
@@ -34,6 +33,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
+from demo import ROOT
 from hcat_ros.markdown import table_head, table_row
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
@@ -166,22 +166,8 @@ def run(hazard: Hazard, seed: int) -> Outcome:
     take_domain()
     rclpy.init()
     rig = Rig(hazard)
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(module: str, parameters: dict[str, Any], *more: str) -> subprocess.Popen[bytes]:
-        words = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
-        command = [
-            sys.executable,
-            '-m',
-            'hcat_ros.executables',
-            module,
-            '--ros-args',
-            *more,
-            *words,
-        ]
-        log = subprocess.DEVNULL if not os.environ.get('HAZARDS_LOG') else None
-        processes.append(subprocess.Popen(command, stderr=log))
-        return processes[-1]
+    processes = NodeProcesses()
+    log = subprocess.DEVNULL if not os.environ.get('HAZARDS_LOG') else None
 
     def spin(seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         deadline = time.monotonic() + seconds
@@ -195,12 +181,12 @@ def run(hazard: Hazard, seed: int) -> Outcome:
     own = {'autostart': True, 'diagnostics_period': 0.2}
     following = follower_parameters(scenario) | own | hazard.follower
     try:
-        rig.tracker = start('tracker_node', own | hazard.tracker)
-        start('follower_node', {'platform': 'ground'} | following)
+        rig.tracker = processes.start('tracker_node', own | hazard.tracker, stderr=log)
+        processes.start('follower_node', {'platform': 'ground'} | following, stderr=log)
         ready = spin(60, lambda: rig.boxes.get_subscription_count() > 0)
         assert ready, f'{hazard.title}: the tracker has not come up'
         simulated = {'path': 'zigzag', 'seed': seed, 'speed': 0.4, 'init_box': True, 'fps': 30.0}
-        start('camera_sim', simulated, '-r', '__ns:=/sim')
+        processes.start('camera_sim', simulated, '-r', '__ns:=/sim', stderr=log)
         followed = spin(60, lambda: rig.moves or (hazard.stands and rig.newest is not None))
         assert followed, f'{hazard.title}: the platform was never moved'
         spin(FOLLOWED)
@@ -211,13 +197,7 @@ def run(hazard: Hazard, seed: int) -> Outcome:
         spin(AFTER)
         return outcome(rig, time.monotonic())
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        for process in processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        processes.end()
         rig.destroy_node()
         rclpy.shutdown()
 

@@ -72,7 +72,7 @@ class CommandError(Exception):
 
 
 @dataclass(frozen=True)
-class Command:
+class ReceivedCommand:
     """A command as it came."""
 
     link: Any
@@ -87,7 +87,7 @@ class Command:
 
 @dataclass
 class _Pending:
-    command: Command
+    command: ReceivedCommand
     answer: Future[str]
     began: float
     told: float
@@ -198,14 +198,14 @@ class CameraComponent:
             parameters += [float(message.x), float(message.y), float(message.z)]
         sender = message.get_srcSystem(), message.get_srcComponent()
         for_all = message.target_component == 0
-        command = Command(link, message.command, tuple(parameters), sender, for_all)
+        command = ReceivedCommand(link, message.command, tuple(parameters), sender, for_all)
         with self._lock:
             self._execute(command, now)
 
     # Commands
 
-    def _execute(self, command: Command, now: float) -> None:
-        actions: dict[int, Callable[[Command, float], None]] = {
+    def _execute(self, command: ReceivedCommand, now: float) -> None:
+        actions: dict[int, Callable[[ReceivedCommand, float], None]] = {
             mavlink.MAV_CMD_CAMERA_TRACK_POINT: self._track_point,
             mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE: self._track_rectangle,
             mavlink.MAV_CMD_CAMERA_STOP_TRACKING: self._stop_tracking,
@@ -225,12 +225,12 @@ class CameraComponent:
         except ValueError as error:
             self._acknowledge(command, mavlink.MAV_RESULT_DENIED, str(error))
 
-    def _track_rectangle(self, command: Command, now: float) -> None:
+    def _track_rectangle(self, command: ReceivedCommand, now: float) -> None:
         self._check_camera(command.parameters[4])
         box = box_of_rectangle(command.parameters[:4], self._known_size())
         self._start(command, lambda: self.control.name_target(box), now)
 
-    def _track_point(self, command: Command, now: float) -> None:
+    def _track_point(self, command: ReceivedCommand, now: float) -> None:
         self._check_camera(command.parameters[3])
         size = self._known_size()
         fresh = now - self._seen.detections_time <= DETECTIONS_LAST
@@ -239,7 +239,7 @@ class CameraComponent:
         box = box_of_point(point, radius, size, detections, self.identity.point_size)
         self._start(command, lambda: self.control.name_target(box), now)
 
-    def _stop_tracking(self, command: Command, now: float) -> None:
+    def _stop_tracking(self, command: ReceivedCommand, now: float) -> None:
         self._check_camera(command.parameters[0])
         self._start(command, self.control.drop_targets, now)
 
@@ -255,7 +255,9 @@ class CameraComponent:
             raise CommandError(mavlink.MAV_RESULT_TEMPORARILY_REJECTED, reason)
         return self._seen.size
 
-    def _start(self, command: Command, action: Callable[[], Future[str]], now: float) -> None:
+    def _start(
+        self, command: ReceivedCommand, action: Callable[[], Future[str]], now: float
+    ) -> None:
         """Have the tracker do something, and answer when it has."""
         for pending in self._pending:
             # A repetition, as stations send where the first answer is not there in time.
@@ -289,7 +291,7 @@ class CameraComponent:
             pending.told = now
             self._acknowledge(command, mavlink.MAV_RESULT_IN_PROGRESS)
 
-    def _acknowledge(self, command: Command, result: int, reason: str = '') -> None:
+    def _acknowledge(self, command: ReceivedCommand, result: int, reason: str = '') -> None:
         progress = 255 if result == mavlink.MAV_RESULT_IN_PROGRESS else 0  # not known
         system, component = command.sender
         acknowledgement = mavlink.MAVLink_command_ack_message(
@@ -307,17 +309,17 @@ class CameraComponent:
 
     # Messages that are asked for
 
-    def _request_message(self, command: Command, now: float) -> None:
+    def _request_message(self, command: ReceivedCommand, now: float) -> None:
         message = self._message(int_of(command.parameters[0]), now, command.parameters[1])
         self._acknowledge(command, mavlink.MAV_RESULT_ACCEPTED)
         self.send(command.link, message)
 
-    def _old_request(self, command: Command, now: float) -> None:
+    def _old_request(self, command: ReceivedCommand, now: float) -> None:
         message = self._message(OLD_REQUESTS[command.number], now)
         self._acknowledge(command, mavlink.MAV_RESULT_ACCEPTED)
         self.send(command.link, message)
 
-    def _set_interval(self, command: Command, now: float) -> None:
+    def _set_interval(self, command: ReceivedCommand, now: float) -> None:
         number, microseconds = int_of(command.parameters[0]), command.parameters[1]
         if number != IMAGE_STATUS or command.link not in self._statuses:
             raise CommandError(mavlink.MAV_RESULT_UNSUPPORTED)
@@ -332,7 +334,7 @@ class CameraComponent:
         self._statuses[command.link].period = period
         self._acknowledge(command, mavlink.MAV_RESULT_ACCEPTED)
 
-    def _get_interval(self, command: Command, now: float) -> None:
+    def _get_interval(self, command: ReceivedCommand, now: float) -> None:
         number = int_of(command.parameters[0])
         period = math.nan
         if number == mavlink.MAVLINK_MSG_ID_HEARTBEAT:

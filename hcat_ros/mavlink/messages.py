@@ -69,8 +69,8 @@ def information(identity: CameraIdentity, size: ImageSize, milliseconds: int) ->
     major, minor, patch = (min(part, 255) for part in identity.version)
     return mavlink.MAVLink_camera_information_message(
         time_boot_ms=milliseconds,
-        vendor_name=_padded('hcat_ros', 32),
-        model_name=_padded(identity.model, 32),
+        vendor_name=_pad('hcat_ros', 32),
+        model_name=_pad(identity.model, 32),
         firmware_version=patch << 16 | minor << 8 | major,
         focal_length=math.nan,
         sensor_size_h=math.nan,
@@ -166,7 +166,7 @@ def texts(text: str, number: int) -> list[Any]:
     ]
 
 
-def _padded(text: str, length: int) -> list[int]:
+def _pad(text: str, length: int) -> list[int]:
     content = text.encode(errors='replace')[:length]
     return list(content.ljust(length, b'\0'))
 

@@ -125,7 +125,7 @@ class MotionOutput:
                 self._stop(now)
                 return
             self._commanded, self._moves = now, True
-            self._send(self._limited(rates), now)
+            self._send(self._limit(rates), now)
 
     def advance(self, now: float) -> None:
         """Send zero where commands stay away."""
@@ -147,7 +147,7 @@ class MotionOutput:
             told = result.name if result is not None else message.result
             self.log(f'the gimbal manager does not give control: {told}')
 
-    def _limited(self, rates: Rates) -> Rates:
+    def _limit(self, rates: Rates) -> Rates:
         speed, rate = self.settings.max_speed, self.settings.max_rate
         limits = (speed, speed, speed, rate, rate)
         return Rates(*(min(max(v, -most), most) for v, most in zip(rates, limits)))

@@ -91,7 +91,7 @@ class ParentFrame:
                 self._refuse(f'no transform within {self._timeout:g} s: {error}')
                 continue
             self._waiting.popleft()
-            self._publish(transformed(pose, transform))
+            self._publish(transform_pose(pose, transform))
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -104,13 +104,13 @@ class ParentFrame:
         self._listener.unregister()
 
 
-def transformed(pose: PoseStamped, transform: TransformStamped) -> PoseStamped:
+def transform_pose(pose: PoseStamped, transform: TransformStamped) -> PoseStamped:
     """Return a pose in the frame of the transform's header, at its own stamp."""
     result = PoseStamped(header=transform.header)
     result.header.stamp = pose.header.stamp
     turn = _numbers(transform.transform.rotation)
     place, shift = pose.pose.position, transform.transform.translation
-    x, y, z = _rotated(turn, np.array((place.x, place.y, place.z))).tolist()
+    x, y, z = _rotate(turn, np.array((place.x, place.y, place.z))).tolist()
     target = result.pose.position
     target.x, target.y, target.z = x + shift.x, y + shift.y, z + shift.z
     x, y, z, w = _product(turn, _numbers(pose.pose.orientation)).tolist()
@@ -122,7 +122,7 @@ def _numbers(quaternion: Quaternion) -> NDArray[np.float64]:
     return np.array((quaternion.x, quaternion.y, quaternion.z, quaternion.w))
 
 
-def _rotated(q: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rotate(q: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
     axis, w = q[:3], q[3]
     return np.asarray(v + 2 * np.cross(axis, np.cross(axis, v) + w * v))
 

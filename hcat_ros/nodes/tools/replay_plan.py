@@ -103,7 +103,7 @@ class ReplayPlan:
         self.played = f'{self.camera}/compressed' if compressed else self.camera
 
     @property
-    def recorded(self) -> Path:
+    def recording(self) -> Path:
         """Folder of the bag with the tracks."""
         return self.out / 'recorded'
 
@@ -144,11 +144,11 @@ class ReplayPlan:
 
     def record_command(self) -> list[str]:
         """Return the command that records the tracks."""
-        return ['ros2', 'bag', 'record', '-o', str(self.recorded), '--regex', f'^{self.track}$']
+        return ['ros2', 'bag', 'record', '-o', str(self.recording), '--regex', f'^{self.track}$']
 
     def report_arguments(self) -> list[str]:
         """Return the arguments of `hcat`, which tracks again as the node does, and compares."""
-        words = ['replay', str(self._bag), '--track', str(self.recorded), '--out', str(self.out)]
+        words = ['replay', str(self._bag), '--track', str(self.recording), '--out', str(self.out)]
         words += ['--image', self.image, '--truth', self._values['truth']]
         if self._init_box_topic:
             words += ['--init-box-topic', self._init_box_topic]

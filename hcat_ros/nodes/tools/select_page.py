@@ -256,7 +256,7 @@ class SelectPage(Node):
     def _look(self) -> None:
         state, detail = self._health.state(
             time.monotonic(),
-            self._requests.is_served,
+            self._requests.is_there,
             self._image_topic,
             self.count_publishers(self._image_topic) > 0,
         )

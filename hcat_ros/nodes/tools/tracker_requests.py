@@ -52,12 +52,12 @@ class TrackerRequests:
         self._wake = node.create_guard_condition(self._run_waiting)
 
     @property
-    def is_served(self) -> bool:
+    def is_there(self) -> bool:
         """Whether the tracker is in ROS's graph."""
         return bool(self._reset.service_is_ready())
 
     @property
-    def boxes_are_taken(self) -> bool:
+    def has_listener(self) -> bool:
         """Whether anybody listens on `init_box`."""
         return self._init_boxes.get_subscription_count() > 0
 
@@ -121,7 +121,7 @@ class TrackerRequests:
             self._call(
                 self._set_target, request, answer, lambda found: f'target {found.id} at {where}'
             )
-        elif self.boxes_are_taken:
+        elif self.has_listener:
             self._init_boxes.publish(message)
             answer.set_result(f'box sent: {where}')
         else:

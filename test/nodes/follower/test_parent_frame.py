@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
 from hcat_ros.boxes import Box
-from hcat_ros.nodes.follower.parent_frame import transformed
+from hcat_ros.nodes.follower.parent_frame import transform_pose
 
 NEEDS_TF2 = 'needs tf2_ros (apt install ros-$ROS_DISTRO-tf2-ros-py)'
 Follow = Callable[..., FollowTalker]
@@ -47,7 +47,7 @@ def test_a_pose_is_turned_and_shifted_as_by_matrices() -> None:
     shift = transform.transform.translation
     shift.x, shift.y, shift.z = 10.0, 20.0, 30.0
     transform.transform.rotation = quaternion(turn)
-    found = transformed(pose, transform)
+    found = transform_pose(pose, transform)
     assert (found.header.frame_id, found.header.stamp.sec) == ('odom', 7)
     place = found.pose.position
     expected = matrix(turn) @ (4.0, -1.0, 0.5) + (10, 20, 30)

@@ -77,7 +77,7 @@ def test_the_offline_run_has_the_settings_of_the_node(plan: Plan) -> None:
     assert offline.threads == 3
     assert offline.window_penalty == 0.3
     assert offline.set == ['size_smoothing=0.4']
-    assert offline.track == found.recorded
+    assert offline.track == found.recording
 
 
 def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:

@@ -100,7 +100,7 @@ def look(talk: Callable[..., Talker]) -> Iterator[Callable[..., tuple[Talker, Op
                 lambda: (
                     talker.images.get_subscription_count() == subscribed
                     and talker.boxes.get_subscription_count() > 0
-                    and page._requests.boxes_are_taken
+                    and page._requests.has_listener
                     and page.count_publishers('track') > 0
                 ),
                 'the page to be connected',
