@@ -136,6 +136,8 @@ class MavlinkCamera(Node):
         self._refusals = Refusals(self.get_logger().warning)
         self._requests = TrackerRequests(self, values['tracker'])
         self._track_time = -TRACK_LASTS
+        self._target_id = self._dropped_id = ''
+        """Of the last track, and of the target that was dropped last."""
         major, minor, patch = (int(part) for part in __version__.split('.')[:3])
         identity = CameraIdentity(
             system=values['system_id'],
@@ -227,6 +229,7 @@ class MavlinkCamera(Node):
 
     def _forget_target(self, answer: Future[str]) -> None:
         if not answer.cancelled() and answer.exception() is None:
+            self._dropped_id = self._target_id
             self.camera.show_target(None)
 
     # Messages to and from the links
@@ -271,7 +274,9 @@ class MavlinkCamera(Node):
         except ValueError as error:
             self._refusals.add('refused tracks', f'track refused: {error}')
             return
-        self._track_time = time.monotonic()
+        if message.id and message.id == self._dropped_id:
+            return  # it was on its way when the target was dropped
+        self._target_id, self._track_time = message.id, time.monotonic()
         self.camera.show_target(box, is_lost=not message.results)
 
     def _on_detections(self, message: Detection2DArray) -> None:

@@ -142,6 +142,22 @@ def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> 
     station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
 
 
+def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Rig]) -> None:
+    talker, station = rig()
+    late = talker.node.create_publisher(Detection2D, 'track', 10)
+    talker.send(0)
+    station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
+    talker.send(1)
+    talker.spin(lambda: bool(talker.tracks), 'a track')
+    station.status()
+    assert station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING).result == 0
+    late.publish(talker.tracks[0])
+    talker.spin_for(0.3)
+    station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, IMAGE_STATUS)
+    assert station.wait('CAMERA_TRACKING_IMAGE_STATUS').tracking_status == 0
+
+
 def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     talker.send(0)
@@ -158,7 +174,8 @@ def test_a_lost_target_is_told(rig: Callable[..., Rig]) -> None:
     assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
     for number in range(1, 30):  # until one scores less than the first ones did
         talker.send(number)
-        if talker.tracks and not talker.tracks[-1].results:
+        talker.spin(lambda number=number: len(talker.tracks) == number, 'its track')
+        if not talker.tracks[-1].results:
             break
     status = station.wait(
         'CAMERA_TRACKING_IMAGE_STATUS',
