@@ -81,8 +81,11 @@ def test_bearing_and_pose_are_in_the_cameras_body_frame(follow: Follow) -> None:
     for _ in range(10):
         sent = talker.send(Box.from_center(120, 100, 60, 120))
         talker.spin_for(0.03)
-    talker.spin(lambda: bool(talker.bearings and talker.poses), 'bearing and pose')
-    talker.spin(lambda: talker.bearings[-1].header.stamp == sent.header.stamp, 'the last one')
+    for answers in (talker.bearings, talker.poses):
+        talker.spin(
+            lambda answers=answers: answers and answers[-1].header.stamp == sent.header.stamp,
+            'bearing and pose of the last one',
+        )
     bearing, pose = talker.bearings[-1], talker.poses[-1]
     assert bearing.header == pose.header
     assert bearing.header.frame_id == 'camera_frame'
@@ -248,7 +251,7 @@ def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
     assert abs(float(elevation)) < 1
     assert float(values['range [m]'].split()[0]) == pytest.approx(1.8 * FOCAL / 120, rel=0.2)
     assert float(values['command yaw/pitch rate [rad/s]'].split(' / ')[0]) > 0
-    assert int(values['tracks']) > 10
+    assert int(values['tracks']) > 0
     for stage in ('image age on arrival of its track', 'image age at command'):
         assert len(values[f'{stage} p50/p95/p99 [ms]'].split(' / ')) == 3
     talker.stream(1.0, lost=True)
