@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from demo import ROOT
 from follow_pictures import chart, write_video
 from follow_viewer import Recording, Viewer, recording
 from node_processes import NodeProcesses
 from numpy.typing import NDArray
 from ros_domain import take_domain
 
-from demo import ROOT
 from hcat_ros.files.pictures import write_picture
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario

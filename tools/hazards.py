@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rclpy
+from demo import ROOT
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped, Vector3Stamped
 from hazard_cases import HAZARDS, Hazard
@@ -33,7 +34,6 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from demo import ROOT
 from hcat_ros.markdown import table_head, table_row
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
