@@ -80,11 +80,6 @@ class Station:
         corners += ((box.x + box.w) / WIDTH, (box.y + box.h) / HEIGHT)
         return self.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *corners)
 
-    def status(self) -> Any:
-        """Return the newest status."""
-        self.got.clear()
-        return self.wait('CAMERA_TRACKING_IMAGE_STATUS')
-
     def texts(self) -> str:
         return ''.join(m.text for m in self.got if m.get_type() == 'STATUSTEXT')
 
@@ -134,9 +129,11 @@ def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> 
     for number in range(1, 6):
         talker.send(number)
     talker.spin(lambda: len(talker.tracks) == 5, 'the tracks')
-    status = station.status()
-    assert status.tracking_status == mavlink.CAMERA_TRACKING_STATUS_FLAGS_ACTIVE
-    assert iou(box_of_status(status), truth(5)) > 0.5
+    active = mavlink.CAMERA_TRACKING_STATUS_FLAGS_ACTIVE
+    station.wait(
+        'CAMERA_TRACKING_IMAGE_STATUS',
+        lambda m: m.tracking_status == active and iou(box_of_status(m), truth(5)) > 0.5,
+    )
     assert station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING).result == 0
     assert not talker.tracker.session.has_target
     station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
@@ -149,11 +146,11 @@ def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Ri
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
     assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
     talker.send(1)
-    talker.spin(lambda: bool(talker.tracks), 'a track')
-    station.status()
+    station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 1)
     assert station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING).result == 0
+    station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
     late.publish(talker.tracks[0])
-    talker.spin_for(0.3)
+    talker.spin_for(0.5)
     station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, IMAGE_STATUS)
     assert station.wait('CAMERA_TRACKING_IMAGE_STATUS').tracking_status == 0
 
