@@ -65,6 +65,8 @@ class Talker:
         self.compressed = transport == 'compressed'
         self.tracker = TrackerNode(namespace=namespace, parameter_overrides=overrides)
         self.node = rclpy.create_node('talker', namespace=namespace)
+        self.number = 0
+        """Of the last frame of a stream, whose stamps never go back."""
         self.tracks: list[Detection2D] = []
         self.diagnostics: list[DiagnosticArray] = []
         node = self.node

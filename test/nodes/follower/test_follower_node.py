@@ -171,7 +171,12 @@ def test_a_field_of_view_stands_in_for_camera_info(follow: Follow) -> None:
     talker = follow(horizontal_fov=fov, start_on_hold=True, **size)
     talker.follower.start()
     talker.spin(talker.connected, 'connections')
-    talker.stream(0.5, LEFT)
+
+    def seen() -> bool:
+        talker.stream(0.1, LEFT)
+        return len(talker.bearings) > 10
+
+    talker.spin(seen, 'bearings')
     yaw, _ = angles(talker.bearings[-1].pose.pose.orientation)
     assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
 

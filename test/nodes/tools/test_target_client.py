@@ -41,13 +41,12 @@ def run(talker: Talker | None, *words: str, code: str = CLIENT) -> tuple[int, st
     )
     try:
         if talker is not None:
-            number = 1
             while process.poll() is None:
-                message = image_message(scene(number % 20), 'bgr8')
-                message.header.stamp, message.header.frame_id = stamp(number), 'front'
+                talker.number += 1
+                message = image_message(scene(talker.number % 20), 'bgr8')
+                message.header.stamp, message.header.frame_id = stamp(talker.number), 'front'
                 talker.images.publish(message)
                 talker.spin_for(0.05)
-                number += 1
         output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -86,6 +85,7 @@ def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], c
     exit_code, output, errors = run(talker, '-p', 'box:=[4.0, 4.0, 40.0, 40.0]', code=code)
     assert (exit_code, errors) == (0, '')
     session = talker.tracker.session
+    talker.spin(lambda: len(session.targets) == 2, 'both targets')
     first, second = (target.id for target in session.targets)
     assert second in output
     if code == CLIENT:
