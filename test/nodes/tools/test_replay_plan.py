@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
 from bags import write_bag
