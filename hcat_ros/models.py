@@ -43,6 +43,7 @@ SEARCH_NCNN = 'search.ncnn'
 TRACKING_FIELDS = (
     'window_penalty',
     'size_smoothing',
+    'box_correction',
     'uncertain_threshold',
     'lost_threshold',
     'found_threshold',
@@ -67,6 +68,7 @@ class ModelCard:
     """File name to the hash of its content."""
     window_penalty: float = 0.42
     size_smoothing: float = 1.0
+    box_correction: float = 0.0
     uncertain_threshold: float = 0.0
     lost_threshold: float = 0.0
     found_threshold: float = 0.95

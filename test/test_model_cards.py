@@ -27,6 +27,7 @@ from hcat_ros.models import CARD_FILE, ModelError, load_model
         {'lost_threshold': 0.96, 'uncertain_threshold': 0.97},
         {'lost_threshold': 0.9, 'uncertain_threshold': 0.8},
         {'size_smoothing': 0},
+        {'box_correction': 1.5},
         {'search_size': 10**9},
         {'sha256': {'../../etc/passwd': 'a' * 64}},
         {'sha256': {'search.onnx': 7}},

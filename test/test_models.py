@@ -73,6 +73,7 @@ def test_a_model_is_loaded_from_its_folder(tmp_path: Path, as_text: bool) -> Non
     expected = {
         'window_penalty': 0.3,
         'size_smoothing': 0.5,
+        'box_correction': 0.0,
         'uncertain_threshold': 0.0,
         'lost_threshold': 0.0,
         'found_threshold': 0.95,

@@ -23,7 +23,7 @@ from hcat_ros.models import (
 RUN_SUFFIXES = ('.yaml', '.yml')
 
 
-TUNED = ('window_penalty', 'size_smoothing')
+TUNED = ('window_penalty', 'size_smoothing', 'box_correction')
 KEPT = (*TEXTS, *TRACKING_FIELDS)
 """Fields of a card that stay true when the weights are exported anew."""
 
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--window-penalty', type=float, help='default of the model, 0 to 1')
     parser.add_argument('--size-smoothing', type=float, help='default of the model, above 0 to 1')
+    parser.add_argument('--box-correction', type=float, help='default of the model, 0 to 1')
     parser.add_argument('--description', help='a sentence for the card')
     parser.add_argument('--licence', help='licence of the weights, for the card')
     parser.add_argument('--training', help='what it was trained on, for the card')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweep window penalty and size smoothing of a model over sequences; the best go to its card."""
+"""Sweep the tracker settings of a model over sequences; the best go to its card."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ class TunedRow(NamedTuple):
 
     penalty: float
     smoothing: float
+    correction: float
     ao: dict[str, float]
     success_auc: float
     precision: float
     roc_auc: float
-    """Of the raw score as a predictor of IoU above 0.5, over all frames."""
+    """Of the raw score as a predictor of IoU above 0.5; a frame without the target is a miss."""
     lost: LostMeasures
 
     @property
@@ -56,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--penalties', nargs='+', type=float, default=list(PENALTIES))
     parser.add_argument('--smoothings', nargs='+', type=float, default=[1.0, 0.3])
     parser.add_argument(
+        '--corrections', nargs='+', type=float, help="box corrections; the card's unless given"
+    )
+    parser.add_argument(
         '--starts',
         type=int,
         default=1,
@@ -72,9 +76,11 @@ def run(arguments: argparse.Namespace) -> None:
     check_outputs((arguments.plot,), (arguments.sequences,))
     clips = read_clips('plain', arguments.sequences)
     card = load_model(arguments.model).card.tracking
+    names = ('window_penalty', 'size_smoothing', 'box_correction')
+    corrections = arguments.corrections or [card['box_correction']]
     settings = [
-        {'window_penalty': penalty, 'size_smoothing': smoothing}
-        for penalty, smoothing in itertools.product(arguments.penalties, arguments.smoothings)
+        dict(zip(names, values))
+        for values in itertools.product(arguments.penalties, arguments.smoothings, corrections)
     ]
     for setting in settings:
         TrackerConfig(**{**card, **setting})  # refuses bad values
@@ -100,22 +106,25 @@ def run(arguments: argparse.Namespace) -> None:
         every_overlap = np.concatenate([result.overlaps for result in found])
         every_score = np.concatenate([one.scores[1:] for one in answers])
         every_lost = np.concatenate([one.lost[1:] for one in answers])
-        seen = np.isfinite(every_overlap)
         aos = np.reshape([result.ao for result in found], (len(clips), len(starts))).mean(axis=1)
         rows.append(
             TunedRow(
                 setting['window_penalty'],
                 setting['size_smoothing'],
+                setting['box_correction'],
                 {clip.name: float(ao) for clip, ao in zip(clips, aos)},
                 float(np.mean([result.success_auc for result in found])),
                 float(np.mean([result.precision for result in found])),
-                roc_auc(every_score[seen], every_overlap[seen] > 0.5),
+                roc_auc(every_score, every_overlap > 0.5),
                 lost_measures(every_lost, every_overlap),
             )
         )
     print(table(rows))
     best = max(rows, key=lambda row: row.mean)
-    print(f'\nbest: window_penalty {best.penalty:g}, size_smoothing {best.smoothing:g}')
+    print(
+        f'\nbest: window_penalty {best.penalty:g}, size_smoothing {best.smoothing:g}, '
+        f'box_correction {best.correction:g}'
+    )
     print('\n'.join(f'  {name}: {ao:.3f}' for name, ao in best.ao.items()))
     if arguments.plot:
         write_picture(arguments.plot, plot(rows))
@@ -127,12 +136,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 def table(rows: list[TunedRow]) -> str:
     """Return the sweep as a Markdown table."""
-    titles = ['window penalty', 'size smoothing', 'AO', 'success AUC', 'precision']
+    titles = [
+        'window penalty',
+        'size smoothing',
+        'box correction',
+        'AO',
+        'success AUC',
+        'precision',
+    ]
     titles += ['ROC AUC of the score', 'lost: precision', 'recall', 'false alarms']
     cells = [
         (
             f'{row.penalty:g}',
             f'{row.smoothing:g}',
+            f'{row.correction:g}',
             f'{row.mean:.3f}',
             f'{row.success_auc:.3f}',
             f'{row.precision:.3f}',
@@ -147,7 +164,7 @@ def table(rows: list[TunedRow]) -> str:
 
 
 def plot(rows: list[TunedRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return a picture of AO over the window penalty, a line for each size smoothing, BGR."""
+    """Return a picture of AO over the window penalty, a line for each other setting, BGR."""
     width, height, margin = 720, 420, 50
     picture = np.full((height, width, 3), 255, np.uint8)
     means = [row.mean for row in rows]
@@ -159,15 +176,20 @@ def plot(rows: list[TunedRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]
         return round(x), round(height - margin - (ao - low) / (high - low) * (height - 2 * margin))
 
     colours = ((200, 80, 30), (40, 150, 40), (40, 40, 210), (160, 40, 160))
-    smoothings = sorted({row.smoothing for row in rows})
-    for smoothing, colour in zip(smoothings, itertools.cycle(colours)):
-        line = sorted((*row[:2], row.mean) for row in rows if row.smoothing == smoothing)
-        points = [at(penalty, ao) for penalty, _, ao in line]
+    others = sorted({(row.smoothing, row.correction) for row in rows})
+    for (smoothing, correction), colour in zip(others, itertools.cycle(colours)):
+        line = sorted(
+            (row.penalty, row.mean)
+            for row in rows
+            if (row.smoothing, row.correction) == (smoothing, correction)
+        )
+        points = [at(penalty, ao) for penalty, ao in line]
         cv2.polylines(picture, [np.array(points)], False, colour, 2, cv2.LINE_AA)
-        for point, (_, _, ao) in zip(points, line):
+        for point, (_, ao) in zip(points, line):
             cv2.circle(picture, point, 4, colour, cv2.FILLED, cv2.LINE_AA)
             draw_label(picture, f'{ao:.3f}', (point[0] - 18, point[1] - 8), 0.6, (255, 255, 255))
-        draw_label(picture, f'smoothing {smoothing:g}', points[-1], 0.6, (255, 255, 255))
+        name = f'smoothing {smoothing:g}, correction {correction:g}'
+        draw_label(picture, name, (points[-1][0] - 150, points[-1][1]), 0.6, (255, 255, 255))
     for penalty in sorted({row.penalty for row in rows}):
         x = at(penalty, low)[0]
         draw_label(picture, f'{penalty:g}', (x - 10, height - 15), 0.6, (255, 255, 255))
@@ -186,10 +208,17 @@ def write_card(model: Model, best: TunedRow, starts: int) -> None:
         'mean AO': round(best.mean, 3),
         'mean success AUC': round(best.success_auc, 3),
         'mean precision at 20 px': round(best.precision, 3),
-        'ROC AUC of the score for IoU above 0.5': round(best.roc_auc, 3),
+        'ROC AUC of the score for IoU above 0.5, absent frames being misses': round(
+            best.roc_auc, 3
+        ),
         'lost (precision, recall, false alarms)': [round(value, 3) for value in best.lost],
         'AO': {name: round(ao, 3) for name, ao in best.ao.items()},
     }
     add_to_model(
-        model, {}, window_penalty=best.penalty, size_smoothing=best.smoothing, scores=scores
+        model,
+        {},
+        window_penalty=best.penalty,
+        size_smoothing=best.smoothing,
+        box_correction=best.correction,
+        scores=scores,
     )

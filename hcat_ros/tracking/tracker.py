@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from hcat_ros.boxes import Box, checked_target_box, iou
 from hcat_ros.engines.base import Engine, EngineError, Features
+from hcat_ros.tracking.box_correction import BoxCorrection, estimate_correction, regions_to_view
 from hcat_ros.tracking.confidence import Confidence, TargetState, Thresholds
 from hcat_ros.tracking.crop import (
     SEARCH_FACTOR,
@@ -51,13 +52,17 @@ class TrackerConfig:
     """Share of its own score from which a lost target counts as found, an uncertain as certain."""
     scan_regions: int = 1
     """Search regions a frame in which a lost target is looked for elsewhere, 0 to 16."""
+    box_correction: float = 0.0
+    """Share in 0..1 of the difference between the init box and the network's box of the same
+    target by which every later box is corrected; 0 never, and the init box is not searched."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_penalty <= 1:
             raise ValueError(f'window_penalty {self.window_penalty}: expected 0 to 1')
         if not 0 < self.size_smoothing <= 1:
             raise ValueError(f'size_smoothing {self.size_smoothing}: expected above 0, at most 1')
-        for name in ('uncertain_threshold', 'lost_threshold', 'found_threshold'):
+        shares = 'box_correction', 'uncertain_threshold', 'lost_threshold', 'found_threshold'
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name} {getattr(self, name)}: expected 0 to 1')
         if not 0 <= self.scan_regions <= 16:
@@ -121,6 +126,8 @@ class Tracker:
         self._encoding = ''
         # The state in float64: float32 can flip the ceil in the crop's side.
         self._box = Box(0.0, 0.0, 0.0, 0.0)
+        self._correction = BoxCorrection()
+        """From the network's box of the target to the one that it was named with."""
         self._before = self._box
         """Where the target was before the last `update`."""
         self._confidence = Confidence()
@@ -175,16 +182,19 @@ class Tracker:
     def init(self, frame: Image, box: ArrayLike, encoding: str = 'bgr8') -> None:
         """Take the target in `box` (x, y, w, h pixels) of `frame` as the template.
 
-        Raises ValueError, naming the value, for a frame that does not fit its encoding and
-        for a box that is not finite, under one pixel or out of the frame; a target being
-        tracked is then kept.
+        With `box_correction` the box is searched for in the same frame, a few milliseconds each
+        time, see `box_correction.py`. Raises ValueError, naming the value, for a frame that does
+        not fit its encoding and for a box that is not finite, under one pixel or out of the
+        frame; EngineError when the engine fails. A target being tracked is then kept.
         """
         frame = checked_frame(frame, encoding)
         target = checked_target_box(box, frame.shape[1], frame.shape[0])
         fill = mean_colour(frame, encoding)
         size = self.engine.card.template_size
         crop = self._crop(frame, encoding, target, TEMPLATE_FACTOR, size, fill)
-        self._features = self.engine.template(crop)
+        features = self.engine.template(crop)
+        self._correction = self._measure_correction(_Frame(frame, encoding, fill), target, features)
+        self._features = features
         self._fill, self._encoding = fill, encoding
         self._box = self._before = self._seen = target
         self._confidence = Confidence()
@@ -237,15 +247,40 @@ class Tracker:
         self.stage_times = StageTimes(*(sum(stage) for stage in zip(*times)))
         return Track(self._box, seen.score, state)
 
+    def _measure_correction(self, frame: _Frame, target: Box, features: Features) -> BoxCorrection:
+        """Return how the box of the first frame differs from the network's."""
+        height, width = frame.image.shape[:2]
+        is_whole = target.x >= 0 and target.y >= 0
+        is_whole &= target.x + target.w <= width and target.y + target.h <= height
+        if self.config.box_correction == 0 or not is_whole:
+            return BoxCorrection()
+        penalty = self.config.window_penalty
+        seen = [
+            self._search(frame, region, features, penalty, []) for region in regions_to_view(target)
+        ]
+        return estimate_correction(target, [one.box for one in seen], self.config.box_correction)
+
     def _look(
         self, frame: _Frame, around: Box, window_penalty: float, times: list[StageTimes]
     ) -> _Seen:
         """Return what looks most like the target in the search region around a box."""
+        seen = self._search(frame, around, self._features, window_penalty, times)
+        return seen._replace(box=self._correction.apply(seen.box))
+
+    def _search(
+        self,
+        frame: _Frame,
+        around: Box,
+        features: Features,
+        window_penalty: float,
+        times: list[StageTimes],
+    ) -> _Seen:
+        """Return what looks most like these features around a box, with the network's own box."""
         started = time.perf_counter()
         size = self.engine.card.search_size
         crop = self._crop(frame.image, frame.encoding, around, SEARCH_FACTOR, size, frame.fill)
         cropped = time.perf_counter()
-        prediction = self.engine.search(crop, self._features)
+        prediction = self.engine.search(crop, features)
         searched = time.perf_counter()
         scores = prediction.scores
         best = int(np.argmax(penalised(scores, window_penalty)))

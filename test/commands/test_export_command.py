@@ -62,7 +62,8 @@ def test_a_checkpoint_becomes_a_model_that_loads(
     else:
         save_checkpoint(model, path)
     argv = ['export', str(path), '--out', str(out), '--window-penalty', '0.3']
-    argv += ['--size-smoothing', '0.5', '--licence', 'CC0', '--training', 'noise']
+    argv += ['--size-smoothing', '0.5', '--box-correction', '0.8']
+    argv += ['--licence', 'CC0', '--training', 'noise']
     argv += ['--description', 'a test']
     assert main([*argv, '--heads', '4'] if kind == 'pth' else argv) == 0
 
@@ -70,6 +71,7 @@ def test_a_checkpoint_becomes_a_model_that_loads(
     assert (card.name, card.licence, card.training) == ('mine', 'CC0', 'noise')
     assert card.description == 'a test'
     assert (card.window_penalty, card.size_smoothing, card.lost_threshold) == (0.3, 0.5, 0.0)
+    assert card.box_correction == 0.8
     assert HCATConfig(**card.network) == model.config
     assert load_engine(out).card.model == 'mine'
     text = capsys.readouterr().out

@@ -36,14 +36,16 @@ def test_a_sweep_writes_table_plot_and_card(
     model = tmp_path / 'model'
     shutil.copytree(load_model('hcat_base').folder, model)
     arguments = ['tune', str(sequences), '--model', str(model), '--jobs', '2', '--write']
-    arguments += ['--penalties', '0.2', '1.0', '--smoothings', '0.5']
+    arguments += ['--penalties', '0.2', '1.0', '--smoothings', '0.5', '--corrections', '0.9']
     assert main([*arguments, '--plot', str(tmp_path / 'plot.png')]) == 0
     printed = capsys.readouterr().out
-    assert '| 0.2 | 0.5 | 0.' in printed
-    assert 'best: window_penalty 0.2, size_smoothing 0.5' in printed, '1 holds it back'
+    assert '| 0.2 | 0.5 | 0.9 | 0.' in printed
+    assert 'best: window_penalty 0.2, size_smoothing 0.5, box_correction 0.9' in printed, (
+        'a penalty of 1 holds it back'
+    )
     assert cv2.imread(str(tmp_path / 'plot.png')).shape == (420, 720, 3)
     card = load_model(model).card
-    assert (card.window_penalty, card.size_smoothing) == (0.2, 0.5)
+    assert (card.window_penalty, card.size_smoothing, card.box_correction) == (0.2, 0.5, 0.9)
     assert card.scores['AO']['square'] > 0.5
     assert card.scores['INT8'] == load_model('hcat_base').card.scores['INT8']
 
@@ -52,6 +54,7 @@ def test_a_sweep_writes_table_plot_and_card(
     ('extra', 'reason'),
     [
         (['--penalties', '2'], 'window_penalty 2.0: expected 0 to 1'),
+        (['--corrections', '-1'], 'box_correction -1.0: expected 0 to 1'),
         (['--jobs', '0'], '--jobs 0'),
         (['--model', 'nope'], "no model 'nope'"),
     ],

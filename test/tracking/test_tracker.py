@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from hcat_ros.engines import Prediction
+from hcat_ros.engines import EngineError, Prediction
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.window import hanning_window
 
@@ -193,6 +193,7 @@ def test_one_engine_serves_several_trackers(scripted_engine: Any) -> None:
         ({'uncertain_threshold': 1.01}, 'uncertain_threshold 1.01: expected 0 to 1'),
         ({'found_threshold': float('nan')}, 'found_threshold nan: expected 0 to 1'),
         ({'scan_regions': 17}, 'scan_regions 17: expected 0 to 16'),
+        ({'box_correction': 1.2}, 'box_correction 1.2: expected 0 to 1'),
     ],
 )
 def test_settings_out_of_range_are_refused_and_the_old_ones_kept(
@@ -219,6 +220,48 @@ def test_configure_takes_effect_on_the_next_update(scripted_engine: Any) -> None
 
 def test_the_default_window_penalty_is_that_of_the_authors_results() -> None:
     assert TrackerConfig() == TrackerConfig(0.42, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ('share', 'factor'), [(0.0, 1.0), (0.5, 1.25**0.5), (1.0, 1.25)], ids=['none', 'half', 'all']
+)
+def test_boxes_are_corrected_by_the_difference_from_the_init_box(
+    scripted_engine: Any, share: float, factor: float
+) -> None:
+    # 0.2 of the 280 pixels of the search region are 56, where the init box has 70.
+    first, then = (0.5, 0.5, 0.2, 0.2), (0.5, 0.5, 0.2, 0.15)
+    views = 5 if share else 0
+    engine = scripted_engine(*(scripted_engine.seeing(box) for box in [first] * views + [then]))
+    tracker = Tracker(engine, TrackerConfig(box_correction=share))
+    frame = np.zeros((480, 640, 3), np.uint8)
+    tracker.init(frame, (300, 200, 70, 70))
+    assert len(engine.crops) == views
+    box = tracker.update(frame).box
+    assert (box.cx, box.cy) == pytest.approx((335, 235))
+    assert (box.w, box.h) == pytest.approx((56 * factor, 42 * factor))
+    tracker.configure(box_correction=0.0)
+    tracker.init(frame, (300, 200, 70, 70))
+    assert tracker.update(frame).box[2:] == pytest.approx((56, 42))
+
+
+def test_a_box_that_the_frame_cuts_is_not_corrected(scripted_engine: Any) -> None:
+    engine = scripted_engine(scripted_engine.seeing((0.5, 0.5, 0.2, 0.2)))
+    tracker = Tracker(engine, TrackerConfig(box_correction=1.0))
+    tracker.init(np.zeros((480, 640, 3), np.uint8), (600, 200, 70, 70))
+    assert engine.crops == [], 'what the network sees of it is smaller for another reason'
+
+
+def test_an_engine_that_fails_on_the_first_view_leaves_the_target(scripted_engine: Any) -> None:
+    seeing = scripted_engine.seeing((0.5, 0.5, 0.2, 0.2))
+    engine = scripted_engine(*[seeing] * 5, EngineError('out of memory'), seeing)
+    tracker = Tracker(engine, TrackerConfig(box_correction=1.0))
+    frame = np.zeros((480, 640, 3), np.uint8)
+    tracker.init(frame, (300, 200, 70, 70))
+    with pytest.raises(EngineError, match='out of memory'):
+        tracker.init(frame, (20, 20, 100, 40))
+    box = tracker.update(frame).box
+    assert box == pytest.approx((300, 200, 70, 70))
+    assert engine.searched[-1] == 'features 1'
 
 
 def test_an_update_tells_how_long_its_stages_took(scripted_engine: Any) -> None:

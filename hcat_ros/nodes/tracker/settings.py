@@ -81,6 +81,17 @@ SETTINGS = (
         live=True,
     ),
     Setting(
+        'box_correction',
+        float,
+        None,
+        'Share of the difference between the init box and what the network sees there by which the '
+        "boxes of the track are corrected, from the next target on; 0 never. The model's own value "
+        'unless given.',
+        0,
+        1,
+        live=True,
+    ),
+    Setting(
         'lost_threshold',
         float,
         None,
