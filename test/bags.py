@@ -20,9 +20,9 @@ from hcat_ros.evaluation.annotation_files import read_box_table
 from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     IMAGE,
-    encoded,
+    build_message,
+    encode_message,
     header,
-    made,
     typestore,
 )
 from hcat_ros.evaluation.bags.output import detection
@@ -70,7 +70,7 @@ class BagWriter:
             self._connections[topic] = self._writer.add_connection(
                 topic, message.__msgtype__, typestore=typestore()
             )
-        content = encoded(message) if data is None else data
+        content = encode_message(message) if data is None else data
         self._writer.write(self._connections[topic], log_time, content)
 
 
@@ -94,7 +94,7 @@ def _as_humble(folder: Path) -> None:
 def raw_image(stamp: int, pixels: np.ndarray, encoding: str = 'bgr8') -> Any:
     """An Image of these pixels as they are. stamp: nanoseconds."""
     height, width = pixels.shape[:2]
-    return made(
+    return build_message(
         IMAGE,
         header=header(stamp, 'camera'),
         height=height,
@@ -110,7 +110,7 @@ def packed_image(stamp: int, pixels: np.ndarray, kind: str = 'jpeg') -> Any:
     """A CompressedImage, 'jpeg' or 'png'."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if kind == 'jpeg' else []
     data = cv2.imencode(f'.{kind}', pixels, options)[1]
-    return made(COMPRESSED, header=header(stamp, 'camera'), format=kind, data=data.ravel())
+    return build_message(COMPRESSED, header=header(stamp, 'camera'), format=kind, data=data.ravel())
 
 
 def stamps_of(count: int, fps: float = 30.0) -> list[int]:

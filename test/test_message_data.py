@@ -70,9 +70,9 @@ class OfRosbags:
         pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
     def _read(self, message: Any) -> Any:
-        from hcat_ros.evaluation.bags.message_types import decoded, encoded
+        from hcat_ros.evaluation.bags.message_types import decode_message, encode_message
 
-        return decoded(bytes(encoded(message)), message.__msgtype__)
+        return decode_message(bytes(encode_message(message)), message.__msgtype__)
 
     def image(self, pixels: np.ndarray, encoding: str) -> Any:
         from bags import raw_image
@@ -80,10 +80,12 @@ class OfRosbags:
         return self._read(raw_image(0, pixels, encoding))
 
     def compressed(self, data: Any, kind: str) -> Any:
-        from hcat_ros.evaluation.bags.message_types import COMPRESSED, header, made
+        from hcat_ros.evaluation.bags.message_types import COMPRESSED, build_message, header
 
         content = np.frombuffer(bytes(data), np.uint8)
-        return self._read(made(COMPRESSED, header=header(0, ''), format=kind, data=content))
+        return self._read(
+            build_message(COMPRESSED, header=header(0, ''), format=kind, data=content)
+        )
 
     def detection(self, box: Box, *hypotheses: tuple[str, float]) -> Any:
         from hcat_ros.evaluation.bags.output import detection

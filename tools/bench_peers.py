@@ -68,7 +68,7 @@ class PeerSpec:
         engine = Committee(teachers)
         return (lambda: Tracker(engine, config)), {}
 
-    def settled(self, loaded: dict[str, Any]) -> PeerSpec:
+    def resolve(self, loaded: dict[str, Any]) -> PeerSpec:
         """See `TrackerSpec`."""
         return self
 

@@ -22,7 +22,7 @@ from hcat_ros.engines.machine import processor
 from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
-from hcat_ros.evaluation.speed_group import SpeedTask, measured
+from hcat_ros.evaluation.speed_group import SpeedTask, measure_group
 from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
 from hcat_ros.files import check_outputs, write_text
 from hcat_ros.files.pictures import write_picture
@@ -205,13 +205,13 @@ def measured_apart(task: SpeedTask) -> tuple[SpeedTable | None, dict[str, str]]:
     what they find when they are first used, and keep them: a group in the process of another
     one would run on its threads. Raises what `measured` raises, ProcessError.
     """
-    with speed.pinned(task.threads) as processors:
+    with speed.pin_to_processors(task.threads) as processors:
         return in_own_process(_measured, task, processors)
 
 
 def _measured(task: SpeedTask, processors: list[int]) -> tuple[SpeedTable | None, dict[str, str]]:
     show_messages()
-    return measured(task, processors, peak_gflops)
+    return measure_group(task, processors, peak_gflops)
 
 
 def peak_gflops() -> float:

@@ -95,7 +95,7 @@ def _label(video: Path, out: Path, committee: Committee, config: LabelConfig, ra
 
 def _spans(video: Path, config: LabelConfig, rate: float) -> Iterator[tuple[int, list[Image]]]:
     """Yield the first frame's number and the reduced frames of span after span."""
-    from hcat_ros.training.pseudo_labels import reduced
+    from hcat_ros.training.pseudo_labels import reduce_size
 
     source = FrameSource(str(video))
     step = max(1, round(source.fps / rate))
@@ -106,7 +106,7 @@ def _spans(video: Path, config: LabelConfig, rate: float) -> Iterator[tuple[int,
             if frame.index % step:
                 continue
             # A cut ends a span: no target goes over it.
-            image = reduced(frame.image, config.longest_side)
+            image = reduce_size(frame.image, config.longest_side)
             if span and (len(span) == config.length or _is_cut(span[-1], image)):
                 if len(span) >= config.shortest:
                     yield first, span

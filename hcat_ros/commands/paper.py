@@ -19,8 +19,8 @@ from tqdm import tqdm
 from hcat_ros import __version__
 from hcat_ros.engines.machine import processor
 from hcat_ros.evaluation.paper.accuracy import read_results
-from hcat_ros.evaluation.paper.report import Measuring, document, markdown
-from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, chosen, run_file
+from hcat_ros.evaluation.paper.report import Measuring, document, render_markdown
+from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost, run_file, select_systems
 from hcat_ros.evaluation.paper.tables import PaperFindings
 from hcat_ros.evaluation.paper.turns import (
     RUNTIMES,
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(f'--{name} {value}: expected 0 or more')
     if not arguments.seconds > 0:
         raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
-    files = {name: run_file(name) for name in chosen(arguments.only)}
+    files = {name: run_file(name) for name in select_systems(arguments.only)}
     results = read_results(arguments.results)
     missing: dict[str, str] = {}
     measuring = None
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
     findings = PaperFindings(costs, seconds, results)
     cpus = f'{processor()}, {os.cpu_count()} CPUs'
     where = f'{cpus}; {platform.platform(terse=True)}; hcat_ros {__version__}'
-    text = markdown(findings, where, measuring, missing)
+    text = render_markdown(findings, where, measuring, missing)
     print(text)
     if arguments.out:
         write_text(arguments.out, text)

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Replay, print the summary. Raises ValueError, OSError, EngineError, RuntimeError."""
     try:
         from hcat_ros.evaluation.bags.reading import open_bag
-        from hcat_ros.evaluation.bags.recorded_tracks import recorded, recorded_tracks
+        from hcat_ros.evaluation.bags.recorded_tracks import judge_recorded, recorded_tracks
         from hcat_ros.evaluation.bags.replay import WRITTEN, Options, replay
         from hcat_ros.evaluation.report import write_report
     except ImportError as error:
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
         lines = _summary(bag, replayed, runs[0], arguments.truth)
         if arguments.track:
             tracks = recorded_tracks(arguments.track, bag.findings)
-            other = recorded(replayed.sequences, tracks, bag.findings)
+            other = judge_recorded(replayed.sequences, tracks, bag.findings)
             name = f'track in {arguments.track.name}'
             runs.append(other.sequences.run(name, {'tracker': {'recorded': name}, **about}))
             lines += _comparison(name, other, runs[1])

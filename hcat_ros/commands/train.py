@@ -151,7 +151,7 @@ def _validate(model: HCAT, step: int, clips: list[Clip], log: TrainingLog) -> No
     tqdm.write(f'step {step}: AO {mean:.3f}')
     if round(mean, 4) > log.best():
         save_checkpoint(model, log.folder / BEST_FILE)
-    log.validated(step, {'mean': mean, **overlaps})
+    log.record_validation(step, {'mean': mean, **overlaps})
 
 
 def _pairs(data: GroupDataset, config: TrainConfig) -> Image:

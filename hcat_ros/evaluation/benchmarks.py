@@ -76,7 +76,7 @@ def otb(root: Path) -> Found:
         images, boxes = image_files(folder / 'img'), read_box_table(path)
         frames = OTB_FRAMES.get(folder.name.lower())
         if frames and len(images) != len(boxes):
-            images = _numbered(folder / 'img', *frames)
+            images = _find_numbered(folder / 'img', *frames)
         return clip_of(name, images, boxes)
 
     yield from each_sequence(files, read)
@@ -108,12 +108,12 @@ def _uav(annotations: Path, sequences: Path, step: int) -> Found:
         if part and int(part[2]) <= len(UAV123_SEGMENTS.get(part[1], ())):
             folder, frames = part[1], UAV123_SEGMENTS[part[1]][int(part[2]) - 1]
             first, last = ((frame - 1) // step + 1 for frame in frames)
-        return clip_of(path.stem, _numbered(sequences / folder, first, last), boxes)
+        return clip_of(path.stem, _find_numbered(sequences / folder, first, last), boxes)
 
     return each_sequence(annotations.glob('*.txt'), read)
 
 
-def _numbered(folder: Path, first: int, last: int) -> list[Path]:
+def _find_numbered(folder: Path, first: int, last: int) -> list[Path]:
     """Return the images that are named by the numbers first to last. Raises ValueError."""
     by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdigit()}
     missing = [number for number in range(first, last + 1) if number not in by_number]

@@ -81,8 +81,8 @@ def settle(
     Raises ValueError, EngineError, ModelError if it cannot be loaded.
     """
     with worker_pool(1, initialise) as pool:
-        description = pool.submit(_described, tracker, threads).result()
-    return tracker.settled(description), description
+        description = pool.submit(_describe, tracker, threads).result()
+    return tracker.resolve(description), description
 
 
 _loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}
@@ -96,7 +96,7 @@ def _load(tracker: TrackerSpec, threads: int) -> tuple[MakeTracker, dict[str, An
     return _loaded[key]
 
 
-def _described(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
+def _describe(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
     return _load(tracker, threads)[1]
 
 
@@ -112,7 +112,7 @@ def _result(task: PassTask) -> SequenceResult | LeftOut:
             )
         return kept
     tracker = _load(task.tracker, task.threads)[0]()
-    box = started(task.clip, task.start)
+    box = start_box(task.clip, task.start)
     try:
         if task.real_time is None:
             result = one_pass(tracker, frames, box)
@@ -144,7 +144,7 @@ class Frames(Sequence[Image]):
         return read_picture(self._paths[index])
 
 
-def started(clip: Clip, start: int) -> NDArray[np.float64]:
+def start_box(clip: Clip, start: int) -> NDArray[np.float64]:
     """Return the box, x y w h, that a pass starts with on the first visible frame.
 
     A single pass is a matter of luck: where two look-alikes pass each other, the last bit decides

@@ -123,16 +123,16 @@ def _exactly(boxes: Floats, truth: Floats, _: tuple[int, int]) -> ScoredFrames:
 def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
     """Compare as GOT-10k: overlap of what is inside of the frame."""
 
-    def clipped(boxes: Floats) -> Floats:
+    def clip(boxes: Floats) -> Floats:
         # The toolkit's: a corner moved into the frame leaves the width and height as they are.
         corner = np.clip(boxes[:, :2], 0, size)
         return np.concatenate([corner, np.clip(boxes[:, 2:], 0, size - corner)], axis=1)
 
-    overlaps = metrics.overlaps(clipped(boxes), clipped(truth))
+    overlaps = metrics.overlaps(clip(boxes), clip(truth))
     return _exactly(boxes, truth, size)._replace(overlaps=overlaps)
 
 
-def _rounded(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
+def _to_whole_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
     """Compare as TrackingNet's server: boxes of whole pixels."""
     return _exactly(np.round(boxes), np.round(truth), size)
 
@@ -204,7 +204,7 @@ PROTOCOLS = {
             weight='counted',
             compare=_in_frame,
         ),
-        Protocol('trackingnet', 'TrackingNet', _TRACKINGNET, first=True, compare=_rounded),
+        Protocol('trackingnet', 'TrackingNet', _TRACKINGNET, first=True, compare=_to_whole_pixels),
         # One pass without restarts, the toolkit's 'unsupervised' experiment; see vot.py.
         Protocol('vot', 'VOT, one pass', {'AO': _ao}, weight='length', compare=_in_pixels),
         Protocol('masks', 'DAVIS, boxes', _ALL),

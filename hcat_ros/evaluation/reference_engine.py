@@ -78,17 +78,17 @@ class ReferenceEngine:
 
     def template(self, crop: NDArray[np.uint8]) -> Any:
         """Return the backbone's features of a template crop, float32 (1, C, h, w)."""
-        return self._template.run(['features'], {'template': self._normalised(crop)})[0]
+        return self._template.run(['features'], {'template': self._normalise(crop)})[0]
 
     def search(self, crop: NDArray[np.uint8], features: Any) -> Prediction:
         """Find the template in a search crop."""
         started = time.perf_counter()
-        inputs = {'search': self._normalised(crop), 'features': features}
+        inputs = {'search': self._normalise(crop), 'features': features}
         self.preparing = time.perf_counter() - started
         scores, boxes = self._search.run(['scores', 'boxes'], inputs)
         return Prediction(scores[0], boxes[0])
 
-    def _normalised(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _normalise(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a uint8 RGB crop (H, W, 3) as normalised float32 (1, 3, H, W)."""
         # Planes first, which is 20 times as fast as arithmetic on interleaved colours: the
         # baseline is not to look slow for what is not its graph.

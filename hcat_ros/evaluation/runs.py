@@ -130,7 +130,7 @@ class Evaluation:
         if not kept:
             raise ValueError(f'{entry.title}: no sequence can be scored; {"; ".join(left_out)}')
         usable = replace(self, clips=[clip for clip, _ in kept])
-        run = usable._scored(entry, [answer for _, answer in kept])
+        run = usable._score_results(entry, [answer for _, answer in kept])
         if left_out:
             total = len(kept) + len(left_out)
             remark = f'{len(kept)} of {total} sequences; left out: {"; ".join(left_out)}'
@@ -176,7 +176,7 @@ class Evaluation:
         progress: Progress,
     ) -> RealTime:
         def headline(results: Sequence[SequenceResult]) -> float:
-            return self._scored(entry, results).score.measures[measure]
+            return self._score_results(entry, results).score.measures[measure]
 
         measure = self.protocol.measures[0]
         before = offline.score.measures[measure]
@@ -192,7 +192,7 @@ class Evaluation:
         skipped = float(np.isnan(later).mean())
         return RealTime(rule.fps, before, headline(results), skipped, least)
 
-    def _scored(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
+    def _score_results(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
         score = score_run(self.protocol, self.clips, results, self._sizes())
         whole = {
             **entry.configuration,

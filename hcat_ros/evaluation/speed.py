@@ -52,7 +52,7 @@ class Times(NamedTuple):
 
 
 @contextlib.contextmanager
-def pinned(threads: int) -> Iterator[list[int]]:
+def pin_to_processors(threads: int) -> Iterator[list[int]]:
     """Keep the calling thread, and all that it starts, on the first `threads` processors.
 
     Yields them: of those that the thread may use, one of each core before the second of any.

@@ -34,7 +34,7 @@ class SpeedTask(NamedTuple):
     size: tuple[int, int]
 
 
-def measured(
+def measure_group(
     task: SpeedTask, processors: list[int], peak: Callable[[], float]
 ) -> tuple[SpeedTable | None, dict[str, str]]:
     """Return a group's rows, None if no engine could be loaded, and why rows are missing.
@@ -44,7 +44,7 @@ def measured(
     """
     if task.threads:
         cv2.setNumThreads(task.threads)
-    engines, missing = loaded(task)
+    engines, missing = load_engines(task)
     if all(isinstance(engine, ReferenceEngine) for engine in engines):
         return None, missing
     width, height = task.size
@@ -79,7 +79,7 @@ def measured(
     return SpeedTable(task.threads, processors, gflops, times.rested, rows), missing
 
 
-def loaded(task: SpeedTask) -> tuple[list[Engine], dict[str, str]]:
+def load_engines(task: SpeedTask) -> tuple[list[Engine], dict[str, str]]:
     """Return the engines that load and compute what they should, the references first."""
     found: list[Engine] = []
     missing: dict[str, str] = {}

@@ -58,7 +58,7 @@ class TrackerSpec(Protocol):
         numbers. Raises ValueError, EngineError, ModelError.
         """
 
-    def settled(self, loaded: dict[str, Any]) -> TrackerSpec:
+    def resolve(self, loaded: dict[str, Any]) -> TrackerSpec:
         """Return what was loaded, so described, with nothing left to be found out again."""
 
 
@@ -95,7 +95,7 @@ class HcatSpec:
         }
         return (lambda: Tracker(engine, config)), description
 
-    def settled(self, loaded: dict[str, Any]) -> HcatSpec:
+    def resolve(self, loaded: dict[str, Any]) -> HcatSpec:
         """See `TrackerSpec`."""
         return replace(self, engine=loaded['engine'].split()[0], precision=loaded['precision'])
 
@@ -110,7 +110,7 @@ class StillSpec:
         """See `TrackerSpec`."""
         return StillTracker, {}
 
-    def settled(self, loaded: dict[str, Any]) -> StillSpec:
+    def resolve(self, loaded: dict[str, Any]) -> StillSpec:
         """See `TrackerSpec`."""
         return self
 
@@ -169,7 +169,7 @@ class OpenCvSpec:
         make()  # files that it cannot read are told of now
         return make, {'OpenCV': cv2.__version__, 'files': [Path(file).name for file in self.files]}
 
-    def settled(self, loaded: dict[str, Any]) -> OpenCvSpec:
+    def resolve(self, loaded: dict[str, Any]) -> OpenCvSpec:
         """See `TrackerSpec`."""
         return self
 

@@ -170,7 +170,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """
     content = read_run(path)
 
-    def made(kind: type[T], value: Any, *names: str) -> T:
+    def build(kind: type[T], value: Any, *names: str) -> T:
         try:
             return kind(**_fields(kind, {} if value is None else value))
         except (TypeError, ValueError) as error:
@@ -181,7 +181,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         rows = [] if rows is None else rows
         if not isinstance(rows, list):
             raise ValueError(f'{path}: {name}: expected a list')
-        return tuple(made(kind, row, name, str(number)) for number, row in enumerate(rows, 1))
+        return tuple(build(kind, row, name, str(number)) for number, row in enumerate(rows, 1))
 
     if not content.get('data'):
         raise ValueError(f'{path}: data: expected a list of one source or more')
@@ -189,24 +189,24 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     geometry = content.get('geometry')
     if isinstance(geometry, dict):
         jitters = {name: geometry[name] for name in ('template', 'search') if name in geometry}
-        made_jitters = {n: made(Jitter, v, 'geometry', n) for n, v in jitters.items()}
+        made_jitters = {n: build(Jitter, v, 'geometry', n) for n, v in jitters.items()}
         geometry = {**geometry, **made_jitters}
     run = {
         **content,
-        'network': made(HCATConfig, content.get('network'), 'network'),
+        'network': build(HCATConfig, content.get('network'), 'network'),
         'data': each(DataConfig, 'data'),
         'teachers': each(TeacherConfig, 'teachers'),
-        'distillation': made(DistillationConfig, content.get('distillation'), 'distillation'),
+        'distillation': build(DistillationConfig, content.get('distillation'), 'distillation'),
         'lessons': tuple(_texts(f'{path}: lessons', content.get('lessons'))),
-        'schedule': made(
+        'schedule': build(
             ScheduleConfig,
             {**schedule, **overrides} if isinstance(schedule, dict) else schedule,
             'schedule',
         ),
-        'chances': made(Chances, content.get('chances'), 'chances'),
-        'geometry': made(Geometry, geometry, 'geometry'),
+        'chances': build(Chances, content.get('chances'), 'chances'),
+        'geometry': build(Geometry, geometry, 'geometry'),
     }
-    return made(TrainConfig, run)
+    return build(TrainConfig, run)
 
 
 def _fields(kind: type[Any], values: Any) -> dict[str, Any]:

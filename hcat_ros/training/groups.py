@@ -116,12 +116,12 @@ class GroupDataset(Dataset[Group]):
             image, target, warp = sightings[number]
             how = (warp.times(geometry.warp), mirror, geometry.template)
             crop, inside = template_view(image, target, rng, sizes[0], *how)
-            templates.append(self._changed(crop, inside, rng, grey, is_search=False))
+            templates.append(self._augment(crop, inside, rng, grey, is_search=False))
             if self.views == 1:
                 image, target, warp = sightings[1]
             how = (warp.times(geometry.warp), mirror, geometry.search)
             crop, inside = search_view(image, target, rng, sizes[1], *how, self._ground(rng))
-            searches.append(self._changed(crop, inside, rng, grey, is_search=True))
+            searches.append(self._augment(crop, inside, rng, grey, is_search=True))
             box, is_shown = relative_box(inside, self.search_size)
             boxes.append(box)
             shown.append(is_shown)
@@ -134,7 +134,7 @@ class GroupDataset(Dataset[Group]):
             self.committee.teach(z, x) if self.committee else None,
         )
 
-    def _changed(
+    def _augment(
         self, crop: Image, box: Box, rng: np.random.Generator, grey: bool, is_search: bool
     ) -> Image:
         """Return the crop as another camera in other light would see it, RGB."""

@@ -42,7 +42,7 @@ class TrainingLog:
             self._rows.clear()
             self._write(LOG_FILE, step, dict(zip((*Losses._fields, 'pairs_per_second'), means)))
 
-    def validated(self, step: int, overlaps: dict[str, float]) -> None:
+    def record_validation(self, step: int, overlaps: dict[str, float]) -> None:
         """Take the overlaps that a validation found."""
         self._write(VALIDATION_FILE, step, {k: round(v, 4) for k, v in overlaps.items()})
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hcat_ros.engines import Engine, EngineCard, Prediction
 from hcat_ros.evaluation.paper.systems import Cost
-from hcat_ros.evaluation.paper.turns import Job, Loaded, Prepared, loaded
+from hcat_ros.evaluation.paper.turns import Job, Loaded, Prepared, load_systems
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.workers import worker_pool
 from hcat_ros.models import WEIGHTS_FILE, Model
@@ -131,7 +131,7 @@ def load_torch(job: Job) -> Loaded:
     os.environ['CUDA_VISIBLE_DEVICES'] = ''  # what is compared is the CPU
     if job.threads:
         torch.set_num_threads(job.threads)
-    return loaded(job, _torch_reference)
+    return load_systems(job, _torch_reference)
 
 
 def _torch_reference(system: Prepared, model: Model, _: int) -> Engine:

@@ -167,7 +167,7 @@ def _moving(first: Image, second: Image) -> list[Box]:
     return boxes
 
 
-def reduced(image: Image, longest_side: int) -> Image:
+def reduce_size(image: Image, longest_side: int) -> Image:
     """Return an image whose longer side is at most `longest_side` pixels."""
     scale = longest_side / max(image.shape[:2])
     if scale >= 1:

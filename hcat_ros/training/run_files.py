@@ -39,7 +39,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise ValueError(f'{path}: {error}') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path}: expected a mapping with network, data and schedule')
-    content = _placed(content, path.parent)
+    content = _resolve_paths(content, path.parent)
     if EXTENDS not in content:
         return content
     name = content.pop(EXTENDS)
@@ -52,37 +52,37 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise ValueError(f'{path}: {EXTENDS} goes round in a circle: {circle}')
     if not base.is_file():
         raise ValueError(f'{path}: {EXTENDS}: no file {base}')
-    return _merged(_read(base, chain), content)
+    return _merge(_read(base, chain), content)
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the changes: mappings are merged, all else is replaced."""
     result = dict(base)
     for name, value in changes.items():
         old = base.get(name)
         both = isinstance(old, dict) and isinstance(value, dict)
-        result[name] = _merged(old, value) if both else value  # type: ignore[arg-type]
+        result[name] = _merge(old, value) if both else value  # type: ignore[arg-type]
     return result
 
 
-def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the content with its paths taken from `folder`; what is no text is left as it is."""
-    placed = _with_paths(content, PATHS, folder)
+    resolved = _with_paths(content, PATHS, folder)
     for name, fields in ROW_PATHS.items():
-        if isinstance(rows := placed.get(name), list):
-            placed[name] = [
+        if isinstance(rows := resolved.get(name), list):
+            resolved[name] = [
                 _with_paths(row, fields, folder) if isinstance(row, dict) else row for row in rows
             ]
-    return placed
+    return resolved
 
 
 def _with_paths(values: dict[str, Any], names: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    def placed(value: Any) -> Any:
+    def resolve(value: Any) -> Any:
         if isinstance(value, list):
-            return [placed(item) for item in value]
+            return [resolve(item) for item in value]
         return str(_absolute(value, folder)) if isinstance(value, str) and value else value
 
-    return {name: placed(value) if name in names else value for name, value in values.items()}
+    return {name: resolve(value) if name in names else value for name, value in values.items()}
 
 
 def _absolute(name: str, folder: Path) -> Path:

@@ -17,7 +17,7 @@ pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 
 from hcat_ros.evaluation.clips import Clip, read_clips
-from hcat_ros.evaluation.passes import START_NOISE, Frames, PassTask, run_passes, settle, started
+from hcat_ros.evaluation.passes import START_NOISE, Frames, PassTask, run_passes, settle, start_box
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.results import read_result
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
@@ -51,9 +51,9 @@ def test_another_start_is_another_pass(clips: list[Clip]) -> None:
 
 def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) -> None:
     truth = clips[0].boxes[0]
-    assert started(clips[0], 0).tolist() == truth.tolist()
-    starts = np.array([started(clips[0], number) for number in range(1, 400)])
-    assert started(clips[0], 7).tolist() == starts[6].tolist(), 'the same at every call'
+    assert start_box(clips[0], 0).tolist() == truth.tolist()
+    starts = np.array([start_box(clips[0], number) for number in range(1, 400)])
+    assert start_box(clips[0], 7).tolist() == starts[6].tolist(), 'the same at every call'
     centres = starts[:, :2] + starts[:, 2:] / 2 - (truth[:2] + truth[2:] / 2)
     sizes = np.log(starts[:, 2:] / truth[2:])
     for found in (centres / truth[2:], sizes):

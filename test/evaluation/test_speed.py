@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.engines.timing import rest
-from hcat_ros.evaluation.speed import BLOCK, LEAD, measure, pinned, quantiles
+from hcat_ros.evaluation.speed import BLOCK, LEAD, measure, pin_to_processors, quantiles
 from hcat_ros.tracking import Tracker
 
 needs_affinity = pytest.mark.skipif(
@@ -18,7 +18,7 @@ needs_affinity = pytest.mark.skipif(
 @needs_affinity
 def test_pinned_for_the_duration_alone() -> None:
     before = os.sched_getaffinity(0)
-    with pinned(1) as processors:
+    with pin_to_processors(1) as processors:
         assert os.sched_getaffinity(0) == set(processors)
         assert len(processors) == 1
         assert set(processors) <= before
@@ -28,7 +28,7 @@ def test_pinned_for_the_duration_alone() -> None:
 @needs_affinity
 def test_the_affinity_is_restored_after_an_error() -> None:
     before = os.sched_getaffinity(0)
-    with pytest.raises(ValueError, match='within'), pinned(1):
+    with pytest.raises(ValueError, match='within'), pin_to_processors(1):
         raise ValueError('within')
     assert os.sched_getaffinity(0) == before
 
@@ -36,7 +36,7 @@ def test_the_affinity_is_restored_after_an_error() -> None:
 @needs_affinity
 def test_more_threads_than_processors_take_them_all() -> None:
     before = os.sched_getaffinity(0)
-    with pinned(10_000) as processors:
+    with pin_to_processors(10_000) as processors:
         assert set(processors) == before
 
 
@@ -46,7 +46,7 @@ def test_nothing_is_pinned_where_not_asked_or_not_able(
 ) -> None:
     if missing:
         monkeypatch.delattr(os, 'sched_setaffinity', raising=False)
-    with pinned(1 if missing else 0) as processors:
+    with pin_to_processors(1 if missing else 0) as processors:
         assert processors == []
 
 

@@ -28,9 +28,9 @@ from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
     IMAGE,
-    encoded,
+    build_message,
+    encode_message,
     header,
-    made,
     typestore,
 )
 from hcat_ros.evaluation.bags.reading import open_bag
@@ -73,19 +73,23 @@ def image(number: int, kind: str) -> Any:
     head = header(stamp(number), 'camera')
     if kind == COMPRESSED:
         data = cv2.imencode('.png', pixels)[1].ravel()
-        return made(COMPRESSED, header=head, format='bgr8; png compressed bgr8', data=data)
+        return build_message(COMPRESSED, header=head, format='bgr8; png compressed bgr8', data=data)
     size = {'height': 240, 'width': 320, 'step': 960}
-    return made(IMAGE, header=head, encoding='bgr8', is_bigendian=0, data=pixels.ravel(), **size)
+    return build_message(
+        IMAGE, header=head, encoding='bgr8', is_bigendian=0, data=pixels.ravel(), **size
+    )
 
 
 def detection(number: int) -> Any:
     """The true box of a frame as a message."""
     box = truth(number)
-    position = made('vision_msgs/msg/Point2D', x=float(box.cx), y=float(box.cy))
-    center = made('vision_msgs/msg/Pose2D', position=position, theta=0.0)
+    position = build_message('vision_msgs/msg/Point2D', x=float(box.cx), y=float(box.cy))
+    center = build_message('vision_msgs/msg/Pose2D', position=position, theta=0.0)
     size = {'size_x': float(box.w), 'size_y': float(box.h)}
-    bounds = made('vision_msgs/msg/BoundingBox2D', center=center, **size)
-    return made(DETECTION, header=header(stamp(number), 'camera'), results=[], bbox=bounds, id='')
+    bounds = build_message('vision_msgs/msg/BoundingBox2D', center=center, **size)
+    return build_message(
+        DETECTION, header=header(stamp(number), 'camera'), results=[], bbox=bounds, id=''
+    )
 
 
 def write_bag(path: Path, topic: str, kind: str, init_box: str = '/init_box') -> Path:
@@ -94,11 +98,11 @@ def write_bag(path: Path, topic: str, kind: str, init_box: str = '/init_box') ->
         images = writer.add_connection(topic, kind, typestore=typestore())
         boxes = writer.add_connection('/truth', DETECTION, typestore=typestore())
         for number in range(FRAMES):
-            writer.write(images, stamp(number), encoded(image(number, kind)))
-            writer.write(boxes, stamp(number), encoded(detection(number)))
+            writer.write(images, stamp(number), encode_message(image(number, kind)))
+            writer.write(boxes, stamp(number), encode_message(detection(number)))
         if init_box:
             boxes = writer.add_connection(init_box, DETECTION, typestore=typestore())
-            writer.write(boxes, stamp(0), encoded(detection(0)))
+            writer.write(boxes, stamp(0), encode_message(detection(0)))
     return path
 
 
@@ -157,7 +161,7 @@ def test_every_image_of_the_bag_is_tracked_and_reported_on(
     assert f'{FRAMES - 1} tracks of {FRAMES} images on {topic}' in running.log
     name = f'/{namespace}/track' if namespace else '/track'
     with open_bag(tmp_path / 'walk_node' / 'recorded') as bag:
-        tracks = [message for _, _, message in bag.decoded(bag.topics[name])]
+        tracks = [message for _, _, message in bag.decode_topic(bag.topics[name])]
     assert [nanoseconds(track.header.stamp) for track in tracks] == [
         stamp(number) for number in range(1, FRAMES)
     ]

@@ -17,7 +17,7 @@ from hcat_ros.training.pseudo_labels import (
     contrast,
     follow_both_ways,
     propose_targets,
-    reduced,
+    reduce_size,
     write_clip,
 )
 from hcat_ros.training.teachers import Committee
@@ -97,9 +97,9 @@ def test_contrast_is_the_distance_of_mean_colours() -> None:
 
 
 def test_frames_are_reduced_to_their_longest_side() -> None:
-    assert reduced(np.zeros((100, 400, 3), np.uint8), 200).shape == (50, 200, 3)
+    assert reduce_size(np.zeros((100, 400, 3), np.uint8), 200).shape == (50, 200, 3)
     small = scene(None)
-    assert reduced(small, 320) is small
+    assert reduce_size(small, 320) is small
 
 
 def test_a_clip_is_one_of_the_plain_layout_and_replaces_half_a_one(tmp_path: Path) -> None:

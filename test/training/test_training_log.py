@@ -47,7 +47,7 @@ def test_what_was_written_after_the_saved_step_goes(tmp_path: Path) -> None:
     first = TrainingLog(tmp_path, 1)
     for step in (1, 2, 3):
         first.add(step, losses(step), 1)
-        first.validated(step, {'mean': step / 10})
+        first.record_validation(step, {'mean': step / 10})
     assert first.best() == 0.3
     with (tmp_path / LOG_FILE).open('a') as file:
         file.write('{"step": 4, "tot')  # killed while it wrote
@@ -62,7 +62,7 @@ def test_what_was_written_after_the_saved_step_goes(tmp_path: Path) -> None:
 def test_before_the_first_validation_any_is_the_best(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, 1)
     assert log.best() == -1
-    log.validated(7, {'mean': 0.25, 'car': 0.123456})
+    log.record_validation(7, {'mean': 0.25, 'car': 0.123456})
     assert read_rows(tmp_path / VALIDATION_FILE) == [{'step': 7, 'mean': 0.25, 'car': 0.1235}]
 
 
@@ -97,7 +97,7 @@ def test_tensorboard_gets_scalars_and_pictures(
     log = TrainingLog(tmp_path, 1, step=4)
     log.picture('pairs', lambda: np.array([[[1, 2, 3]]], np.uint8))
     log.add(5, losses(1), 10)
-    log.validated(5, {'mean': 0.5})
+    log.record_validation(5, {'mean': 0.5})
     log.close()
     # Events of the steps that are done again are to be forgotten.
     assert calls[0] == ((str(tmp_path / 'tensorboard'),), {'purge_step': 5})

@@ -74,7 +74,7 @@ def typestore() -> Typestore:
     return store
 
 
-def decoded(data: bytes, kind: str) -> Any:
+def decode_message(data: bytes, kind: str) -> Any:
     """Return the message of a type that these bytes hold, also if zstd has compressed them.
 
     Raises ValueError.
@@ -88,12 +88,12 @@ def decoded(data: bytes, kind: str) -> Any:
         raise ValueError(f'{len(data)} bytes are no {kind} ({error})') from error
 
 
-def made(kind: str, **fields: Any) -> Any:
+def build_message(kind: str, **fields: Any) -> Any:
     """Return a message of a type, with all of its fields."""
     return typestore().types[kind](**fields)
 
 
-def encoded(message: Any) -> memoryview:
+def encode_message(message: Any) -> memoryview:
     """Return a message's bytes."""
     return typestore().serialize_cdr(message, message.__msgtype__)
 
@@ -101,5 +101,5 @@ def encoded(message: Any) -> memoryview:
 def header(stamp: int, frame_id: str) -> Any:
     """Return a std_msgs/Header. stamp: nanoseconds."""
     seconds, rest = divmod(stamp, 10**9)
-    time = made('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
-    return made('std_msgs/msg/Header', stamp=time, frame_id=frame_id)
+    time = build_message('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
+    return build_message('std_msgs/msg/Header', stamp=time, frame_id=frame_id)

@@ -52,7 +52,7 @@ class Start(Protocol):
 def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
     """Return the boxes of a Detection2D topic in the order of recording."""
     boxes = []
-    for _, log_time, message in bag.decoded(topic):
+    for _, log_time, message in bag.decode_topic(topic):
         stamp = nanoseconds(message.header.stamp)
         boxes.append(NamedBox(box_of(message), stamp, log_time, best_class(message)[0]))
     return boxes
@@ -61,7 +61,7 @@ def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
 def init_box_topic(bag: Bag, name: str = '') -> Topic | None:
     """Return the topic that names targets, None if there is none. Raises ValueError."""
     if name:
-        return bag.named(name, DETECTION)
+        return bag.find_topic(name, DETECTION)
     found = [
         topic
         for topic in bag.topics.values()
@@ -211,7 +211,7 @@ def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
     if not Path(source).is_file():
         if source not in bag.topics and f'/{source}' not in bag.topics:
             raise ValueError(f'truth {source}: there is no such file, nor such a topic in the bag')
-        return _truth_of_topic(bag, bag.named(source, DETECTION), images)
+        return _truth_of_topic(bag, bag.find_topic(source, DETECTION), images)
     truth = read_truth(Path(source))
     stamps = [stamp for stamp, _ in bag.times(images)]
     if isinstance(truth, StampedTruth) and len(set(stamps)) < len(stamps) / 2:
@@ -225,7 +225,7 @@ def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
 def _truth_of_topic(bag: Bag, topic: Topic, images: Topic) -> Truth:
     boxes = [
         (nanoseconds(message.header.stamp), log_time, box_of(message))
-        for _, log_time, message in bag.decoded(topic)
+        for _, log_time, message in bag.decode_topic(topic)
     ]
     times = bag.times(images)
     if _all_differ(stamp for stamp, _, _ in boxes) and _all_differ(stamp for stamp, _ in times):

@@ -21,9 +21,9 @@ from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
     FLOAT,
-    encoded,
+    build_message,
+    encode_message,
     header,
-    made,
     typestore,
 )
 from hcat_ros.tracking import TargetState
@@ -90,14 +90,18 @@ class TrackBag:
         if np.isfinite(followed.truth).all():
             truth = detection(*where, Box(*followed.truth.tolist()))
             self._add(frame.log_time, '/truth', truth)
-        self._add(frame.log_time, '/track_image/compressed', compressed(*where, drawn(followed)))
+        self._add(
+            frame.log_time,
+            '/track_image/compressed',
+            compress_image(*where, draw_followed(followed)),
+        )
 
     def _number(self, log_time: int, topic: str, value: float) -> None:
         if np.isfinite(value):
-            self._add(log_time, topic, made(FLOAT, data=float(value)))
+            self._add(log_time, topic, build_message(FLOAT, data=float(value)))
 
     def _add(self, log_time: int, topic: str, message: Any) -> None:
-        self._writer.write(self._connections[topic], log_time, encoded(message))
+        self._writer.write(self._connections[topic], log_time, encode_message(message))
 
 
 def detection(
@@ -109,41 +113,47 @@ def detection(
 ) -> Any:
     """Return a Detection2D. stamp: nanoseconds; results: class and score of each."""
     name = 'vision_msgs/msg'
-    position = made(f'{name}/Point2D', x=float(box.cx), y=float(box.cy))
-    center = made(f'{name}/Pose2D', position=position, theta=0.0)
-    return made(
+    position = build_message(f'{name}/Point2D', x=float(box.cx), y=float(box.cy))
+    center = build_message(f'{name}/Pose2D', position=position, theta=0.0)
+    return build_message(
         DETECTION,
         header=header(stamp, frame_id),
         results=[_hypothesis(*result) for result in results or ()],
-        bbox=made(f'{name}/BoundingBox2D', center=center, size_x=float(box.w), size_y=float(box.h)),
+        bbox=build_message(
+            f'{name}/BoundingBox2D', center=center, size_x=float(box.w), size_y=float(box.h)
+        ),
         id=target_id,
     )
 
 
 def _hypothesis(class_id: str, score: float) -> Any:
-    pose = made(
+    pose = build_message(
         'geometry_msgs/msg/Pose',
-        position=made('geometry_msgs/msg/Point', x=0.0, y=0.0, z=0.0),
-        orientation=made('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=0.0, w=1.0),
+        position=build_message('geometry_msgs/msg/Point', x=0.0, y=0.0, z=0.0),
+        orientation=build_message('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=0.0, w=1.0),
     )
-    return made(
+    return build_message(
         'vision_msgs/msg/ObjectHypothesisWithPose',
-        hypothesis=made('vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=float(score)),
-        pose=made('geometry_msgs/msg/PoseWithCovariance', pose=pose, covariance=np.zeros(36)),
+        hypothesis=build_message(
+            'vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=float(score)
+        ),
+        pose=build_message(
+            'geometry_msgs/msg/PoseWithCovariance', pose=pose, covariance=np.zeros(36)
+        ),
     )
 
 
-def compressed(stamp: int, frame_id: str, pixels: Image) -> Any:
+def compress_image(stamp: int, frame_id: str, pixels: Image) -> Any:
     """Return BGR or grey pixels as a CompressedImage in JPEG. stamp: nanoseconds."""
     done, data = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise ValueError(f'OpenCV cannot encode an image of shape {pixels.shape} as JPEG')
-    return made(
+    return build_message(
         COMPRESSED, header=header(stamp, frame_id), format='jpeg', data=np.asarray(data).ravel()
     )
 
 
-def drawn(followed: Followed) -> Image:
+def draw_followed(followed: Followed) -> Image:
     """Return the image as BGR with the truth in white and the track in its state's colour."""
     frame, track = followed.frame, followed.track
     picture = to_bgr(frame.image, frame.encoding).copy()

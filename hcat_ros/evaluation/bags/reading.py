@@ -21,7 +21,7 @@ from hcat_ros.evaluation.bags.message_types import (
     IMAGE,
     StoredMessage,
     Topic,
-    decoded,
+    decode_message,
 )
 from hcat_ros.evaluation.bags.storage import (
     PACKED,
@@ -116,7 +116,7 @@ class Bag:
         self._scratch.close()
 
     @property
-    def damaged(self) -> bool:
+    def is_damaged(self) -> bool:
         """Whether a file cannot be read as it was written, as far as is known yet."""
         return any(file.damage for file in self._files)
 
@@ -128,11 +128,11 @@ class Bag:
             name = name.removesuffix(suffix)
         return name
 
-    def named(self, name: str, *types: str) -> Topic:
+    def find_topic(self, name: str, *types: str) -> Topic:
         """Return the topic of a name, if it is of one of these types. Raises ValueError."""
         topic = self.topics.get(name) or self.topics.get(f'/{name}')
         if topic is None:
-            raise ValueError(f'{self.path} has no topic {name}; {self._listed()}')
+            raise ValueError(f'{self.path} has no topic {name}; {self._list_topics()}')
         if topic.type not in types:
             raise ValueError(f'{topic.name} is of type {topic.type}, expected {" or ".join(types)}')
         return topic
@@ -144,7 +144,7 @@ class Bag:
         and tracker's own drawings are left out. Raises ValueError if none or several remain.
         """
         if name:
-            topic = self.named(name, IMAGE, COMPRESSED)
+            topic = self.find_topic(name, IMAGE, COMPRESSED)
             if self._is_depth(topic):
                 raise ValueError(f'{topic.name} is no picture: {NO_PICTURE}')
             return topic
@@ -165,12 +165,12 @@ class Bag:
         if found:
             listed = ', '.join(f'{topic.name} ({topic.count})' for topic in found)
             raise ValueError(f'{self.path} has several image topics, name one: {listed}')
-        raise ValueError(f'{self.path} has no topic with pictures; {self._listed()}')
+        raise ValueError(f'{self.path} has no topic with pictures; {self._list_topics()}')
 
     def _is_depth(self, topic: Topic) -> bool:
         first = next(self.messages([topic.name]), None)
         try:
-            message = decoded(first.data, topic.type) if first else None
+            message = decode_message(first.data, topic.type) if first else None
         except ValueError:
             return False
         if message is None:
@@ -179,7 +179,7 @@ class Bag:
             return 'compressedDepth' in message.format
         return REFUSED.get(message.encoding) == NO_PICTURE
 
-    def _listed(self) -> str:
+    def _list_topics(self) -> str:
         """Return the topics and what is wrong with the files, for errors."""
         topics = sorted(self.topics.values())
         listed = ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
@@ -203,13 +203,13 @@ class Bag:
             yield from file.messages(names, start, stop)
             self._tell_damage()
 
-    def decoded(self, topic: Topic) -> Iterator[tuple[int, int, Any]]:
+    def decode_topic(self, topic: Topic) -> Iterator[tuple[int, int, Any]]:
         """Yield number, time of recording and message of all that can be read on a topic."""
         number, first, last = -1, 0, 0
         for number, stored in enumerate(self.messages([topic.name])):
             first, last = (first if number else stored.log_time), stored.log_time
             try:
-                message = decoded(stored.data, topic.type)
+                message = decode_message(stored.data, topic.type)
             except ValueError as error:
                 kind = f'messages on {topic.name} that cannot be read'
                 self.findings.add(kind, f'number {number}: {error}')
@@ -237,7 +237,7 @@ class Bag:
 
         mono16_bits: how many bits of a mono16 pixel the sensor fills.
         """
-        for number, log_time, message in self.decoded(topic):
+        for number, log_time, message in self.decode_topic(topic):
             try:
                 yield _frame(number, log_time, message, mono16_bits)
             except ValueError as error:
@@ -246,7 +246,7 @@ class Bag:
     def frame_at(self, topic: Topic, log_time: int, stamp: int, mono16_bits: int = 16) -> BagFrame:
         """Return the image with this stamp, recorded at this time. Raises ValueError."""
         for stored in self.messages([topic.name], log_time, log_time + 1):
-            message = decoded(stored.data, topic.type)
+            message = decode_message(stored.data, topic.type)
             if nanoseconds(message.header.stamp) == stamp:
                 return _frame(0, log_time, message, mono16_bits)
         raise ValueError(f'{topic.name}: no image with stamp {stamp} recorded at {log_time}')

@@ -44,7 +44,7 @@ def recorded_tracks(path: Path, findings: Findings) -> list[RecordedTrack]:
             listed = ', '.join(topic.name for topic in found) or 'none'
             raise ValueError(f'{path}: expected one Detection2D topic {TRACK}, found {listed}')
         tracks = []
-        for _, _, message in bag.decoded(found[0]):
+        for _, _, message in bag.decode_topic(found[0]):
             state = TargetState.TRACKING if message.results else TargetState.LOST
             score = best_class(message)[1] if message.results else float('nan')
             track = Track(box_of(message), score, state)
@@ -65,7 +65,7 @@ class Recorded(NamedTuple):
     """The largest one between their boxes, pixels; NaN without any to compare."""
 
 
-def recorded(own: Sequences, tracks: Sequence[RecordedTrack], findings: Findings) -> Recorded:
+def judge_recorded(own: Sequences, tracks: Sequence[RecordedTrack], findings: Findings) -> Recorded:
     """Judge recorded tracks on the targets of a replay.
 
     They belong to images by stamp, or by order where stamps repeat and there is one for each. An

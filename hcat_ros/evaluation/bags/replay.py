@@ -97,7 +97,7 @@ def replay(
         raise ValueError(f'{bag.path}: no image on {topic.name} could be used')
     if truth and (unused := truth.unused()):
         bag.findings.note(unused)
-    if isinstance(truth, IndexedTruth) and bag.damaged:
+    if isinstance(truth, IndexedTruth) and bag.is_damaged:
         bag.findings.note(
             'the truth goes by the number of the image: behind images that are missing it belongs '
             'to others; give it by stamp'

@@ -42,7 +42,7 @@ class Salvaged(Protocol):
         """Yield what can be read on these topics, leaving out as much as is before `start`."""
 
 
-def salvaged(path: Path) -> Salvaged:
+def salvage(path: Path) -> Salvaged:
     """Return what there is in a storage file, of the kind that its name says. Raises OSError."""
     return SalvagedMcap(path) if path.suffix == '.mcap' else SalvagedSqlite(path)
 
@@ -172,7 +172,7 @@ def objection(path: Path) -> str:
             return f'a chunk claims to unpack to {max(sizes)} bytes, more than {LARGEST_CHUNK}'
         return ''
     try:
-        with closing(_connected(path)) as database:
+        with closing(_connect(path)) as database:
             kinds = database.execute(
                 "SELECT name, type FROM sqlite_master WHERE name IN ('messages', 'topics')"
             ).fetchall()
@@ -197,7 +197,7 @@ def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     # Immutable: no journal is looked for, none is written.
     return sqlite3.connect(f'file:{quote(str(path.absolute()))}?mode=ro&immutable=1', uri=True)
 
@@ -233,7 +233,7 @@ class SalvagedSqlite:
                 yield StoredMessage(wanted[number], log_time, data)
 
     def _open(self) -> sqlite3.Connection:
-        database = _connected(self._path)
+        database = _connect(self._path)
         # Or a file that is shorter than its first page says is refused as a whole.
         database.execute('PRAGMA writable_schema = ON')
         return database

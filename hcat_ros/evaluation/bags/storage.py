@@ -18,7 +18,7 @@ from hcat_ros.evaluation.bags.salvage import (
     SalvagedMcap,
     is_unindexed,
     objection,
-    salvaged,
+    salvage,
 )
 from hcat_ros.files import scratch_folder
 
@@ -193,7 +193,7 @@ class StorageFile:
 
     def _salvage(self, error: Exception) -> None:
         file = self._scratch.file(self.path)
-        self._salvaged = salvaged(file)
+        self._salvaged = salvage(file)
         reason = str(error).replace(str(file), self.path.name) or type(error).__name__
         self.damage += [f'read record by record ({reason})', *self._salvaged.damage]
         for name, topic in self._salvaged.topics.items():

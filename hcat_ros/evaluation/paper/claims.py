@@ -93,7 +93,7 @@ def verdicts(
                 ratio = spread(seconds[other] / seconds[row])
                 holds = _same(ratio) if claim.same else _faster(ratio)
                 found.append(
-                    ClaimVerdict(claim, (row, other), _published(row, other), ratio, holds)
+                    ClaimVerdict(claim, (row, other), _published_ratio(row, other), ratio, holds)
                 )
     return found
 
@@ -111,7 +111,7 @@ def _same(ratio: tuple[float, float, float]) -> str:
     return 'no' if not near[0] and not low <= 1 <= high else 'not clear'
 
 
-def _published(row: TimedRow, other: TimedRow) -> float | None:
+def _published_ratio(row: TimedRow, other: TimedRow) -> float | None:
     """Return the ratio of the paper's speeds on the CPU, which are of the authors' form."""
     if row.form != AUTHORS:
         return None

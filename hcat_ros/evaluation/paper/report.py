@@ -42,7 +42,7 @@ class Measuring(NamedTuple):
     rested: bool
 
 
-def markdown(
+def render_markdown(
     findings: PaperFindings, where: str, measuring: Measuring | None, missing: Mapping[str, str]
 ) -> str:
     """Return all tables, what they mean and what is not in them.

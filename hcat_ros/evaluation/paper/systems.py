@@ -45,7 +45,7 @@ def run_file(name: str) -> Path:
     raise FileNotFoundError(f'no {FOLDER}/{name}.yaml is installed; install hcat_ros again')
 
 
-def chosen(names: Sequence[str] | None) -> list[str]:
+def select_systems(names: Sequence[str] | None) -> list[str]:
     """Return these names in the order of `SYSTEMS`, all of them without names.
 
     Raises ValueError for one that no system has.

@@ -135,7 +135,7 @@ def _speed_at(findings: PaperFindings, name: str, place: Place) -> tuple[str, ..
     figure = f'{NAMES[place.runtime]} on {device}, fps'
     known = SPEEDS.get((name, place))
     if lacking:
-        return figure, _published(known), lacking, NO_RATIO
+        return figure, _format_published(known), lacking, NO_RATIO
     return figure, *_speed(findings, name, place.runtime)
 
 
@@ -145,10 +145,10 @@ def _speed(findings: PaperFindings, name: str, runtime: str) -> tuple[str, str, 
     ratio = NO_RATIO
     if known is not None and row in findings.seconds:
         ratio = f'{1 / float(np.median(findings.seconds[row])) / known.value:.2f}'
-    return _published(known), fps(findings, row), ratio
+    return _format_published(known), fps(findings, row), ratio
 
 
-def _published(known: Published | None) -> str:
+def _format_published(known: Published | None) -> str:
     if known is None:
         return NOT_AT_HAND
     return f'{known.value:g} ({known.source})' if known.source else f'{known.value:g}'
@@ -159,10 +159,10 @@ def _accuracy(
 ) -> tuple[str, str, str]:
     found = percent_of(findings.results.get(name, ()), benchmark)
     if found is None:
-        return _published(known), f'needs {benchmark.data} and weights', NO_RATIO
+        return _format_published(known), f'needs {benchmark.data} and weights', NO_RATIO
     value, sequences = found
     ratio = NO_RATIO if known is None else f'{value / known.value:.2f}'
-    return _published(known), f'{value:.1f} ({sequences} sequences)', ratio
+    return _format_published(known), f'{value:.1f} ({sequences} sequences)', ratio
 
 
 def _ablation(findings: PaperFindings, title: str, names: Sequence[str]) -> PaperTable:

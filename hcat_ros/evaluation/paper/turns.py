@@ -24,7 +24,7 @@ from hcat_ros.engines.self_test import self_test
 from hcat_ros.engines.timing import rest
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
-from hcat_ros.evaluation.speed import pinned
+from hcat_ros.evaluation.speed import pin_to_processors
 from hcat_ros.evaluation.workers import as_worker
 from hcat_ros.models import REFERENCE_FILE, Model, load_model
 
@@ -88,7 +88,7 @@ class TurnTimes(NamedTuple):
 
 def load_runtime(job: Job) -> Loaded:
     """Load the systems into any runtime but PyTorch, the authors' form in ONNX Runtime alone."""
-    return loaded(job, reference if job.runtime == 'onnxruntime' else None)
+    return load_systems(job, reference if job.runtime == 'onnxruntime' else None)
 
 
 def reference(system: Prepared, _: Model, threads: int) -> Engine:
@@ -96,7 +96,7 @@ def reference(system: Prepared, _: Model, threads: int) -> Engine:
     return ReferenceEngine(system.graphs, threads)
 
 
-def loaded(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -> Loaded:
+def load_systems(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -> Loaded:
     """Load both forms of each system; those that do not compute what they should are left out.
 
     authors: makes the authors' form, if there is one in this runtime.
@@ -106,8 +106,8 @@ def loaded(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -
         model = load_model(system.model)
         makers: dict[str, Callable[[], Engine]] = {}
         if authors is not None:
-            makers[AUTHORS] = _bound(authors, system, model, job.threads)
-        makers[OURS] = _bound(load_engine, model, job.runtime, 'fp32', job.threads)
+            makers[AUTHORS] = _bind(authors, system, model, job.threads)
+        makers[OURS] = _bind(load_engine, model, job.runtime, 'fp32', job.threads)
         for form, make in makers.items():
             row = TimedRow(system.name, job.runtime, form)
             try:
@@ -119,7 +119,7 @@ def loaded(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -
     return found
 
 
-def _bound(function: Callable[..., Engine], *arguments: Any) -> Callable[[], Engine]:
+def _bind(function: Callable[..., Engine], *arguments: Any) -> Callable[[], Engine]:
     return lambda: function(*arguments)
 
 
@@ -150,7 +150,7 @@ class Worker:
         self._pipe, other = spawn.Pipe()
         self._process = spawn.Process(target=_work, args=(other, load, job), daemon=True)
         # Thread pools take their size from the processors that they find when they start.
-        with pinned(job.threads):
+        with pin_to_processors(job.threads):
             self._process.start()
         other.close()
 

@@ -66,7 +66,7 @@ def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[Stri
         scene.name,
         len(told.result.boxes),
         int(told.absent.sum()),
-        _missed(scene),
+        _describe_misses(scene),
         facts,
         time_chart(scene, f'time{number}', label),
         [Shot(each, told.first + each.moment.row, _about(scene, each)) for each in pictures],
@@ -93,7 +93,7 @@ def _about(scene: Scene, picture: StripPicture) -> str:
     return ', '.join(words)
 
 
-def _missed(scene: Scene, most: int = 3) -> str:
+def _describe_misses(scene: Scene, most: int = 3) -> str:
     """Return when the first run misses the target and hits it again."""
     told = scene.told
     found = failures(told.score.overlaps)

@@ -109,7 +109,7 @@ def _lines(
         line = values(answer)
         if not np.isfinite(line).any():
             continue
-        x, y = thinned(answer.first + np.arange(len(line)), line)
+        x, y = thin_out(answer.first + np.arange(len(line)), line)
         width, alpha = (1.3, 1.0) if number == 0 else (1.0, 0.8)
         axes.plot(x, y, color=colour(number), linewidth=width, alpha=alpha)
         # Where truth is known now and then only, lines have no two points to join.
@@ -135,7 +135,7 @@ def _lost_bars(axes: Axes, scene: Scene, runs: Sequence[int]) -> None:
     axes.grid(False)
 
 
-def thinned(
+def thin_out(
     x: NDArray[np.generic], y: NDArray[np.float64], most: int = MOST_POINTS
 ) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     """Return at most `most` points of a line: of each stretch its lowest and its highest.

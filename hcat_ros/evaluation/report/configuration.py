@@ -39,8 +39,7 @@ class ReportedSetting(NamedTuple):
 def settings(runs: Sequence[Run]) -> list[ReportedSetting]:
     """Return all settings but the command line, in the order of the first run that has them."""
     flat = [
-        dict(_flattened({k: v for k, v in run.configuration.items() if k != COMMAND}))
-        for run in runs
+        dict(_flatten({k: v for k, v in run.configuration.items() if k != COMMAND})) for run in runs
     ]
     paths = list(dict.fromkeys(path for part in flat for path in part))
     # Settings of one group stay together where only a later run has some of them.
@@ -51,7 +50,7 @@ def settings(runs: Sequence[Run]) -> list[ReportedSetting]:
     ]
 
 
-def _flattened(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def _flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(value, (list, tuple)):
         if value and all(_is_pair(item) for item in value):
             value = dict(value)
@@ -61,7 +60,7 @@ def _flattened(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
             value = ', '.join(map(str, value)) or NO_VALUE
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from _flattened(item, (*path, str(key)))
+            yield from _flatten(item, (*path, str(key)))
     elif path:
         yield path, NO_VALUE if value is None or value == {} else str(value)
 
@@ -108,4 +107,4 @@ def versions(run: Run) -> str:
     found = run.configuration.get('versions')
     if not isinstance(found, Mapping):
         return ''
-    return ', '.join(f'{path[-1]} {text}' for path, text in _flattened(found))
+    return ', '.join(f'{path[-1]} {text}' for path, text in _flatten(found))

@@ -13,33 +13,33 @@ from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.markdown import markdown_table
 
 
-def markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
+def render_markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) -> str:
     """Return title, summary, sequences (worst first), versions and commands."""
-    parts = [f'# {escaped(title)}', best_in_bold(summary(runs))]
-    parts += [f'**{escaped(run.title)}**: {escaped(text)}.' for run in runs for text in run.remarks]
+    parts = [f'# {escape(title)}', best_in_bold(summary(runs))]
+    parts += [f'**{escape(run.title)}**: {escape(text)}.' for run in runs for text in run.remarks]
     parts += [
-        f'Protocol {escaped(protocol.title)}. {escaped(words(protocol))}'
+        f'Protocol {escape(protocol.title)}. {escape(words(protocol))}'
         for protocol in protocols(runs)
     ]
-    parts += [f'## Sequences, by {escaped(headline(runs))}']
+    parts += [f'## Sequences, by {escape(headline(runs))}']
     parts += [best_in_bold(sequence_table(scenes, runs)), '## Versions']
-    parts += ['\n'.join(f'- **{escaped(run.title)}**: {escaped(versions(run))}' for run in runs)]
+    parts += ['\n'.join(f'- **{escape(run.title)}**: {escape(versions(run))}' for run in runs)]
     parts += [f'```sh\n{command}\n```' for command in commands(runs) if '```' not in command]
     return '\n\n'.join(parts) + '\n'
 
 
 def best_in_bold(table: ReportTable) -> str:
     """Return a table, its best values bold."""
-    titles = [escaped(table.title), *(escaped(column.title) for column in table.columns)]
+    titles = [escape(table.title), *(escape(column.title) for column in table.columns)]
     rows = []
     for row, name in enumerate(table.names):
         texts = [column.text(row) for column in table.columns]
         marked = [f'**{t}**' if best else t for t, best in zip(texts, table.best[row])]
-        rows.append([escaped(name), *marked])
+        rows.append([escape(name), *marked])
     return markdown_table(titles, rows)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text of which Markdown and HTML make nothing else, on one line."""
     text = ' '.join(text.split()).replace('&', '&amp;').replace('<', '&lt;')
     return re.sub(r'([\\`*\[\]|~])', r'\\\1', text)

@@ -14,7 +14,7 @@ from hcat_ros import __version__
 from hcat_ros.evaluation.report.cards import card
 from hcat_ros.evaluation.report.charts import latency_chart
 from hcat_ros.evaluation.report.configuration import commands, protocols, settings, words
-from hcat_ros.evaluation.report.markdown import markdown
+from hcat_ros.evaluation.report.markdown import render_markdown
 from hcat_ros.evaluation.report.plots import plots
 from hcat_ros.evaluation.report.scenes import Scene, headline, scenes_of
 from hcat_ros.evaluation.report.strips import ReadFrame, read_frame, strip
@@ -55,7 +55,7 @@ def write_report(
         raise ValueError('a report needs one run or more, got none')
     scenes = scenes_of(runs)
     page = _page(runs, scenes, title, strips, max(charts, strips), frame)
-    text = markdown(runs, scenes, title)
+    text = render_markdown(runs, scenes, title)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / 'report.md', text)
     write_text(folder / 'report.html', page)

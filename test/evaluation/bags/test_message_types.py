@@ -18,13 +18,13 @@ from hcat_ros.evaluation.bags.message_types import (
     DETECTION,
     FLOAT,
     VISION_MSGS,
-    decoded,
-    encoded,
+    build_message,
+    decode_message,
+    encode_message,
     header,
-    made,
     typestore,
 )
-from hcat_ros.evaluation.bags.output import compressed, detection
+from hcat_ros.evaluation.bags.output import compress_image, detection
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 
 
@@ -68,8 +68,8 @@ def messages() -> list[object]:
     return [
         detection(stamp, 'camera', Box(1.5, 2, 30, 40), '7', [('cat', 0.25), ('dog', 0.5)]),
         detection(5, '', Box(1, 2, 3, 4)),
-        compressed(5, 'camera', np.full((8, 10, 3), 90, np.uint8)),
-        made(FLOAT, data=0.1),
+        compress_image(5, 'camera', np.full((8, 10, 3), 90, np.uint8)),
+        build_message(FLOAT, data=0.1),
     ]
 
 
@@ -78,13 +78,13 @@ def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) 
     serialization = pytest.importorskip('rclpy.serialization', reason='needs ROS 2')
     package, _, name = message.__msgtype__.split('/')  # type: ignore[attr-defined]
     theirs = getattr(pytest.importorskip(f'{package}.msg'), name)
-    data = bytes(encoded(message))
+    data = bytes(encode_message(message))
     found = serialization.deserialize_message(data, theirs)
     again = serialization.serialize_message(found)
     # ROS leaves what was there before in bytes between fields, so that is not compared.
     assert len(again) - len(data) in (0, 1, 2, 3)
-    returned = decoded(again, message.__msgtype__)  # type: ignore[attr-defined]
-    assert bytes(encoded(returned)) == data
+    returned = decode_message(again, message.__msgtype__)  # type: ignore[attr-defined]
+    assert bytes(encode_message(returned)) == data
     if name == 'Detection2D':
         assert box_of(found) == box_of(message)  # type: ignore[arg-type]
         assert best_class(found) == best_class(message)  # type: ignore[arg-type]
@@ -99,14 +99,14 @@ def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) 
 def test_bytes_that_are_no_message(data: bytes) -> None:
     expected = re.escape(f'{len(data)} bytes are no {DETECTION} (')
     with pytest.raises(ValueError, match=expected):
-        decoded(data, DETECTION)
+        decode_message(data, DETECTION)
 
 
 def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:
     """Before 4.0 it had the image itself in it."""
-    old = bytes(encoded(detection(5, '', Box(1, 2, 3, 4))))
+    old = bytes(encode_message(detection(5, '', Box(1, 2, 3, 4))))
     with pytest.raises(ValueError, match='are no vision_msgs'):
-        decoded(old[:-8] + bytes(200), DETECTION)
+        decode_message(old[:-8] + bytes(200), DETECTION)
 
 
 def test_a_stamp_survives() -> None:

@@ -15,7 +15,7 @@ from bags import SECOND
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bags.follow import Followed
 from hcat_ros.evaluation.bags.named_boxes import NO_BOX
-from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable, drawn
+from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable, draw_followed
 from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.message_data import best_class, box_of, decoded_image, nanoseconds
 from hcat_ros.tracking import TargetState, Track
@@ -51,7 +51,7 @@ def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
         'track.mcap',
     ]
     with open_bag(tmp_path / 'track') as bag:
-        found = {name: list(bag.decoded(topic)) for name, topic in bag.topics.items()}
+        found = {name: list(bag.decode_topic(topic)) for name, topic in bag.topics.items()}
         assert list(bag.findings) == []
 
     def times(topic: str) -> list[int]:
@@ -80,12 +80,12 @@ def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
     assert [message.data for _, _, message in found['/hcat/latency_ms']] == [20, 10, 10, 30]
     picture, encoding = decoded_image(found['/track_image/compressed'][2][2])
     assert (picture.shape, encoding) == ((120, 160, 3), 'bgr8')
-    assert cv2.absdiff(picture, drawn(followed()[2])).mean() < 10
+    assert cv2.absdiff(picture, draw_followed(followed()[2])).mean() < 10
 
 
 def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
     for each in followed():
-        picture = drawn(each)
+        picture = draw_followed(each)
         assert (each.frame.image == 40).all()
         white = (picture == 255).all(axis=2)
         assert white[54, 30] == np.isfinite(each.truth).all()  # the lower edge of the truth

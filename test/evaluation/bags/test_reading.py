@@ -22,7 +22,13 @@ from bags import (
     write_bag,
 )
 
-from hcat_ros.evaluation.bags.message_types import COMPRESSED, DETECTION, IMAGE, header, made
+from hcat_ros.evaluation.bags.message_types import (
+    COMPRESSED,
+    DETECTION,
+    IMAGE,
+    build_message,
+    header,
+)
 from hcat_ros.evaluation.bags.reading import METADATA, open_bag
 from hcat_ros.tracking.encodings import ENCODINGS, to_bgr
 
@@ -149,7 +155,7 @@ def test_images_that_cannot_be_used_are_counted(tmp_path: Path, images: list[np.
 
 
 def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
-    message = made(
+    message = build_message(
         COMPRESSED, header=header(0, ''), format='jpeg', data=np.frombuffer(b'text', np.uint8)
     )
     with BagWriter(tmp_path / 'bag') as written:

@@ -22,7 +22,7 @@ from hcat_ros.evaluation.bags.named_boxes import (
 )
 from hcat_ros.evaluation.bags.output import detection
 from hcat_ros.evaluation.bags.reading import open_bag
-from hcat_ros.evaluation.bags.recorded_tracks import Recorded, recorded, recorded_tracks
+from hcat_ros.evaluation.bags.recorded_tracks import Recorded, judge_recorded, recorded_tracks
 from hcat_ros.tracking import TargetState, Tracker
 
 COUNT = 7
@@ -58,7 +58,7 @@ def judge(tmp_path: Path, scripted_engine: Any) -> Any:
             own = Sequences(bag, topic)
             for followed in follow(tracker, bag.frames(topic), start, truth, findings):
                 own.add(followed)
-            return recorded(own, found, findings), list(findings)
+            return judge_recorded(own, found, findings), list(findings)
 
     return run
 
@@ -155,7 +155,7 @@ def unstamped(tmp_path: Path, scripted_engine: Any) -> Any:
             for followed in follow(tracker, bag.frames(topic), start, truth, Findings()):
                 own.add(followed)
             tracks = recorded_tracks(tmp_path / 'track', findings)
-            return recorded(own, tracks, findings), list(findings)
+            return judge_recorded(own, tracks, findings), list(findings)
 
     return run
 

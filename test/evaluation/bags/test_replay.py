@@ -20,7 +20,7 @@ from hcat_ros.boxes import Box
 from hcat_ros.engines import EngineError
 from hcat_ros.evaluation.bags.findings import Findings
 from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
-from hcat_ros.evaluation.bags.recorded_tracks import recorded, recorded_tracks
+from hcat_ros.evaluation.bags.recorded_tracks import judge_recorded, recorded_tracks
 from hcat_ros.evaluation.bags.replay import WRITTEN, Options, Replayed, replay
 from hcat_ros.tracking import Tracker
 
@@ -115,7 +115,7 @@ def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
         replayed = replay(bag, Options(truth='/truth'), tracker, out)
         assert sorted(file.name for file in out.iterdir()) == sorted(WRITTEN)
         findings = Findings()
-        found = recorded(replayed.sequences, recorded_tracks(out, findings), findings)
+        found = judge_recorded(replayed.sequences, recorded_tracks(out, findings), findings)
         assert found.compared == COUNT - 1
         assert found.difference < 1e-9
         ours = replayed.sequences.run('', {})

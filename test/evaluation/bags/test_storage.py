@@ -16,7 +16,7 @@ from bags import BEGIN, CAMERA, BagWriter, raw_image, write_bag
 from rosbags.rosbag2 import Reader
 
 from hcat_ros.evaluation.bags import storage
-from hcat_ros.evaluation.bags.message_types import IMAGE, decoded
+from hcat_ros.evaluation.bags.message_types import IMAGE, decode_message
 from hcat_ros.evaluation.bags.storage import Scratch, StorageFile, is_storage
 from hcat_ros.message_data import nanoseconds
 
@@ -66,7 +66,7 @@ def test_one_file_is_unpacked_at_a_time(tmp_path: Path, scratch: Scratch) -> Non
 
 def stamps(file: StorageFile, *times: int | None) -> list[int]:
     found = file.messages([CAMERA], *times)
-    return [nanoseconds(decoded(message.data, IMAGE).header.stamp) for message in found]
+    return [nanoseconds(decode_message(message.data, IMAGE).header.stamp) for message in found]
 
 
 @pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
@@ -124,7 +124,7 @@ def test_an_mcap_that_another_program_made(
     """Without chunks, without a profile, and with a topic that has nothing to do with ROS."""
     from mcap.writer import CompressionType, Writer
 
-    from hcat_ros.evaluation.bags.message_types import encoded, typestore
+    from hcat_ros.evaluation.bags.message_types import encode_message, typestore
 
     path = tmp_path / 'other.mcap'
     for options in (
@@ -141,7 +141,7 @@ def test_an_mcap_that_another_program_made(
             other = writer.register_schema('Log', 'jsonschema', b'{}')
             log = writer.register_channel('/log', 'json', other)
             for number in range(4):
-                data = bytes(encoded(raw_image(number, picture(60, 80, number))))
+                data = bytes(encode_message(raw_image(number, picture(60, 80, number))))
                 writer.add_message(camera, BEGIN + number, data, BEGIN + number)
                 writer.add_message(log, BEGIN + number, b'{}', BEGIN + number)
             writer.finish()

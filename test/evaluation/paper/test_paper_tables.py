@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.evaluation.paper.accuracy import Result
-from hcat_ros.evaluation.paper.report import Measuring, document, markdown
+from hcat_ros.evaluation.paper.report import Measuring, document, render_markdown
 from hcat_ros.evaluation.paper.systems import SYSTEMS, Cost
 from hcat_ros.evaluation.paper.tables import PaperFindings, PaperTable, tables
 from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, TimedRow
@@ -84,7 +84,7 @@ def test_only_tables_with_systems_are_printed() -> None:
 def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
     findings = PaperFindings({'hcat': COST}, SECONDS)
     measuring = Measuring(4, 0.1, 2, rested=False)
-    text = markdown(findings, 'a machine', measuring, {'hcat_mobilenetv2': 'no\ntimm'})
+    text = render_markdown(findings, 'a machine', measuring, {'hcat_mobilenetv2': 'no\ntimm'})
     assert 'run of 4 rounds on the CPU, 2 threads, a turn of about 0.1 s' in text
     assert 'never came to rest' in text
     assert '- hcat_mobilenetv2: no timm' in text
@@ -94,7 +94,7 @@ def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
     )
     assert '1 of 16 systems built' in text
     assert 'hold here: yes: 1. Accuracy: 0 of' in text
-    quiet = markdown(PaperFindings({'hcat': COST}), 'a machine', None, {})
+    quiet = render_markdown(PaperFindings({'hcat': COST}), 'a machine', None, {})
     assert 'interleaved' not in quiet
     assert 'hold here: not measured' in quiet
 

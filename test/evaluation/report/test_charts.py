@@ -9,7 +9,7 @@ import pytest
 from made_runs import answer, run_of
 
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.report.charts import curve_chart, latency_chart, thinned, time_chart
+from hcat_ros.evaluation.report.charts import curve_chart, latency_chart, thin_out, time_chart
 from hcat_ros.evaluation.report.scenes import scenes_of, spans
 from hcat_ros.evaluation.scored_run import Run
 
@@ -56,14 +56,14 @@ def test_a_thinned_line_keeps_each_dip_and_each_gap() -> None:
     y = np.full(100_000, 0.8)
     y[54_321] = 0.01
     y[70_000:80_000] = np.nan
-    x, kept = thinned(np.arange(len(y)), y, 1000)
+    x, kept = thin_out(np.arange(len(y)), y, 1000)
     assert len(kept) <= 1000
     assert kept[x == 54_321].tolist() == [0.01]
     assert (np.diff(x) > 0).all()
     gap = x[np.isnan(kept)]
     assert gap.min() < 70_300
     assert gap.max() > 79_700
-    same, all_of_it = thinned(np.arange(5), y[:5])
+    same, all_of_it = thin_out(np.arange(5), y[:5])
     assert len(same) == len(all_of_it) == 5
 
 

@@ -10,7 +10,7 @@ import pytest
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.report import write_report
 from hcat_ros.evaluation.report.configuration import COMPARED, commands, settings, versions, words
-from hcat_ros.evaluation.report.markdown import escaped
+from hcat_ros.evaluation.report.markdown import escape
 from hcat_ros.evaluation.scored_run import Run
 
 
@@ -43,7 +43,7 @@ def test_the_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:
     ],
 )
 def test_names_are_text_in_markdown(text: str, expected: str) -> None:
-    assert escaped(text) == expected
+    assert escape(text) == expected
 
 
 def test_settings_are_flat_and_side_by_side(runs: list[Run]) -> None:
