@@ -32,7 +32,8 @@ class Frame:
     """One frame."""
 
     index: int
-    """Of the source, from the first one asked for; what cannot be read has its number too."""
+    """Number of the frame in the source, from the first one asked for; an unreadable frame has its
+    number too."""
     time: float
     """Seconds since the first frame, by the source's own timestamps."""
     image: Image
@@ -81,7 +82,7 @@ class FrameSource:
         self.count = min(count or left, left) if left else count
         """Frames that are expected, 0 if unknown. A video file may have more than it states."""
         self.remarks: list[str] = []
-        """What the last pass over the source could not read, in words."""
+        """Frames that the last pass over the source could not read, in words."""
 
     def _opened(self, path: Path) -> cv2.VideoCapture:
         if not self.is_camera and not path.is_file():

@@ -143,7 +143,7 @@ class DepthView(NamedTuple):
     pixels: NDArray[Any]
     """(H, W), 0 or NaN where there is none."""
     metres: float
-    """Of a unit of `pixels`."""
+    """Metres in a unit of `pixels`."""
 
 
 def depth_view(message: RawImage) -> DepthView:

@@ -77,7 +77,7 @@ class ModelCard:
     network: dict[str, Any] = field(default_factory=dict)
     """The fields of `HCATConfig`."""
     training: str = ''
-    """What the model was trained on."""
+    """Description of the data and the run that the weights come from."""
     scores: dict[str, Any] = field(default_factory=dict)
     """How well it tracks. Under `INT8`, as `hcat quantize` writes it: `fp32`, the AO in float, and
     for each INT8 graph a mapping with its `AO`, both measured in the same way."""

@@ -30,7 +30,7 @@ from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load
 
 PAPER = 'HCAT of the paper'
 PEAK_SIDE = 2048
-"""Of the square matrices whose product measures the machine."""
+"""Side of the square matrices whose product measures the machine."""
 PEAK_SECONDS = 1.0
 
 

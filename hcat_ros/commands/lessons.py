@@ -72,7 +72,7 @@ def _work(
 
 
 _opened: dict[str, object] = {}
-"""What a process of the pool reads from or computes with, opened once."""
+"""Reader or committee of this process of the pool, opened once."""
 
 
 def _write_views(config: TrainConfig, folder: str, origin: Origin, number: int) -> None:

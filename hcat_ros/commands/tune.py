@@ -38,7 +38,8 @@ class TunedRow(NamedTuple):
     success_auc: float
     precision: float
     roc_auc: float
-    """Of the raw score as a predictor of IoU above 0.5; a frame without the target is a miss."""
+    """ROC AUC of the raw score as a predictor of IoU above 0.5; a frame without the target is a
+    miss."""
     lost: LostMeasures
 
     @property

@@ -39,7 +39,7 @@ class Candidates(NamedTuple):
     """Who may win, in the order of precedence."""
 
     built: list[Candidate]
-    """For a GPU: the first that passes the self-test wins."""
+    """Candidates for a GPU, in order: the first that passes the self-test wins."""
     compared: list[Candidate]
     """The fastest that passes the self-test wins."""
     last: list[Candidate]

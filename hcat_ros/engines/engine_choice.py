@@ -17,7 +17,7 @@ from hcat_ros.engines.timing_cache import Timed, Timing, read_timing, timing_key
 from hcat_ros.models import SEARCH_FILE, Model, ModelError
 
 SECONDS = 0.6
-"""Of timing all candidates together; a turn that has begun is finished."""
+"""Time limit for timing all candidates together, s; a turn that has begun is finished."""
 
 LOG = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Chosen(NamedTuple):
 
     engine: Engine
     reason: str
-    """What runs and why, one line for people."""
+    """One line for people: which engine runs, and why."""
 
 
 class Trials:

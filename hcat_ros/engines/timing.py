@@ -27,7 +27,8 @@ HOPELESS = 1.5
 REST_LIMIT = 1.0
 """Seconds after which a process whose threads never rest is measured all the same."""
 SHORT_REST = 0.05
-"""The same between the turns of engines, which other threads of the process may not hold up."""
+"""Rest between the turns of engines where other threads of the process must not wait for long,
+s."""
 
 
 def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.float64]]:

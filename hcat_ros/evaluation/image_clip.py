@@ -61,7 +61,7 @@ class Skipped(NamedTuple):
 
 
 Found = Iterator[Clip | Skipped]
-"""What the reader of a layout yields."""
+"""Clips that the reader of a layout yields."""
 
 
 def clip_of(name: str, images: Sequence[Path], boxes: NDArray[np.float64]) -> Clip:

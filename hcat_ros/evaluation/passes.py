@@ -34,9 +34,9 @@ class PassTask(NamedTuple):
     real_time: RealTimeRule | None = None
     """None: every frame waits for the tracker."""
     threads: int = 1
-    """Of the tracker; 0: its own choice."""
+    """Threads of the tracker; 0: its own choice."""
     file: Path | None = None
-    """Where the result is kept; what is there already is not done again."""
+    """File that keeps the result; a pass whose file exists is not run again."""
 
 
 class LeftOut(NamedTuple):

@@ -30,7 +30,7 @@ class ScoredFrames(NamedTuple):
     centre_errors: Floats
     """Pixels; infinite without a box."""
     normalised_errors: Floats
-    """In sides of the truth; infinite without a box."""
+    """Centre errors in sides of the truth; infinite without a box."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Protocol:
     first: bool = False
     """Whether the first frame counts, with the truth for the tracker's box."""
     absent: Literal['left out', 'missed'] = 'left out'
-    """What becomes of frames without a target."""
+    """Treatment of frames without a target."""
     weight: Literal['sequence', 'counted', 'length'] = 'sequence'
     """Weight of a sequence: 1, its frames that count (all frames pooled), or all its frames."""
     compare: Compare = _exactly
@@ -211,7 +211,8 @@ PROTOCOLS = {
         Protocol('plain', 'one pass', _ALL),
     )
 }
-"""By the name of a layout of `clips.LAYOUTS`; 'plain' and 'masks' are no benchmark's but ours."""
+"""Protocols by the name of a layout of `clips.LAYOUTS`; 'plain' and 'masks' are this package's
+own."""
 
 
 def score_sequence(

@@ -28,7 +28,7 @@ class ReferenceGraphs:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     multiply_adds: int
-    """Of the search graph."""
+    """Multiply-adds of the search graph."""
 
 
 class ReferenceEngine:

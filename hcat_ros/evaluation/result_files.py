@@ -17,9 +17,9 @@ from hcat_ros.evaluation.results import SequenceResult, read_result
 from hcat_ros.files import read_text, whole_file
 
 RESULT_FILES = ('{0}.csv', '{0}.txt', '{0}/{0}_001.txt')
-"""Where the boxes of a sequence are looked for in a folder of results."""
+"""Places of a sequence's boxes in a folder of results."""
 TIME_FILES = ('times/{0}_time.txt', '{0}_time.txt', '{0}/{0}_time.txt')
-"""Where the seconds are."""
+"""Places of its times, s."""
 
 
 def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:

@@ -29,7 +29,7 @@ from hcat_ros.files.pictures import file_size
 
 RUN_FILE = 'run.json'
 KEPT_SHARE = 0.95
-"""Of the offline score, above which a rate of updates is enough."""
+"""Share of the offline score above which a rate of updates is enough."""
 FRAMES_AN_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
 """Tried one after the other for the smallest rate that is enough."""
 
@@ -44,7 +44,7 @@ class Entry:
     title: str
     tracker: TrackerSpec | Path
     configuration: dict[str, Any] = field(default_factory=dict)
-    """What it turned out to be."""
+    """Configuration of the tracker as it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Evaluation:
     data: str
     """The name of the data set's folder, for the report."""
     folder: Path
-    """Where results are kept."""
+    """Folder in which results are kept."""
     jobs: int = 1
     threads: int = 1
-    """Of each process's tracker; 0: its own choice."""
+    """Threads of each process's tracker; 0: its own choice."""
     real_time: RealTimeRule | None = None
     """Measured beside the offline pass."""
     least_rate: bool = False
     """Whether to look for the smallest rate of updates that is enough, at `real_time`'s fps."""
     left_out: Sequence[str] = ()
-    """What could not be read of the data set, a line each."""
+    """Parts of the data set that could not be read, a line each."""
     restart: bool = False
     """Whether results of another configuration are thrown away rather than refused."""
     command: Sequence[str] = ()

@@ -18,7 +18,7 @@ class RealTime(NamedTuple):
     offline: float
     """The protocol's first measure when every frame is tracked."""
     real: float
-    """The same in real time."""
+    """Score in real time."""
     skipped: float
     """Share of the frames that came while the tracker was busy."""
     least_rate: float | None
@@ -37,4 +37,4 @@ class Run:
     score: RunScore
     real_time: RealTime | None = None
     remarks: tuple[str, ...] = ()
-    """What has to be known beside the figures."""
+    """Remarks that the figures must not be read without."""

@@ -29,7 +29,7 @@ class SpeedTask(NamedTuple):
     precisions: list[str]
     references: list[ReferenceGraphs]
     multiply_adds: dict[str, int]
-    """Of the search path, by the model's name."""
+    """Multiply-adds of the search path, by the model's name."""
     frames: int
     size: tuple[int, int]
 

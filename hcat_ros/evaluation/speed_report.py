@@ -29,9 +29,9 @@ class SpeedRow:
     reference: bool
     """Whether it is the authors' form of the graph."""
     stages: dict[str, Quantiles]
-    """Of 'crop', 'search', 'decode' and 'update', all of them; ms."""
+    """Times of 'crop', 'search', 'decode' and 'update', which is all of them; ms."""
     multiply_adds: int | None
-    """Of the search stage, if the network's weights were there to count on."""
+    """Multiply-adds of the search stage, if the network's weights were there to count on."""
 
     @property
     def label(self) -> str:
@@ -49,9 +49,9 @@ class SpeedTable:
     processors: list[int]
     """To which the process was pinned; empty: to none."""
     peak_gflops: float
-    """Of a large float32 matrix product with these threads, 1e9 operations a second."""
+    """Speed of a large float32 matrix product with these threads, 1e9 operations a second."""
     rested: bool
-    """See `speed.Times`."""
+    """Whether the process came to rest before each block, see `speed.Times`."""
     rows: list[SpeedRow]
 
     @property

@@ -134,7 +134,7 @@ class OpenCvSpec:
     name: str
     """As in cv2.Tracker<name>_create, in any case."""
     files: tuple[str, ...] = ()
-    """Those that `FILES` asks for."""
+    """Files that `FILES` asks for."""
 
     @property
     def title(self) -> str:

@@ -39,7 +39,7 @@ AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEP
 """Reads a picture as it is stored, as image_transport does: turned by what its EXIF says, it would
 fit neither the boxes drawn in it nor the camera's calibration."""
 UNCHANGED = cv2.IMREAD_UNCHANGED
-"""With its alpha channel, and 16 bits where it has them."""
+"""Flag of OpenCV that keeps the alpha channel and 16 bits."""
 
 
 class PictureError(ValueError):

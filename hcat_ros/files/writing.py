@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TextIO
 
 _MARK = 'partial'
-"""In the names of what is not yet whole. Who writes it holds a lock on it, which ends with the
-process however that ends: what nobody holds was left by one that was killed."""
+"""Part of the name of a file that is not yet whole. Its writer holds a lock on it, which ends with
+the process however that ends: a file that nobody holds was left by a killed process."""
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Errors of a write, which do not name the file."""
 

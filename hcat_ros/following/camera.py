@@ -24,7 +24,8 @@ NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""
 PIXEL_MIDDLE = 0.5
-"""Where boxes have the middle of the first pixel, which is 0 to a CameraInfo's principal point."""
+"""Coordinate of the middle of the first pixel in boxes; a CameraInfo's principal point counts it as
+0."""
 
 
 class Angles(NamedTuple):

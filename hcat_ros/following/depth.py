@@ -38,7 +38,7 @@ class DepthSample(NamedTuple):
     deviation: float
     """Standard deviation, m."""
     pixels: int
-    """Those of the target that were used."""
+    """Number of the target's pixels that were used."""
 
 
 def box_in_depth(box: Box, size: tuple[int, int], depth_size: tuple[int, int]) -> Box:

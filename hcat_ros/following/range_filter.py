@@ -19,7 +19,7 @@ FIRST_SPEED = 1.0
 LEARNED_TRACKS = 15
 """Last tracks with a depth, of which the median size counts where there is none."""
 REFERENCE_TRACKS = 5
-"""On which the size of the target at the start is measured."""
+"""Number of tracks on which the size of the target at the start is measured."""
 KNOWN = 0.5
 """Share of the range above which its deviation means that it is not known."""
 LEAST_RANGE = 0.01

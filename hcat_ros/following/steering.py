@@ -17,9 +17,9 @@ class Seen(NamedTuple):
     """The target against where it is to be."""
 
     azimuth: float
-    """By how much it is too far to the left, rad."""
+    """Error of the azimuth, positive to the left, rad."""
     elevation: float
-    """By how much it is too high, rad."""
+    """Error of the elevation, positive upwards, rad."""
     azimuth_rate: float
     """Its own motion, without the platform's, rad/s."""
     elevation_rate: float

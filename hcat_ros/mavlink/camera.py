@@ -99,7 +99,7 @@ class _Seen:
 
     size: ImageSize | None = None
     target: Box | None = None
-    """Of the primary target, where it was seen last."""
+    """Box of the primary target, where it was seen last."""
     is_lost: bool = False
     detections: Sequence[Box] = ()
     detections_time: float = -math.inf

@@ -21,7 +21,7 @@ STREAM_TYPES = {
     'http': mavlink.VIDEO_STREAM_TYPE_WHEP,
     'https': mavlink.VIDEO_STREAM_TYPE_WHEP,
 }
-"""By the scheme of the address."""
+"""Types of a stream by the scheme of its address."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class CameraIdentity:
     """System id: that of the vehicle."""
     component: int = mavlink.MAV_COMP_ID_CAMERA
     model: str = ''
-    """Of the tracker, at most 32 bytes."""
+    """Name of the tracker's model, at most 32 bytes."""
     version: tuple[int, int, int] = (0, 0, 0)
     video_uri: str = ''
-    """Where ground stations get the video, as rtsp://HOST:8554/camera; empty: from elsewhere."""
+    """Address from which ground stations get the video, as rtsp://HOST:8554/camera; empty: they
+    have it from elsewhere."""
     horizontal_fov: float = 0.0
     """Degrees, 0: not known."""
     status_rate: float = 5.0
@@ -177,9 +178,9 @@ OF_THE_CAMERA = {
     mavlink.MAVLINK_MSG_ID_CAMERA_CAPTURE_STATUS: capture_status,
     mavlink.MAVLINK_MSG_ID_STORAGE_INFORMATION: storage,
 }
-"""What can be asked for, by number."""
+"""Messages that can be requested, by number."""
 OF_THE_STREAM = {
     mavlink.MAVLINK_MSG_ID_VIDEO_STREAM_INFORMATION: stream_information,
     mavlink.MAVLINK_MSG_ID_VIDEO_STREAM_STATUS: stream_status,
 }
-"""What can be asked for where the camera has a video stream, by number."""
+"""Messages that can be requested where the camera has a video stream, by number."""

@@ -258,7 +258,7 @@ _STEMS: dict[tuple[int, int], dict[str, Any]] = {
     (16, 96): {'backbone': 'mobilenetv3_nanotrack_v3', 'stride': 16},
     (16, 24): {'stride': 8},
 }
-"""What the channels of the stem and of the features show."""
+"""Backbones by the channels of the stem and of the features."""
 
 
 def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: Path) -> None:

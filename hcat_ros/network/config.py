@@ -48,17 +48,18 @@ class HCATConfig:
     hierarchical: bool = True
     """The template branch of a layer sees the *updated* search features (eq. 4)."""
     attention: str = 'cross'
-    """What the layers do: 'cross', or 'self', which leaves the mixing of the branches to the
-    decoder alone, or 'self+cross', where each branch augments itself first (TransT)."""
+    """Kind of attention in the layers: 'cross', or 'self', which leaves the mixing of the branches
+    to the decoder alone, or 'self+cross', where each branch augments itself first (TransT)."""
     dropout: float = 0.1
     template_size: int = 128
     search_size: int = 256
     box_anchor: bool = False
-    """Beyond the paper: boxes are regressed relative to their cell."""
+    """Whether boxes are regressed relative to their cell; not in the paper."""
     correlation: bool = False
-    """Beyond the paper: add the search-to-template cosine similarities to the search vectors."""
+    """Whether search-to-template cosine similarities are added to the search vectors; not in the
+    paper."""
     mixing: int = 0
-    """Beyond the paper: blocks of `SpatialMixing` between the decoder and the heads."""
+    """Number of `SpatialMixing` blocks between the decoder and the heads; not in the paper."""
     dilation: bool = False
     """ResNet-50 at stride 8 keeps its last stage, dilated instead of strided (TransT)."""
 

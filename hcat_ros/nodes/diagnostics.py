@@ -180,7 +180,7 @@ class NodeDiagnostics:
 
         """
         self.hardware = ''
-        """What the node works with, as the status's `hardware_id`."""
+        """Engine or device that the node works with, the status's `hardware_id`."""
         self.standing: dict[str, str] = {}
         """Values that are published in every state, also where it is not at work."""
         self._node, self._duty = node, duty

@@ -28,7 +28,7 @@ TRANSITIONS = {
 }
 """Names of the transitions by number; a request may leave the name out."""
 PATH_OF_RCL = r',? at \S+:\d+'
-"""In its messages, from where on they are of no use to an operator."""
+"""Beginning of the part of rcl's messages that is of no use to an operator."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 MAX_CONNECTIONS = 64
-"""Beyond it the oldest that has not been admitted has to go: idle sockets lock nobody out."""
+"""Most connections; beyond it the oldest that has not been admitted has to go, so that idle sockets
+lock nobody out."""
 PATIENCE = 20.0
 """Seconds in which a connection has to be admitted, whatever it sends or does not."""
 

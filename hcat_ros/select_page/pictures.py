@@ -17,7 +17,7 @@ class Picture(NamedTuple):
 
     jpeg: bytes
     width: int
-    """Of the full image, pixels."""
+    """Width of the full image, pixels."""
     height: int
 
 

@@ -51,7 +51,7 @@ class PageSettings:
     """Needed on anything but the loopback interface; one is made where none is given."""
     title: str = 'hcat_tracker'
     max_width: int = 960
-    """Of the pictures, pixels."""
+    """Largest width of the pictures, pixels."""
     jpeg_quality: int = 70
     rate: float = 15.0
     """Pictures a second and client at most."""

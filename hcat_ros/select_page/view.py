@@ -20,7 +20,7 @@ class ShownTrack(NamedTuple):
     """A track as the page draws it."""
 
     box: Box
-    """In pixels of the full image."""
+    """Box in pixels of the full image."""
     target_id: str
     class_id: str
     score: float | None
@@ -48,9 +48,9 @@ class View:
     Called once somebody wants the picture, off the thread that made the view.
     """
     track: ShownTrack | None = None
-    """Of the primary target."""
+    """Track of the primary target."""
     others: tuple[ShownTrack, ...] = ()
-    """Of the other ones that the tracker follows."""
+    """Tracks of the other targets."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Status:
     state: str = 'starting'
     """Tracking, lost, no target, no image, no tracker, inactive, engine failing or starting."""
     detail: str = ''
-    """What there is to know beside it, for a person."""
+    """Explanation for a person."""
     problem: str = ''
     """Why the last request was refused; empty when it was not."""
 

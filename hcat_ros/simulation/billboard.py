@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     pixels: Image
     """BGRA, colours multiplied by alpha, (h, w, 4)."""
     box: Box
-    """Of the whole picture, parts outside of the frame included."""
+    """Box of the whole picture, parts outside of the frame included."""
     full_area: float
     """Solid pixels of the whole picture."""
     plane: tuple[Matrix, Matrix]

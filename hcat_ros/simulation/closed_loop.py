@@ -100,7 +100,7 @@ class Sample(NamedTuple):
     command: Command
     """The last one sent."""
     range: float = math.nan
-    """What the follower takes the range to be now, m; NaN while it does not know."""
+    """Range that the follower assumes, m; NaN while it does not know."""
 
     @property
     def overlap(self) -> float:

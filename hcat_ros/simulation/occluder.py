@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BEFORE = 0.75
-"""Where it passes, as a share of the way from the camera to the target."""
+"""Place of its path, as a share of the way from the camera to the target."""
 SPEED = 1.5
-"""With which it passes the target, in the target's widths a second, but at least 1 m/s."""
+"""Speed with which it passes the target, in the target's widths a second, but at least 1 m/s."""
 SHORTEST, LONGEST = 0.5, 2.0
 """Seconds of an occlusion."""
 _AWAY = 1.5

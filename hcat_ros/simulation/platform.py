@@ -70,7 +70,7 @@ class PlatformModel:
     watchdog: float = 0.5
     """Seconds after which a command is stale and the driver stops, as real ones do."""
     camera_height: float = 1.0
-    """Of the camera above the ground at the start [m]."""
+    """Height of the camera above the ground at the start [m]."""
     lowest_pitch: float = 0.0
     highest_pitch: float = 0.0
     """Ends of the gimbal's way [rad]."""
@@ -112,9 +112,9 @@ class Platform:
     def __init__(self, model: PlatformModel) -> None:
         self.model = model
         self.pose = Pose(0.0, 0.0, model.camera_height, 0.0, 0.0)
-        """Of the camera."""
+        """Pose of the camera."""
         self.velocity = STOP
-        """What the platform does, in the form of a command."""
+        """Velocity of the platform, in the form of a command."""
         self.time = 0.0
         self._under_way: deque[tuple[float, PlatformCommand]] = deque()
         self._command = STOP

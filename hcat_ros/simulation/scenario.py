@@ -40,13 +40,13 @@ class Scenario:
     """One of `platform.PLATFORMS`."""
     seed: int = 0
     speed: float = 0.5
-    """Of the target over the platform's top speed (a gimbal's: yaw rate), 0 to 3."""
+    """Speed of the target over the platform's top speed (a gimbal's: yaw rate), 0 to 3."""
     target_height: float = 1.7
     """Metres."""
     start_range: float | None = None
     """Metres between camera and target at the start, 1 to 200; None: the platform's."""
     target_altitude: float | None = None
-    """Of the target's foot above the ground, 0 to 100 m; None: the platform's."""
+    """Altitude of the target's foot above the ground, 0 to 100 m; None: the platform's."""
     surroundings: str = 'auto'
     """'ground': a plane below a panorama; 'panorama': nothing but that; 'auto': by platform."""
     width: int = 640

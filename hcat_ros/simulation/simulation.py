@@ -35,9 +35,9 @@ class SceneTruth(NamedTuple):
     """What is so, beside what the camera sees of it."""
 
     box: Box | None
-    """Of the target's visible part, pixels; None while it is occluded or out of view."""
+    """Box of the target's visible part, pixels; None while it is occluded or out of view."""
     bearing: TrueBearing
-    """Of the target's middle, in the camera's body frame, seen or not."""
+    """Bearing of the target's middle in the camera's body frame, seen or not."""
     in_view: bool
     """Whether it is in the frame, covered or not."""
     occluded: bool
@@ -45,7 +45,7 @@ class SceneTruth(NamedTuple):
     shown: float
     """Share of the target that can be seen, 0..1."""
     pose: Pose
-    """Of the camera."""
+    """Pose of the camera."""
     target: tuple[float, float, float]
     """The target's middle in the world [m]."""
 

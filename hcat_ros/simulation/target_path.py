@@ -16,7 +16,7 @@ RUN_UP = 2.0
 """Seconds before a special manoeuvre, so that the follower has settled."""
 DASH_ANGLE = math.radians(110)
 RETURN_RATE = 0.4
-"""Of the platform's top yaw rate, when the target comes back."""
+"""Share of the platform's top yaw rate with which the target comes back."""
 SHARPEST_TURN = 4.0
 """rad/s."""
 FLATTENED = 0.15
@@ -35,7 +35,7 @@ class Course:
     speed: float
     """m/s."""
     start: tuple[float, float, float]
-    """Of the target's foot [m]."""
+    """Start of the target's foot [m]."""
     wave: float = 0.0
     """Metres by which a flying target's height goes up and down."""
     fixed_camera: bool = False
@@ -55,7 +55,7 @@ class TargetPath:
         self._rng = rng
         self._at: NDArray[np.float64] = np.array(course.start, np.float64)
         self.velocity: NDArray[np.float64] = np.zeros(3)
-        """Of the foot, (3,) m/s."""
+        """Velocity of the foot, (3,) m/s."""
         self.time = 0.0
         self._ticks = 0
         self._side = float(rng.choice((-1.0, 1.0)))

@@ -77,7 +77,7 @@ class Panorama:
     def __init__(self, photos: Sequence[Image], below: bool) -> None:
         picture = strip(photos)
         self._zenith = picture[:4].mean((0, 1)).tolist()
-        """What is above the facets."""
+        """Colour above the facets."""
         self._horizon = picture.shape[0] / 2 if below else picture.shape[0] - 3.0
         self._facets = [self._facet(picture, number, below) for number in range(FACETS)]
 

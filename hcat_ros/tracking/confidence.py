@@ -14,7 +14,7 @@ from enum import Enum
 from statistics import median
 
 FIRST_FRAMES = 10
-"""On which the target's own score is measured."""
+"""Number of frames on which the target's own score is measured."""
 LEAST_OWN_SCORE = 0.5
 """Targets that score less from the beginning are judged as if they scored this."""
 SMOOTHING = 0.5
@@ -43,7 +43,7 @@ class Thresholds:
     lost: float
     """Below it the target is lost; 0: never."""
     found: float
-    """From it on a lost target is found again, and an uncertain one is certain."""
+    """At or above it a lost target counts as found again, and an uncertain one as certain."""
 
 
 class Confidence:

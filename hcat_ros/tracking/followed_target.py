@@ -29,12 +29,12 @@ class FollowedTarget:
     def __init__(self, tracker: Tracker, request: TargetRequest, target_id: str) -> None:
         self.tracker = tracker
         self.request = request
-        """What named it."""
+        """Request that named the target."""
         self.id = target_id
         self.track: Track | None = None
         """The newest one."""
         self.last_seen: Box | None = None
-        """Where it was when it was last not lost; None before."""
+        """Place of the target when it was last not lost; None before."""
         self.skipped = 0
         """Frames in which it was not looked for, since the last one in which it was."""
         self.jumped = False

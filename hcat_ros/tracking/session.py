@@ -24,7 +24,7 @@ class TrackedFrame(NamedTuple):
 
     frame: StampedFrame
     track: Track | None
-    """Of the primary target; None where the picture says nothing of it."""
+    """Track of the primary target; None where the picture says nothing of it."""
     target_id: str
     """Id of the primary target, constant as long as it is followed."""
     class_id: str
@@ -84,7 +84,7 @@ class TrackingSession:
         self.requests = TargetRequests(self.buffer, stamp_tolerance)
         self.max_targets = max_targets
         self.targets: list[FollowedTarget] = []
-        """Those that are followed, lost or not, in the order of their naming."""
+        """Targets that are followed, lost or not, in the order of their naming."""
         self.primary: FollowedTarget | None = None
         self._last: FollowedTarget | None = None
         """The primary target, or the one that was it last."""

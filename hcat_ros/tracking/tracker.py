@@ -30,10 +30,10 @@ MIN_SIZE = 10.0
 SAME_BOX = 0.4
 """IoU of a box that a detector has found and of the target in it."""
 ADVANTAGE = 0.03
-"""By which the score of another place must be above that of the present one to be gone to."""
+"""Minimum score advantage before the tracker jumps to a place that the scan found."""
 
 SCORE_SLACK = 0.01
-"""By which rounding in few bits may bring a score out of 0..1."""
+"""Distance by which rounding in few bits may bring a score out of 0..1."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class Tracker:
         # The state in float64: float32 can flip the ceil in the crop's side.
         self._box = Box(0.0, 0.0, 0.0, 0.0)
         self._correction = BoxCorrection()
-        """From the network's box of the target to the one that it was named with."""
+        """Correction from the network's box of the target to the one that it was named with."""
         self._before = self._box
-        """Where the target was before the last `update`."""
+        """Box of the target before the last `update`."""
         self._confidence = Confidence()
         self._seen = self._box
         """The last box of which there was no doubt."""

@@ -30,7 +30,7 @@ from hcat_ros.training.teachers import (
 )
 
 UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
-"""What a model's card says of `untrained_network`."""
+"""Description of an `untrained_network` in a model's card."""
 DISTRACTOR_SIDE = 128
 """Longest side, pixels, at which distractors are kept in memory."""
 

@@ -27,7 +27,7 @@ class DataConfig:
     kind: str = 'clips'
     """clips (boxes of a data set), photos (random regions) or paste (cut-outs on photos)."""
     layout: str = 'plain'
-    """Of clips: a key of `clips.LAYOUTS`."""
+    """Layout of clips, a key of `clips.LAYOUTS`."""
     root: str = ''
     """Folder, of clips and photos."""
     names: tuple[str, ...] = ()
@@ -35,9 +35,9 @@ class DataConfig:
     names_file: str = ''
     """File of such patterns, one a line, as LaSOT's training_set.txt."""
     cutouts: str = ''
-    """Of paste: folder of images with alpha."""
+    """Folder of images with alpha, of paste."""
     backgrounds: str = ''
-    """Of paste: folder of photographs."""
+    """Folder of photographs, of paste."""
     max_gap: int = 100
     """Frames between the sightings of one object."""
 
@@ -60,7 +60,7 @@ class ScheduleConfig:
     groups: int = 4
     """Objects a step and process."""
     views: int = 6
-    """Of an object; 1: a template of one sighting and a search region of another."""
+    """Views of an object; 1: a template of one sighting and a search region of another."""
     learning_rate: float = 5e-4
     backbone_rate: float = 0.2
     """Factor on the learning rate of the backbone."""
@@ -79,7 +79,7 @@ class ScheduleConfig:
     decay_at: float = 0.8
     """Share of the steps after which the step decay comes."""
     final: float = 0.05
-    """Where the cosine ends, as a share of the rate."""
+    """End of the cosine, as a share of the rate."""
     ema: float = 0.998
     """Decay of the average of the weights that is kept; 0: none."""
     negatives: float = 0.08
@@ -94,7 +94,7 @@ class ScheduleConfig:
     cache_gib: float = 3.0
     """Decoded images that each of them keeps, GiB."""
     threads: int = 1
-    """Of PyTorch, on a CPU."""
+    """Threads of PyTorch on a CPU."""
 
     def __post_init__(self) -> None:
         above_0 = dict.fromkeys(('steps', 'batch', 'groups', 'views', 'threads'), (1, None))

@@ -33,7 +33,7 @@ class Group(NamedTuple):
     shown: Tensor
     """bool (V,), whether the search region shows the object."""
     lesson: Lesson | None = None
-    """What the teachers say, if there are any."""
+    """Answers of the teachers, if there are any."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Chances:
     brightness: float = 0.0
     """The paper's change of light: all colours times 1 - brightness to 1 + brightness."""
     surroundings: float = 0.5
-    """Of a photograph around what the image shows, where the data set has some."""
+    """Share of images with a photograph around them, where the data set has some."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -69,7 +69,7 @@ class GroupDataset(Dataset[Group]):
     shares: list[float]
     """How often each source is drawn from, relative to the others."""
     views: int = 6
-    """Of a group; 1: a template of one sighting and a search region of another."""
+    """Views of a group; 1: a template of one sighting and a search region of another."""
     seed: int = 0
     length: int = 1 << 40
     template_size: int = 128

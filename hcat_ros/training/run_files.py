@@ -17,7 +17,7 @@ ROW_PATHS = {
     'data': ('root', 'names_file', 'cutouts', 'backgrounds'),
     'teachers': ('backbone', 'head'),
 }
-"""Those of the rows of its lists."""
+"""Fields of the rows of a run's lists that name a file or folder."""
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Warp:
     rotation: float = 0.0
     """Degrees."""
     aspect: float = 0.0
-    """Of the logarithm of the ratio of the sides."""
+    """Standard deviation of the logarithm of the ratio of the sides."""
     shear: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ class Followed(NamedTuple):
     truth: NDArray[np.float64]
     """(4,) as x y w h, NaN where it is absent or not known."""
     seconds: float
-    """What the start or the update took."""
+    """Time that the start or the update took, s."""
 
     @property
     def iou(self) -> float:

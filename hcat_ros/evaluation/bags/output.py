@@ -40,10 +40,10 @@ TOPICS = {
 }
 COLUMNS = ('stamp', 'frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms', 'iou', 'target')
 VERSION: Any = 8
-"""Of the bag's metadata: 9 and Jazzy's own cannot be played by Humble."""
+"""Version of the bag's metadata: 9 and Jazzy's own cannot be played by Humble."""
 JPEG_QUALITY = 80
 DEFAULT_CLASS = 'target'
-"""Of tracks whose init box names none; the node's `class_id`."""
+"""Class of tracks whose init box names none; the node's `class_id`."""
 TRUTH_COLOUR = (255, 255, 255)
 
 

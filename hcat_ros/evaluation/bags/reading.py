@@ -47,9 +47,9 @@ class BagFrame:
     """An image of a bag."""
 
     index: int
-    """Of its message among those of its topic, from 0."""
+    """Number of the image's message among those of its topic, from 0."""
     stamp: int
-    """Of its header, nanoseconds."""
+    """Stamp of the image's header, nanoseconds."""
     log_time: int
     """When it was recorded, nanoseconds."""
     frame_id: str
@@ -72,7 +72,7 @@ class Bag:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.findings = Findings()
-        """What is not as it should be, so far."""
+        """Damage and oddities found so far."""
         files, stated = _contents(path, self.findings)
         self._scratch = Scratch()
         self._told: dict[Path, int] = {}
@@ -90,7 +90,7 @@ class Bag:
                     f'move them there with `sqlite3 {whole.name} "PRAGMA wal_checkpoint"`'
                 )
         self.topics: dict[str, Topic] = {}
-        """By name. Where they are known, the counts are those before the bag was damaged."""
+        """Topics by name. Known counts are those from before the bag was damaged."""
         for file in self._files:
             for name, topic in file.topics.items():
                 before = self.topics.get(name)

@@ -25,7 +25,7 @@ class RecordedTrack(NamedTuple):
     """A track as it was published."""
 
     stamp: int
-    """Of its image, nanoseconds."""
+    """Stamp of the track's image, nanoseconds."""
     track: Track
 
 
@@ -58,7 +58,7 @@ class Recorded(NamedTuple):
     """What a recorded track comes to."""
 
     sequences: Sequences
-    """Of the same targets and images as the replay's."""
+    """Recorded tracks of the same targets and images as the replay's."""
     compared: int
     """Images that both have a track for."""
     difference: float

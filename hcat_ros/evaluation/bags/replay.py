@@ -61,12 +61,12 @@ class Replayed(NamedTuple):
 
     topic: Topic
     named_by: str
-    """What named the target."""
+    """Source that named the target."""
     sequences: Sequences
     images: int
-    """Those that were looked at."""
+    """Number of images that were read."""
     followed: int
-    """Those with a target."""
+    """Number of images with a target."""
 
 
 def replay(

@@ -28,8 +28,8 @@ PACKED = '.zstd'
 LEAST_FREE = 1 << 30
 """Bytes of the disk that unpacking leaves."""
 LARGEST_RATIO = 1000
-"""Of the bytes of an unpacked file to those of the packed one. Zstandard can reach 32,000; pictures
-of one colour, which no camera takes, come to some hundreds."""
+"""Largest ratio of the bytes of an unpacked file to those of the packed one. Zstandard can reach
+32,000; pictures of one colour, which no camera takes, come to some hundreds."""
 LARGEST_UNPACKED = 1 << 30
 """Bytes that are unpacked at any ratio."""
 FOREIGN = (
@@ -74,7 +74,7 @@ class Scratch:
         self._packed: Path | None = None
         self._file: Path | None = None
         self.damage: dict[Path, str] = {}
-        """What is wrong with the compression of a file."""
+        """Damage of the compression of a file, in words."""
 
     def file(self, path: Path) -> Path:
         """Return the file, unpacked if it is packed. Raises OSError."""

@@ -31,7 +31,7 @@ class Claim(NamedTuple):
     faster: str
     slower: str
     runtimes: tuple[str | None, str | None] = (None, None)
-    """Of both rows, if the claim is about runtimes; else the two share each one."""
+    """Runtimes of both rows, if the claim is about runtimes; otherwise the two share each one."""
     same: bool = False
 
 

@@ -17,7 +17,7 @@ class Published(NamedTuple):
 
     value: float
     source: str = ''
-    """What reports it, if it is not the paper."""
+    """Source of the figure, if it is not the paper."""
 
 
 class Place(NamedTuple):

@@ -63,7 +63,7 @@ class Cost(NamedTuple):
     whole: int
     """Multiply-adds of template and search."""
     authors: int
-    """Of a frame in the authors' form: all of the search, and what follows the backbone on the
-    template, again."""
+    """Multiply-adds of a frame in the authors' form: all of the search, and what follows the
+    backbone on the template, again."""
     ours: int
-    """Of a frame with all that depends on the template alone computed once."""
+    """Multiply-adds of a frame with all that depends on the template alone computed once."""

@@ -35,11 +35,11 @@ class PaperFindings:
     """All that the tables are made of."""
 
     costs: Mapping[str, Cost]
-    """By system, those that could be built."""
+    """Costs by system, of those that could be built."""
     seconds: Mapping[TimedRow, NDArray[np.float64]] = field(default_factory=dict)
     """The median call of each round."""
     results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
-    """Of `hcat evaluate`, by system."""
+    """Results of `hcat evaluate`, by system."""
 
 
 class PaperTable(NamedTuple):

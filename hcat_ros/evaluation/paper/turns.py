@@ -48,7 +48,7 @@ class Prepared(NamedTuple):
     model: str
     """Folder of the exported model."""
     graphs: ReferenceGraphs
-    """Those of the authors' form."""
+    """Graphs of the authors' form."""
 
 
 class TimedRow(NamedTuple):

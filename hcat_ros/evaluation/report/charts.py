@@ -19,7 +19,7 @@ from hcat_ros.evaluation.report.scenes import Scene, spans
 from hcat_ros.evaluation.report.svg import ABSENT, GRID, TEXT, colour, dashes, inline_svg
 
 MOST_POINTS = 1000
-"""Of a line over time; longer ones are thinned so that each dip stays."""
+"""Most points of a line over time; longer ones are thinned so that each dip stays."""
 
 
 def curve_chart(

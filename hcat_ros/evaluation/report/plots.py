@@ -35,7 +35,7 @@ class Plot(NamedTuple):
 
     title: str
     measure: str
-    """What the legend's numbers are."""
+    """Name of the measure that the legend's numbers give."""
     chart: Markup
     legend: list[LegendEntry]
 
@@ -43,13 +43,13 @@ class Plot(NamedTuple):
 class _Kind(NamedTuple):
     title: str
     field: str
-    """Of RunScore."""
+    """Field of RunScore."""
     measure: str
     """The protocol's name of the legend's number."""
     x: NDArray[np.floating[Any]]
     axis: str
     at: float | None
-    """Where on x the number is taken; None: it is the area under the curve."""
+    """Place on x at which the number is taken; None: it is the area under the curve."""
     where: str
 
 

@@ -24,7 +24,7 @@ ReadFrame = Callable[[Clip, int], 'Image | None']
 MISSED, HIT, FEW = 0.2, 0.5, 5
 """A target is missed where the IoU is 0, or below MISSED in FEW frames, and hit above HIT."""
 HEIGHT, WIDTH = 240, 430
-"""Of a picture at most, pixels."""
+"""Largest height and width of a picture, pixels."""
 QUALITY = 78
 LARGEST_ZOOM = 3.0
 TRUTH = (255, 255, 255)
@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     """A frame that tells something."""
 
     row: int
-    """Of the result."""
+    """Row of the result."""
     what: str
 
 

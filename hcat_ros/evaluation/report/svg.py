@@ -16,7 +16,7 @@ TEXT, GRID, ABSENT = '#020200', '#020201', '#020202'
 """Colours that stand for what the page's style sheet says, in light and in dark."""
 _NAMED = {TEXT: 'var(--text)', GRID: 'var(--grid)', ABSENT: 'var(--absent)'}
 COLOURS = 6
-"""Of runs, in the style sheet as --run-0 and so on."""
+"""Colours of runs, in the style sheet as --run-0 and so on."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.4, 1.2), (6, 1.5, 1.4, 1.5))
 """Lengths of strokes and gaps in line widths: runs differ without colours too."""
 

@@ -31,7 +31,7 @@ class Column:
     sign: int = 1
     """1: the highest is the best, -1: the lowest, 0: none is better than another."""
     note: str = ''
-    """What it says, in words."""
+    """Explanation of the column, in words."""
     bar: bool = False
     """Whether it is a share, to be shown as a bar too."""
     run: int = 0
@@ -48,7 +48,7 @@ class ReportTable:
     """Rows with a name each."""
 
     title: str
-    """Of the column of names."""
+    """Title of the column of names."""
     names: tuple[str, ...]
     columns: tuple[Column, ...]
     best: tuple[tuple[bool, ...], ...]

@@ -17,7 +17,7 @@ class Backbone(nn.Module):
 
     channels: int
     mean: RGB = IMAGENET_MEAN
-    """Of RGB in 0..255, which the input is normalised with."""
+    """Mean of RGB in 0..255 that normalises the input."""
     std: RGB = IMAGENET_STD
 
     @abstractmethod

@@ -67,7 +67,8 @@ class CameraSource:
     def __init__(self, values: Mapping[str, Any]) -> None:
         """Take the parameters' values. Raises ValueError."""
         self.camera: CameraModel | None = None
-        """In pixels of the images that the tracks are of; None unless that is known for sure."""
+        """Camera in pixels of the images that the tracks are of; None unless it is known for
+        sure."""
         self.problem = ''
         """Why it is not."""
         self.doubts: list[str] = []

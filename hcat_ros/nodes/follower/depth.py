@@ -18,7 +18,7 @@ from hcat_ros.message_data import decoded_depth, depth_view, nanoseconds
 MOST_TRACKS = 60
 """Last tracks that a late depth image may belong to: two seconds of them."""
 MOST_BYTES = 64 << 20
-"""Of depth images that wait for their track."""
+"""Most bytes of depth images that wait for their track."""
 SILENCE = 2.0
 """Seconds without a depth that fits until something is wrong."""
 

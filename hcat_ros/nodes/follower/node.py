@@ -48,7 +48,7 @@ class FollowerNode(GuardedLifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('hcat_follower', **kwargs)
         self.follower: Follower | None = None
-        """What commands, while the node is configured, None else."""
+        """Follower that commands while the node is configured, otherwise None."""
         self._active = False
         self._command = Command(reason='not active')
         self._image_stamp = 0.0

@@ -137,7 +137,7 @@ class MavlinkCamera(Node):
         self._requests = TrackerRequests(self, values['tracker'])
         self._track_time = -TRACK_LASTS
         self._target_id = self._dropped_id = ''
-        """Of the last track, and of the target that was dropped last."""
+        """Ids of the last track's target and of the target that was dropped last."""
         major, minor, patch = (int(part) for part in __version__.split('.')[:3])
         identity = CameraIdentity(
             system=values['system_id'],

@@ -17,7 +17,7 @@ class PairedFrame(NamedTuple):
 
     frame: StampedFrame
     track: ShownTrack | None
-    """Of the primary target."""
+    """Track of the primary target."""
     others: tuple[ShownTrack, ...] = ()
 
 

@@ -66,7 +66,7 @@ SETTINGS = (
 TOKEN_VARIABLE = 'HCAT_SELECT_TOKEN'
 """Environment variable with the token: everybody on the network can read parameters."""
 BUFFER_BYTES = 24 * 1024 * 1024
-"""For the frames that wait for their tracks: 4 of 1920x1080."""
+"""Bytes for the frames that wait for their tracks: 4 of 1920x1080."""
 MOST_OTHERS = 64
 """Targets beside the primary one that are shown."""
 SEVERAL = 1.0
