@@ -45,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--box',
         nargs=4,
         type=float,
+        action='append',
         metavar=('X', 'Y', 'W', 'H'),
-        help='the target in the first image, pixels',
+        help='the target in the first image, pixels; once for each of several',
     )
     target.add_argument('--select', action='store_true', help='draw it in a window')
     target.add_argument(
@@ -57,16 +58,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--truth',
-        default='',
+        action='append',
+        default=[],
         metavar='TOPIC|FILE',
         help='true boxes: a Detection2D topic, or a text of x y w h for each image, or a CSV with '
-        'columns stamp or frame, x, y, w, h; without another box the first one names the target',
+        'columns stamp or frame, x, y, w, h; without another box the first one names the target; '
+        'of several targets once for each, in the order in which they are named',
     )
     parser.add_argument(
         '--track',
         type=Path,
         metavar='BAG',
         help='also judge the track in this bag, recorded from the node, and compare the two',
+    )
+    parser.add_argument(
+        '--max-targets',
+        type=int,
+        metavar='COUNT',
+        help='targets that are followed at once; as many as --box names unless given',
     )
     parser.add_argument('--start', type=float, default=0.0, metavar='SECONDS', help='begin later')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
@@ -99,14 +108,19 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f'--start {arguments.start:g}: expected 0 or more')
     if not 8 <= arguments.mono16_bits <= 16:
         raise ValueError(f'--mono16-bits {arguments.mono16_bits}: expected 8 to 16')
+    named = len(arguments.box or ())
+    max_targets = max(1, named) if arguments.max_targets is None else arguments.max_targets
+    if arguments.track and max_targets > 1:
+        raise ValueError('--track: a recorded track is of one target; leave out --max-targets')
     options = Options(
         arguments.image,
-        Box(*arguments.box) if arguments.box else None,
+        tuple(Box(*box) for box in arguments.box or ()),
         _draw if arguments.select else None,
         arguments.init_box_topic,
-        arguments.truth,
+        tuple(truth for truth in arguments.truth if truth),
         arguments.start,
         arguments.mono16_bits,
+        max_targets,
     )
     with open_bag(arguments.bag) as bag:
         out = arguments.out or Path(f'{bag.name}_replay')
@@ -114,7 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
         replayed = replay(bag, options, tracker, out, force=arguments.force, progress=_with_a_bar)
         about = _about(bag, replayed)
         runs = [replayed.sequences.run(title, {**configuration, **about})]
-        lines = _summary(bag, replayed, runs[0], arguments.truth)
+        lines = _summary(bag, replayed, runs[0], bool(options.truths))
         if arguments.track:
             tracks = recorded_tracks(arguments.track, bag.findings)
             other = judge_recorded(replayed.sequences, tracks, bag.findings)
@@ -202,7 +216,7 @@ def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
     }
 
 
-def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: str) -> list[str]:
+def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list[str]:
     """Return what the replay came to, in lines."""
     _, results = replayed.sequences.results()
     lines = [

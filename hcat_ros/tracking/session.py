@@ -73,16 +73,19 @@ class TrackingSession:
         refuse: Refuse,
         ids: Iterator[str],
         max_targets: int = 1,
+        paced: bool = True,
     ) -> None:
         """tracker: of the first target; those of others share its engine and configuration.
 
         ids: names for the targets to come, see `target_ids`. max_targets: with 1 a target takes
-        the place of the one before, with more it is refused once all are taken.
+        the place of the one before, with more it is refused once all are taken. paced: whether
+        the targets take turns where the time between frames does not suffice for all.
         """
         self.tracker = tracker
         self.buffer = FrameBuffer(buffer_bytes)
         self.requests = TargetRequests(self.buffer, stamp_tolerance)
         self.max_targets = max_targets
+        self.paced = paced
         self.targets: list[FollowedTarget] = []
         """Targets that are followed, lost or not, in the order of their naming."""
         self.primary: FollowedTarget | None = None
@@ -130,7 +133,8 @@ class TrackingSession:
     def updates_a_frame(self) -> int:
         """How many targets are looked for in a frame."""
         count = len(self.targets)
-        if count < 2 or len(self._intervals) < INTERVALS or not self._update_time:
+        known = len(self._intervals) == INTERVALS and self._update_time
+        if count < 2 or not self.paced or not known:
             return count
         return min(count, max(2, int(FULL * median(self._intervals) / self._update_time)))
 

@@ -55,6 +55,28 @@ def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     return text
 
 
+def test_several_targets_are_followed_and_each_judged_by_its_own_truth(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = tmp_path / 'still.txt'
+    still.write_text('90,60,24,24\n' * 5)
+    out = tmp_path / 'out'
+    argv = ['--box', '20', '30', '32', '24', '--box', '90', '60', '24', '24']
+    argv += ['--truth', '/truth', '--truth', str(still), '--out', str(out)]
+    assert main(['replay', str(bag), *argv, *ENGINE]) == 0
+    assert 'targets: 2, named by --box; tracked on 5 images\n' in capsys.readouterr().out
+    table = rows(out / 'track.csv')
+    assert [row['target'] for row in table] == ['1', '2'] * 5
+    assert [row['state'] for row in table[:2]] == ['named', 'named']
+    for target in ('1', '2'):
+        found = [float(row['iou']) for row in table if row['target'] == target]
+        assert found[0] == 1.0
+        assert np.mean(found[1:]) > 0.5
+    report = (out / 'report.md').read_text()
+    assert 'walk, target 1' in report
+    assert 'walk, target 2' in report
+
+
 def test_a_bag_is_replayed_and_judged(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

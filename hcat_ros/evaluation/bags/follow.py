@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hcat_ros.boxes import iou
 from hcat_ros.evaluation.bags.findings import Findings
 from hcat_ros.evaluation.bags.message_types import Topic
-from hcat_ros.evaluation.bags.named_boxes import NO_BOX, Start, Truth
+from hcat_ros.evaluation.bags.named_boxes import NO_BOX, NamedBox, Start, Truth
 from hcat_ros.evaluation.bags.reading import Bag, BagFrame
 from hcat_ros.evaluation.clips import Clip, ImagesOf
 from hcat_ros.evaluation.one_pass import Answers
@@ -24,6 +24,7 @@ from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
+from hcat_ros.tracking.followed_target import TargetTrack
 from hcat_ros.tracking.frame_buffer import StampedFrame
 from hcat_ros.tracking.session import TrackingSession
 from hcat_ros.tracking.stream import ImageStream, Turn
@@ -38,7 +39,7 @@ LEAST_SIDE = 2
 
 
 class Followed(NamedTuple):
-    """An image and what the tracker makes of it."""
+    """An image and what the tracker makes of a target in it."""
 
     frame: BagFrame
     track: Track | None
@@ -51,7 +52,9 @@ class Followed(NamedTuple):
     truth: NDArray[np.float64]
     """(4,) as x y w h, NaN where it is absent or not known."""
     seconds: float
-    """Time that the start or the update took, s."""
+    """Time that the start or the update took, s; of several targets an equal share."""
+    is_primary: bool = True
+    """Whether the target is the one that the topic `track` is about."""
 
     @property
     def iou(self) -> float:
@@ -63,68 +66,129 @@ def follow(
     tracker: Tracker,
     frames: Iterable[BagFrame],
     start: Start,
-    truth: Truth | None,
+    truths: Sequence[Truth],
     findings: Findings,
+    max_targets: int = 1,
 ) -> Iterator[Followed]:
-    """Yield each image as it is done.
+    """Yield each image as it is done, once for each target.
 
     A target that the tracker has already is dropped. Late images, jumps in time and other views
     are treated as the node treats them, by the same `TrackingSession`, and are told to `findings`,
     as are init boxes and images that it refuses. An image on which a target is named while another
     one is followed comes twice: with the track of the old target, and with the new one's box.
+
+    truths: with several targets one for each, in the order in which they are named, else one or
+    none. Each target is looked for in every image.
     """
-    tracker.drop_target()
-    stream = ImageStream()
-    index = 0
-
-    def refuse(kind: str, reason: str) -> None:
-        findings.add(kind, f'image {index}: {reason}')
-
-    # Without a buffer: `start` names each target on its own frame, which is then the newest.
-    session = TrackingSession(tracker, 0, STAMP_TOLERANCE, refuse, map(str, itertools.count(1)))
-    before: int | None = None
-    for frame, following in _with_next(frames):
-        index = frame.index
-        if frame.stamp == before:
-            findings.add('images with the stamp of the one before', f'image {index}')
-        before = frame.stamp
-        turn, reason = stream.turn(frame, frame.log_time / 1e9)
-        true_box = truth.of(frame) if truth else NO_BOX
-        nothing = Followed(frame, None, int(session.target_id or 0), False, '', true_box, NAN)
-        if turn.is_passed_over:
-            findings.add('images passed over', f'image {index}: {reason}')
-            yield nothing
-            continue
-        if turn is not Turn.GOES_ON:
-            then = 'there was no target'
-            if session.has_target:
-                kept = turn is Turn.JUMPED
-                then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
-            findings.add('new beginnings', f'image {index}: {reason}; {then}')
-        if turn is Turn.BEGINS:
-            session.reset()
-        elif turn is Turn.JUMPED:
-            session.record_time_jump()
-        named = start.on(frame, following)
-        stamped = StampedFrame(frame.stamp, frame, frame.image, frame.encoding)
-        began = time.perf_counter()
-        tracked = list(session.add_frame(stamped))
-        seconds = time.perf_counter() - began
-        for one in tracked:
-            yield nothing._replace(track=one.track, class_id=one.class_id, seconds=seconds)
-        started = ''
-        if named is not None:
-            began, old = time.perf_counter(), session.target_id
-            list(session.request(TargetRequest(named.box, 0, named.class_id)))
-            seconds = time.perf_counter() - began
-            started = session.target_id if session.target_id != old else ''
-        if started and named is not None:
-            track = Track(named.box, NAN, TargetState.TRACKING)
-            yield Followed(frame, track, int(started), True, named.class_id, true_box, seconds)
-        elif not tracked:
-            yield nothing
+    following = _Following(tracker, truths, findings, max_targets)
+    for frame, next_frame in _with_next(frames):
+        yield from following.add(frame, start.on(frame, next_frame))
     for reason in start.unused():
         findings.add('init boxes not used', reason)
+
+
+class _Following:
+    """The targets of a replay, from image to image."""
+
+    def __init__(
+        self, tracker: Tracker, truths: Sequence[Truth], findings: Findings, max_targets: int
+    ) -> None:
+        tracker.drop_target()
+        self._truths, self._findings = truths, findings
+        self._stream = ImageStream()
+        self._frame: BagFrame | None = None
+        ids = map(str, itertools.count(1))
+        # Without a buffer: each target is named on its own frame, which is then the newest.
+        self._session = TrackingSession(
+            tracker, 0, STAMP_TOLERANCE, self._refuse, ids, max_targets, paced=False
+        )
+        self._truth_of: dict[int, int] = {}
+        """Number of the truth of each target whose images count, by the target's number."""
+        self._true_boxes: list[NDArray[np.float64]] = []
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        assert self._frame is not None
+        self._findings.add(kind, f'image {self._frame.index}: {reason}')
+
+    def add(self, frame: BagFrame, named: Sequence[NamedBox]) -> Iterator[Followed]:
+        """Yield the next image, on which these boxes name targets."""
+        if self._frame is not None and frame.stamp == self._frame.stamp:
+            self._findings.add('images with the stamp of the one before', f'image {frame.index}')
+        self._frame = frame
+        self._true_boxes = [truth.of(frame) for truth in self._truths]
+        turn, reason = self._stream.turn(frame, frame.log_time / 1e9)
+        if turn.is_passed_over:
+            self._findings.add('images passed over', f'image {frame.index}: {reason}')
+            yield from self._without_track(set())
+            return
+        if turn is not Turn.GOES_ON:
+            self._begin_anew(turn, reason)
+        done = set()
+        for answer in itertools.chain(self._track(frame), self._start(frame, named)):
+            done.add(answer.target)
+            yield answer
+        yield from self._without_track(done)
+
+    def _begin_anew(self, turn: Turn, reason: str) -> None:
+        assert self._frame is not None
+        then = 'there was no target'
+        if self._session.has_target:
+            kept = turn is Turn.JUMPED
+            then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
+        self._findings.add('new beginnings', f'image {self._frame.index}: {reason}; {then}')
+        if turn is Turn.BEGINS:
+            self._session.reset()
+        elif turn is Turn.JUMPED:
+            self._session.record_time_jump()
+
+    def _track(self, frame: BagFrame) -> Iterator[Followed]:
+        """Yield the answers of the targets that there are."""
+        stamped = StampedFrame(frame.stamp, frame, frame.image, frame.encoding)
+        began = time.perf_counter()
+        tracked = list(self._session.add_frame(stamped))
+        seconds = (time.perf_counter() - began) / max(1, sum(1 + len(t.others) for t in tracked))
+        for one in tracked:
+            if one.track is not None:
+                primary = TargetTrack(one.track, one.target_id, one.class_id)
+                for track, target_id, class_id in (primary, *one.others):
+                    yield self._answer(int(target_id), track, class_id, seconds)
+
+    def _start(self, frame: BagFrame, named: Sequence[NamedBox]) -> Iterator[Followed]:
+        """Start targets; with room for one alone the last box counts."""
+        alone = self._session.max_targets == 1
+        for box in named[-1:] if alone else named:
+            before = {target.id for target in self._session.targets}
+            began = time.perf_counter()
+            list(self._session.request(TargetRequest(box.box, 0, box.class_id)))
+            seconds = time.perf_counter() - began
+            for target in self._session.targets:
+                if target.id not in before:
+                    number = int(target.id)
+                    if alone:
+                        self._truth_of.clear()
+                    self._truth_of[number] = 0 if alone else box.number
+                    track = Track(box.box, NAN, TargetState.TRACKING)
+                    yield self._answer(number, track, box.class_id, seconds, starts=True)
+
+    def _without_track(self, done: set[int]) -> Iterator[Followed]:
+        """Yield the image for the targets without an answer, and if there is none at all."""
+        missing = self._truth_of.keys() - done
+        for number in sorted(missing) or ([] if done else [0]):
+            yield self._answer(number, None, '', NAN)
+
+    def _answer(
+        self,
+        target: int,
+        track: Track | None,
+        class_id: str,
+        seconds: float,
+        starts: bool = False,
+    ) -> Followed:
+        assert self._frame is not None
+        number = self._truth_of.get(target, 0)
+        truth = self._true_boxes[number] if number < len(self._true_boxes) else NO_BOX
+        is_primary = target == int(self._session.target_id or 0)
+        return Followed(self._frame, track, target, starts, class_id, truth, seconds, is_primary)
 
 
 def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame | None]]:
@@ -156,7 +220,7 @@ class Sequences:
 
     def __init__(self, bag: Bag, topic: Topic) -> None:
         self._bag, self._topic = bag, topic
-        self._sequences: list[_Sequence] = []
+        self._by_target: dict[int, _Sequence] = {}
         self._clips: dict[str, _Sequence] = {}
 
     def add(self, followed: Followed) -> None:
@@ -164,24 +228,31 @@ class Sequences:
 
         One without a track counts as missed if it has a truth and a target was named before.
         """
-        track, truth = followed.track, followed.truth
-        if track is None and not (self._sequences and _usable(truth)):
+        track, truth, target = followed.track, followed.truth, followed.target
+        if track is None and not (target in self._by_target and _usable(truth)):
             return
-        if track is None:
-            self._sequences[-1].answers.add(NOTHING, float('nan'), False, float('nan'))
-        elif followed.starts:
+        if followed.starts:
             height, width = followed.frame.image.shape[:2]
-            self._sequences.append(_Sequence((width, height)))
-            self._sequences[-1].answers.start(track.box, followed.seconds)
+            self._by_target[target] = _Sequence((width, height))
+        sequence = self._by_target[target]
+        if track is None:
+            sequence.answers.add(NOTHING, float('nan'), False, float('nan'))
+        elif followed.starts:
+            sequence.answers.start(track.box, followed.seconds)
             if not _usable(truth):  # the box that the tracker was given takes its place
                 truth = np.array([*track.box[:2], *np.maximum(track.box[2:], LEAST_SIDE)])
         else:
             lost = track.state is TargetState.LOST
-            self._sequences[-1].answers.add(track.box, track.score, lost, followed.seconds)
+            sequence.answers.add(track.box, track.score, lost, followed.seconds)
         frame = followed.frame
-        self._sequences[-1].truth.append(truth)
-        self._sequences[-1].places.append((frame.log_time, frame.stamp, frame.index))
-        self._sequences[-1].untracked.append(track is None)
+        sequence.truth.append(truth)
+        sequence.places.append((frame.log_time, frame.stamp, frame.index))
+        sequence.untracked.append(track is None)
+
+    @property
+    def _sequences(self) -> list[_Sequence]:
+        """The sequences in the order in which their targets were named."""
+        return list(self._by_target.values())
 
     @property
     def untracked(self) -> int:
@@ -203,19 +274,19 @@ class Sequences:
         of the image before.
         """
         others = Sequences(self._bag, self._topic)
-        for each in self._sequences:
+        for number, each in self._by_target.items():
             answers = Answers()
             box, lost = each.answers.result().boxes[0].tolist(), False
             answers.start(box, float('nan'))
-            for _, _, number in each.places[1:]:
+            for _, _, image in each.places[1:]:
                 score = float('nan')
-                if number in tracks:
-                    track = tracks[number]
+                if image in tracks:
+                    track = tracks[image]
                     box, score = list(track.box), track.score
                     lost = track.state is TargetState.LOST
                 answers.add(box, score, lost, float('nan'))
             untracked = [False] * len(each.places)
-            others._sequences.append(replace(each, answers=answers, untracked=untracked))
+            others._by_target[number] = replace(each, answers=answers, untracked=untracked)
         return others
 
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:

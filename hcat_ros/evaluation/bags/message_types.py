@@ -22,6 +22,7 @@ except ImportError as error:
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 DETECTION = 'vision_msgs/msg/Detection2D'
+DETECTIONS = 'vision_msgs/msg/Detection2DArray'
 FLOAT = 'std_msgs/msg/Float64'
 
 VISION_MSGS = {

@@ -34,13 +34,15 @@ class NamedBox(NamedTuple):
     """Nanoseconds of the image that it was seen on; 0: the newest one at `log_time`."""
     log_time: int
     class_id: str = ''
+    number: int = 0
+    """Number among the boxes that name targets, from 0; of several truths it has this one."""
 
 
 class Start(Protocol):
     """Says where targets start."""
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
-        """Return the box of the target that starts on a frame, if one does.
+    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+        """Return the boxes of the targets that start on a frame.
 
         Asked with each frame and the one that follows it.
         """
@@ -51,10 +53,11 @@ class Start(Protocol):
 
 def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
     """Return the boxes of a Detection2D topic in the order of recording."""
-    boxes = []
+    boxes: list[NamedBox] = []
     for _, log_time, message in bag.decode_topic(topic):
         stamp = nanoseconds(message.header.stamp)
-        boxes.append(NamedBox(box_of(message), stamp, log_time, best_class(message)[0]))
+        name = best_class(message)[0]
+        boxes.append(NamedBox(box_of(message), stamp, log_time, name, len(boxes)))
     return boxes
 
 
@@ -83,11 +86,11 @@ class NamedStarts:
     def __init__(self, boxes: Sequence[NamedBox]) -> None:
         self._boxes = sorted(boxes, key=lambda box: box.log_time)
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
-        """See `Start`. Of several boxes for one frame the last one counts."""
+    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+        """See `Start`."""
         fitting = [box for box in self._boxes if _fits(box, frame, following)]
         self._boxes = [box for box in self._boxes if box not in fitting]
-        return fitting[-1] if fitting else None
+        return fitting
 
     def unused(self) -> list[str]:
         """See `Start`."""
@@ -111,28 +114,37 @@ def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
     return missed <= abs(box.stamp - following.stamp)
 
 
-def start_at_once(box: Box) -> Start:
-    """Return a start in this box on the first frame."""
-    return NamedStarts([NamedBox(box, 0, -(2**63))])
+def start_at_once(*boxes: Box) -> Start:
+    """Return a start in these boxes on the first frame."""
+    return NamedStarts(
+        [NamedBox(box, 0, -(2**63), number=number) for number, box in enumerate(boxes)]
+    )
 
 
 class TruthStart:
-    """Starts once, on the first frame with a true box."""
+    """Starts a target for each truth, on the first frame with a true box."""
 
-    def __init__(self, truth: Truth) -> None:
-        self._truth: Truth | None = truth
+    def __init__(self, *truths: Truth) -> None:
+        self._waiting = dict(enumerate(truths))
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
         """See `Start`."""
-        box = self._truth.of(frame) if self._truth else NO_BOX
-        if not (np.isfinite(box).all() and (box[2:] >= 1).all()):
-            return None
-        self._truth = None
-        return NamedBox(Box(*box.tolist()), frame.stamp, frame.log_time)
+        boxes = {number: truth.of(frame) for number, truth in self._waiting.items()}
+        usable = [
+            number
+            for number, box in boxes.items()
+            if np.isfinite(box).all() and (box[2:] >= 1).all()
+        ]
+        for number in usable:
+            del self._waiting[number]
+        return [
+            NamedBox(Box(*boxes[number].tolist()), frame.stamp, frame.log_time, number=number)
+            for number in usable
+        ]
 
     def unused(self) -> list[str]:
         """See `Start`."""
-        return ['the truth has no box for any image that could be used'] if self._truth else []
+        return ['the truth has no box for any image that could be used'] * len(self._waiting)
 
 
 class Truth(Protocol):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replay's track as a bag that Foxglove and `ros2 bag play` open, and as a table."""
+"""A replay's tracks as a bag that Foxglove and `ros2 bag play` open, and as a table."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from hcat_ros.evaluation.bags.follow import Followed
 from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
+    DETECTIONS,
     FLOAT,
     build_message,
     encode_message,
@@ -32,6 +34,7 @@ from hcat_ros.tracking.encodings import Image, to_bgr
 TOPICS = {
     '/init_box': DETECTION,
     '/track': DETECTION,
+    '/tracks': DETECTIONS,
     '/truth': DETECTION,
     '/track_image/compressed': COMPRESSED,
     '/hcat/score': FLOAT,
@@ -73,28 +76,34 @@ class TrackBag:
     ) -> None:
         self._writer.__exit__(kind, error, traceback)
 
-    def write(self, followed: Followed) -> None:
-        """Write what there is for an image."""
-        frame, track = followed.frame, followed.track
+    def write(self, answers: Sequence[Followed]) -> None:
+        """Write an image with the answers for it, one a target."""
+        frame = answers[0].frame
         where = (frame.stamp, frame.frame_id)
-        target, name = str(followed.target), followed.class_id or DEFAULT_CLASS
-        if track is not None and followed.starts:
-            self._add(frame.log_time, '/init_box', detection(*where, track.box, '', [(name, 1.0)]))
-        elif track is not None:
-            seen = track.state is not TargetState.LOST
-            results = [(name, track.score)] if seen else []
-            self._add(frame.log_time, '/track', detection(*where, track.box, target, results))
-            self._number(frame.log_time, '/hcat/score', track.score)
-            self._number(frame.log_time, '/hcat/iou', followed.iou)
-        self._number(frame.log_time, '/hcat/latency_ms', 1e3 * followed.seconds)
-        if np.isfinite(followed.truth).all():
-            truth = detection(*where, Box(*followed.truth.tolist()))
-            self._add(frame.log_time, '/truth', truth)
-        self._add(
-            frame.log_time,
-            '/track_image/compressed',
-            compress_image(*where, draw_followed(followed)),
-        )
+        tracks = []
+        for followed in answers:
+            track, name = followed.track, followed.class_id or DEFAULT_CLASS
+            if track is not None and followed.starts:
+                named = detection(*where, track.box, '', [(name, 1.0)])
+                self._add(frame.log_time, '/init_box', named)
+            elif track is not None:
+                seen = track.state is not TargetState.LOST
+                results = [(name, track.score)] if seen else []
+                tracks.append(detection(*where, track.box, str(followed.target), results))
+                if followed.is_primary:
+                    self._add(frame.log_time, '/track', tracks[-1])
+                    self._number(frame.log_time, '/hcat/score', track.score)
+                    self._number(frame.log_time, '/hcat/iou', followed.iou)
+            if np.isfinite(followed.truth).all():
+                truth = detection(*where, Box(*followed.truth.tolist()), str(followed.target or ''))
+                self._add(frame.log_time, '/truth', truth)
+        if tracks:
+            every = build_message(DETECTIONS, header=header(*where), detections=tracks)
+            self._add(frame.log_time, '/tracks', every)
+        times = [followed.seconds for followed in answers if np.isfinite(followed.seconds)]
+        self._number(frame.log_time, '/hcat/latency_ms', 1e3 * sum(times) if times else np.nan)
+        picture = compress_image(*where, draw_answers(answers))
+        self._add(frame.log_time, '/track_image/compressed', picture)
 
     def _number(self, log_time: int, topic: str, value: float) -> None:
         if np.isfinite(value):
@@ -153,26 +162,30 @@ def compress_image(stamp: int, frame_id: str, pixels: Image) -> Any:
     )
 
 
-def draw_followed(followed: Followed) -> Image:
-    """Return the image as BGR with the truth in white and the track in its state's colour."""
-    frame, track = followed.frame, followed.track
+def draw_answers(answers: Sequence[Followed]) -> Image:
+    """Return an image as BGR with truths in white and tracks in their states' colours."""
+    frame = answers[0].frame
     picture = to_bgr(frame.image, frame.encoding).copy()
-    if np.isfinite(followed.truth).all():
-        x, y, w, h = (round(value) for value in followed.truth.tolist())
-        cv2.rectangle(picture, (x, y), (x + w, y + h), TRUTH_COLOUR, 1)
-    text = f'image {frame.index}'
-    if followed.starts:
-        text += f': target {followed.target} named'
-    if track is None:
-        scale = max(picture.shape[0] / 720, 0.5)
-        draw_label(picture, f'{text}: no target', (0, picture.shape[0]), scale, TRUTH_COLOUR)
-    else:
-        draw_track(picture, replace(track, score=1.0) if followed.starts else track, text)
+    scale = max(picture.shape[0] / 720, 0.5)
+    words = [f'image {frame.index}']
+    several = len({followed.target for followed in answers}) > 1
+    for followed in answers:
+        if np.isfinite(followed.truth).all():
+            x, y, w, h = (round(value) for value in followed.truth.tolist())
+            cv2.rectangle(picture, (x, y), (x + w, y + h), TRUTH_COLOUR, 1)
+        if followed.starts:
+            words.append(f'target {followed.target} named')
+        if (track := followed.track) is not None:
+            name = str(followed.target) if several else ''
+            draw_track(picture, replace(track, score=1.0) if followed.starts else track, name=name)
+    if all(followed.track is None for followed in answers):
+        words.append('no target')
+    draw_label(picture, ': '.join(words), (0, picture.shape[0]), scale, TRUTH_COLOUR)
     return picture
 
 
 class TrackTable:
-    """Writes a CSV file with a row for each image; use it as a context. Raises OSError."""
+    """Writes a CSV file with a row for each image and target; a context. Raises OSError."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open('w', newline='', encoding='utf-8')

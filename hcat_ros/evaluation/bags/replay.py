@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replay from end to end: a bag goes in, a bag with the track and a table come out."""
+"""A replay from end to end: a bag goes in, a bag with the tracks and a table come out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +43,32 @@ class Options:
 
     image: str = ''
     """Topic; empty: the only one with pictures."""
-    box: Box | None = None
-    """Names the target in the first image."""
+    boxes: tuple[Box, ...] = ()
+    """Targets in the first image."""
     draw: Callable[[Image], Box] | None = None
     """Returns the target in the first image, BGR."""
     init_box_topic: str = ''
     """Topic that names targets; empty: one called init_box, if the bag has it."""
-    truth: str = ''
-    """Topic or file, see `truth_from`; empty: none."""
+    truths: tuple[str, ...] = ()
+    """Topics or files with true boxes, see `truth_from`; of several targets one for each, in the
+    order in which they are named."""
     start: float = 0.0
     """Seconds from the first image that are passed over."""
     mono16_bits: int = 16
     """How many bits of a mono16 pixel the sensor fills."""
+    max_targets: int = 1
+    """Targets that are followed at once, 1 to 16; with 1 a new one takes the old one's place."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_targets <= 16:
+            raise ValueError(f'max_targets {self.max_targets}: expected 1 to 16')
+        for name in ('boxes', 'truths'):
+            count = len(getattr(self, name))
+            if count > self.max_targets:
+                raise ValueError(
+                    f'{count} {name}, but max_targets is {self.max_targets}: raise it '
+                    '(--max-targets), or leave some out'
+                )
 
 
 class Replayed(NamedTuple):
@@ -87,17 +102,18 @@ def replay(
     """
     _check_free(out, bag.path, force)
     topic = bag.image_topic(options.image)
-    truth = truth_from(bag, options.truth, topic) if options.truth else None
-    start, named_by = _start(bag, options, truth)
+    truths = [truth_from(bag, source, topic) for source in options.truths]
+    start, named_by = _start(bag, options, truths)
     frames = progress(_frames(bag, topic, options), topic.count)
-    passing = follow(tracker, frames, start, truth, bag.findings)
+    passing = follow(tracker, frames, start, truths, bag.findings, options.max_targets)
     sequences = Sequences(bag, topic)
     images, followed = _write(passing, sequences, out)
     if images == 0:
         raise ValueError(f'{bag.path}: no image on {topic.name} could be used')
-    if truth and (unused := truth.unused()):
-        bag.findings.note(unused)
-    if isinstance(truth, IndexedTruth) and bag.is_damaged:
+    for truth in truths:
+        if unused := truth.unused():
+            bag.findings.note(unused)
+    if bag.is_damaged and any(isinstance(truth, IndexedTruth) for truth in truths):
         bag.findings.note(
             'the truth goes by the number of the image: behind images that are missing it belongs '
             'to others; give it by stamp'
@@ -115,12 +131,14 @@ def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tupl
             partial = folder / BAG
             written = stack.enter_context(TrackBag(partial))
             table = stack.enter_context(TrackTable(partial / TABLE))
-            for image in passing:
-                sequences.add(image)
-                written.write(image)
-                table.write(image)
-                images.add(image.frame.index)
-                followed += image.track is not None
+            for index, group in itertools.groupby(passing, lambda one: one.frame.index):
+                answers = list(group)
+                for one in answers:
+                    sequences.add(one)
+                    table.write(one)
+                written.write(answers)
+                images.add(index)
+                followed += any(one.track is not None for one in answers)
             stack.close()
             for name in WRITTEN if images else ():
                 (partial / name).replace(out / name)
@@ -166,30 +184,30 @@ class DrawnStart:
     def __init__(self, draw: Callable[[Image], Box]) -> None:
         self._draw: Callable[[Image], Box] | None = draw
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> NamedBox | None:
+    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
         """See `Start`. Raises what drawing raises."""
         if self._draw is None:
-            return None
+            return []
         box = self._draw(to_bgr(frame.image, frame.encoding))
         self._draw = None
-        return NamedBox(box, frame.stamp, frame.log_time)
+        return [NamedBox(box, frame.stamp, frame.log_time)]
 
     def unused(self) -> list[str]:
         """See `Start`."""
         return []
 
 
-def _start(bag: Bag, options: Options, truth: Truth | None) -> tuple[Start, str]:
+def _start(bag: Bag, options: Options, truths: Sequence[Truth]) -> tuple[Start, str]:
     """Return where targets start, and what says so. Raises ValueError."""
-    if options.box is not None:
-        return start_at_once(options.box), '--box'
+    if options.boxes:
+        return start_at_once(*options.boxes), '--box'
     if options.draw is not None:
         return DrawnStart(options.draw), 'the box drawn'
     boxes = init_box_topic(bag, options.init_box_topic)
     if boxes is not None:
         return NamedStarts(named_boxes(bag, boxes)), boxes.name
-    if truth is not None:
-        return TruthStart(truth), 'the first true box'
+    if truths:
+        return TruthStart(*truths), 'the first true box'
     raise ValueError(
         f'{bag.path} has no topic {INIT_BOX} of vision_msgs/msg/Detection2D: name the target with '
         '--box X Y W H or --init-box-topic TOPIC, draw it with --select, or give the truth'

@@ -42,8 +42,9 @@ def through(
 ) -> tuple[list[Followed], list[str]]:
     findings = Findings()
     start = NamedStarts(boxes) if boxes else start_at_once(BOX)
-    truth = options.get('truth')
-    return list(follow(tracker, images, start, truth, findings)), list(findings)
+    truths = options.get('truths', ())
+    most = options.get('max_targets', 1)
+    return list(follow(tracker, images, start, truths, findings, most)), list(findings)
 
 
 def told(followed: Iterable[Followed]) -> list[tuple[int, int, str]]:
@@ -150,7 +151,7 @@ def test_images_with_a_truth_and_without_a_track_count_as_missed(
     with open_bag(bag_path) as bag:
         sequences = Sequences(bag, bag.image_topic())
         for followed in follow(
-            tracker, frames(1, 1.1, 1.4, 1.2, 1.3, 1.5), start_at_once(BOX), truth, bag.findings
+            tracker, frames(1, 1.1, 1.4, 1.2, 1.3, 1.5), start_at_once(BOX), [truth], bag.findings
         ):
             sequences.add(followed)
         run = sequences.run('late', {})
@@ -181,7 +182,7 @@ def test_a_box_that_starts_nothing_is_told_of(tracker: Tracker) -> None:
 
 def test_the_overlap_with_the_truth(tracker: Tracker) -> None:
     truth = IndexedTruth({0: BOX, 1: BOX})
-    found, _ = through(tracker, frames(1, 1.1, 1.2), truth=truth)
+    found, _ = through(tracker, frames(1, 1.1, 1.2), truths=[truth])
     assert found[0].iou == pytest.approx(1)
     assert 0.5 < found[1].iou <= 1
     assert np.isnan(found[2].iou)
@@ -209,7 +210,7 @@ def test_a_replay_as_a_run(tracker: Tracker, bag_path: Path) -> None:
         topic = bag.image_topic()
         sequences = Sequences(bag, topic)
         start = NamedStarts([NamedBox(BOX, stamps_of(2)[1], 0)])
-        for followed in follow(tracker, bag.frames(topic), start, truth, bag.findings):
+        for followed in follow(tracker, bag.frames(topic), start, [truth], bag.findings):
             sequences.add(followed)
         run = sequences.run('ours', {'tracker': 1})
         assert run is not None
@@ -236,7 +237,7 @@ def test_two_targets_are_two_sequences(tracker: Tracker, bag_path: Path) -> None
         sequences = Sequences(bag, topic)
         start = NamedStarts([NamedBox(BOX, stamps[0], 0), NamedBox(BOX, stamps[3], 0)])
         truth = IndexedTruth(dict.fromkeys(range(5), BOX))
-        for followed in follow(tracker, bag.frames(topic), start, truth, bag.findings):
+        for followed in follow(tracker, bag.frames(topic), start, [truth], bag.findings):
             sequences.add(followed)
         run = sequences.run('ours', {})
         assert run is not None
@@ -252,9 +253,61 @@ def test_without_truth_there_is_no_run(tracker: Tracker, bag_path: Path) -> None
         topic = bag.image_topic()
         sequences = Sequences(bag, topic)
         start = start_at_once(Box(40.0, 30.0, 1.5, 24.0))  # thinner than a clip starts with
-        for followed in follow(tracker, bag.frames(topic), start, None, bag.findings):
+        for followed in follow(tracker, bag.frames(topic), start, [], bag.findings):
             sequences.add(followed)
         assert sequences.run('ours', {}) is None
         clips, results = sequences.results()
         assert clips[0].visible.tolist() == [0]
         assert len(results[0].boxes) == 6
+
+
+def test_several_targets_are_followed_side_by_side(tracker: Tracker) -> None:
+    other = Box(100.0, 60.0, 24.0, 24.0)
+    boxes = [NamedBox(BOX, SECOND, 0), NamedBox(other, 11 * SECOND // 10, 0, number=1)]
+    truths = [IndexedTruth(dict.fromkeys(range(4), box)) for box in (BOX, other)]
+    images = frames(1, 1.1, 1.2, 1.3)
+    found, findings = through(tracker, images, *boxes, truths=truths, max_targets=2)
+    assert told(found) == [
+        (0, 1, 'named'),
+        (1, 1, 'tracking'),
+        (1, 2, 'named'),
+        (2, 1, 'tracking'),
+        (2, 2, 'tracking'),
+        (3, 1, 'tracking'),
+        (3, 2, 'tracking'),
+    ]
+    assert findings == []
+    assert {(one.target, one.is_primary) for one in found} == {(1, True), (2, False)}
+    assert {(one.target, tuple(one.truth)) for one in found} == {(1, BOX), (2, other)}
+
+
+def test_a_target_too_many_is_told(tracker: Tracker) -> None:
+    boxes = [NamedBox(Box(20.0 + 40 * n, 20, 24, 24), SECOND, 0, number=n) for n in range(3)]
+    found, findings = through(tracker, frames(1, 1.1), *boxes, max_targets=2)
+    assert {one.target for one in found} == {1, 2}
+    assert len(findings) == 1
+    assert '2 targets are followed, as many as max_targets' in findings[0]
+
+
+def test_of_two_boxes_for_one_target_the_last_one_counts(tracker: Tracker) -> None:
+    other = Box(100.0, 60.0, 24.0, 24.0)
+    found, _ = through(tracker, frames(1, 1.1), NamedBox(BOX, SECOND, 1), NamedBox(other, SECOND, 2))
+    assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking')]
+    assert found[0].track is not None
+    assert found[0].track.box == other
+
+
+def test_each_target_is_a_sequence_of_the_run(tracker: Tracker, bag_path: Path) -> None:
+    other = Box(100.0, 60.0, 24.0, 24.0)
+    with open_bag(bag_path) as bag:
+        topic = bag.image_topic()
+        sequences = Sequences(bag, topic)
+        truths = [IndexedTruth(dict.fromkeys(range(5), box)) for box in (BOX, other)]
+        start = start_at_once(BOX, other)
+        for followed in follow(tracker, bag.frames(topic), start, truths, bag.findings, 2):
+            sequences.add(followed)
+        run = sequences.run('title', {})
+    assert run is not None
+    assert [clip.name.rpartition(', ')[2] for clip in run.clips] == ['target 1', 'target 2']
+    assert [clip.boxes[0].tolist() for clip in run.clips] == [list(BOX), list(other)]
+    assert [len(result.boxes) for result in run.results] == [6, 6]

@@ -46,8 +46,8 @@ def started(starts: NamedStarts, *stamps: float) -> dict[int, Box]:
     found = {}
     for this, following in zip(frames, [*frames[1:], None]):
         named = starts.on(this, following)
-        if named is not None:
-            found[this.index] = named.box
+        if named:
+            found[this.index] = named[-1].box
     return found
 
 
@@ -78,9 +78,9 @@ def test_a_box_without_a_frame_is_told_of(stamp: float) -> None:
     assert starts.unused() == [f'box of {stamp:.3f} s: no image within 0.1 s of it']
 
 
-def test_of_two_boxes_for_a_frame_the_last_one_counts() -> None:
+def test_two_boxes_for_a_frame_come_in_the_order_of_recording() -> None:
     starts = NamedStarts([named(OTHER, 1.1, 5.0), named(BOX, 1.1, 4.0)])
-    assert started(starts, 1.0, 1.1, 1.2) == {1: OTHER}
+    assert [box.box for box in starts.on(frame(1.1), None)] == [BOX, OTHER]
 
 
 def test_each_box_starts_its_own_target() -> None:
@@ -102,7 +102,7 @@ def test_images_without_stamps() -> None:
     """Only time of recording is left; a box without a stamp goes by that."""
     frames = [frame(0.0, number, 1 + 0.1 * number) for number in range(3)]
     starts = NamedStarts([named(BOX, 0.0, 1.15)])
-    assert [starts.on(*pair) is not None for pair in zip(frames, [*frames[1:], None])] == [
+    assert [bool(starts.on(*pair)) for pair in zip(frames, [*frames[1:], None])] == [
         False,
         True,
         False,
@@ -116,9 +116,9 @@ def test_a_box_of_the_command_line_starts_on_the_first_frame() -> None:
 def test_the_first_true_box_starts_once() -> None:
     truth = StampedTruth({2 * SECOND: BOX, 3 * SECOND: OTHER})
     start = TruthStart(truth)
-    assert start.on(frame(1.0), None) is None
-    assert start.on(frame(2.0), None) == NamedBox(BOX, 2 * SECOND, 2 * SECOND)
-    assert start.on(frame(3.0), None) is None
+    assert start.on(frame(1.0), None) == []
+    assert start.on(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND)]
+    assert start.on(frame(3.0), None) == []
     assert start.unused() == []
     assert TruthStart(truth).unused() == ['the truth has no box for any image that could be used']
 
@@ -282,3 +282,14 @@ def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=f'truth.txt.*{reason}'):
         read_truth(path)
+
+
+def test_each_truth_starts_a_target_of_its_own() -> None:
+    start = TruthStart(StampedTruth({2 * SECOND: BOX}), StampedTruth({SECOND: OTHER}))
+    assert start.on(frame(1.0), None) == [NamedBox(OTHER, SECOND, SECOND, number=1)]
+    assert start.on(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND, number=0)]
+
+
+def test_several_boxes_of_the_command_line_are_numbered() -> None:
+    found = start_at_once(BOX, OTHER).on(frame(5.0), None)
+    assert [(box.box, box.number) for box in found] == [(BOX, 0), (OTHER, 1)]

@@ -15,7 +15,7 @@ from bags import SECOND
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bags.follow import Followed
 from hcat_ros.evaluation.bags.named_boxes import NO_BOX
-from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable, draw_followed
+from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable, draw_answers
 from hcat_ros.evaluation.bags.reading import BagFrame, open_bag
 from hcat_ros.message_data import best_class, box_of, decoded_image, nanoseconds
 from hcat_ros.tracking import TargetState, Track
@@ -45,7 +45,7 @@ def followed() -> list[Followed]:
 def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
     with TrackBag(tmp_path / 'track') as written:
         for each in followed():
-            written.write(each)
+            written.write([each])
     assert sorted(path.name for path in (tmp_path / 'track').iterdir()) == [
         'metadata.yaml',
         'track.mcap',
@@ -60,6 +60,7 @@ def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
     assert {topic: times(topic) for topic in found} == {
         '/init_box': [1],
         '/track': [2, 3, 4],
+        '/tracks': [2, 3, 4],
         '/truth': [0, 1, 2, 3],
         '/track_image/compressed': [0, 1, 2, 3, 4],
         '/hcat/score': [2, 3, 4],
@@ -80,12 +81,12 @@ def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
     assert [message.data for _, _, message in found['/hcat/latency_ms']] == [20, 10, 10, 30]
     picture, encoding = decoded_image(found['/track_image/compressed'][2][2])
     assert (picture.shape, encoding) == ((120, 160, 3), 'bgr8')
-    assert cv2.absdiff(picture, draw_followed(followed()[2])).mean() < 10
+    assert cv2.absdiff(picture, draw_answers(followed()[2:3])).mean() < 10
 
 
 def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
     for each in followed():
-        picture = draw_followed(each)
+        picture = draw_answers([each])
         assert (each.frame.image == 40).all()
         white = (picture == 255).all(axis=2)
         assert white[54, 30] == np.isfinite(each.truth).all()  # the lower edge of the truth
@@ -112,9 +113,35 @@ def test_the_table(tmp_path: Path) -> None:
 def test_a_bag_that_was_not_finished_is_no_whole_one(tmp_path: Path) -> None:
     def interrupted() -> None:
         with TrackBag(tmp_path / 'track') as written:
-            written.write(followed()[1])
+            written.write(followed()[1:2])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not (tmp_path / 'track' / 'metadata.yaml').exists()
+
+
+def test_of_several_targets_every_one_is_in_tracks_and_the_primary_in_track(tmp_path: Path) -> None:
+    other = Box(100.0, 60.0, 24.0, 24.0)
+    tracking, lost = TargetState.TRACKING, TargetState.LOST
+    answers = [
+        Followed(image(2), Track(BOX, 0.75, tracking), 1, False, 'dog', TRUTH, 0.01, False),
+        Followed(image(2), Track(other, 0.5, tracking), 2, False, 'cat', NO_BOX, 0.01, True),
+        Followed(image(2), Track(other, 0.1, lost), 3, False, '', NO_BOX, 0.01, False),
+    ]
+    with TrackBag(tmp_path / 'track') as written:
+        written.write(answers)
+    with open_bag(tmp_path / 'track') as bag:
+        found = {name: list(bag.decode_topic(topic)) for name, topic in bag.topics.items()}
+    ((_, _, track),) = found['/track']
+    assert (track.id, box_of(track)) == ('2', other)
+    ((_, _, tracks),) = found['/tracks']
+    assert [(one.id, best_class(one)[0]) for one in tracks.detections] == [
+        ('1', 'dog'),
+        ('2', 'cat'),
+        ('3', ''),
+    ]
+    assert nanoseconds(tracks.header.stamp) == 12 * SECOND
+    assert [message.data for _, _, message in found['/hcat/latency_ms']] == [pytest.approx(30)]
+    assert [message.id for _, _, message in found['/truth']] == ['1']
+    assert len(found['/track_image/compressed']) == 1

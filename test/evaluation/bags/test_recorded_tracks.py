@@ -56,7 +56,7 @@ def judge(tmp_path: Path, scripted_engine: Any) -> Any:
         with open_bag(write_bag(tmp_path / 'walk', images)) as bag:
             topic = bag.image_topic()
             own = Sequences(bag, topic)
-            for followed in follow(tracker, bag.frames(topic), start, truth, findings):
+            for followed in follow(tracker, bag.frames(topic), start, [truth], findings):
                 own.add(followed)
             return judge_recorded(own, found, findings), list(findings)
 
@@ -152,7 +152,7 @@ def unstamped(tmp_path: Path, scripted_engine: Any) -> Any:
             topic = bag.image_topic()
             own = Sequences(bag, topic)
             start = start_at_once(BOX)
-            for followed in follow(tracker, bag.frames(topic), start, truth, Findings()):
+            for followed in follow(tracker, bag.frames(topic), start, [truth], Findings()):
                 own.add(followed)
             tracks = recorded_tracks(tmp_path / 'track', findings)
             return judge_recorded(own, tracks, findings), list(findings)

@@ -49,11 +49,11 @@ def named_by(path: Path, options: Options, tracker: Tracker, out: Path) -> tuple
         ({'init_box': BOX}, {}, '/init_box', BOX, 0),
         ({'init_box': BOX}, {'init_box_topic': 'init_box'}, '/init_box', BOX, 0),
         ({'truth': TRUTH}, {'init_box_topic': '/truth'}, '/truth', BOX, 0),
-        ({'init_box': BOX}, {'box': OTHER}, '--box', OTHER, 0),
+        ({'init_box': BOX}, {'boxes': (OTHER,)}, '--box', OTHER, 0),
         ({'init_box': BOX}, {'draw': lambda image: OTHER}, 'the box drawn', OTHER, 0),
-        ({'truth': TRUTH}, {'truth': '/truth'}, 'the first true box', BOX, 0),
-        ({'truth': TRUTH}, {'truth': '/truth', 'start': 0.1}, 'the first true box', BOX, 3),
-        ({}, {'box': OTHER, 'start': 0.09}, '--box', OTHER, 3),
+        ({'truth': TRUTH}, {'truths': ('/truth',)}, 'the first true box', BOX, 0),
+        ({'truth': TRUTH}, {'truths': ('/truth',), 'start': 0.1}, 'the first true box', BOX, 3),
+        ({}, {'boxes': (OTHER,), 'start': 0.09}, '--box', OTHER, 3),
     ],
 )
 def test_what_names_the_target(
@@ -102,7 +102,7 @@ def test_no_image_that_can_be_used(tmp_path: Path, tracker: Tracker) -> None:
         open_bag(tmp_path / 'walk') as bag,
         pytest.raises(ValueError, match='no image on /camera could be used'),
     ):
-        replay(bag, Options(box=OTHER), tracker, tmp_path / 'out')
+        replay(bag, Options(boxes=(OTHER,)), tracker, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
@@ -112,7 +112,7 @@ def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
     path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX, truth=TRUTH)
     out = tmp_path / 'deep' / 'out'
     with open_bag(path) as bag:
-        replayed = replay(bag, Options(truth='/truth'), tracker, out)
+        replayed = replay(bag, Options(truths=('/truth',)), tracker, out)
         assert sorted(file.name for file in out.iterdir()) == sorted(WRITTEN)
         findings = Findings()
         found = judge_recorded(replayed.sequences, recorded_tracks(out, findings), findings)
@@ -135,9 +135,9 @@ def test_an_earlier_replay_is_replaced_only_where_that_is_said(
     (out / 'notes.txt').write_text('mine')
     with open_bag(path) as bag:
         with pytest.raises(ValueError, match=r'out holds track.mcap and track.csv and metadata'):
-            replay(bag, Options(box=OTHER), tracker, out)
+            replay(bag, Options(boxes=(OTHER,)), tracker, out)
         assert {name: (out / name).read_bytes() for name in WRITTEN} == before
-        replay(bag, Options(box=OTHER), tracker, out, force=True)
+        replay(bag, Options(boxes=(OTHER,)), tracker, out, force=True)
     assert all((out / name).read_bytes() != before[name] for name in WRITTEN[:2])
     assert (out / 'notes.txt').read_text() == 'mine'
 
@@ -207,11 +207,11 @@ def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -
     by_number = tmp_path / 'groundtruth.txt'
     by_number.write_text('\n'.join('30,20,24,20' for _ in images))
     with open_bag(path) as bag:
-        replay(bag, Options(truth=str(by_number)), tracker, tmp_path / 'other')
+        replay(bag, Options(truths=(str(by_number),)), tracker, tmp_path / 'other')
         told = '\n'.join(bag.findings)
     assert 'behind images that are missing it belongs to others; give it by stamp' in told
     with open_bag(path) as bag:
-        replayed = replay(bag, Options(truth=str(truth)), tracker, tmp_path / 'out')
+        replayed = replay(bag, Options(truths=(str(truth),)), tracker, tmp_path / 'out')
         assert 4 <= replayed.images < COUNT
         run = replayed.sequences.run('', {})
         assert run is not None
@@ -245,7 +245,8 @@ def peak():
 
 before = peak()
 with open_bag(Path(sys.argv[1])) as bag:
-    found = replay(bag, Options(box=Box(40.0, 30, 60, 60)), Tracker(Still()), Path(sys.argv[2]))
+    options = Options(boxes=(Box(40.0, 30, 60, 60),))
+    found = replay(bag, options, Tracker(Still()), Path(sys.argv[2]))
 print(found.images, before, peak())
 """
 

@@ -68,7 +68,7 @@ def test_compressed_images_reach_the_topic_that_the_tracker_takes(plan: Plan) ->
     assert (found.camera, found.transport) == ('/camera/image', 'compressed')
     assert found.played == '/camera/image/compressed'
     assert '--remap' not in found.play_command()
-    assert options(found.report_arguments()).box == [3, 4, 20, 10]
+    assert options(found.report_arguments()).box == [[3, 4, 20, 10]]
 
 
 def test_the_offline_run_has_the_settings_of_the_node(plan: Plan) -> None:
