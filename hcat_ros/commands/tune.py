@@ -4,23 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.drawing import draw_label
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
-from hcat_ros.files import check_outputs
-from hcat_ros.files.pictures import write_picture
+from hcat_ros.files import check_outputs, whole_file
 from hcat_ros.markdown import markdown_table
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
@@ -73,8 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Sweep, print the table, write what was asked for. Raises ValueError, ModelError."""
+    """Sweep, print the table, write what was asked for.
+
+    Raises ValueError, ModelError; RuntimeError for a plot without matplotlib.
+    """
     check_outputs((arguments.plot,), (arguments.sequences,))
+    if arguments.plot and importlib.util.find_spec('matplotlib') is None:
+        raise RuntimeError("--plot needs matplotlib; pip install 'hcat_ros[evaluate]'")
     clips = read_clips('plain', arguments.sequences)
     card = load_model(arguments.model).card.tracking
     names = ('window_penalty', 'size_smoothing', 'box_correction')
@@ -128,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print('\n'.join(f'  {name}: {ao:.3f}' for name, ao in best.ao.items()))
     if arguments.plot:
-        write_picture(arguments.plot, plot(rows))
+        write_plot(arguments.plot, rows)
         print(f'wrote {arguments.plot}')
     if arguments.write:
         write_card(model, best, arguments.starts)
@@ -164,38 +167,27 @@ def table(rows: list[TunedRow]) -> str:
     return markdown_table(titles, cells, 'r')
 
 
-def plot(rows: list[TunedRow]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return a picture of AO over the window penalty, a line for each other setting, BGR."""
-    width, height, margin = 720, 420, 50
-    picture = np.full((height, width, 3), 255, np.uint8)
-    means = [row.mean for row in rows]
-    low, high = min(means) - 0.01, max(means) + 0.01
-    far = max(max(row.penalty for row in rows), 1e-9)
+def write_plot(path: Path, rows: list[TunedRow]) -> None:
+    """Draw AO over the window penalty as PNG, a line for each other setting. Raises OSError."""
+    from matplotlib.figure import Figure
 
-    def at(penalty: float, ao: float) -> tuple[int, int]:
-        x = margin + penalty / far * (width - 2 * margin)
-        return round(x), round(height - margin - (ao - low) / (high - low) * (height - 2 * margin))
-
-    colours = ((200, 80, 30), (40, 150, 40), (40, 40, 210), (160, 40, 160))
-    others = sorted({(row.smoothing, row.correction) for row in rows})
-    for (smoothing, correction), colour in zip(others, itertools.cycle(colours)):
+    figure = Figure(figsize=(7.2, 4.2), dpi=100, constrained_layout=True)
+    axes = figure.add_subplot(xlabel='window penalty', ylabel='AO')
+    for smoothing, correction in sorted({(row.smoothing, row.correction) for row in rows}):
         line = sorted(
             (row.penalty, row.mean)
             for row in rows
             if (row.smoothing, row.correction) == (smoothing, correction)
         )
-        points = [at(penalty, ao) for penalty, ao in line]
-        cv2.polylines(picture, [np.array(points)], False, colour, 2, cv2.LINE_AA)
-        for point, (_, ao) in zip(points, line):
-            cv2.circle(picture, point, 4, colour, cv2.FILLED, cv2.LINE_AA)
-            draw_label(picture, f'{ao:.3f}', (point[0] - 18, point[1] - 8), 0.6, (255, 255, 255))
-        name = f'smoothing {smoothing:g}, correction {correction:g}'
-        draw_label(picture, name, (points[-1][0] - 150, points[-1][1]), 0.6, (255, 255, 255))
-    for penalty in sorted({row.penalty for row in rows}):
-        x = at(penalty, low)[0]
-        draw_label(picture, f'{penalty:g}', (x - 10, height - 15), 0.6, (255, 255, 255))
-    draw_label(picture, 'AO over window penalty', (margin, 24), 0.8, (255, 255, 255))
-    return picture
+        name = f'size smoothing {smoothing:g}, box correction {correction:g}'
+        axes.plot(*zip(*line), marker='o', label=name)
+        for point in line:
+            axes.annotate(f'{point[1]:.3f}', point, xytext=(0, 6), textcoords='offset points')
+    axes.margins(0.1)
+    axes.grid(True)
+    axes.legend()
+    with whole_file(path) as partial:
+        figure.savefig(partial, format='png')
 
 
 def write_card(model: Model, best: TunedRow, starts: int) -> None:

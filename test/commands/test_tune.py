@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('onnxruntime', reason='an engine runs here')
+pytest.importorskip('matplotlib', reason="--plot needs it (pip install 'hcat_ros[evaluate]')")
 
 
 from hcat_ros.commands.main import main

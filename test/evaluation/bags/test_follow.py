@@ -291,7 +291,9 @@ def test_a_target_too_many_is_told(tracker: Tracker) -> None:
 
 def test_of_two_boxes_for_one_target_the_last_one_counts(tracker: Tracker) -> None:
     other = Box(100.0, 60.0, 24.0, 24.0)
-    found, _ = through(tracker, frames(1, 1.1), NamedBox(BOX, SECOND, 1), NamedBox(other, SECOND, 2))
+    found, _ = through(
+        tracker, frames(1, 1.1), NamedBox(BOX, SECOND, 1), NamedBox(other, SECOND, 2)
+    )
     assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking')]
     assert found[0].track is not None
     assert found[0].track.box == other
