@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ pytest.importorskip('onnxruntime', reason='the nodes run an engine')
 
 from hcat_ros_interfaces.srv import NamedTarget, SetTarget
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from talker import TARGET, Talker, scene, stamp, truth
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box, iou
-from hcat_ros.message_data import box_of, image_view
+from hcat_ros.message_data import box_of, image_view, nanoseconds
 from hcat_ros.nodes.detections import detection_message
 
 CORNER = Box(4.0, 4.0, 40.0, 40.0)
@@ -163,3 +165,42 @@ def test_with_one_target_a_new_one_takes_its_place(talk: Callable[..., Talker]) 
     track, tracks = several.step()
     assert track.id == second.id != first.id
     assert [one.id for one in tracks] == [second.id]
+
+
+def write_isaac_bag(path: Path, number: int, *boxes: Box) -> None:
+    """Records detections as NVIDIA's yolov8_decoder_node publishes them (Isaac ROS 3.2).
+
+    Stamps are the image's in each header, frames are empty, classes are numbers, ids are missing.
+    """
+    from bags import BagWriter
+
+    from hcat_ros.evaluation.bags.message_types import DETECTIONS, build_message, header
+    from hcat_ros.evaluation.bags.output import detection
+
+    when = nanoseconds(stamp(number))
+    found = [
+        detection(when, '', box, '', [(str(place), 0.9 - 0.1 * place)])
+        for place, box in enumerate(boxes)
+    ]
+    with BagWriter(path) as bag:
+        array = build_message(DETECTIONS, header=header(when, ''), detections=found)
+        bag.add('/detections_output', when, array)
+
+
+def test_a_recorded_bag_of_isaac_ros_names_the_targets(
+    talk: Callable[..., Talker], tmp_path: Path
+) -> None:
+    pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
+    from hcat_ros.evaluation.bags.reading import open_bag
+
+    several = Several(talk, init_mode='all')
+    talker, session = several.talker, several.talker.tracker.session
+    write_isaac_bag(tmp_path / 'isaac', several.number, truth(several.number), CORNER)
+    with open_bag(tmp_path / 'isaac') as bag:
+        (stored,) = bag.messages(['/detections_output'])
+    talker.detections.publish(deserialize_message(bytes(stored.data), Detection2DArray))
+    talker.spin(lambda: len(session.targets) == 2, 'the targets')
+    assert [target.request.class_id for target in session.targets] == ['0', '1']
+    _, tracks = several.step()
+    assert iou(box_of(tracks[0]), truth(several.number)) > 0.5
+    assert [one.results[0].hypothesis.class_id for one in tracks] == ['0', '1']
