@@ -99,9 +99,15 @@ def test_a_folder_is_tracked_and_both_files_are_written(
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
-def test_several_targets_have_a_line_each(folder: Path, tmp_path: Path) -> None:
-    """The second is a piece of the ground, which stands still."""
+def test_several_targets_have_a_line_each(
+    folder: Path, tmp_path: Path, picture: Callable[..., np.ndarray]
+) -> None:
+    """The second stands still."""
     out, table, still = tmp_path / 'track.mp4', tmp_path / 'track.csv', ('250', '180', '48', '40')
+    for path in folder.iterdir():
+        scene = cv2.imread(str(path))
+        scene[180:220, 250:298] = picture(40, 48, 2)
+        cv2.imwrite(str(path), scene)
     argv = ['track', str(folder), '--box', *BOX, '--box', *still, '--csv', str(table)]
     assert main([*argv, '--out', str(out)]) == 0
     header, *content = rows(table)
