@@ -80,9 +80,9 @@ def follow(
     truths: with several targets one for each, in the order in which they are named, else one or
     none. Each target is looked for in every image.
     """
-    following = _Following(tracker, truths, findings, max_targets)
+    following = _Following(tracker, start, truths, findings, max_targets)
     for frame, next_frame in _with_next(frames):
-        yield from following.add(frame, start.on(frame, next_frame))
+        yield from following.add(frame, next_frame)
     for reason in start.unused():
         findings.add('init boxes not used', reason)
 
@@ -91,10 +91,15 @@ class _Following:
     """The targets of a replay, from image to image."""
 
     def __init__(
-        self, tracker: Tracker, truths: Sequence[Truth], findings: Findings, max_targets: int
+        self,
+        tracker: Tracker,
+        start: Start,
+        truths: Sequence[Truth],
+        findings: Findings,
+        max_targets: int,
     ) -> None:
         tracker.drop_target()
-        self._truths, self._findings = truths, findings
+        self._named_by, self._truths, self._findings = start, truths, findings
         self._stream = ImageStream()
         self._frame: BagFrame | None = None
         ids = map(str, itertools.count(1))
@@ -110,8 +115,8 @@ class _Following:
         assert self._frame is not None
         self._findings.add(kind, f'image {self._frame.index}: {reason}')
 
-    def add(self, frame: BagFrame, named: Sequence[NamedBox]) -> Iterator[Followed]:
-        """Yield the next image, on which these boxes name targets."""
+    def add(self, frame: BagFrame, next_frame: BagFrame | None) -> Iterator[Followed]:
+        """Yield an image; next_frame: the one that follows it."""
         if self._frame is not None and frame.stamp == self._frame.stamp:
             self._findings.add('images with the stamp of the one before', f'image {frame.index}')
         self._frame = frame
@@ -123,6 +128,8 @@ class _Following:
             return
         if turn is not Turn.GOES_ON:
             self._begin_anew(turn, reason)
+        # Not on an image that is passed over: its boxes would be lost there without a word.
+        named = self._named_by.on(frame, next_frame)
         done = set()
         for answer in itertools.chain(self._track(frame), self._start(frame, named)):
             done.add(answer.target)

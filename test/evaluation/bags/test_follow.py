@@ -313,3 +313,12 @@ def test_each_target_is_a_sequence_of_the_run(tracker: Tracker, bag_path: Path) 
     assert [clip.name.rpartition(', ')[2] for clip in run.clips] == ['target 1', 'target 2']
     assert [clip.boxes[0].tolist() for clip in run.clips] == [list(BOX), list(other)]
     assert [len(result.boxes) for result in run.results] == [6, 6]
+
+
+def test_a_box_of_an_image_that_is_passed_over_is_told(tracker: Tracker) -> None:
+    late = NamedBox(BOX, 125 * SECOND // 100, 0)  # nearest to the image that comes late
+    images = frames(1, 1.1, 1.4, 1.2, 1.5)
+    found, findings = through(tracker, images, NamedBox(BOX, SECOND, 0), late)
+    assert {one.target for one in found} == {1}
+    assert any('images passed over' in finding for finding in findings)
+    assert any('init boxes not used' in finding for finding in findings)
