@@ -17,14 +17,12 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.launch_description_sources.python_launch_file_utilities import (
-    load_python_launch_file_as_module,
-)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from hcat_ros.nodes.fast_dds import profile_variables
+from hcat_ros.nodes.launch_arguments import parse_value
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -33,8 +31,7 @@ TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Start RViz where it is asked for. Raises ValueError if it is not installed."""
     values = context.launch_configurations
-    typed = load_python_launch_file_as_module(str(TRACKER)).typed
-    if not typed('show', values['show'], bool):
+    if not parse_value('show', values['show'], bool):
         return []
     try:
         get_package_share_directory('rviz2')

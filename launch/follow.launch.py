@@ -14,10 +14,7 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
 )
-from launch.launch_description_sources import (
-    PythonLaunchDescriptionSource,
-    get_launch_description_from_python_launch_file,
-)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.launch_description_sources.python_launch_file_utilities import (
     load_python_launch_file_as_module,
 )
@@ -26,11 +23,17 @@ from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.follower.settings import platform_setting, settings_for
+from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.launch_arguments import (
     EARLIER,
+    LOG_LEVELS,
     RESPAWN_DELAY,
+    check_choice,
+    check_file,
     check_node_name,
     inherited_warning,
+    parse_parameters,
+    parse_value,
     refuse_misspelt,
 )
 
@@ -69,13 +72,7 @@ def arguments() -> list[DeclareLaunchArgument]:
     for name, setting in NODE_ARGUMENTS.items():
         text = f'{setting.description} Takes {setting.expected}; empty: as follow_params_file says.'
         declared.append(DeclareLaunchArgument(name, default_value='', description=text))
-    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
-    declared += [
-        entity
-        for entity in tracker.entities
-        if isinstance(entity, DeclareLaunchArgument) and entity.name != 'cameras'
-    ]
-    return declared
+    return [*declared, *declared_arguments(TRACKER, leave_out=('cameras',))]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -85,41 +82,25 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     warning = inherited_warning(context)
     if warning:
         get_logger('hcat_ros').warning(warning)
-    tracker = load_python_launch_file_as_module(str(TRACKER))
-    typed = tracker.typed
-    platform = values['platform']
-    if platform not in PLATFORM.choices:
-        raise ValueError(f"launch argument platform:='{platform}': expected {PLATFORM.expected}")
-    file = Path(values['follow_params_file'] or SHARE / 'config' / f'follow_{platform}.yaml')
-    if not file.is_file():
-        raise ValueError(f'launch argument follow_params_file: no file {file}')
-    if values['log_level'].lower() not in tracker.LOG_LEVELS:
-        raise ValueError(
-            f"launch argument log_level:='{values['log_level']}': expected one of "
-            f'{", ".join(tracker.LOG_LEVELS)}'
-        )
-    given: dict[str, object] = {'platform': platform}
-    given['autostart'] = typed('autostart', values['autostart'], bool)
-    if values['use_sim_time']:
-        given['use_sim_time'] = typed('use_sim_time', values['use_sim_time'], bool)
-    for name, setting in PARAMETERS.items():
-        if values.get(name):
-            given[name] = typed(name, values[name], setting.kind)
-    for name, kind in (('bond', bool), ('diagnostics_period', float)):
-        if values[name]:
-            given[name] = typed(name, values[name], kind)
-    parameters: list[str | dict[str, object]] = [str(file), given]
+    platform = check_choice('platform', values['platform'], PLATFORM.choices)
+    file = check_file(
+        'follow_params_file',
+        values['follow_params_file'] or SHARE / 'config' / f'follow_{platform}.yaml',
+    )
+    log_level = check_choice('log_level', values['log_level'].lower(), LOG_LEVELS)
+    kinds = {'autostart': bool, 'use_sim_time': bool, 'bond': bool, 'diagnostics_period': float}
+    kinds |= {name: setting.kind for name, setting in PARAMETERS.items()}
+    given = {'platform': platform, **parse_parameters(values, kinds)}
+    parameters: list[str | dict[str, object]] = [file, given]
     remapped = ['camera_info', 'imu', 'depth', 'cmd_vel']
     name = check_node_name('follower_node_name', values['follower_node_name'])
-    start_tracker = typed('start_tracker', values['start_tracker'], bool)
+    start_tracker = parse_value('start_tracker', values['start_tracker'], bool)
     words: list[str] = []
-    if values['processes'] not in ('each', 'one'):
-        raise ValueError(
-            f"launch argument processes:='{values['processes']}': expected each or one"
-        )
-    together = start_tracker and values['processes'] == 'one'
+    processes = check_choice('processes', values['processes'], ('each', 'one'))
+    together = start_tracker and processes == 'one'
     if together:
         # The parameters of either are passed over by the other, but for those that both have.
+        tracker = load_python_launch_file_as_module(str(TRACKER))
         parameters = [*tracker.node_parameters(values), *parameters]
         remapped.append('image')
         tracker_name = check_node_name('node_name', values['node_name'])
@@ -139,12 +120,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             parameters=parameters,
             arguments=[
                 *(['tracker', 'follower'] if together else []),
-                *('--ros-args', '--log-level', values['log_level'], *words),
+                *('--ros-args', '--log-level', log_level, *words),
             ],
             additional_env=(
                 profile_variables(SHARE / 'config' / 'fastdds_tracker.xml') if together else None
             ),
-            respawn=typed('respawn', values['respawn'], bool),
+            respawn=parse_value('respawn', values['respawn'], bool),
             respawn_delay=RESPAWN_DELAY,
             output='screen',
         )

@@ -19,23 +19,17 @@ from launch.actions import (
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit
-from launch.launch_description_sources import (
-    PythonLaunchDescriptionSource,
-    get_launch_description_from_python_launch_file,
-)
-from launch.launch_description_sources.python_launch_file_utilities import (
-    load_python_launch_file_as_module,
-)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.launch_arguments import refuse_misspelt
+from hcat_ros.nodes.included_arguments import declared_arguments
+from hcat_ros.nodes.launch_arguments import parse_value, refuse_misspelt
 from hcat_ros.nodes.tools.camera_sim import SETTINGS
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
-TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 FOLLOW = SHARE / 'launch' / 'follow.launch.py'
 CAMERA = {
     setting.name: setting
@@ -62,25 +56,17 @@ def arguments() -> list[DeclareLaunchArgument]:
                 description=f'{setting.description} Takes {setting.expected}.',
             )
         )
-    follow = get_launch_description_from_python_launch_file(str(FOLLOW))
-    declared += [
-        entity
-        for entity in follow.entities
-        if isinstance(entity, DeclareLaunchArgument)
-        # What both take, such as the target's height, is one argument.
-        and entity.name not in (*CAMERA, *HIDDEN)
-    ]
-    return declared
+    # What both take, such as the target's height, is one argument.
+    return [*declared, *declared_arguments(FOLLOW, leave_out=(*CAMERA, *HIDDEN))]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
-    typed = load_python_launch_file_as_module(str(TRACKER)).typed
     given: dict[str, object] = {'init_box': True}
     for name, setting in CAMERA.items():
-        given[name] = setting.checked(typed(name, values[name], setting.kind))
+        given[name] = setting.checked(parse_value(name, values[name], setting.kind))
     shared = ('platform', 'fps', 'target_height')
     scenario = Scenario(**{name: given[name] for name in shared})
     camera = Node(

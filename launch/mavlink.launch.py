@@ -14,17 +14,21 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
 )
-from launch.launch_description_sources import (
-    PythonLaunchDescriptionSource,
-    get_launch_description_from_python_launch_file,
-)
-from launch.launch_description_sources.python_launch_file_utilities import (
-    load_python_launch_file_as_module,
-)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.launch_arguments import RESPAWN_DELAY, check_node_name, refuse_misspelt
+from hcat_ros.nodes.included_arguments import declared_arguments
+from hcat_ros.nodes.launch_arguments import (
+    LOG_LEVELS,
+    RESPAWN_DELAY,
+    check_choice,
+    check_file,
+    check_node_name,
+    parse_parameters,
+    parse_value,
+    refuse_misspelt,
+)
 from hcat_ros.nodes.tools.mavlink_camera import SETTINGS
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
@@ -54,43 +58,37 @@ def arguments() -> list[DeclareLaunchArgument]:
             f'{setting.description} Takes {setting.expected}; empty: as mavlink_params_file says.'
         )
         declared.append(DeclareLaunchArgument(name, default_value='', description=text))
-    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
-    declared += [
-        entity
-        for entity in tracker.entities
-        if isinstance(entity, DeclareLaunchArgument) and entity.name != 'cameras'
-    ]
-    return declared
+    return [*declared, *declared_arguments(TRACKER, leave_out=('cameras',))]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
-    typed = load_python_launch_file_as_module(str(TRACKER)).typed
-    file = Path(values['mavlink_params_file'] or SHARE / 'config' / 'mavlink_camera.yaml')
-    if not file.is_file():
-        raise ValueError(f'launch argument mavlink_params_file: no file {file}')
-    given: dict[str, object] = {'tracker': check_node_name('node_name', values['node_name'])}
-    if values['use_sim_time']:
-        given['use_sim_time'] = typed('use_sim_time', values['use_sim_time'], bool)
-    for name, setting in PARAMETERS.items():
-        if values[name]:
-            given[name] = typed(name, values[name], setting.kind)
+    file = check_file(
+        'mavlink_params_file',
+        values['mavlink_params_file'] or SHARE / 'config' / 'mavlink_camera.yaml',
+    )
+    log_level = check_choice('log_level', values['log_level'].lower(), LOG_LEVELS)
+    kinds = {'use_sim_time': bool, **{name: each.kind for name, each in PARAMETERS.items()}}
+    given = {
+        'tracker': check_node_name('node_name', values['node_name']),
+        **parse_parameters(values, kinds),
+    }
     nodes: list[LaunchDescriptionEntity] = [
         Node(
             package='hcat_ros',
             executable='mavlink_camera',
             namespace=values['namespace'],
             remappings=[('cmd_vel', values['cmd_vel'])],
-            parameters=[str(file), given],
-            arguments=['--ros-args', '--log-level', values['log_level']],
-            respawn=typed('respawn', values['respawn'], bool),
+            parameters=[file, given],
+            arguments=['--ros-args', '--log-level', log_level],
+            respawn=parse_value('respawn', values['respawn'], bool),
             respawn_delay=RESPAWN_DELAY,
             output='screen',
         )
     ]
-    if typed('start_tracker', values['start_tracker'], bool):
+    if parse_value('start_tracker', values['start_tracker'], bool):
         source = PythonLaunchDescriptionSource(str(TRACKER))
         own = {'cameras': ''}.items()
         nodes.append(IncludeLaunchDescription(source, launch_arguments=own))

@@ -14,13 +14,11 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
 )
-from launch.launch_description_sources import (
-    PythonLaunchDescriptionSource,
-    get_launch_description_from_python_launch_file,
-)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import get_logger
 
-from hcat_ros.nodes.launch_arguments import EARLIER, inherited
+from hcat_ros.nodes.included_arguments import declared_arguments
+from hcat_ros.nodes.launch_arguments import EARLIER, check_choice, inherited
 
 IMAGE = 'image_raw'
 TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.launch.py'
@@ -55,14 +53,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
         image = IMAGE
     found = topics(values['cameras'], image)
-    if values['processes'] == 'one':
+    if check_choice('processes', values['processes'], ('one', 'each')) == 'one':
         own = [{'cameras': ','.join(f'{name}={topic}' for name, topic in found.items())}]
-    elif values['processes'] == 'each':
-        own = [{'namespace': n, 'image': topic, 'cameras': ''} for n, topic in found.items()]
     else:
-        raise ValueError(
-            f"launch argument processes:='{values['processes']}': expected one or each"
-        )
+        own = [{'namespace': n, 'image': topic, 'cameras': ''} for n, topic in found.items()]
     source = PythonLaunchDescriptionSource(str(TRACKER))
     return [
         GroupAction(
@@ -78,13 +72,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the tracker's among them, and the trackers."""
-    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
-    passed_on = [
-        entity
-        for entity in tracker.entities
-        if isinstance(entity, DeclareLaunchArgument)
-        and entity.name not in ('namespace', 'image', 'cameras')
-    ]
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -103,7 +90,7 @@ def generate_launch_description() -> LaunchDescription:
                 description='each: a process for each camera, for the rate; one: all in one '
                 'process with one engine, for memory',
             ),
-            *passed_on,
+            *declared_arguments(TRACKER, leave_out=('namespace', 'image', 'cameras')),
             OpaqueFunction(function=start),
         ]
     )

@@ -25,15 +25,13 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
-from launch.launch_description_sources import (
-    PythonLaunchDescriptionSource,
-    get_launch_description_from_python_launch_file,
-)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.fast_dds import profile_variables
+from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
@@ -171,12 +169,6 @@ def start(context: LaunchContext) -> Entities:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the tracker's among them, and the run."""
-    tracker = get_launch_description_from_python_launch_file(str(TRACKER))
-    passed_on = [
-        entity
-        for entity in tracker.entities
-        if isinstance(entity, DeclareLaunchArgument) and entity.name not in OURS
-    ]
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (
@@ -194,7 +186,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument('bag', description='folder of a rosbag2, or its file'),
             *declared,
-            *passed_on,
+            *declared_arguments(TRACKER, leave_out=OURS),
             OpaqueFunction(function=start),
         ]
     )

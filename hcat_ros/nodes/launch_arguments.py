@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch arguments that go wrong without a word from `ros2 launch`.
+"""Launch arguments, which are texts, as values, and what `ros2 launch` does not check about them.
 
 It takes names that nobody declared, and what one included launch file was given holds for those
 that are included after it, too.
@@ -11,8 +11,19 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+EXPECTED = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    list: "'[x, y, w, h]'",
+}
+"""What a text must hold to be a value of a type."""
 ALIKE = 0.8
 """Share of a name from which another one is that one misspelt. Others may be for a launch file that
 includes the one that asks."""
@@ -34,6 +45,55 @@ TELLING_APART = ('namespace', 'node_name', 'image', 'init_box')
 """Arguments of which no two trackers have all the same."""
 RESPAWN_DELAY = 2.0
 """Seconds before a node that has ended is started again."""
+
+
+def parse_value(argument: str, text: str, kind: type) -> object:
+    """Return an argument's text as a value of its type, `1` as 1.0 where a number is due.
+
+    Raises ValueError naming the argument, its value and what is expected. Whether the value is in
+    range is for the node to say.
+    """
+    if kind is str:
+        return text
+    try:
+        # Brackets may be left out: init_box:=10,20,30,40
+        as_list = kind is list and not text.lstrip().startswith('[')
+        value = yaml.safe_load(f'[{text}]' if as_list else text)
+        if kind is list:
+            return [float(item) for item in value]
+        if kind is float and not isinstance(value, bool):
+            return float(value)
+        if type(value) is kind:
+            return value
+    except (yaml.YAMLError, TypeError, ValueError):
+        pass
+    raise ValueError(f"launch argument {argument}:='{text}': expected {EXPECTED[kind]}")
+
+
+def parse_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, object]:
+    """Return the parameters that arguments set, in their types; empty arguments set none.
+
+    values: texts by argument. kinds: types by parameter. Raises ValueError as `parse_value`.
+    """
+    return {
+        name: parse_value(name, values[name], kind)
+        for name, kind in kinds.items()
+        if values.get(name)
+    }
+
+
+def check_choice(argument: str, text: str, choices: Collection[str]) -> str:
+    """Return an argument's text. Raises ValueError if it is none of the choices."""
+    if text not in choices:
+        raise ValueError(f"launch argument {argument}:='{text}': expected {' or '.join(choices)}")
+    return text
+
+
+def check_file(argument: str, path: str | Path) -> str:
+    """Return the path. Raises ValueError if no file is there."""
+    if not Path(path).is_file():
+        raise ValueError(f'launch argument {argument}: no file {path}')
+    return str(path)
 
 
 def check_node_name(argument: str, name: str) -> str:

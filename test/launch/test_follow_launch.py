@@ -173,7 +173,7 @@ def test_simulated_time_is_for_both(launch: Start, viewer: Node) -> None:
         (('platform:=ground', 'target_height:=tall'), "target_height:='tall': expected a number"),
         (('platform:=ground', 'start_tracker:=no way'), "start_tracker:='no way'"),
         (('platform:=ground', 'follow_params_file:=/no/such.yaml'), 'no file /no/such.yaml'),
-        (('platform:=ground', 'log_level:=loud'), "log_level:='loud': expected one of debug"),
+        (('platform:=ground', 'log_level:=loud'), "log_level:='loud': expected debug or info"),
         (('platform:=ground', 'yaw.max_sped:=0.2'), 'did you mean yaw.max_speed?'),
         (('platform:=ground', 'threads:=1.5'), "threads:='1.5': expected a whole number"),
     ],

@@ -147,7 +147,7 @@ def test_the_demo_tracks_and_ends_with_its_video(
         ('build_if_missing:=1', "build_if_missing:='1': expected true or false"),
         ('init_box:=1,2,x,4', "init_box:='1,2,x,4': expected '[x, y, w, h]'"),
         ('autostart:=maybe', "autostart:='maybe': expected true or false"),
-        ('log_level:=loud', "log_level:='loud': expected one of debug"),
+        ('log_level:=loud', "log_level:='loud': expected debug or info"),
         ('params_file:=/no/such.yaml', 'no file /no/such.yaml'),
     ],
 )

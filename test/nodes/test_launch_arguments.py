@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 import difflib
+from pathlib import Path
 
 import pytest
 
 from hcat_ros.nodes.launch_arguments import (
     ALIKE,
+    check_choice,
+    check_file,
     check_node_name,
     inherited_warning,
+    parse_parameters,
+    parse_value,
     refuse_misspelt,
 )
 
@@ -77,3 +82,59 @@ def test_a_name_that_ros_does_not_take_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match='node_name:='):
         check_node_name('node_name', name)
     assert check_node_name('node_name', 'front_tracker_2') == 'front_tracker_2'
+
+
+@pytest.mark.parametrize(
+    ('text', 'kind', 'value'),
+    [
+        ('true', bool, True),
+        ('7', int, 7),
+        ('1', float, 1.0),
+        ('1e-2', float, 0.01),
+        ('12', str, '12'),
+        ('[1, 2.5, 3, 4]', list, [1.0, 2.5, 3.0, 4.0]),
+        ('10,20,30,40', list, [10.0, 20.0, 30.0, 40.0]),
+    ],
+)
+def test_a_text_becomes_a_value_of_its_type(text: str, kind: type, value: object) -> None:
+    parsed = parse_value('name', text, kind)
+    assert parsed == value
+    assert type(parsed) is kind
+
+
+@pytest.mark.parametrize(
+    ('text', 'kind', 'expected'),
+    [
+        ('1', bool, 'true or false'),
+        ('1.5', int, 'a whole number'),
+        ('true', int, 'a whole number'),
+        ('true', float, 'a number'),
+        ('fast', float, 'a number'),
+        ('{', float, 'a number'),
+        ('1, two', list, r"'\[x, y, w, h\]'"),
+    ],
+)
+def test_a_text_of_another_type_is_refused_with_what_is_expected(
+    text: str, kind: type, expected: str
+) -> None:
+    with pytest.raises(ValueError, match=f"launch argument threads:='.*': expected {expected}"):
+        parse_value('threads', text, kind)
+
+
+def test_empty_arguments_and_those_that_are_not_there_set_no_parameter() -> None:
+    values = {'threads': '2', 'engine': '', 'image': '/camera'}
+    kinds = {'threads': int, 'engine': str, 'window_penalty': float}
+    assert parse_parameters(values, kinds) == {'threads': 2}
+
+
+def test_a_choice_and_a_file_are_checked(tmp_path: Path) -> None:
+    assert check_choice('processes', 'one', ('each', 'one')) == 'one'
+    with pytest.raises(ValueError, match="processes:='two': expected each or one"):
+        check_choice('processes', 'two', ('each', 'one'))
+    file = tmp_path / 'mine.yaml'
+    with pytest.raises(ValueError, match=f'params_file: no file {file}'):
+        check_file('params_file', file)
+    with pytest.raises(ValueError, match='params_file: no file'):
+        check_file('params_file', tmp_path)
+    file.touch()
+    assert check_file('params_file', file) == str(file)
