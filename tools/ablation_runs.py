@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hcat_ros.network import HCAT
     from hcat_ros.training.config import TrainConfig
     from hcat_ros.training.groups import Group, GroupDataset
-    from hcat_ros.training.kept_groups import Origin, Rounds
+    from hcat_ros.training.kept_groups import Origin, ShuffledEpochs
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_DATA = ROOT / 'data' / 'train'
@@ -131,18 +131,18 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     from hcat_ros.network.checkpoint import load_checkpoint
     from hcat_ros.network.export import export_model
     from hcat_ros.training.cached_features import CachedGroups
-    from hcat_ros.training.kept_groups import Rounds, claim
+    from hcat_ros.training.kept_groups import ShuffledEpochs, claim
     from hcat_ros.training.loop import WEIGHTS_FILE
 
     started = time.monotonic()
     _drawn.cache_clear()  # gigabytes of decoded images
     folder = plan.out / 'runs' / f'{row}-{seed}'
     config = configuration(plan, row, seed)
-    claim(folder / 'run.json', {'config': asdict(config), 'groups': plan.groups})
+    claim(folder, {'config': asdict(config), 'groups': plan.groups})
     cached = CachedGroups(
         plan.out / 'features', _origin(plan, configuration(plan, row), _network(config))
     )
-    _train(config, Rounds([cached], seed, plan.groups), folder)
+    _train(config, ShuffledEpochs([cached], seed, plan.groups), folder)
     trained = time.monotonic()
     model = load_checkpoint(folder / WEIGHTS_FILE)
     kept = held_out(model, [cached[number] for number in range(plan.groups, len(cached))])
@@ -174,7 +174,7 @@ def _network(config: TrainConfig) -> HCAT:
     return build_network(config)
 
 
-def _train(config: TrainConfig, groups: Rounds, folder: Path) -> None:
+def _train(config: TrainConfig, groups: ShuffledEpochs, folder: Path) -> None:
     """Train to the end, from where an earlier attempt stopped."""
     from hcat_ros.training.loop import Trainer
     from hcat_ros.training.losses import Losses

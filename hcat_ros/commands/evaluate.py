@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out', type=Path, default=Path('evaluation'), help='folder of results; goes on from them'
     )
     parser.add_argument(
-        '--restart', action='store_true', help='throw results of another configuration away'
+        '--restart', action='store_true', help='delete results kept in --out and start over'
     )
 
 

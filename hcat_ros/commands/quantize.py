@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     The model is as it was unless a graph is accepted.
     """
     try:
-        from hcat_ros.quantization.choice import Judge, accepted, worst_first
+        from hcat_ros.quantization.choice import Judge, worst_first, write_accepted
         from hcat_ros.quantization.examples import crops_along_tracks
         from hcat_ros.quantization.graph import SearchQuantizer
     except ImportError as error:
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         quantizer = SearchQuantizer(model, crops[:CALIBRATION], crops[CALIBRATION:], made)
         layers = worst_first(quantizer)
         judge = Judge(model, judged, made, arguments.starts, arguments.jobs, show_messages)
-        reference = judge.reference()
+        reference = judge.float_overlap()
         print(f'fp32: AO {reference}')
         floor = reference.mean - arguments.max_drop
         files: dict[str, Path] = {}
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
             'fp32': round(reference.mean, 3),
         }
         for name in (INT8_SEARCH_FILE, INT8_TENSORRT_FILE):
-            found = accepted(
+            found = write_accepted(
                 quantizer, judge, layers, made / name, floor, name == INT8_TENSORRT_FILE
             )
             if found is None:

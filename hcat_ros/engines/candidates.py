@@ -10,18 +10,18 @@ from typing import NamedTuple
 from hcat_ros.models import ModelCard, accepted_precisions
 
 BUILT = ('tensorrt', 'onnxruntime-tensorrt')
-"""Engines that compile the model for an NVIDIA GPU, which takes minutes once. The first of them
-that passes is taken without a timing: it computes in a fraction of a CPU's time, and to time
-several of them several would have to be built."""
+"""TensorRT, which compiles the model for an NVIDIA GPU, minutes once. The first of them that passes
+is taken without a timing: it computes in a fraction of a CPU's time, and timing them against each
+other would mean building each."""
 COMPARED = {
     'onnxruntime-cuda': ('fp32',),
     'onnxruntime': ('fp32', 'int8'),
     'openvino': ('fp32', 'int8'),
     'ncnn': ('fp32',),
 }
-"""Engines that load at once, of which a timing finds the fastest, with the precisions that may
-win: the network's own arithmetic, and INT8 where the model's card accepts it. bf16 and fp16 on a
-CPU are no card's to accept; they run where they are asked for."""
+"""Engines that load without a build step, of which a timing finds the fastest, with the precisions
+that may win: the network's own arithmetic, and INT8 where the model's card accepts it. Cards do not
+accept bf16 or fp16 on a CPU, so those run only when they are asked for by name."""
 
 
 class Candidate(NamedTuple):
@@ -39,7 +39,7 @@ class Candidates(NamedTuple):
     """Who may win, in the order of precedence."""
 
     built: list[Candidate]
-    """Candidates for a GPU, in order: the first that passes the self-test wins."""
+    """TensorRT candidates, in order: the first that passes the self-test wins."""
     compared: list[Candidate]
     """The fastest that passes the self-test wins."""
     last: list[Candidate]
@@ -67,7 +67,8 @@ def find_candidates(engines: Iterable[str], precision: str, card: ModelCard) -> 
             found.compared.append(Candidate(name, precision))
         else:
             accepted = accepted_precisions(card)
-            found.compared.extend(Candidate(name, own) for own in COMPARED[name] if own in accepted)
+            precisions = [each for each in COMPARED[name] if each in accepted]
+            found.compared.extend(Candidate(name, each) for each in precisions)
     return found
 
 
@@ -78,5 +79,8 @@ def conflict(engine: str) -> str:
     unknown); alone it has not.
     """
     if engine == 'openvino' and sys.modules.get('torch') is not None:
-        return 'PyTorch is loaded in this process, with which OpenVINO has crashed; name it to try'
+        return (
+            'OpenVINO has crashed in a process with PyTorch, which this one has loaded; '
+            'engine openvino takes it all the same'
+        )
     return ''

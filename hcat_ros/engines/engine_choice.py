@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses among candidates: the fastest that gives the answers which are stored with the model."""
+"""Chooses an engine: TensorRT if it passes the self-test, else the fastest that passes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hcat_ros.engines.timing import time_searches
 from hcat_ros.engines.timing_cache import Timed, Timing, read_timing, timing_key, write_timing
 from hcat_ros.models import SEARCH_FILE, Model, ModelError
 
-SECONDS = 0.6
+TIMING_BUDGET = 0.6
 """Time limit for timing all candidates together, s; a turn that has begun is finished."""
 
 LOG = logging.getLogger(__name__)
 
 
 class Chosen(NamedTuple):
-    """A loaded engine."""
+    """The chosen engine, loaded."""
 
     engine: Engine
     reason: str
@@ -31,7 +31,7 @@ class Chosen(NamedTuple):
 
 
 class Trials:
-    """Loads candidates and puts them to the self-test; remembers why some failed."""
+    """Loads candidates and runs the self-test on them; remembers why some failed."""
 
     def __init__(self, model: Model, load: Callable[[Candidate], Engine]) -> None:
         self.failures: dict[Candidate, str] = {}
@@ -55,7 +55,7 @@ class Trials:
 
     @property
     def reasons(self) -> str:
-        """Why each failed; what an engine says of two precisions alike is told once."""
+        """Why each failed; a reason that an engine gives for both precisions is listed once."""
         told = [f'{candidate.engine}: {reason}' for candidate, reason in self.failures.items()]
         return '; '.join(dict.fromkeys(told))
 
@@ -69,9 +69,11 @@ def choose(
 ) -> Chosen:
     """Return the best candidate's engine, loaded.
 
-    An engine that is built for a GPU wins as soon as it passes the self-test, untimed: it takes a
-    fraction of a CPU's time, and whatever else were to be timed would have to be built for minutes.
-    threads: with which `load` loads, for the cache. use_cache: False to time anew.
+    First come TensorRT candidates: one that passes the self-test wins untimed, as it takes a
+    fraction of a CPU's time, and timing them against each other would mean building each for
+    minutes. Then the fastest of the compared ones that pass; then the first of the last ones.
+    threads: the number that `load` uses, a part of the cache's key only. use_cache: False to time
+    anew.
     Raises EngineError, saying why each failed; ModelError.
     """
     trials = Trials(model, load)
@@ -105,14 +107,17 @@ def _choose_fastest(
     if use_cache and (timing := read_timing(key)) is not None:
         best = timing.ranking[0]
         if best.candidate.precision == 'int8':
-            # A damaged model is refused, also where the damage is in the graph that lost.
+            # INT8 engines do not read the float graph; a model in which it is damaged is refused.
             model.file(SEARCH_FILE)
         engine = trials.run(best.candidate)
         if engine is not None and engine.card.runtime_version == best.version:
             return Chosen(engine, f'{_explain(engine, timing)}, timed on {timing.day}')
-        LOG.debug('%s was the fastest on %s and is not what is here now', best, timing.day)
+        why = trials.failures.get(best.candidate, 'its version has changed')
+        LOG.debug('%s, the fastest on %s, is not used (%s): timing anew', best, timing.day, why)
     passed = {}
     for candidate in candidates:
+        if candidate in trials.failures:
+            continue
         if (engine := trials.run(candidate)) is not None:
             passed[candidate] = engine
     if len(passed) < 2:
@@ -120,7 +125,7 @@ def _choose_fastest(
             why = f'the only one of {len(candidates)} that passed the self-test'
             return Chosen(engine, f'{describe(engine)}: {why}')
         return None
-    times = time_searches(list(passed.values()), SECONDS)
+    times = time_searches(list(passed.values()), TIMING_BUDGET)
     ranking = sorted(
         (
             Timed(candidate, engine.card.runtime_version, 1e3 * float(np.median(found)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trackers over a data set, in a folder that a killed evaluation goes on from."""
+"""Evaluates trackers on a data set; an interrupted evaluation resumes from its folder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from hcat_ros.files import load_json, write_text
 from hcat_ros.files.pictures import file_size
 
 RUN_FILE = 'run.json'
-KEPT_SHARE = 0.95
-"""Share of the offline score above which a rate of updates is enough."""
-FRAMES_AN_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
-"""Tried one after the other for the smallest rate that is enough."""
+SUFFICIENT_SHARE = 0.95
+"""An update rate is sufficient if the real-time score is at least this share of the offline one."""
+FRAMES_PER_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
+"""Tried one after the other for the smallest sufficient rate."""
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Passes results on and shows how far it is: what comes, how many will, of what."""
+"""Wraps results with a progress bar: (results, total, title)."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +63,28 @@ class Evaluation:
     real_time: RealTimeRule | None = None
     """Measured beside the offline pass."""
     least_rate: bool = False
-    """Whether to look for the smallest rate of updates that is enough, at `real_time`'s fps."""
+    """Whether to look for the smallest sufficient update rate at `real_time`'s fps, whatever its
+    latency; it is fps itself if no smaller one suffices."""
     left_out: Sequence[str] = ()
     """Parts of the data set that could not be read, a line each."""
     restart: bool = False
-    """Whether results of another configuration are thrown away rather than refused."""
+    """Whether to delete all kept results of each tracker and start over."""
     command: Sequence[str] = ()
-    """The words of a command line that does it again, for the report."""
+    """Words of a command line that repeats the evaluation, for the report."""
     initialise: Callable[[], None] | None = None
-    """Called in the process that finds out what a tracker is; what it loads is told there."""
+    """Called once in the worker process that first loads a tracker, to show its log there."""
 
     def settle(self, entry: Entry) -> Entry:
-        """Return an entry whose tracker has been loaded once, with what it turned out to be.
+        """Load an entry's tracker once, and return it with its engine, precision and versions.
 
-        Its place in the folder is then taken. Raises ValueError for a folder that has results of
-        another configuration; OSError, EngineError, ModelError.
+        Its folder is prepared: with `restart`, kept results are deleted. Raises ValueError for a
+        folder that holds other results; OSError, EngineError, ModelError.
         """
         if isinstance(entry.tracker, Path):
             return replace(entry, configuration={'tracker': {'results': entry.tracker.name}})
         tracker, description = settle(entry.tracker, self.threads, self.initialise)
         configuration = {'tracker': description, 'threads': self.threads}
-        self._claim(self.folder / slug(entry.title), configuration)
+        self._prepare_folder(self.folder / slug(entry.title), configuration)
         return Entry(entry.title, tracker, configuration)
 
     def answers(self, entry: Entry, progress: Progress) -> list[SequenceResult]:
@@ -118,7 +119,7 @@ class Evaluation:
         found = replace(self, clips=scorable)._all_answers(entry, progress)
         kept, left_out = [], [*self.left_out]
         left_out += [
-            f'{clip.name}: its target is in one frame alone'
+            f'{clip.name}: its target is in one frame only'
             for clip in self.clips
             if len(clip.visible) <= 1
         ]
@@ -160,7 +161,7 @@ class Evaluation:
     def _usable(
         self, entry: Entry, tracker: TrackerSpec, rule: RealTimeRule, progress: Progress
     ) -> list[SequenceResult]:
-        """Return the results in real time; what could be used offline can be here."""
+        """Return the results in real time. Raises ValueError for a sequence that cannot be used."""
         found = self._results(entry, tracker, rule_name(rule), rule, progress)
         for answer in found:
             if isinstance(answer, LeftOut):
@@ -183,10 +184,10 @@ class Evaluation:
         results = self._usable(entry, tracker, rule, progress)
         later = np.concatenate([result.seconds[1:] for result in results])
         least = rule.fps if self.least_rate else None
-        for frames in FRAMES_AN_UPDATE if self.least_rate else ():
+        for frames in FRAMES_PER_UPDATE if self.least_rate else ():
             slower = replace(rule, latency=Latency(frames / rule.fps))
             answers = self._usable(entry, tracker, slower, progress)
-            if headline(answers) < KEPT_SHARE * before:
+            if headline(answers) < SUFFICIENT_SHARE * before:
                 break
             least = rule.fps / frames
         skipped = float(np.isnan(later).mean())
@@ -208,46 +209,55 @@ class Evaluation:
     def _sizes(self) -> list[tuple[int, int]]:
         return [frame_size(clip) for clip in self.clips]
 
-    def _claim(self, home: Path, configuration: dict[str, Any]) -> None:
-        """Make sure that what is in a folder is of this configuration, and say so in it."""
+    def _prepare_folder(self, home: Path, configuration: dict[str, Any]) -> None:
+        """Write run.json into a folder for results, which `restart` empties first.
+
+        Raises ValueError if it holds results of another tracker, of another number of threads, of
+        sequences with other numbers of images, or without a run.json.
+        """
         wanted = json.loads(json.dumps(configuration))
         wanted['sequences'] = {clip.name: len(clip.images) for clip in self.clips}
-        path = home / RUN_FILE
-        if path.is_file() and not self.restart:
+        path, kept = home / RUN_FILE, list(home.glob('*/*.csv'))
+        if self.restart:
+            for old in kept:
+                old.unlink()
+        elif path.is_file():
             try:
                 found = load_json(path)
             except ValueError as error:
                 raise ValueError(f'{path} is damaged ({error}); take --restart') from error
-            # Sequences may be added to a run; those that are there must be the same.
-            shared = {
-                name: count
+            # Sequences may be added to a run; those that are there must have as many images.
+            resized = [
+                name
                 for name, count in found.get('sequences', {}).items()
                 if wanted['sequences'].get(name, count) != count
-            }
+            ]
             differing = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
-            if differing or shared:
-                what = ', '.join([*differing, *shared])
+            if differing or resized:
+                what = ', '.join([*differing, *resized])
                 raise ValueError(
                     f'{home} holds results of another configuration ({what} differ); take another '
-                    '--out, or --restart to throw them away'
+                    '--out, or --restart to delete them'
                 )
             wanted['sequences'] = {**found.get('sequences', {}), **wanted['sequences']}
-        elif home.is_dir():
-            for old in home.glob('*/*.csv'):
-                old.unlink()
+        elif kept:
+            raise ValueError(
+                f'{home} holds {len(kept)} results, and no {RUN_FILE} says of what; take another '
+                '--out, or --restart to delete them'
+            )
         home.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(wanted, indent=2))
 
 
-_sizes: dict[Path, tuple[int, int]] = {}
+_size_cache: dict[Path, tuple[int, int]] = {}
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:
     """Return (width, height) of a clip's first image, pixels. Raises ValueError."""
     path = clip.images[int(clip.visible[0])]
-    if path not in _sizes:
-        _sizes[path] = file_size(path)
-    return _sizes[path]
+    if path not in _size_cache:
+        _size_cache[path] = file_size(path)
+    return _size_cache[path]
 
 
 def slug(title: str) -> str:
@@ -256,13 +266,13 @@ def slug(title: str) -> str:
 
 
 def rule_name(rule: RealTimeRule) -> str:
-    """Return a name of a real-time rule that no other one has."""
+    """Return a name for the results of a real-time rule, which no other rule has."""
     latency = 'measured'
     if rule.latency:
-        latency = 'ms+-'.join(f'{1e3 * value:g}' for value in rule.latency)
+        latency = '+-'.join(f'{1e3 * value:g}ms' for value in rule.latency)
     predict = '' if rule.predict == 'none' else f'-{rule.predict}'
     permitted = '' if rule.permitted == 1 else f'-permitted-{rule.permitted:g}'
-    return f'{rule.fps:g}fps-{latency}ms{permitted}{predict}'.replace('measuredms', 'measured')
+    return f'{rule.fps:g}fps-{latency}{permitted}{predict}'
 
 
 def real_time_words(rule: RealTimeRule) -> dict[str, Any]:
@@ -274,7 +284,7 @@ def real_time_words(rule: RealTimeRule) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what has a part in the numbers."""
+    """Return the versions of the packages that the figures depend on."""
     return {
         'hcat_ros': __version__,
         'Python': platform.python_version(),

@@ -22,7 +22,7 @@ class RealTime(NamedTuple):
     skipped: float
     """Share of the frames that came while the tracker was busy."""
     least_rate: float | None
-    """Smallest number of updates a second that keeps 95 % of the offline AO; None: not measured."""
+    """Smallest number of updates a second that keeps 95 % of `offline`; None: not measured."""
 
 
 @dataclass(frozen=True)

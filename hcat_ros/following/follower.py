@@ -19,13 +19,13 @@ from hcat_ros.following.steering import Seen, Steering, trusted
 LONGEST_STEP = 0.2
 """Seconds that one step of the controllers counts for at most, after a pause of the caller."""
 BEFORE_LOSS = 0.4
-"""Seconds before a loss from which the course is taken: a target that goes behind something seems
-slower and slower while ever less of it is seen."""
-FORGET = 10.0
+"""Seconds before a loss, from which its course is used: while a target is being covered it seems to
+slow down."""
+FORGET_AFTER = 10.0
 """Seconds without a track after which a target begins anew, as another one does."""
 LOST_NOISE = 6.0
-"""Factor on the deviation of where a lost target seems to be: a tracker slides from one that is
-hidden to what hides it, and a course that follows each step of that ends up there."""
+"""Factor on the standard deviation of a lost target's bearings: behind an obstacle the box drifts
+onto the obstacle, and the course must not drift with it."""
 DEPTH_HOLD = 0.5
 """Seconds after a depth in which the target's size says nothing of its range."""
 DEPTH_JUMP = 0.3
@@ -42,7 +42,8 @@ class Follower:
     """Turns tracks into commands. All times in seconds, of the clock that the stamps are on.
 
     `activate(now)` once, `track(measurement, now)` for each track that arrives, `command(now)` at
-    a steady rate. Nothing that comes in raises: what is refused stops the platform.
+    a steady rate. Bad input never raises. A refused track does not count: without an accepted one
+    the speed fades to zero within `stale_timeout`. A refused depth changes nothing.
     """
 
     def __init__(self, config: FollowConfig) -> None:
@@ -57,13 +58,16 @@ class Follower:
         self._target: str | None = None
         self._first_range = 0.0
         self._measured: BearingMeasurement | None = None
-        """The last one that was taken."""
+        """The last one that was accepted of a target in view."""
         self._depth_time = -math.inf
         self._unexpected: list[float] = []
         """Depths in a row that were not where they were expected, m."""
         self.range_source = ''
         """Source of the last range: 'depth', 'size', 'relative', or '' before the first."""
-        self._taken = self._followed = -math.inf
+        self._last_accepted = -math.inf
+        """Arrival of the last accepted track, also of a lost target."""
+        self._last_on_course = -math.inf
+        """Arrival of the last one that was seen where the target was expected."""
         self._now = -math.inf
         self._commanded: float | None = None
 
@@ -80,7 +84,10 @@ class Follower:
             self._steering.stop()
 
     def activate(self, now: float) -> None:
-        """Allow commands, from the first track on whose image is not older than `now`."""
+        """Allow motion once a track arrives whose image was taken at or after `now`.
+
+        A `now` that is not finite deactivates.
+        """
         if not math.isfinite(now):
             self.deactivate()
             return
@@ -102,24 +109,25 @@ class Follower:
         self._safety.holding = on
 
     def track(self, measurement: BearingMeasurement | None, now: float, lost: bool = False) -> str:
-        """Take a track that has arrived, None or `lost` for one of a target that is lost.
+        """Process a track that has arrived. Returns why it was refused, '' if it was accepted.
 
-        measurement: of a lost target, where the tracker looks for it, with any score.
-        Returns why it was refused, '' if it was taken (of a lost target: is turned after).
+        lost: the tracker reports the target lost; `measurement` is then where it looks for it,
+        with any score, or None. An accepted track may not move the platform yet: `confirmations`
+        of them must agree. Of a lost target '' means that the platform turns along its course.
         """
         if not self._set_time(now):
             return 'time is not a number'
         if measurement is None or lost:
             self._safety.record_loss(self._now)
-            return '' if measurement and self._searches(measurement) else 'target lost'
-        reason = self._refusal(measurement, self._now)
+            return '' if measurement and self._follow_lost(measurement) else 'target lost'
+        reason = self._admit(measurement, self._now)
         if reason:
             self._safety.record_refusal(reason)
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
-        self._taken = self._followed = self._now
-        missing = self._plausibility.missing(self.config)
+        self._last_accepted = self._last_on_course = self._now
+        missing = self._plausibility.confirmations_needed(self.config)
         self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
         return ''
 
@@ -215,8 +223,11 @@ class Follower:
         )
         return width, height
 
-    def _searches(self, measurement: BearingMeasurement) -> bool:
-        """Take what is seen in place of a lost target; return whether turning after it goes on."""
+    def _follow_lost(self, measurement: BearingMeasurement) -> bool:
+        """Process what is seen in place of a lost target.
+
+        Returns whether the platform keeps turning along the course of the target.
+        """
         if (
             not measurement.is_sound()
             or measurement.target != self._target
@@ -230,13 +241,17 @@ class Follower:
             # Its size is that of the last track: it says nothing of the range.
             doubtful = measurement.covariance * LOST_NOISE**2
             self._bearing.update(replace(measurement, covariance=doubtful))
-            self._followed = self._now
+            self._last_on_course = self._now
         else:
-            self._bearing.rewind(self._followed - BEFORE_LOSS)
-        self._taken = self._now
+            self._bearing.rewind(self._last_on_course - BEFORE_LOSS)
+        self._last_accepted = self._now
         return True
 
-    def _refusal(self, measurement: BearingMeasurement, now: float) -> str:
+    def _admit(self, measurement: BearingMeasurement, now: float) -> str:
+        """Return why a measurement is not used, '' if it is.
+
+        Forgets what no longer holds: another target, or one that has long been away, starts anew.
+        """
         if not measurement.is_sound():
             return 'not finite, or no angles'
         if not 0 <= measurement.score <= 1:
@@ -249,12 +264,12 @@ class Follower:
                 self._safety.record_replacement()
             self._forget_target()
             self._target = measurement.target
-        elif now - self._taken >= FORGET:
+        elif now - self._last_accepted >= FORGET_AFTER:
             # Nobody knows whether it is still the same thing: its size at the start says nothing.
             self._forget_target()
             self._target = measurement.target
-        elif now - self._taken >= self.config.stale_timeout:
-            # What was known is old; the target starts where it is, with its size at the start kept.
+        elif now - self._last_accepted >= self.config.stale_timeout:
+            # The course is out of date, the size at the start is not.
             self._forget_course()
         reason = self._plausibility.refusal(measurement, self._bearing, self.config)
         if reason and self._plausibility.gives_way(self.config):
@@ -278,7 +293,10 @@ class Follower:
         self._use_range(measurement.stamp)
 
     def _use_range(self, stamp: float) -> None:
-        """Tell the bearing filter how far the target is: its own way turns it the more."""
+        """Give the bearing filter the range.
+
+        The nearer the target, the more the platform's own travel changes its bearing.
+        """
         found = self.target_range(stamp)
         self._bearing.range = found.range if found is not None else None
 
@@ -301,7 +319,7 @@ class Follower:
         return self._steering.drive(config, seen, dt, verdict)
 
     def _set_time(self, now: float) -> bool:
-        """Note the time; one that jumps back starts anew. Returns whether it is one."""
+        """Record the time; one that jumps back starts anew. Returns whether it is finite."""
         if not math.isfinite(now):
             return False
         if now < self._now - TIME_JITTER:
@@ -317,11 +335,11 @@ class Follower:
         self._steering.stop()
         self._ego.clear()
         self._safety.start_anew()
-        self._now, self._commanded, self._taken = now, None, -math.inf
+        self._now, self._commanded, self._last_accepted = now, None, -math.inf
 
     def _forget_target(self) -> None:
         self._forget_course()
-        self._plausibility.clear()
+        self._plausibility.forget_target()
         self._size.clear()
         self._target, self._first_range = None, 0.0
 
@@ -330,4 +348,4 @@ class Follower:
         self._range.clear()
         self._measured, self._depth_time, self.range_source = None, -math.inf, ''
         self._unexpected.clear()
-        self._plausibility.forget()
+        self._plausibility.forget_course()

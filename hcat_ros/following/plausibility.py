@@ -32,12 +32,12 @@ class Plausibility:
         self._good = 0
         self._doubt = 0
 
-    def clear(self) -> None:
+    def forget_target(self) -> None:
         """Forget the target: the next measurement is plausible."""
         self._doubt = 0
-        self.forget()
+        self.forget_course()
 
-    def forget(self) -> None:
+    def forget_course(self) -> None:
         """Forget where the target was, but not how far its measurements are to be doubted."""
         self._last = self._other = self._other_last = None
         self._agreeing = self._good = 0
@@ -45,7 +45,10 @@ class Plausibility:
     def refusal(
         self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
     ) -> str:
-        """Return why a measurement is not the target that `course` follows, '' if it may be."""
+        """Return why a measurement is not the target that `course` follows, '' if it may be.
+
+        To be called once for each measurement: it counts those that agree.
+        """
         reason = _implausible(measurement, self._last, course, config)
         if reason:
             self._consider(measurement, config)
@@ -71,7 +74,7 @@ class Plausibility:
             and abs(above) < LOST_GATE * measurement.height_rad
         )
 
-    def missing(self, config: FollowConfig) -> int:
+    def confirmations_needed(self, config: FollowConfig) -> int:
         """Return how many plausible measurements are still to come before one moves by them."""
         return max(config.confirmations - self._good, self._doubt)
 
@@ -85,7 +88,7 @@ class Plausibility:
     def begin(self, measurement: BearingMeasurement) -> None:
         """Begin a new course, which has been confirmed by all refused ones that agreed."""
         agreeing = self._agreeing
-        self.forget()
+        self.forget_course()
         self._last, self._good = measurement, agreeing
         self._doubt = max(self._doubt - agreeing, 0)
 

@@ -20,8 +20,8 @@ LEARNED_TRACKS = 15
 """Last tracks with a depth, of which the median size counts where there is none."""
 REFERENCE_TRACKS = 5
 """Number of tracks on which the size of the target at the start is measured."""
-KNOWN = 0.5
-"""Share of the range above which its deviation means that it is not known."""
+MAX_DEVIATION = 0.5
+"""Share of the range: one whose standard deviation is above it counts as not known."""
 LEAST_RANGE = 0.01
 """m."""
 
@@ -42,7 +42,7 @@ class Range(NamedTuple):
     @property
     def is_known(self) -> bool:
         """Whether its deviation is small enough to drive by."""
-        return self.deviation < KNOWN * self.range
+        return self.deviation < MAX_DEVIATION * self.range
 
 
 class MeasuredRange(NamedTuple):
@@ -53,11 +53,15 @@ class MeasuredRange(NamedTuple):
     at_most: bool
     """Whether a part is out of the image, so that the target may be nearer."""
     source: str
-    """'depth', 'size' (a known one) or 'relative' (to an earlier range)."""
+    """'depth', 'size' (a known one) or 'relative' (to an earlier range, or learned from depth)."""
 
 
 class RangeFromSize:
-    """Pinhole: range = size / (2 tan(angle / 2)), the size known or such that the start fits."""
+    """Pinhole: range = size / (2 tan(angle / 2)).
+
+    The size is configured, or learned while depth was there, or such that the range at the start is
+    the configured reference.
+    """
 
     def __init__(self) -> None:
         self._first: list[float] = []
@@ -75,7 +79,10 @@ class RangeFromSize:
             self._learned.append(2 * distance * half)
 
     def of(self, measurement: BearingMeasurement, config: FollowConfig) -> MeasuredRange | None:
-        """Return the range, None where the configuration does not tell how to get it."""
+        """Return the range; None if the configuration has no way to it, or not yet.
+
+        To be called once for each accepted track: it collects the size at the start.
+        """
         has_size = config.target_height > 0 or config.target_width > 0
         if config.range_mode == 'size' or (config.range_mode == 'depth' and has_size):
             known = [
@@ -104,8 +111,8 @@ class RangeFromSize:
 class RangeFilter:
     """Kalman filter over (range, the target's own speed along the line of sight).
 
-    The platform's own way is taken out, as for bearings. The speed walks randomly: in a second its
-    deviation grows by `process_noise` m/s.
+    The platform's own motion is subtracted, as in the bearing filter. The speed walks randomly: in
+    a second its deviation grows by `process_noise` m/s.
     """
 
     def __init__(self, ego: EgoMotion, process_noise: float) -> None:
@@ -143,7 +150,8 @@ class RangeFilter:
             self._covariance = np.diag([(noise * seen.range) ** 2, FIRST_SPEED**2])
             return
         state, covariance = self._expected(self._state, time, direction)
-        # By the expected range: measured ones that are short by chance would count for more.
+        # A share of the larger of expected and measured range: one that is short by chance would
+        # get too much weight.
         deviation = noise * max(float(state[0]), seen.range, LEAST_RANGE)
         if not (seen.at_most and seen.range >= state[0]):
             gain = covariance[:, 0] / (covariance[0, 0] + deviation**2)

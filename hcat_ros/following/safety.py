@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
 
 
 class Safety:
-    """Keeps what is needed to answer `verdict(now)`.
+    """Decides by the tracks so far whether the platform may move: `verdict(now)`.
 
     A target that scores low is stopped for by the limits of deceleration: all parts work, and a
     smooth stop neither tips the platform nor swings the camera away. For one that is lost the
@@ -88,7 +88,7 @@ class Safety:
         return ''
 
     def record_track(self, stamp: float, score: float, now: float, missing: int) -> None:
-        """Note a track; it is a good one when none is `missing` that has to agree with it."""
+        """Record an accepted track; it counts once no confirming one is `missing` any more."""
         self._newest = stamp
         if missing:
             self.record_refusal(
@@ -101,7 +101,7 @@ class Safety:
         self._replaced = False
 
     def record_refusal(self, reason: str) -> None:
-        """Note a track that was not taken."""
+        """Record a track that was refused, or that does not count yet."""
         self._refusal = reason
 
     def record_blindness(self, reason: str) -> None:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 class MultiHeadCrossAttention(nn.Module):
     """MHCA of eq. 1: softmax(Q K^T / sqrt(d)) V on h heads, then a linear map.
 
-    The input projections are separate methods, so that whoever holds a constant query or
-    memory (the template, during tracking) projects it once.
+    Queries and memory are prepared by methods of their own, so that whoever holds constant ones
+    (the template's, during tracking) prepares them once. Their layout is the class's own business.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
@@ -57,12 +57,12 @@ class MultiHeadCrossAttention(nn.Module):
         return self.in_proj_weight[rows].unflatten(0, (self.heads, self.head_channels))
 
 
-class SparseMemoryAttention(MultiHeadCrossAttention):
-    """MHCA of many queries to a memory of few vectors, S: the projections move to the memory.
+class FewKeysAttention(MultiHeadCrossAttention):
+    """Exactly `MultiHeadCrossAttention`, in fewer operations for a memory of few vectors, S.
 
-    (x Wq + bq) K^T = x (Wq K^T) + bq K^T, and softmax(...) V Wo likewise, so n queries pass
-    matrices of h S columns and rows in place of two of C x C: fewer while h S < C, and no
-    transposition of heads. The same function of the same parameters.
+    The projections move to the memory: (x Wq + bq) K^T = x (Wq K^T) + bq K^T, and softmax(...) V Wo
+    likewise. The n queries are multiplied by matrices of C x h S and h S x C in place of two of
+    C x C, which is cheaper while h S < C, and the heads need no transposition.
     """
 
     def query(self, x: Tensor) -> Tensor:
@@ -85,11 +85,12 @@ class SparseMemoryAttention(MultiHeadCrossAttention):
         return weights.flatten(2) @ value + self.out_proj.bias
 
 
-class SparseQueryAttention(MultiHeadCrossAttention):
-    """MHCA of few queries, S, to a memory of many vectors: the projections move to the queries.
+class FewQueriesAttention(MultiHeadCrossAttention):
+    """Exactly `MultiHeadCrossAttention`, in fewer operations for few queries, S.
 
-    The bias of the keys adds the same to all scores of a query and so falls out of the softmax;
-    the values are projected after they are gathered. The same function of the same parameters.
+    The projections of the memory move to the queries. The bias of the keys adds the same to all
+    scores of a query and so falls out of the softmax; the values are projected after they are
+    gathered.
     """
 
     def query(self, x: Tensor) -> Tensor:
@@ -136,15 +137,15 @@ class CrossFeatureAugment(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def query(self, x: Tensor, position: Tensor) -> Tensor:
-        """Project the query vectors x (B, n, C) with their positions."""
+        """Prepare the query vectors x (B, n, C) with their positions, in the attention's layout."""
         return self.attention.query(x + position)
 
     def memory(self, m: Tensor, position: Tensor) -> tuple[Tensor, ...]:
-        """Project the memory vectors m (B, m, C): positions count in keys, not in values."""
+        """Prepare the memory vectors m (B, m, C): positions count in keys, not in values."""
         return self.attention.memory(m + position, m)
 
     def forward(self, x: Tensor, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Augment x (B, n, C), whose projected queries are `query`, from `memory`."""
+        """Augment x (B, n, C), of which `query` was prepared, from a prepared `memory`."""
         y = self.norm1(x + self.dropout(self.attention(query, memory)))
         ffn = self.linear2(self.dropout(F.relu(self.linear1(y))))
         augmented: Tensor = self.norm2(y + self.dropout(ffn))
@@ -175,7 +176,7 @@ class FeatureSparsification(nn.Module):
     """FS: S learned vectors E gather the template's features into S vectors.
 
     The paper's eq. 2 is `Fzs = E + A` with `A = MHCA(E, Fz + Pz, Fz)`; the released
-    checkpoints compute `LayerNorm(A + dropout(A))`, which is what stands here.
+    checkpoints compute `LayerNorm(A + dropout(A))`, and so does this module.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:

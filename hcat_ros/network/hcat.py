@@ -2,8 +2,13 @@
 """HCAT, the hierarchical cross-attention transformer tracker (Chen et al., 2022).
 
 Notation of the paper: Z template and X search region, Fz, Fx their features, Pz, Px position
-codes, E learned vectors, S = 16 and N = 2. Shapes: B batch, C channels, and by default 64
-template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over the grid.
+codes, FS feature sparsification (eq. 2) with E learned vectors, CFA cross-feature augment (eq. 3),
+S = 16 and N = 2. Shapes: B batch, C channels, h heads, d = C / h, n and m numbers of vectors, and
+by default 64 template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over the
+grid.
+
+The defaults of `HCATConfig` are the paper's network. Both models that the package ships have two
+additions: `correlation` and `mixing`.
 """
 
 from __future__ import annotations
@@ -21,9 +26,9 @@ from hcat_ros.network.attention import (
     ContextAugment,
     CrossFeatureAugment,
     FeatureSparsification,
+    FewKeysAttention,
+    FewQueriesAttention,
     MultiHeadCrossAttention,
-    SparseMemoryAttention,
-    SparseQueryAttention,
 )
 from hcat_ros.network.backbones import build_backbone, normalise
 from hcat_ros.network.config import HCATConfig
@@ -35,32 +40,35 @@ TemplateFeatures = dict[str, Tensor]
 
 
 class NetworkOutput(NamedTuple):
-    """What the heads say of each search vector: logits (B, n, 2), target first; boxes (B, n, 4)."""
+    """Answers for each search vector: logits (B, n, 2), target first; boxes (B, n, 4)."""
 
     logits: Tensor
     boxes: Tensor
 
 
+def _attends_to_few(config: HCATConfig) -> bool:
+    """Whether search vectors attend to a sparse template in the layers."""
+    return config.sparsification and config.attention != 'self'
+
+
 def attention_to_template(config: HCATConfig) -> type[MultiHeadCrossAttention]:
-    """Return the attention of search vectors to the template's: few of them with FS."""
-    sparse = config.sparsification and config.attention != 'self'
-    return SparseMemoryAttention if sparse else MultiHeadCrossAttention
+    """Return the attention of search vectors to those of the template, which FS makes few."""
+    return FewKeysAttention if _attends_to_few(config) else MultiHeadCrossAttention
 
 
 class HCALayer(nn.Module):
-    """A layer of the feature fusion network: one CFA for each branch (eq. 4).
+    """A layer of the feature fusion network: a CFA for each branch.
 
-    TransT's has a self-attention augment before each.
+    With attention 'cross' each branch attends to the other (eq. 4), with 'self' to itself. With
+    'self+cross' (TransT) each first attends to itself (`ContextAugment`), then to the other.
     """
 
     def __init__(self, config: HCATConfig) -> None:
         super().__init__()
         size = (config.channels, config.heads, config.ffn_channels, config.dropout)
         self.search = CrossFeatureAugment(*size, attention_to_template(config))
-        sparse = config.sparsification and config.attention != 'self'
-        self.template = CrossFeatureAugment(
-            *size, SparseQueryAttention if sparse else MultiHeadCrossAttention
-        )
+        few = FewQueriesAttention if _attends_to_few(config) else MultiHeadCrossAttention
+        self.template = CrossFeatureAugment(*size, few)
         if config.attention == 'self+cross':
             own = (config.channels, config.heads, config.dropout)
             self.search_context = ContextAugment(*own)
@@ -172,16 +180,20 @@ class HCAT(nn.Module):
     def template(self, z: Tensor) -> TemplateFeatures:
         """Return everything that depends on the template alone, for `search`.
 
-        z: (B, 3, 128, 128). The result holds the first search CFA's memory, with FS its `key`
-        (B, C, h S), `key_bias` (B, 1, h S) and `value` (B, h S, C), without it `key` (B, h, d, m)
-        and `value` (B, h, m, d); with cross-attention layers the `vectors` Fzs (B, S, C) and the
-        first template CFA's `query`, with FS (B, C, h S); with the correlation input the matrix
-        `correlation` (B, C, C).
+        z: (B, 3, 128, 128). The result holds, batch first:
+
+        - the memory of the first search CFA, of the decoder with attention 'self': `key` (B, h, d,
+          m) and `value` (B, h, m, d), from `FewKeysAttention` `key` (B, C, h S), `key_bias` (B, 1,
+          h S) and `value` (B, h S, C);
+        - but for attention 'self', `vectors` Fzs (B, S, C) and the first template CFA's `query` (B,
+          h, S, d), from `FewQueriesAttention` (B, C, h S);
+        - with the correlation input the matrix `correlation` (B, C, C).
         """
         fz = self._project(z)
         features: TemplateFeatures = {}
         if self.config.correlation:
-            # x -> Linear(8 cos(x, z_j)) is linear in x / |x|: one C x C matrix a template.
+            # x -> Linear(8 cos(x, z_j)) is linear in x / |x|: one C x C matrix for a template. The
+            # 8 is a scale that the shipped weights were trained with.
             similar = 8 * self.correlation.weight @ F.normalize(fz, dim=-1)
             features['correlation'] = similar.transpose(1, 2)
         fzs, pzs = fz, self._template_position()
@@ -206,7 +218,7 @@ class HCAT(nn.Module):
         return self.embedding[None] if self.config.sparsification else self.pz
 
     def search(self, x: Tensor, features: TemplateFeatures) -> NetworkOutput:
-        """Find the template whose `template` features these are in x (B, 3, 256, 256)."""
+        """Find in x (B, 3, 256, 256) the template that `features` came from."""
         return self.match(self.search_features(x), features)
 
     def search_features(self, x: Tensor) -> Tensor:
@@ -214,7 +226,7 @@ class HCAT(nn.Module):
         return self._project(x)
 
     def match(self, fx: Tensor, features: TemplateFeatures) -> NetworkOutput:
-        """Find the template in a search region of which `search_features` made Fx (B, n, C)."""
+        """Find the template that `features` came from, given `search_features` Fx (B, n, C)."""
         if self.config.correlation:
             unit = F.normalize(fx, dim=-1)
             fx = fx + unit @ features['correlation'] + self.correlation.bias
@@ -268,7 +280,7 @@ _MEMORY = ('key', 'key_bias', 'value')
 
 
 def _named(memory: tuple[Tensor, ...]) -> TemplateFeatures:
-    """Return a memory by names: with FS all three of `_MEMORY`, else keys and values."""
+    """Return a memory by names: all three of `_MEMORY` of `FewKeysAttention`, else two."""
     return dict(zip(_MEMORY if len(memory) == 3 else _MEMORY[::2], memory))
 
 
@@ -277,7 +289,10 @@ def _memory(features: TemplateFeatures) -> tuple[Tensor, ...]:
 
 
 def without_backbone(model: HCAT) -> HCAT:
-    """Return the same network, weights shared, that takes a backbone's features for an image."""
-    headless = copy.copy(model)
-    headless._modules = {**model._modules, 'backbone': nn.Identity()}
-    return headless
+    """Return a view of the network whose inputs are backbone features instead of images.
+
+    It shares all weights.
+    """
+    fusion = copy.copy(model)
+    fusion._modules = {**model._modules, 'backbone': nn.Identity()}
+    return fusion

@@ -27,9 +27,10 @@ SILENCE = 2.0
 
 
 class InputWatch:
-    """Makes a node's subscriptions and tells what is wrong with them.
+    """Makes a node's subscriptions and reports why nothing arrives on them.
 
-    Each thing is logged once until it is over, and stands in `warnings` all that time.
+    It keeps the node's other problems, too (`tell`, `settle`): each is logged once until it is
+    settled or its text changes in more than numbers. Warnings stay in `warnings` until then.
     """
 
     def __init__(self, node: Node) -> None:
@@ -37,8 +38,11 @@ class InputWatch:
         self._told: dict[str, str] = {}
         self._warned: dict[str, str] = {}
         self._subscriptions: list[Any] = []
-        self._several: set[str] = set()
+        self._one_publisher: set[str] = set()
+        """Topics that must not have more than one publisher."""
         self._image_time = self._since = time.monotonic()
+        self._has_image = False
+        """Whether an image has come since `begin`."""
         self._ros_time = -1
 
     @property
@@ -48,21 +52,23 @@ class InputWatch:
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the last image, or since `begin`."""
+        """Seconds since the last image or `begin`, without the time in which /clock stood still."""
         return time.monotonic() - self._image_time
 
     def begin(self) -> None:
         """Start to count anew: the node has changed its state."""
         self._image_time = self._since = time.monotonic()
+        self._has_image = False
         for about in list(self._told):
             if about != PARAMETERS:
                 self.settle(about)
         self._subscriptions.clear()
-        self._several.clear()
+        self._one_publisher.clear()
 
     def record_image(self) -> None:
         """Note that an image came."""
         self._image_time = time.monotonic()
+        self._has_image = True
 
     def subscribe(
         self,
@@ -74,7 +80,7 @@ class InputWatch:
     ) -> Any:
         """Return a subscription whose QoS parameters can override, `qos_overrides.TOPIC...`.
 
-        one_publisher: what several publish on it does not fit together.
+        one_publisher: warn if more than one node publishes the topic.
         """
         name = self._node.resolve_topic_name(topic)
         profile = copy(qos)  # rclpy writes the overrides into it
@@ -93,20 +99,20 @@ class InputWatch:
         )
         self._subscriptions.append(subscription)
         if one_publisher:
-            self._several.add(subscription.topic_name)
+            self._one_publisher.add(subscription.topic_name)
         return subscription
 
     def drop(self, subscription: Any) -> None:
         """Take a subscription away again."""
         topic = subscription.topic_name
         self._subscriptions.remove(subscription)
-        self._several.discard(topic)
+        self._one_publisher.discard(topic)
         for about in (f'qos of {topic}', f'type of {topic}', f'publishers of {topic}'):
             self.settle(about)
         self._node.destroy_subscription(subscription)
 
     def check_publishers(self) -> None:
-        """Tell what is wrong with who publishes the topics that are subscribed."""
+        """Report publishers of another type than expected, and more than one where one is due."""
         for subscription in self._subscriptions:
             topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
             publishers = self._publishers(topic)
@@ -118,7 +124,7 @@ class InputWatch:
                 self.tell(f'type of {topic}', f'{text}: none of it arrives')
             else:
                 self.settle(f'type of {topic}')
-            if topic not in self._several:
+            if topic not in self._one_publisher:
                 continue
             fitting = [info for info in publishers if info.topic_type == wanted]
             if len(fitting) > 1:
@@ -129,7 +135,7 @@ class InputWatch:
                 self.settle(f'publishers of {topic}')
 
     def check_inactive(self, topic: str, state: str, failure: str) -> None:
-        """Tell that there are images which the node does not take because of its state.
+        """Report images that the node does not take because it is not active.
 
         failure: why it could not come up, empty if nobody has tried.
         """
@@ -140,15 +146,15 @@ class InputWatch:
         elif time.monotonic() - self._since > SILENCE:
             node = self._node.get_fully_qualified_name()
             remedy = f'ros2 lifecycle set {node} {step} (or autostart:=true)'
-            reason = failure.partition('\n')[0] or remedy
+            reason = failure or remedy
             text = f'{topic} is published by {names}, but this node is {state}: {reason}'
             self.tell('inactive', text)
 
     def check_active(self, subscription: Any, session: TrackingSession, init_mode: str) -> None:
-        """Tell why no images come or, at level info, that they come and no target is named."""
+        """Report why no images come or, at level info, that they come and no target is named."""
         topic = subscription.topic_name
         ros_time = self._node.get_clock().now().nanoseconds
-        if ros_time == self._ros_time:  # simulated time stands: a bag has paused
+        if ros_time == self._ros_time:  # simulated time stands still: a bag has paused
             self._image_time = time.monotonic()
             self.tell('clock', 'use_sim_time is set, but /clock stands still or does not come')
             return
@@ -160,7 +166,7 @@ class InputWatch:
         if self.settle('images'):
             self._node.get_logger().info(f'{topic}: images come again')
         named = session.has_target or session.requests.waiting is not None
-        if named or self._image_time == self._since:
+        if named or not self._has_image:
             self.settle('target')
         elif time.monotonic() - self._since > SILENCE:
             waits_for = 'init_box' if init_mode == 'manual' else 'detections'
@@ -170,27 +176,27 @@ class InputWatch:
             self.tell('target', text, warn=False)
 
     def tell(self, about: str, text: str, warn: bool = True) -> None:
-        """Log a text, unless the last one told about the same is like it."""
+        """Log a text about a subject, unless it differs from the last one only in numbers."""
         if warn:
             self._warned[about] = text
         told, self._told[about] = self._told.get(about, ''), text
         if without_numbers(told) == without_numbers(text):
             return
-        # Two calls: rclpy lets no line of the source change its level.
+        # Two calls: rclpy forbids one line of the source to log at different levels.
         if warn:
             self._node.get_logger().warning(text)
         else:
             self._node.get_logger().info(text)
 
     def tell_all(self, about: str, texts: Sequence[str]) -> None:
-        """Tell several things about the same, or settle it if there are none."""
+        """Report several problems of a subject, or settle it if there are none."""
         if texts:
             self.tell(about, '; '.join(texts))
         else:
             self.settle(about)
 
     def settle(self, about: str) -> bool:
-        """Note that what was told is no more so; return whether anything was."""
+        """Clear a subject's problem; return whether one had been reported."""
         self._warned.pop(about, None)
         return self._told.pop(about, None) is not None
 

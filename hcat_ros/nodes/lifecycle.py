@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import rclpy
@@ -44,7 +44,7 @@ class GuardedLifecycleNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._bond: ManagerBond | None = None
         self.failure = ''
-        """Why the node could not be configured or activated, empty if it could."""
+        """Why the node could not be configured or activated, in one line; empty if it could."""
         service = self._service_change_state
         change_state = service.callback
 
@@ -131,27 +131,30 @@ class GuardedLifecycleNode(LifecycleNode):
         if bond is not None:
             bond.end()
 
-    def _failed(self, reason: str) -> None:
-        self.failure = reason
-        self.get_logger().error(reason)
-
-    def _guarded(self, name: str, action: Callable[[], None]) -> bool:
+    def _guarded(self, name: str, action: Callable[[], None]) -> str:
+        """Return in one line why an action failed, which is logged in full; '' if it did not."""
         try:
             action()
-        except (ValueError, RuntimeError, OSError) as error:
-            self._failed(f'cannot {name}: {error}')
-            return False
-        except Exception:
-            self._failed(f'cannot {name}:\n{traceback.format_exc()}')
-            return False
-        return True
+        except Exception as error:
+            return self.log_error(f'cannot {name}', error)
+        return ''
+
+    def log_error(self, what: str, error: Exception) -> str:
+        """Log an error, with its traceback unless it was foreseen. Returns it in one line."""
+        if isinstance(error, (ValueError, RuntimeError, OSError)):
+            text = f'{what}: {error}'
+            self.get_logger().error(text)
+        else:
+            text = f'{what}: {type(error).__name__}: {error}'
+            details = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+            self.get_logger().error(f'{text}\n{details}')
+        return text.partition('\n')[0]
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
         with ENDING.interruptible():  # an engine may be built here, which takes minutes
-            done = self._guarded('configure', self.configure)
-        if done:
-            self.failure = ''
+            self.failure = self._guarded('configure', self.configure)
+        if not self.failure:
             return_freed_memory()  # what loading took
             return super().on_configure(state)
         self._guarded('clean up', self.cleanup)
@@ -159,8 +162,8 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Activate; a failure leaves the node inactive."""
-        if self._guarded('activate', self._activate_with_bond):
-            self.failure = ''
+        self.failure = self._guarded('activate', self._activate_with_bond)
+        if not self.failure:
             return super().on_activate(state)
         self._guarded('deactivate', self.deactivate)
         self._end_bond()
@@ -195,12 +198,13 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
     return run_nodes(lambda: [make()], args)
 
 
-def run_nodes(make: Callable[[], Sequence[Node]], args: Sequence[str] | None = None) -> int:
+def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
     """Make nodes and spin them until they are told to end. Returns an exit code.
 
-    One thread: DDS keeps the newest frame while a callback runs, and nothing needs a lock. An
-    exception out of a callback is logged and the node goes on. A signal ends it in order at any
-    moment, also while nodes are made: ROS is there until each has been destroyed.
+    All callbacks run in one thread: DDS keeps the newest frame while one runs. Other threads are
+    those that note signals, the follower's dead man and a bond's heartbeats. An exception out of
+    a callback is logged and the node goes on. After a signal, also one that comes while nodes are
+    made, each node that has been made is destroyed before ROS is shut down.
     """
     with ENDING.watched():
         try:
@@ -208,9 +212,11 @@ def run_nodes(make: Callable[[], Sequence[Node]], args: Sequence[str] | None = N
         except RuntimeError as error:  # arguments that ROS cannot read
             print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
             return 1
-        nodes: Sequence[Node] = ()
+        nodes: list[Node] = []
         try:
-            nodes = make()
+            # One by one: if the next one cannot be made, those before it are destroyed.
+            for node in make():
+                nodes.append(node)
             _spin(nodes)
         finally:
             for node in nodes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layers stay in float: as few as the track allows."""
+"""Finds the fewest layers to keep in float so that an INT8 graph loses at most so much AO."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Overlap(NamedTuple):
     """Average overlap (AO) over sequences."""
 
     starts: tuple[float, ...]
-    """Mean AO of the sequences for each start; the first is that from the true boxes."""
+    """Mean AO of the sequences for each variant of the first box: the true one, then some that are
+    2 % off."""
 
     @property
     def mean(self) -> float:
@@ -41,13 +42,14 @@ class Overlap(NamedTuple):
         return float(np.mean(self.starts))
 
     @property
-    def error(self) -> float:
+    def standard_error(self) -> float:
         """Standard error of the mean, 0 for a single start."""
         n = len(self.starts)
         return float(np.std(self.starts, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
 
     def __str__(self) -> str:
-        return f'{self.mean:.3f} ± {self.error:.3f} (from the true boxes {self.starts[0]:.3f})'
+        true = f'from the true boxes {self.starts[0]:.3f}'
+        return f'{self.mean:.3f} ± {self.standard_error:.3f} ({true})'
 
 
 class Judge:
@@ -66,19 +68,23 @@ class Judge:
         self._model, self._clips, self._folder = model, clips, folder
         self._starts, self._jobs, self._initialise = starts, jobs, initialise
 
-    def reference(self) -> Overlap:
+    def float_overlap(self) -> Overlap:
         """Measure the model's own graph, in float."""
         return self._overlap(self._model.folder, 'fp32')
 
     def overlap(self, graph: Path, for_tensorrt: bool = False) -> Overlap:
-        """Measure an INT8 graph in ONNX Runtime, which simulates one for TensorRT in float."""
+        """Measure an INT8 graph in ONNX Runtime.
+
+        One for TensorRT takes the place of the float graph: ONNX Runtime computes its rounding in
+        float.
+        """
         folder = self._folder / f'judged-{graph.stem}'
         folder.mkdir()
         shutil.copy(self._model.folder / CARD_FILE, folder)
         for name in (TEMPLATE_FILE, SEARCH_FILE):
             shutil.copy(self._model.file(name), folder)
         judged, name = load_model(folder), SEARCH_FILE if for_tensorrt else INT8_SEARCH_FILE
-        # Without the reference: how far the answers are off is what is to be found out.
+        # Without reference.npz: the self-test would reject the graph that is to be measured.
         hashes = {file: judged.card.sha256[file] for file in (TEMPLATE_FILE, SEARCH_FILE)}
         add_to_model(judged, {name: graph}, sha256=hashes)
         return self._overlap(folder, 'fp32' if for_tensorrt else 'int8')
@@ -95,7 +101,7 @@ class Judge:
 
 
 def worst_first(quantizer: SearchQuantizer) -> list[str]:
-    """Return the layers, that whose quantisation alone changes the answers most first."""
+    """Return the layers, first the one whose quantisation alone changes the answers most."""
     errors = {}
     for layer in quantizer.layers:
         error = errors[layer] = quantizer.alone(layer)
@@ -103,15 +109,15 @@ def worst_first(quantizer: SearchQuantizer) -> list[str]:
     return sorted(errors, key=lambda layer: -sum(errors[layer]))
 
 
-def choices(layers: Sequence[str]) -> Iterator[Collection[str]]:
-    """Yield beginnings of the list, from none to half of it, each twice as long as the last."""
+def prefixes(layers: Sequence[str]) -> Iterator[Collection[str]]:
+    """Yield the first 0, 1, 2, 4, ... layers, up to half of them: with more INT8 hardly pays."""
     count = 0
     while count <= len(layers) // 2:
         yield layers[:count]
         count = max(1, 2 * count)
 
 
-def accepted(
+def write_accepted(
     quantizer: SearchQuantizer,
     judge: Judge,
     layers: Sequence[str],
@@ -121,10 +127,10 @@ def accepted(
 ) -> tuple[Collection[str], Overlap] | None:
     """Write the first graph to `path` whose mean overlap reaches `floor`.
 
-    layers: the one to be kept in float first, first. Returns the layers in float and the overlap,
-    or None if no graph is good enough.
+    layers: in the order in which they are kept in float. Returns the layers in float and the
+    overlap, or None if no graph is good enough; rejected graphs stay beside `path`.
     """
-    for in_float in choices(layers):
+    for in_float in prefixes(layers):
         tried = path.with_stem(f'{path.stem}-{len(in_float)}')
         quantizer.write(tried, in_float, for_tensorrt)
         overlap, error = judge.overlap(tried, for_tensorrt), quantizer.error(tried)

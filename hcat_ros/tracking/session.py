@@ -16,7 +16,9 @@ from hcat_ros.engines import EngineError
 from hcat_ros.tracking import TargetState, Track, Tracker
 from hcat_ros.tracking.followed_target import FollowedTarget, TargetTrack, settle_claims
 from hcat_ros.tracking.frame_buffer import FrameBuffer, StampedFrame
+from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import TargetRequest, TargetRequests
+from hcat_ros.tracking.tracker import StageTimes
 
 
 class TrackedFrame(NamedTuple):
@@ -24,42 +26,47 @@ class TrackedFrame(NamedTuple):
 
     frame: StampedFrame
     track: Track | None
-    """Track of the primary target; None where the picture says nothing of it."""
+    """Track of the primary target; None if the camera is frozen."""
     target_id: str
     """Id of the primary target, constant as long as it is followed."""
     class_id: str
     others: tuple[TargetTrack, ...] = ()
     """The other targets that were looked for in this frame, in the order of their naming."""
+    stage_times: StageTimes = StageTimes(0.0, 0.0, 0.0)
+    """Times that the primary target's tracker took."""
 
 
 class Refuse(Protocol):
-    """Tells why something was not used."""
+    """Reports what could not be used or went wrong, with the reason."""
 
     def __call__(self, kind: str, reason: str) -> None:
         """kind: what is counted, as 'refused boxes'."""
 
 
 def target_ids() -> Iterator[str]:
-    """Yield names for targets that no other tracker gives, nor the same one started again."""
+    """Yield ids for targets, unique across trackers and restarts."""
     start = secrets.token_hex(3)
     return (f'{start}-{number}' for number in itertools.count(1))
 
 
-INTERVALS = 15
-"""Frames in a row of which the median interval is the camera's."""
-FULL = 0.9
-"""Share of the camera's interval that the trackers may take."""
-LOST_TURNS = 0.5
-"""Turns of a lost target to one of another."""
-NEWEST = 0.2
-"""Share of the newest time in what an update takes."""
+INTERVAL_WINDOW = 15
+"""Frames over which the camera's interval is the median."""
+MAX_LOAD = 0.9
+"""Share of the camera's interval that the trackers may take; the primary and one other target are
+tracked in each frame whatever they take."""
+LOST_WEIGHT = 0.5
+"""Scheduling weight of a lost target beside one that is seen."""
+UPDATE_TIME_SMOOTHING = 0.2
+"""Share of the newest update in the smoothed time that an update takes."""
 
 
 class TrackingSession:
     """Keeps the last frames, starts targets on the frames they were named on, follows them.
 
-    `add_frame` and `request` yield each tracked frame as it is done, so that a target that was
-    named late is published while it catches up. Whatever cannot be used goes to `refuse`.
+    `add_frame`, `request` and `poll_waiting_request` yield each tracked frame as it is done, so
+    that a primary target that was named late is published while it catches up; other targets
+    catch up silently. They are lazy: nothing happens until their result is iterated to the end.
+    Whatever cannot be used goes to `refuse`.
 
     Of several targets one is the primary: the first, or the one that was selected. It is looked for
     in each frame, the others in turn where the time between frames does not suffice for all.
@@ -93,7 +100,7 @@ class TrackingSession:
         """The primary target, or the one that was it last."""
         self._refuse = refuse
         self._ids = ids
-        self._intervals: deque[float] = deque(maxlen=INTERVALS)
+        self._intervals: deque[float] = deque(maxlen=INTERVAL_WINDOW)
         self._update_time = 0.0
         """Seconds that an update takes, smoothed."""
 
@@ -104,7 +111,7 @@ class TrackingSession:
 
     @property
     def wants_target(self) -> bool:
-        """Whether there is room for a target, and none about to start, or one is lost."""
+        """Whether to look at detections: there is room and no request waits, or one is lost."""
         if len(self.targets) < self.max_targets:
             return self.requests.waiting is None
         return any(target.is_lost for target in self.targets)
@@ -116,27 +123,27 @@ class TrackingSession:
 
     @property
     def target(self) -> TargetRequest | None:
-        """What named the target that is or was last followed, the primary one."""
+        """Request behind the primary target, or behind the last one."""
         return self._last.request if self._last else None
 
     @property
     def target_id(self) -> str:
-        """Id of the target that is or was last followed, the primary one."""
+        """Id of the primary target, or of the last one."""
         return self._last.id if self._last else ''
 
     @property
     def last_seen(self) -> Box | None:
-        """Where a primary target was when it was last not lost; None before the first."""
+        """Where the primary target, or the last one, was when it was last not lost."""
         return self._last.last_seen if self._last else None
 
     @property
     def updates_a_frame(self) -> int:
         """How many targets are looked for in a frame."""
         count = len(self.targets)
-        known = len(self._intervals) == INTERVALS and self._update_time
+        known = len(self._intervals) == INTERVAL_WINDOW and self._update_time
         if count < 2 or not self.paced or not known:
             return count
-        return min(count, max(2, int(FULL * median(self._intervals) / self._update_time)))
+        return min(count, max(2, int(MAX_LOAD * median(self._intervals) / self._update_time)))
 
     def configure(self, **changes: Any) -> None:
         """Change fields of the trackers' configuration. Raises ValueError."""
@@ -144,14 +151,15 @@ class TrackingSession:
             tracker.configure(**changes)
 
     def add_frame(self, frame: StampedFrame, frozen: bool = False) -> Iterator[TrackedFrame]:
-        """Take the newest frame: start the target that waits for it, follow those there are.
+        """Take the newest frame: follow the targets, start the one whose request waits for it.
 
-        frozen: it is an old picture sent again, in which no target is any longer where it is.
+        frozen: the camera repeats an old picture, in which no target is where it is now.
         """
         if (newest := self.buffer.newest) is not None and frame.stamp > newest.stamp:
             self._intervals.append((frame.stamp - newest.stamp) / 1e9)
         self.buffer.append(frame)
         arrived = self._take_arrived()
+        # A single target that a new one replaces on this frame is not tracked in it any more.
         if arrived is None or self.max_targets > 1:
             if frozen and self.primary is not None:
                 yield self._with_names(frame, None, ())
@@ -161,10 +169,10 @@ class TrackingSession:
             yield from self._start(*arrived)
 
     def find_again(self, box: Box, stamp: int) -> bool:
-        """Look for the lost targets in a detector's box; return whether one is there.
+        """Resume a lost target if its template matches in a detector's box; return whether one did.
 
-        The target's own template decides, so that it keeps its identity. stamp: nanoseconds of the
-        image that the box is of, 0 for the newest one.
+        Its score is 0 until the next frame. stamp: nanoseconds of the image that the box is of,
+        0 for the newest one.
         """
         frame = self.buffer.nearest(stamp) if stamp else self.buffer.newest
         if frame is None or (stamp and abs(frame.stamp - stamp) > self.requests.tolerance * 1e9):
@@ -185,7 +193,7 @@ class TrackingSession:
         self.primary = self._last = self._find_target(target_id)
 
     def drop(self, target_id: str) -> None:
-        """Follow a target no more; the primary's place is taken by the one named before all others.
+        """Stop following a target; after the primary one the oldest that remains is primary.
 
         Raises ValueError, naming the ids there are.
         """
@@ -211,8 +219,8 @@ class TrackingSession:
     def _due(self) -> list[FollowedTarget]:
         """Return the targets that are looked for in this frame: the primary, others in turn."""
         others = [target for target in self.targets if target is not self.primary]
-        # Who has waited longest; of what is lost nobody has to know where it goes.
-        others.sort(key=lambda t: t.skipped * (LOST_TURNS if t.is_lost else 1.0), reverse=True)
+        # Longest-waiting first; nobody depends on the position of one that is lost.
+        others.sort(key=lambda t: t.skipped * (LOST_WEIGHT if t.is_lost else 1.0), reverse=True)
         for target in self.targets:
             target.skipped += 1
         due = others[: self.updates_a_frame - 1] + ([self.primary] if self.primary else [])
@@ -220,8 +228,11 @@ class TrackingSession:
             target.skipped = 0
         return [target for target in self.targets if not target.skipped]
 
-    def look_at_waiting(self) -> Iterator[TrackedFrame]:
-        """Refuse the request that has waited for too long, also while no frame comes."""
+    def poll_waiting_request(self) -> Iterator[TrackedFrame]:
+        """Start the waiting request if its frame is here, or refuse it if it has expired.
+
+        To be called regularly, also while no frame comes.
+        """
         arrived = self._take_arrived()
         if arrived is not None:
             yield from self._start(*arrived)
@@ -237,7 +248,7 @@ class TrackingSession:
             return None
 
     def request(self, request: TargetRequest) -> Iterator[TrackedFrame]:
-        """Take a target, at once if its frame is here. It takes the place of one that waits."""
+        """Start a target, at once if its frame is here. A request that waits is refused."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='another target was named before its image came')
         try:
@@ -248,15 +259,23 @@ class TrackingSession:
         if frame is not None:
             yield from self._start(request, frame)
 
-    def record_time_jump(self) -> None:
-        """Forget the frames; targets are kept that are in the next one where they were."""
+    def begin_anew(self, turn: Turn) -> None:
+        """Before the next frame, forget what it makes invalid.
+
+        After a jump of the stamps that is the frames before, and a target that is not found where
+        it was is dropped. With another view it is all of the frames and targets.
+        """
+        if turn not in (Turn.JUMPED, Turn.BEGINS):
+            return
+        if turn is Turn.BEGINS:
+            self.reset()
         self.buffer.clear()
         self._intervals.clear()
         for target in self.targets:
             target.jumped = True
 
     def reset(self) -> None:
-        """Drop all targets, and the one that waits."""
+        """Drop all targets, and refuse the request that waits."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='the tracker was reset before its image came')
         self.requests.forget()
@@ -322,17 +341,19 @@ class TrackingSession:
             self._refuse('failed frames', f'frame not tracked: {_told(error)}')
             return False
         taken = time.perf_counter() - began
-        self._update_time += (NEWEST if self._update_time else 1.0) * (taken - self._update_time)
+        share = UPDATE_TIME_SMOOTHING if self._update_time else 1.0
+        self._update_time += share * (taken - self._update_time)
         return True
 
     def _with_names(
         self, frame: StampedFrame, track: Track | None, others: tuple[TargetTrack, ...]
     ) -> TrackedFrame:
-        class_id = self.target.class_id if self.target else ''
-        return TrackedFrame(frame, track, self.target_id, class_id, others)
+        assert self.primary is not None
+        primary, times = self.primary, self.primary.tracker.stage_times
+        return TrackedFrame(frame, track, primary.id, primary.request.class_id, others, times)
 
 
 def _told(error: Exception) -> str:
-    """Return what went wrong; what nobody has foreseen says little without its name."""
+    """Return what went wrong; an unforeseen error with its type, without which it says little."""
     foreseen = isinstance(error, (ValueError, EngineError))
     return str(error) if foreseen else f'{type(error).__name__}: {error}'

@@ -31,11 +31,16 @@ class Stamped(Protocol):
 class Turn(Enum):
     """Treatment of an image."""
 
-    GOES_ON = 'track it'
-    LATE = 'neither track nor keep it: a newer one was here'
-    FOREIGN = 'neither track nor keep it: it is of another view'
-    JUMPED = 'track it, but the stamps of the images before are of another time'
-    BEGINS = 'drop the target first: what is known of it is of another view'
+    GOES_ON = 'goes on'
+    """Track it."""
+    LATE = 'late'
+    """Neither track nor keep it: a newer one was here, or it is too old."""
+    FOREIGN = 'foreign'
+    """Neither track nor keep it: it shows another view than the present stream."""
+    JUMPED = 'jumped'
+    """Track it, but forget the frames before: their stamps are from before the clock jumped."""
+    BEGINS = 'begins'
+    """Drop all targets first: from here on the images show another view."""
 
     @property
     def is_passed_over(self) -> bool:
@@ -57,10 +62,11 @@ class CameraView(NamedTuple):
 class ImageStream:
     """Watches stamps, sizes and frames of the images of one topic.
 
-    A stamp before the newest one is an image that comes late, unless no newer one has come for
-    `PATIENCE`: then time has jumped back, as when a clock is set or a bag plays again. Images of
-    another size or frame are another camera's, or another view of the same one, in which no
-    position still holds: they take over when those of the first have been gone for as long.
+    The first image with an older stamp is always treated as late. If older stamps go on and nothing
+    newer has come for `PATIENCE`, time has jumped back, as when a clock is set or a bag plays
+    again. Jumps forward are taken as they are. Images of another size or frame are another
+    camera's, or another view of the same one, in which no position still holds: they take over when
+    those of the first have been gone for `PATIENCE`.
     """
 
     def __init__(self) -> None:

@@ -27,8 +27,9 @@ class TargetRequest(NamedTuple):
     """Nanoseconds of the frame that the box was seen on, 0 for the newest frame."""
     class_id: str
     on_outcome: Callable[[RequestOutcome], None] | None = None
-    """Called once with what came of the request, at most `PATIENCE` after it was submitted. Without
-    it nobody waits for an answer, and an unstamped request waits for the first image."""
+    """Called once with what came of the request: when its target starts, when another request takes
+    its place, or with the first call of `take_arrived` that is `PATIENCE` after `submit`. Without
+    it nobody waits for an answer, and an unstamped request waits for the first image for ever."""
 
     def settle(self, target_id: str = '', reason: str = '') -> None:
         """Tell whoever waits for an answer what came of the request."""
@@ -39,8 +40,9 @@ class TargetRequest(NamedTuple):
 STAMP_TOLERANCE = 0.1
 """Seconds by which a frame may miss the stamp of a request, unless told otherwise."""
 PATIENCE = 1.0
-"""Seconds for which a request waits for the frame of its stamp, and by which that may be ahead."""
-CLOCKS = 'are the clocks of the machines synchronised?'
+"""Seconds for which a request waits for the frame of its stamp, and the furthest that a stamp may
+lie ahead of the newest frame."""
+CLOCK_HINT = 'are the clocks of the machines synchronised?'
 
 
 class TargetRequests:
@@ -62,32 +64,34 @@ class TargetRequests:
         return self._waiting
 
     def forget(self) -> None:
-        """Let no request wait."""
+        """Let no request wait; the caller settles the one that did."""
         self._waiting = None
 
     def submit(self, request: TargetRequest, now: float) -> StampedFrame | None:
         """Return the frame that the request starts on, None if that is yet to come.
 
-        Raises ValueError if its stamp is that of no frame, nor of one to come soon.
+        It takes the place of a request that waits, which the caller settles. Raises ValueError if
+        its stamp is that of no frame, nor of one to come soon.
         """
         self._waiting, self._since = request, now
-        return self._find(now)
+        return self._match(now)
 
     def take_arrived(self, now: float) -> tuple[TargetRequest, StampedFrame] | None:
         """Return the waiting request if the frame it waits for has come, with that frame.
 
-        Raises ValueError once if it will not come any more, or has been waited for too long.
+        Raises ValueError, and drops the request, if its frame can no longer come or it has expired.
         """
         request = self._waiting
-        frame = self._find(now)
+        frame = self._match(now)
         return None if frame is None or request is None else (request, frame)
 
-    def _find(self, now: float) -> StampedFrame | None:
+    def _match(self, now: float) -> StampedFrame | None:
+        """Return the waiting request's frame; once it is here or cannot come, nothing waits."""
         request, newest, oldest = self._waiting, self.buffer.newest, self.buffer.oldest
         if request is None:
             return None
-        may_wait_on = request.stamp == 0 and request.on_outcome is None
-        waits = may_wait_on or now - self._since < PATIENCE
+        waits_for_ever = request.stamp == 0 and request.on_outcome is None
+        waits = waits_for_ever or now - self._since < PATIENCE
         if newest is None or oldest is None:
             if waits:
                 return None
@@ -111,13 +115,13 @@ class TargetRequests:
         if newest == 0:
             return 'it has a stamp, and the images have none: send it without (zero)'
         if ahead > PATIENCE:
-            return f'its stamp is {ahead:.3f} s ahead of the newest image: {CLOCKS}'
+            return f'its stamp is {ahead:.3f} s ahead of the newest image: {CLOCK_HINT}'
         if ahead > 0:
             return (
-                f'no image of its stamp has come within {PATIENCE:g} s, which is {ahead:.3f} s '
-                f'ahead of the newest one: {CLOCKS}'
+                f'its stamp is {ahead:.3f} s ahead of the newest image, and no image of that time '
+                f'has come within {PATIENCE:g} s: {CLOCK_HINT}'
             )
-        doubt = f'; {CLOCKS}' if -ahead > PATIENCE + kept / 1e9 else ''
+        doubt = f'; {CLOCK_HINT}' if -ahead > PATIENCE + kept / 1e9 else ''
         return (
             f'its frame is {-ahead:.3f} s older than the newest one and not kept: the buffer holds '
             f'{len(self.buffer)} frames over {kept / 1e9:.3f} s (raise buffer_mb or '

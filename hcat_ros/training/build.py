@@ -18,7 +18,7 @@ from hcat_ros.training.backbone_weights import load_backbone
 from hcat_ros.training.cached_features import CachedGroups, features_folder
 from hcat_ros.training.config import DataConfig, TrainConfig, load_config
 from hcat_ros.training.groups import GroupDataset
-from hcat_ros.training.kept_groups import KeptGroups, Rounds, features_origin, read_origin
+from hcat_ros.training.kept_groups import KeptGroups, ShuffledEpochs, features_origin, read_origin
 from hcat_ros.training.packed_views import PackedGroups
 from hcat_ros.training.sources import ClipSource, PasteSource, PhotoSource, Source, image_paths
 from hcat_ros.training.teachers import (
@@ -59,7 +59,7 @@ def untrained_network(path: Path) -> HCAT:
     return HCAT(config.network)
 
 
-def open_lessons(config: TrainConfig, model: HCAT) -> Rounds:
+def open_lessons(config: TrainConfig, model: HCAT) -> ShuffledEpochs:
     """Return the groups of a run's folders: features where its backbone is frozen, else crops.
 
     Raises ValueError for a folder that is not whole, or not of the network's sizes.
@@ -78,7 +78,7 @@ def open_lessons(config: TrainConfig, model: HCAT) -> Rounds:
         else:
             of_features = features_origin(origin, model)
             kept.append(CachedGroups(features_folder(folder, of_features), of_features))
-    return Rounds(kept, config.schedule.seed)
+    return ShuffledEpochs(kept, config.schedule.seed)
 
 
 def build_data(config: TrainConfig) -> GroupDataset:

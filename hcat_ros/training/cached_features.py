@@ -18,6 +18,7 @@ from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.kept_groups import (
     KeptGroups,
     Origin,
+    claim,
     keep_truth,
     missing_parts,
     part_file,
@@ -48,6 +49,7 @@ def write_features(
     done): called after each. Raises ValueError for a folder of another origin and for features
     beyond float16's range.
     """
+    claim(folder, origin)
     missing = missing_parts(folder, origin)
     backbone = copy.deepcopy(model.backbone).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number in missing if parts is None else parts:
@@ -77,7 +79,7 @@ class CachedGroups(KeptGroups):
             *truth_fields(origin),
         ]
 
-    def crops(self, number: int, row: Any) -> Sequence[NDArray[Any]]:
+    def inputs(self, part: int, row: Any) -> Sequence[NDArray[Any]]:
         """Return the features of templates (V, C, 8, 8) and search regions (V, C, 16, 16)."""
         return np.array(row['templates']), np.array(row['searches'])
 

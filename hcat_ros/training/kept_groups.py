@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of views on disk, so that drawing them and asking the teachers is done once."""
+"""Groups of views on disk, so that drawing them and asking the teachers is done once.
+
+A *group* is some views (template and search crops) of one object; its *lesson* is what the teachers
+say of them. `packed_views` keeps the crops, `cached_features` a frozen backbone's features of them;
+`hcat lessons` writes both, `hcat train` reads them. A folder's groups lie in *parts*, files of
+`PART_GROUPS` groups, beside a note of their *origin*, which keeps what does not fit together apart.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +30,10 @@ from hcat_ros.training.teachers import GRID, Lesson, fingerprint
 
 ORIGIN_FILE = 'origin.json'
 PART_GROUPS = 32
-"""Groups in a file: what an interrupted writer begins again."""
+"""Groups in a part, which is what an interrupted writer begins again."""
 
 Origin = dict[str, Any]
-"""All that decides what is kept in a folder."""
+"""Everything that decides the content of a folder: data, seed, sizes, teachers, backbone."""
 
 
 def views_origin(config: TrainConfig, groups: int) -> Origin:
@@ -48,17 +54,17 @@ def views_origin(config: TrainConfig, groups: int) -> Origin:
         'distractors': config.distractors,
         'teachers': [fingerprint(teacher) for teacher in config.teachers],
     }
-    return dict(json.loads(json.dumps(origin)))  # as a file will give it back
+    return dict(json.loads(json.dumps(origin)))  # so that it compares equal to a file's
 
 
-def features_origin(views: Origin, model: HCAT) -> Origin:
-    """Return the origin of what the backbone of `model` makes of views of that origin."""
+def features_origin(of_views: Origin, model: HCAT) -> Origin:
+    """Return the origin of the features that `model`'s backbone has of views of an origin."""
     network, digest = model.config, hashlib.sha256()
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     channels = int(model.backbone.channels)
     return {
-        **views,
+        **of_views,
         'template': [channels, network.template_grid, network.template_grid],
         'search': [channels, network.search_grid, network.search_grid],
         'stride': network.stride,
@@ -73,62 +79,71 @@ def read_origin(folder: Path) -> Origin:
         origin = load_json(path)
         return {**origin, 'groups': int(origin['groups']), 'views': int(origin['views'])}
     except FileNotFoundError:
-        raise ValueError(f'{folder} holds no lessons: make them with hcat lessons') from None
+        raise ValueError(f'{folder} holds no groups: make them with hcat lessons') from None
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f'{path} is damaged ({error!r}); delete its folder') from error
 
 
-def claim(path: Path, wanted: Origin) -> None:
-    """Note in a file what its folder is made of; refuse a folder made of something else.
+def check_origin(folder: Path, wanted: Origin) -> bool:
+    """Return whether a folder notes this origin, False if it notes none.
 
-    Raises ValueError naming the fields that differ.
+    Raises ValueError for another origin, naming the fields that differ.
     """
-    if path.is_file():
-        try:
-            found = load_json(path)
-            differing = [
-                name for name in {**found, **wanted} if found.get(name) != wanted.get(name)
-            ]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path} is damaged ({error}); delete its folder') from error
-        if differing:
-            name = differing[0]
-            raise ValueError(
-                f'{path.parent} was made with another {", ".join(differing)} '
-                f'({name}: {found.get(name)!r}, now {wanted.get(name)!r}); take another folder or '
-                'delete this one'
-            )
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(wanted, indent=2))
+    path = folder / ORIGIN_FILE
+    if not path.is_file():
+        return False
+    try:
+        found = load_json(path)
+        differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is damaged ({error}); delete its folder') from error
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f'{folder} was made with another {", ".join(differing)} '
+            f'({name}: {found.get(name)!r}, now {wanted.get(name)!r}); take another folder or '
+            'delete this one'
+        )
+    return True
+
+
+def claim(folder: Path, origin: Origin) -> None:
+    """Make a folder for groups of an origin and note that. Raises ValueError as `check_origin`."""
+    if not check_origin(folder, origin):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / ORIGIN_FILE, json.dumps(origin, indent=2))
 
 
 def missing_parts(folder: Path, origin: Origin) -> list[int]:
-    """Return the numbers of the files that a folder lacks. Raises ValueError as `claim`."""
-    claim(folder / ORIGIN_FILE, origin)
-    count = -(-origin['groups'] // PART_GROUPS)
-    return [number for number in range(count) if not part_file(folder, number).is_file()]
+    """Return the numbers of the parts that a folder lacks. Raises ValueError as `check_origin`."""
+    check_origin(folder, origin)
+    return [part for part in range(part_count(origin)) if not part_file(folder, part).is_file()]
 
 
-def part_file(folder: Path, number: int) -> Path:
-    """Return the file of the groups from `number` x `PART_GROUPS` on."""
-    return folder / f'part-{number:04d}.npy'
+def part_count(origin: Origin) -> int:
+    """Return the number of parts of a whole folder."""
+    return -(-int(origin['groups']) // PART_GROUPS)
 
 
-def part_groups(origin: Origin, number: int) -> range:
-    """Return the numbers of the groups in a file."""
-    first = number * PART_GROUPS
+def part_file(folder: Path, part: int) -> Path:
+    """Return the file of the groups from `part` x `PART_GROUPS` on."""
+    return folder / f'part-{part:04d}.npy'
+
+
+def part_groups(origin: Origin, part: int) -> range:
+    """Return the numbers of the groups in a part."""
+    first = part * PART_GROUPS
     return range(first, min(first + PART_GROUPS, origin['groups']))
 
 
 def write_rows(path: Path, rows: NDArray[Any]) -> None:
-    """Write a file of groups; whoever reads it sees a whole one alone."""
+    """Write a part. It appears whole: a reader never sees half of it."""
     with whole_file(path) as partial, partial.open('wb') as file:
         np.save(file, rows)
 
 
 def truth_fields(origin: Origin) -> list[Any]:
-    """Return the fields, as of a numpy type, for the truth and the lesson of a group."""
+    """Return the fields of a numpy type for the truth and the lesson of a group."""
     views = origin['views']
     fields: list[Any] = [('boxes', '<f4', (views, 4)), ('shown', '?', (views,))]
     if origin['teachers']:
@@ -148,32 +163,36 @@ def keep_truth(row: Any, group: Group) -> None:
 
 
 class KeptGroups(ABC):
-    """The groups of a folder. Raises ValueError for one of another origin or that is not whole."""
+    """Groups read from a folder, which is only read."""
 
     def __init__(self, folder: Path, origin: Origin) -> None:
+        """Raise ValueError for a folder of another origin, or one that lacks or damaged parts."""
         if missing := missing_parts(folder, origin):
             raise ValueError(
                 f'{folder} lacks {len(missing)} files: make them with hcat lessons first'
             )
         self.folder, self.origin = folder, origin
-        self.files = -(-origin['groups'] // PART_GROUPS)
-        """Number of files."""
-        for number in range(self.files):
-            path = part_file(folder, number)
+        self.parts = part_count(origin)
+        """Number of parts."""
+        for part in range(self.parts):
+            path = part_file(folder, part)
             try:
-                rows = self.rows(number)
+                rows = self.rows(part)
             except (ValueError, EOFError) as error:
                 raise ValueError(f'{path} is damaged ({error}); delete it') from error
-            count = len(part_groups(origin, number))
-            if rows.dtype != np.dtype(self.fields(origin)) or len(rows) != count:
-                raise ValueError(f'{path} has {len(rows)} rows of {rows.dtype}; delete it')
+            count, kind = len(part_groups(origin, part)), np.dtype(self.fields(origin))
+            if rows.dtype != kind or len(rows) != count:
+                raise ValueError(
+                    f'{path} has {len(rows)} rows of {rows.dtype}, expected {count} of {kind}; '
+                    'delete it'
+                )
 
-    def rows(self, number: int) -> NDArray[Any]:
-        """Return the rows of a file, on disk.
+    def rows(self, part: int) -> NDArray[Any]:
+        """Return the rows of a part, on disk.
 
         Opened anew each time: a process may hold only so many open files, often 1024.
         """
-        return np.load(part_file(self.folder, number), mmap_mode='r')
+        return np.load(part_file(self.folder, part), mmap_mode='r')
 
     has_crops: bool
     """Whether the groups hold images, not a backbone's features."""
@@ -181,19 +200,19 @@ class KeptGroups(ABC):
     @staticmethod
     @abstractmethod
     def fields(origin: Origin) -> list[Any]:
-        """Return the fields of a group in a file, as of a numpy type."""
+        """Return the fields of a numpy type for a group."""
 
     @abstractmethod
-    def crops(self, number: int, row: Any) -> Sequence[NDArray[Any]]:
-        """Return copies of the templates and search regions in a row of file `number`."""
+    def inputs(self, part: int, row: Any) -> Sequence[NDArray[Any]]:
+        """Return copies of the templates and searches of a row of a part, crops or features."""
 
     def __len__(self) -> int:
         return int(self.origin['groups'])
 
-    def __getitem__(self, number: int) -> Group:
-        part, place = divmod(number, PART_GROUPS)
+    def __getitem__(self, index: int) -> Group:
+        part, place = divmod(index, PART_GROUPS)
         row = self.rows(part)[place]
-        templates, searches = self.crops(part, row)
+        templates, searches = self.inputs(part, row)
         lesson = None
         if self.origin['teachers']:
             scores = np.array(row['taught_scores'], np.float32)
@@ -208,11 +227,11 @@ class KeptGroups(ABC):
         )
 
 
-class Rounds(Dataset[Group]):
-    """Kept groups again and again: each round gives all of them, in an order of the seed's own."""
+class ShuffledEpochs(Dataset[Group]):
+    """Endless passes over kept groups, each in an order of its own that the seed decides."""
 
-    def __init__(self, kept: Sequence[KeptGroups], seed: int = 0, last: int | None = None) -> None:
-        """last: number of groups to take, the first ones; None: all.
+    def __init__(self, kept: Sequence[KeptGroups], seed: int = 0, limit: int | None = None) -> None:
+        """limit: use the first groups only, as many as this; None: all.
 
         Raises ValueError for more than there are, and for folders of different numbers of views.
         """
@@ -221,10 +240,11 @@ class Rounds(Dataset[Group]):
             counts = ', '.join(map(str, sorted(views)))
             raise ValueError(f'groups of {counts} views: expected as many in each folder')
         self._ends = np.cumsum([len(groups) for groups in kept])
-        self.count = int(self._ends[-1]) if last is None else last
+        self.count = int(self._ends[-1]) if limit is None else limit
+        """Number of groups in a pass."""
         if not 0 < self.count <= self._ends[-1]:
             raise ValueError(f'{self.count} groups: there are {self._ends[-1]}')
-        self._round = -1
+        self._epoch = -1
         self._order: NDArray[np.intp] = np.arange(self.count)
 
     @property
@@ -233,14 +253,14 @@ class Rounds(Dataset[Group]):
         return self._kept[0].has_crops
 
     def __len__(self) -> int:
-        return 1 << 40  # as `GroupDataset`: any step has its groups
+        return 1 << 40  # endless, as `GroupDataset`
 
     def __getitem__(self, index: int) -> Group:
-        turn, place = divmod(index, self.count)
-        if turn != self._round:
-            self._round = turn
-            self._order = np.random.default_rng([self._seed, turn]).permutation(self.count)
-        number = int(self._order[place])
-        folder = int(np.searchsorted(self._ends, number, 'right'))
+        epoch, place = divmod(index, self.count)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self._seed, epoch]).permutation(self.count)
+        chosen = int(self._order[place])
+        folder = int(np.searchsorted(self._ends, chosen, 'right'))
         first = int(self._ends[folder - 1]) if folder else 0
-        return self._kept[folder][number - first]
+        return self._kept[folder][chosen - first]

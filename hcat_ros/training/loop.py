@@ -23,7 +23,7 @@ from hcat_ros.network.hcat import NetworkOutput, without_backbone
 from hcat_ros.training.backbone_weights import freeze_backbone, trained_parts
 from hcat_ros.training.config import DistillationConfig, ScheduleConfig
 from hcat_ros.training.groups import Group, GroupDataset, collate
-from hcat_ros.training.kept_groups import Rounds
+from hcat_ros.training.kept_groups import ShuffledEpochs
 from hcat_ros.training.losses import Losses, Taught, hcat_losses
 from hcat_ros.training.pairs import Pairs, pairs_of_groups
 
@@ -32,7 +32,7 @@ WEIGHTS_FILE = 'weights.safetensors'
 
 
 class _Indices(Sampler[int]):
-    """Group numbers of the steps: each process of each step has its own."""
+    """Yields the group indices of each step; every process gets a range of its own."""
 
     def __init__(self, steps: range, groups: int, rank: int, world: int) -> None:
         self.steps, self.groups, self.rank, self.world = steps, groups, rank, world
@@ -55,7 +55,7 @@ class PairModel(nn.Module):
     ) -> NetworkOutput:
         """Return the prediction of the pairs.
 
-        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or what the backbone makes
+        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or the backbone's features
         of them, (T, C, 8, 8), (S, C, 16, 16) floats; first, second: (P,).
         """
         model = self.model
@@ -70,21 +70,24 @@ class PairModel(nn.Module):
 
 
 class Trainer:
-    """Trains a network on groups; `folder` holds its state, weights and log."""
+    """Trains a network on groups; `folder` holds its state, weights and log.
+
+    With WORLD_SIZE above 1 torch's process group must have been initialised.
+    """
 
     def __init__(
         self,
         model: HCAT,
-        data: GroupDataset | Rounds,
+        data: GroupDataset | ShuffledEpochs,
         schedule: ScheduleConfig,
         folder: Path,
         device: str = 'cpu',
         distillation: DistillationConfig | None = None,
     ) -> None:
-        if isinstance(data, Rounds) and not data.has_crops and schedule.trained_blocks:
+        if isinstance(data, ShuffledEpochs) and not data.has_crops and schedule.trained_blocks:
             raise ValueError(
-                f'trained_blocks {schedule.trained_blocks}: features that are kept are of a frozen '
-                'backbone, expected 0'
+                f'trained_blocks {schedule.trained_blocks}: expected 0, because stored features '
+                'come from a frozen backbone'
             )
         self.schedule, self.data, self.folder = schedule, data, folder
         self.distillation = distillation or DistillationConfig()
@@ -97,10 +100,11 @@ class Trainer:
         ids = {id(parameter) for parameter in model.backbone.parameters()}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.pairs: nn.Module = PairModel(model)
+        self.pair_model: nn.Module = PairModel(model)
         if self.world > 1:  # gives all processes the weights of the first
-            self.pairs = nn.parallel.DistributedDataParallel(self.pairs)
-        self.average = copy.deepcopy(model) if schedule.ema else model
+            self.pair_model = nn.parallel.DistributedDataParallel(self.pair_model)
+        self.ema_model = copy.deepcopy(model) if schedule.ema else model
+        """Model of the averaged weights; without an average the model itself."""
         self.optimiser = torch.optim.AdamW(
             [{'params': rest, 'scale': 1.0}]
             + ([{'params': trained, 'scale': schedule.backbone_rate}] if trained else []),
@@ -111,7 +115,7 @@ class Trainer:
             self.device.type, enabled=schedule.precision == 'fp16' and self.device.type == 'cuda'
         )
 
-    def rate(self, step: int) -> float:
+    def learning_rate_factor(self, step: int) -> float:
         """Return the factor on the learning rates at a step."""
         schedule = self.schedule
         if step < schedule.warm_up:
@@ -124,18 +128,18 @@ class Trainer:
 
     def run(
         self,
-        on_step: Callable[[int, Losses, float], None] = lambda step, losses, rate: None,
+        on_step: Callable[[int, Losses, float], None] = lambda step, losses, pairs_per_second: None,
         save_every: int = 500,
         validate_every: int = 0,
         validate: Callable[[HCAT, int], None] = lambda model, step: None,
     ) -> None:
         """Train from the current step to the last one.
 
-        on_step(step, losses, pairs a second); validate(averaged weights, step).
+        on_step(step, losses, pairs per second); validate(model of the averaged weights, step).
         """
         schedule = self.schedule
         torch.set_num_threads(schedule.threads)
-        # The processes that make views inherit it; a forked one that sets it itself hangs.
+        # Before the loader forks: its processes inherit it, and one that calls it itself hangs.
         cv2.setNumThreads(1)
         steps = range(self.step, schedule.steps)
         loader = DataLoader(
@@ -147,8 +151,8 @@ class Trainer:
             prefetch_factor=4 if schedule.workers else None,
         )
         started = time.perf_counter()
-        for group in loader:
-            losses, pairs = self._train_step(group)
+        for batch in loader:
+            losses, pairs = self._train_step(batch)
             self.step += 1
             # From the end of one step to that of the next: waiting for views counts.
             ended = time.perf_counter()
@@ -158,27 +162,31 @@ class Trainer:
             if self.rank == 0 and (last or self.step % save_every == 0):
                 self.save()
             if self.rank == 0 and validate_every and (last or self.step % validate_every == 0):
-                validate(self.average.eval(), self.step)
+                validate(self.ema_model.eval(), self.step)
 
     def _train_step(self, group: Group) -> tuple[Losses, int]:
+        """Take a step on a batch of groups; return its losses and the number of pairs."""
         schedule, step = self.schedule, self.step
-        # Not from a running generator: the step alone tells what it does, also after a resume.
+        # From the step, not from a generator's state: a resumed run repeats the same draws.
         seed = [schedule.seed, step, self.rank, 1]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         groups, views = group.boxes.shape[:2]
         draw = np.random.default_rng(seed)
         pairs = pairs_of_groups(groups, views, schedule.batch, schedule.negatives, draw)
         self.model.train()
-        self.model.backbone.eval()  # BatchNorms keep their ImageNet statistics
+        # The backbone's BatchNorms keep their statistics, but for trained blocks if that is asked.
+        self.model.backbone.eval()
         if not schedule.frozen_batchnorm:
             for part in trained_parts(self.model.backbone, schedule.trained_blocks):
                 part.train()
         for settings in self.optimiser.param_groups:
-            settings['lr'] = schedule.learning_rate * settings['scale'] * self.rate(step)
+            settings['lr'] = (
+                schedule.learning_rate * settings['scale'] * self.learning_rate_factor(step)
+            )
         kind = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
         dtype = kind[schedule.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            prediction = self.pairs(
+            prediction = self.pair_model(
                 group.templates.flatten(0, 1).to(self.device),
                 group.searches.flatten(0, 1).to(self.device),
                 pairs.template.to(self.device),
@@ -197,65 +205,69 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
-        trained = [p for p in self.pairs.parameters() if p.requires_grad]
+        trained = [p for p in self.pair_model.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, schedule.clip or math.inf)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             raise FloatingPointError(f'the gradient is {norm.item()} at step {step}')
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self._average()
+        self._update_ema()
         return losses, len(pairs.present)
 
     def _taught(self, group: Group, pairs: Pairs) -> Taught | None:
-        """Return what the teachers say of the pairs; they saw each object's own template alone."""
+        """Return the teachers' answers for the pairs.
+
+        NaN for negative pairs: teachers were given each object's own template only.
+        """
         if group.lesson is None:
             return None
         views = group.boxes.shape[1]
-        own = pairs.template // views == pairs.search // views
+        same_object = pairs.template // views == pairs.search // views
         found = []
         for values in group.lesson:
             of_pair = values.flatten(0, 1)[pairs.template, pairs.search % views]
-            found.append(torch.where(own[:, None], of_pair, torch.nan).to(self.device))
+            found.append(torch.where(same_object[:, None], of_pair, torch.nan).to(self.device))
         return Taught(*found)
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Move the kept weights towards the trained ones; faster while there are few steps."""
+    def _update_ema(self) -> None:
+        """Update the averaged weights, with a shorter memory early in training."""
         if not self.schedule.ema:
             return
         decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
-        for kept, new in zip(self.average.parameters(), self.model.parameters()):
+        for averaged, new in zip(self.ema_model.parameters(), self.model.parameters()):
             if new.requires_grad:
-                kept.lerp_(new, 1 - decay)
+                averaged.lerp_(new, 1 - decay)
         if not self.schedule.frozen_batchnorm:
-            for statistic, newest in zip(self.average.buffers(), self.model.buffers()):
+            for statistic, newest in zip(self.ema_model.buffers(), self.model.buffers()):
                 statistic.copy_(newest)
 
     def save(self) -> None:
-        """Write state and averaged weights; whoever reads them sees whole files alone."""
+        """Write state and averaged weights atomically: readers never see a partial file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             'step': self.step,
             'model': self.model.state_dict(),
-            'average': self.average.state_dict(),
+            'average': self.ema_model.state_dict(),
             'optimiser': self.optimiser.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
         with whole_file(self.folder / STATE_FILE) as partial:
             torch.save(state, partial)
-        save_checkpoint(self.average, self.folder / WEIGHTS_FILE)
+        save_checkpoint(self.ema_model, self.folder / WEIGHTS_FILE)
 
     def resume(self) -> bool:
-        """Go on from the state in the folder, if there is one; return whether there was.
+        """Load the state in the folder, if there is one; return whether training goes on from it.
 
-        Raises ValueError for a state that is damaged or of another run.
+        To be called in every process. Raises ValueError for a state that is damaged or of another
+        run, RuntimeError if the processes do not see the same one.
         """
         path = self.folder / STATE_FILE
         if path.is_file():
             try:
                 state = torch.load(path, map_location=self.device, weights_only=True)
                 self.model.load_state_dict(state['model'])
-                self.average.load_state_dict(state['average'])
+                self.ema_model.load_state_dict(state['average'])
                 self.optimiser.load_state_dict(state['optimiser'])
                 self.scaler.load_state_dict(state['scaler'])
                 self.step = int(state['step'])

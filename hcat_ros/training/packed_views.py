@@ -18,6 +18,7 @@ from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.kept_groups import (
     KeptGroups,
     Origin,
+    claim,
     keep_truth,
     missing_parts,
     part_file,
@@ -45,6 +46,7 @@ def write_views(
     work; what is there is whole. progress(groups done): called after each. Raises ValueError for
     a folder of another origin.
     """
+    claim(folder, origin)
     missing = missing_parts(folder, origin)
     for number in missing if parts is None else parts:
         groups = part_groups(origin, number)
@@ -72,36 +74,36 @@ class PackedGroups(KeptGroups):
 
     def __init__(self, folder: Path, origin: Origin) -> None:
         super().__init__(folder, origin)
-        for number in range(self.files):
-            path = _crops_file(folder, number)
-            if not path.is_file() or path.stat().st_size != self.rows(number)['bounds'][-1, -1]:
-                raise self._damage(number)
+        for part in range(self.parts):
+            path = _crops_file(folder, part)
+            if not path.is_file() or path.stat().st_size != self.rows(part)['bounds'][-1, -1]:
+                raise self._damage(part)
 
     @staticmethod
     def fields(origin: Origin) -> list[Any]:
         """Return the fields of a group: where its crops lie among the file's bytes, the truth."""
         return [('bounds', '<i8', (2 * origin['views'] + 1,)), *truth_fields(origin)]
 
-    def crops(self, number: int, row: Any) -> Sequence[NDArray[Any]]:
+    def inputs(self, part: int, row: Any) -> Sequence[NDArray[Any]]:
         """Return templates (V, 128, 128, 3) and search regions (V, 256, 256, 3), uint8 RGB."""
         images, first = [], row['bounds'][0]
-        with _crops_file(self.folder, number).open('rb') as file:
+        with _crops_file(self.folder, part).open('rb') as file:
             file.seek(first)
             found = file.read(row['bounds'][-1] - first)
         for start, end in pairwise(row['bounds'] - first):
             try:
                 image = decode_picture(found[start:end], 'a crop')
             except PictureError:
-                raise self._damage(number) from None
+                raise self._damage(part) from None
             images.append(image[:, :, ::-1])
         views = self.origin['views']
         return np.stack(images[:views]), np.stack(images[views:])
 
-    def _damage(self, number: int) -> ValueError:
+    def _damage(self, part: int) -> ValueError:
         # Its rows tell that the crops are there: without them they are made anew.
-        crops, rows = _crops_file(self.folder, number), part_file(self.folder, number)
+        crops, rows = _crops_file(self.folder, part), part_file(self.folder, part)
         return ValueError(f'{crops} is damaged; delete {rows.name} and call hcat lessons again')
 
 
-def _crops_file(folder: Path, number: int) -> Path:
-    return part_file(folder, number).with_suffix('.crops')
+def _crops_file(folder: Path, part: int) -> Path:
+    return part_file(folder, part).with_suffix('.crops')

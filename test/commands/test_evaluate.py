@@ -52,7 +52,7 @@ def test_one_bad_part_does_not_cost_the_whole(
     assert text.startswith('2 of 6 sequences; left out: ')
     for reason in (
         'not a readable image',
-        'once: its target is in one frame alone',
+        'once: its target is in one frame only',
         'never: the target is in none of its frames',
         'ragged: ',
     ):

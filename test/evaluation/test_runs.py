@@ -135,6 +135,18 @@ def test_a_damaged_run_file_is_named(evaluation: Evaluation) -> None:
     assert json.loads(path.read_text())['threads'] == 1
 
 
+def test_results_of_nobody_knows_what_are_kept_and_refused(evaluation: Evaluation) -> None:
+    run(evaluation, STILL)
+    home = evaluation.folder / 'still'
+    (home / RUN_FILE).unlink()
+    kept = {path: path.read_bytes() for path in home.glob('*/*.csv')}
+    assert len(kept) == 2
+    with pytest.raises(ValueError, match=r'holds 2 results, and no run\.json .*--restart'):
+        run(evaluation, STILL)
+    assert {path: path.read_bytes() for path in home.glob('*/*.csv')} == kept
+    run(replace(evaluation, restart=True), STILL)
+
+
 def test_result_files_of_others_are_scored(evaluation: Evaluation, tmp_path: Path) -> None:
     for clip in evaluation.clips:
         boxes = np.nan_to_num(clip.boxes, nan=5.0)

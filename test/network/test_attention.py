@@ -15,9 +15,9 @@ from torch.testing import assert_close
 from hcat_ros.network.attention import (
     CrossFeatureAugment,
     FeatureSparsification,
+    FewKeysAttention,
+    FewQueriesAttention,
     MultiHeadCrossAttention,
-    SparseMemoryAttention,
-    SparseQueryAttention,
 )
 
 B, N, M, C, HEADS, HIDDEN = 2, 7, 11, 32, 4, 48
@@ -41,9 +41,7 @@ def torch_attention(ours: MultiHeadCrossAttention) -> nn.MultiheadAttention:
     return theirs.eval()
 
 
-@pytest.mark.parametrize(
-    'form', [MultiHeadCrossAttention, SparseMemoryAttention, SparseQueryAttention]
-)
+@pytest.mark.parametrize('form', [MultiHeadCrossAttention, FewKeysAttention, FewQueriesAttention])
 def test_mhca_is_torchs_multihead_attention(form: type[MultiHeadCrossAttention]) -> None:
     ours = randomised(form(C, HEADS, 0.1))
     query, key, value = torch.randn(B, N, C), torch.randn(B, M, C), torch.randn(B, M, C)
@@ -62,7 +60,7 @@ def test_projections_have_the_documented_shapes() -> None:
 
 
 def test_of_a_few_memory_vectors_matrices_are_made_ahead() -> None:
-    ours = randomised(SparseMemoryAttention(C, HEADS, 0.1))
+    ours = randomised(FewKeysAttention(C, HEADS, 0.1))
     x = torch.randn(B, N, C)
     assert ours.query(x) is x
     key, bias, value = ours.memory(torch.randn(B, M, C), torch.randn(B, M, C))
@@ -72,13 +70,13 @@ def test_of_a_few_memory_vectors_matrices_are_made_ahead() -> None:
 
 
 def test_of_a_few_queries_a_matrix_is_made_ahead() -> None:
-    ours = randomised(SparseQueryAttention(C, HEADS, 0.1))
+    ours = randomised(FewQueriesAttention(C, HEADS, 0.1))
     memory = torch.randn(B, M, C), torch.randn(B, M, C)
     assert all(a is b for a, b in zip(ours.memory(*memory), memory, strict=True))
     assert ours.query(torch.randn(B, N, C)).shape == (B, C, HEADS * N)
 
 
-@pytest.mark.parametrize('form', [SparseMemoryAttention, SparseQueryAttention])
+@pytest.mark.parametrize('form', [FewKeysAttention, FewQueriesAttention])
 def test_the_forms_learn_alike(form: type[MultiHeadCrossAttention]) -> None:
     """The same gradients: a checkpoint of one is trained on by the other."""
     ours = randomised(form(C, HEADS, 0.0)).train()
@@ -132,7 +130,7 @@ def test_positions_count_in_keys_and_not_in_values() -> None:
     assert torch.equal(value, plain_value)
 
 
-@pytest.mark.parametrize('form', [SparseMemoryAttention, SparseQueryAttention])
+@pytest.mark.parametrize('form', [FewKeysAttention, FewQueriesAttention])
 def test_the_weights_of_the_sparse_forms_are_dropped_in_training(
     form: type[MultiHeadCrossAttention],
 ) -> None:

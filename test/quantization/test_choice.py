@@ -12,18 +12,18 @@ pytest.importorskip('onnxruntime')
 
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.models import load_model
-from hcat_ros.quantization.choice import Judge, Overlap, accepted, choices, worst_first
+from hcat_ros.quantization.choice import Judge, Overlap, prefixes, worst_first, write_accepted
 from hcat_ros.quantization.graph import Error
 
 
 def test_choices_grow_from_none_to_half() -> None:
-    assert [list(choice) for choice in choices('abcdefghi')] == [
+    assert [list(choice) for choice in prefixes('abcdefghi')] == [
         [],
         ['a'],
         ['a', 'b'],
         ['a', 'b', 'c', 'd'],
     ]
-    assert [list(choice) for choice in choices('')] == [[]]
+    assert [list(choice) for choice in prefixes('')] == [[]]
 
 
 def test_an_overlap_tells_its_uncertainty() -> None:
@@ -65,14 +65,14 @@ def test_the_worst_layer_comes_first() -> None:
 
 
 def test_as_few_layers_stay_in_float_as_the_track_allows(tmp_path: Path) -> None:
-    found = accepted(Layers(), Needs('c'), 'bcad', tmp_path / 'g.onnx', 0.59)  # type: ignore[arg-type]
+    found = write_accepted(Layers(), Needs('c'), 'bcad', tmp_path / 'g.onnx', 0.59)  # type: ignore[arg-type]
     assert found is not None
     assert (list(found[0]), found[1].mean) == (['b', 'c'], 0.6)
     assert (tmp_path / 'g.onnx').read_text() == 'b,c'
 
 
 def test_no_graph_is_better_than_one_that_loses_the_target(tmp_path: Path) -> None:
-    assert accepted(Layers(), Needs('d'), 'bcad', tmp_path / 'g.onnx', 0.59) is None  # type: ignore[arg-type]
+    assert write_accepted(Layers(), Needs('d'), 'bcad', tmp_path / 'g.onnx', 0.59) is None  # type: ignore[arg-type]
     assert not (tmp_path / 'g.onnx').exists()
 
 

@@ -108,6 +108,7 @@ def test_primary_is_selected_and_dropped_by_id() -> None:
     session.select_primary('c')
     (tracked,) = targets.frame()
     assert tracked.target_id == 'c'
+    assert tracked.stage_times is session.targets[2].tracker.stage_times
     assert [one.target_id for one in tracked.others] == ['a', 'b']
     session.drop('c')
     (tracked,) = targets.frame()

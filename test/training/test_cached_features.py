@@ -20,7 +20,7 @@ from hcat_ros.training.build import build_data, build_network
 from hcat_ros.training.cached_features import CachedGroups, features_folder, write_features
 from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.groups import Group, GroupDataset
-from hcat_ros.training.kept_groups import Rounds, features_origin, views_origin
+from hcat_ros.training.kept_groups import ShuffledEpochs, features_origin, views_origin
 from hcat_ros.training.loop import WEIGHTS_FILE, Trainer
 from hcat_ros.training.losses import Losses
 from hcat_ros.training.packed_views import PackedGroups, write_views
@@ -119,7 +119,7 @@ def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path
     images.order = np.random.default_rng([5, 0]).permutation(GROUPS)
     losses: list[list[float]] = []
     moved: list[torch.Tensor] = []
-    features = Rounds([kept.groups()], seed=5)
+    features = ShuffledEpochs([kept.groups()], seed=5)
     for name, data in (('images', images), ('features', features)):
         trainer = Trainer(copy.deepcopy(kept.model), data, schedule, tmp_path / name)
         seen: list[float] = []
@@ -139,8 +139,8 @@ def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path
 
 def test_the_weights_are_those_of_the_whole_network(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, steps=1)
-    rounds = Rounds([kept.groups()])
-    Trainer(copy.deepcopy(kept.model), rounds, schedule, tmp_path / 'run').run()
+    epochs = ShuffledEpochs([kept.groups()])
+    Trainer(copy.deepcopy(kept.model), epochs, schedule, tmp_path / 'run').run()
     found: HCAT = load_checkpoint(tmp_path / 'run' / WEIGHTS_FILE)
     for name, value in kept.model.backbone.state_dict().items():
         assert torch.equal(found.backbone.state_dict()[name], value)
@@ -174,7 +174,7 @@ def test_a_cache_of_something_else_is_refused(kept: Kept) -> None:
 def test_what_cannot_be_kept_is_refused(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, trained_blocks=2)
     with pytest.raises(ValueError, match='trained_blocks 2: features that are kept are of a fro'):
-        Trainer(kept.model, Rounds([kept.groups()]), schedule, tmp_path)
+        Trainer(kept.model, ShuffledEpochs([kept.groups()]), schedule, tmp_path)
     with torch.no_grad():
         kept.model.backbone.blocks[-1].project.bias.fill_(1e5)
     origin = features_origin(views_origin(kept.config, GROUPS), kept.model)

@@ -138,7 +138,7 @@ def test_a_resumed_run_ends_with_the_very_weights(
     assert resumed.step == 2
     resumed.run()
     assert_same(resumed.model, whole.model)
-    assert_same(resumed.average, whole.average)
+    assert_same(resumed.ema_model, whole.ema_model)
     states = [torch.load(tmp_path / part / STATE_FILE)['optimiser'] for part in ('parts', 'whole')]
     torch.testing.assert_close(*states, rtol=0, atol=0)
 

@@ -23,7 +23,7 @@ from hcat_ros.training.kept_groups import (
     ORIGIN_FILE,
     KeptGroups,
     Origin,
-    Rounds,
+    ShuffledEpochs,
     claim,
     features_origin,
     keep_truth,
@@ -50,8 +50,8 @@ class Truths(KeptGroups):
     def fields(origin: Origin) -> list[Any]:
         return truth_fields(origin)
 
-    def crops(self, number: int, row: Any) -> Sequence[np.ndarray]:
-        return [np.full((VIEWS, 1), number)] * 2
+    def inputs(self, part: int, row: Any) -> Sequence[np.ndarray]:
+        return [np.full((VIEWS, 1), part)] * 2
 
 
 def group(number: int, lesson: Lesson | None = None) -> Group:
@@ -70,6 +70,7 @@ def lesson(number: int) -> Lesson:
 
 def write(folder: Path, origin: Origin = ORIGIN, first: int = 0) -> None:
     """Write what is missing; `first`: number of the first group."""
+    claim(folder, origin)
     for part in missing_parts(folder, origin):
         numbers = part_groups(origin, part)
         rows = np.zeros(len(numbers), truth_fields(origin))
@@ -126,27 +127,33 @@ def test_files_that_are_missing_are_known(tmp_path: Path) -> None:
 
 
 def test_a_folder_made_of_something_else_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / 'new' / ORIGIN_FILE
+    folder = tmp_path / 'new'
     for _ in range(2):
-        claim(path, ORIGIN)
-    assert read_origin(path.parent) == ORIGIN
+        claim(folder, ORIGIN)
+    assert read_origin(folder) == ORIGIN
     with pytest.raises(ValueError) as error:
-        claim(path, {**ORIGIN, 'seed': 1, 'more': 2})
-    assert f'{path.parent} was made with another seed, more (seed: 0, now 1)' in str(error.value)
+        claim(folder, {**ORIGIN, 'seed': 1, 'more': 2})
+    assert f'{folder} was made with another seed, more (seed: 0, now 1)' in str(error.value)
     with pytest.raises(ValueError, match=r'another views \(views: 2, now 3\)'):
-        missing_parts(path.parent, {**ORIGIN, 'views': 3})
-    assert read_origin(path.parent) == ORIGIN
+        missing_parts(folder, {**ORIGIN, 'views': 3})
+    assert read_origin(folder) == ORIGIN
+
+
+def test_a_reader_leaves_nothing_behind_where_nothing_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='lacks 3 files: make them with hcat lessons first'):
+        Truths(tmp_path / 'none', ORIGIN)
+    assert not (tmp_path / 'none').exists()
 
 
 @pytest.mark.parametrize('content', ['{', '[1]', '{"groups": 3}', '{"groups": "x", "views": 2}'])
 def test_a_damaged_origin_is_named(tmp_path: Path, content: str) -> None:
-    with pytest.raises(ValueError, match=f'{tmp_path} holds no lessons: make them with hcat less'):
+    with pytest.raises(ValueError, match=f'{tmp_path} holds no groups: make them with hcat less'):
         read_origin(tmp_path)
     (tmp_path / ORIGIN_FILE).write_text(content)
     with pytest.raises(ValueError, match=r'origin\.json is damaged .*; delete its folder'):
         read_origin(tmp_path)
     with pytest.raises(ValueError, match=r'origin\.json is damaged|was made with another'):
-        claim(tmp_path / ORIGIN_FILE, ORIGIN)
+        claim(tmp_path, ORIGIN)
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
@@ -201,27 +208,29 @@ def test_the_origin_of_features_tells_the_backbone(config: TrainConfig) -> None:
 def test_each_seed_has_its_order_and_each_round_all_groups(tmp_path: Path) -> None:
     write(tmp_path)
     kept, two_rounds = Truths(tmp_path, ORIGIN), range(2 * GROUPS)
-    first, again, other = (numbers_of(Rounds([kept], seed), two_rounds) for seed in (1, 1, 2))
+    first, again, other = (
+        numbers_of(ShuffledEpochs([kept], seed), two_rounds) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
     assert first[:GROUPS] != first[GROUPS:]
     for order in (first, other):
         assert sorted(order[:GROUPS]) == sorted(order[GROUPS:]) == list(range(GROUPS))
     # An item is a function of seed and index alone.
-    rounds = Rounds([kept], 1)
-    assert [numbers_of(rounds, range(n, n + 1)) for n in (9, 2, 13)] == [
+    epochs = ShuffledEpochs([kept], 1)
+    assert [numbers_of(epochs, range(n, n + 1)) for n in (9, 2, 13)] == [
         [first[n]] for n in (9, 2, 13)
     ]
-    assert len(rounds) > 1 << 39
+    assert len(epochs) > 1 << 39
 
 
 def test_rounds_may_take_the_first_groups_alone(tmp_path: Path) -> None:
     write(tmp_path)
     kept = Truths(tmp_path, ORIGIN)
-    assert sorted(numbers_of(Rounds([kept], 1, 4), range(4))) == [0, 1, 2, 3]
+    assert sorted(numbers_of(ShuffledEpochs([kept], 1, 4), range(4))) == [0, 1, 2, 3]
     for count in (0, 8):
         with pytest.raises(ValueError, match=f'{count} groups: there are 7'):
-            Rounds([kept], 1, count)
+            ShuffledEpochs([kept], 1, count)
 
 
 def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
@@ -229,9 +238,9 @@ def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
     write(tmp_path / 'a')
     write(tmp_path / 'b', more, first=GROUPS)
     kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', more)]
-    rounds = Rounds(kept, 3)
-    assert rounds.has_crops
-    order = numbers_of(rounds, range(2 * 11))
+    epochs = ShuffledEpochs(kept, 3)
+    assert epochs.has_crops
+    order = numbers_of(epochs, range(2 * 11))
     assert sorted(order[:11]) == sorted(order[11:]) == list(range(11))
     assert max(order[:GROUPS]) >= GROUPS  # they are mixed
 
@@ -242,7 +251,7 @@ def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) 
     write(tmp_path / 'a')
     kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', {**other, 'groups': 0})]
     with pytest.raises(ValueError, match=r'groups of 1, 2 views: expected as many in each folder'):
-        Rounds(kept)
+        ShuffledEpochs(kept)
 
 
 def test_files_are_not_held_open(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_the_rate(
     config: TrainConfig, tmp_path: Path, fields: dict[str, Any], expected: dict[int, float]
 ) -> None:
     made = trainer(scheduled(config, **{'steps': 100, 'warm_up': 10, **fields}), tmp_path)
-    assert {step: made.rate(step) for step in expected} == pytest.approx(expected, abs=1e-12)
+    assert {step: made.learning_rate_factor(step) for step in expected} == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_the_backbone_has_its_own_rate(config: TrainConfig, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_the_average_follows_the_weights(config: TrainConfig, tmp_path: Path) ->
     made = trainer(scheduled(config, ema=0.5, steps=4), tmp_path)
     parameter, kept = (
         made.model.score_head.layers[0].weight,
-        made.average.score_head.layers[0].weight,
+        made.ema_model.score_head.layers[0].weight,
     )
     expected = parameter.detach().clone()
 
@@ -130,13 +132,13 @@ def test_the_average_follows_the_weights(config: TrainConfig, tmp_path: Path) ->
         assert not torch.equal(kept, parameter)
 
     made.run(on_step)
-    assert_same(load_checkpoint(tmp_path / WEIGHTS_FILE), made.average)
+    assert_same(load_checkpoint(tmp_path / WEIGHTS_FILE), made.ema_model)
 
 
 def test_without_an_average_the_weights_are_kept(config: TrainConfig, tmp_path: Path) -> None:
     made = trainer(scheduled(config, ema=0, steps=2), tmp_path)
     made.run()
-    assert made.average is made.model
+    assert made.ema_model is made.model
     found = load_checkpoint(tmp_path / WEIGHTS_FILE)
     assert found.config == config.network
     assert_same(found, made.model)

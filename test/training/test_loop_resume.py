@@ -46,7 +46,7 @@ def test_a_resumed_run_ends_with_the_very_weights(
     resumed.run(lambda step, losses, pairs: steps.append(step))
     assert steps == [5, 6]
     assert_same(resumed.model, whole.model)
-    assert_same(resumed.average, whole.average)
+    assert_same(resumed.ema_model, whole.ema_model)
     one, other = (torch.load(f / STATE_FILE)['optimiser'] for f in (folder, tmp_path / 'whole'))
     for number, values in one['state'].items():
         assert all(torch.equal(v, other['state'][number][k]) for k, v in values.items())
@@ -90,7 +90,7 @@ def test_states_are_saved_in_time_and_whole(
     made.run(
         save_every=2,
         validate_every=3,
-        validate=lambda model, step: validated.append(step if model is made.average else -1),
+        validate=lambda model, step: validated.append(step if model is made.ema_model else -1),
     )
     assert saved == [2, 4, 5]
     assert validated == [3, 5]

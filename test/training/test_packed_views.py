@@ -18,7 +18,7 @@ from hcat_ros.training import kept_groups
 from hcat_ros.training.build import build_data, build_network
 from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.groups import GroupDataset
-from hcat_ros.training.kept_groups import Origin, Rounds, missing_parts, views_origin
+from hcat_ros.training.kept_groups import Origin, ShuffledEpochs, missing_parts, views_origin
 from hcat_ros.training.loop import Trainer
 from hcat_ros.training.packed_views import PackedGroups, write_views
 from hcat_ros.training.teachers import GRID, Committee, Lesson
@@ -143,6 +143,6 @@ def test_a_backbone_is_trained_on_them(
     write_views(tmp_path / 'views', origin, dataclasses.replace(data, committee=None))
     config = scheduled(config, steps=2, trained_blocks=1)
     model, start = build_network(config), build_network(config)
-    rounds = Rounds([PackedGroups(tmp_path / 'views', origin)])
-    Trainer(model, rounds, config.schedule, tmp_path / 'run').run()
+    epochs = ShuffledEpochs([PackedGroups(tmp_path / 'views', origin)])
+    Trainer(model, epochs, config.schedule, tmp_path / 'run').run()
     assert differ(model.backbone, start.backbone)

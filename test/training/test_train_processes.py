@@ -86,7 +86,7 @@ from hcat_ros.training.loop import Trainer
 run, save = Trainer.run, Trainer.save
 def shown(self, *args):
     run(self, *args)
-    states = {'model': self.model.state_dict(), 'average': self.average.state_dict()}
+    states = {'model': self.model.state_dict(), 'average': self.ema_model.state_dict()}
     torch.save(states, Path(os.environ['SHOWN']) / f'rank{self.rank}.pt')
 def saved(self):
     (Path(os.environ['SHOWN']) / f'saved{self.rank}').touch()
@@ -140,7 +140,7 @@ from hcat_ros.training.config import load_config
 
 def shown(made, path):
     made.run()
-    states = made.model, made.average
+    states = made.model, made.ema_model
     torch.save([part.state_dict() for part in states], f'{path}{made.rank}.pt')
 
 distributed.init_process_group('gloo')

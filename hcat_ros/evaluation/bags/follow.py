@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tracker on a bag's images: every one, in order, as the node has them that drops none."""
+"""Runs a tracker on every image of a bag, in order, as a node would that dropped none."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def follow(
 ) -> Iterator[Followed]:
     """Yield each image as it is done, once for each target.
 
-    A target that the tracker has already is dropped. Late images, jumps in time and other views
+    Whatever target the tracker holds is dropped first. Late images, jumps in time and other views
     are treated as the node treats them, by the same `TrackingSession`, and are told to `findings`,
-    as are init boxes and images that it refuses. An image on which a target is named while another
+    as are init boxes and images that it refuses; a frozen camera and images older than `max_age`,
+    which take a live clock, are the node's alone. An image on which a target is named while another
     one is followed comes twice: with the track of the old target, and with the new one's box.
 
     truths: with several targets one for each, in the order in which they are named, else one or
@@ -108,7 +109,7 @@ class _Following:
             tracker, 0, STAMP_TOLERANCE, self._refuse, ids, max_targets, paced=False
         )
         self._truth_of: dict[int, int] = {}
-        """Number of the truth of each target whose images count, by the target's number."""
+        """Index into the truths by the number of the target; targets whose images count."""
         self._true_boxes: list[NDArray[np.float64]] = []
 
     def _refuse(self, kind: str, reason: str) -> None:
@@ -128,7 +129,7 @@ class _Following:
             return
         if turn is not Turn.GOES_ON:
             self._begin_anew(turn, reason)
-        # Not on an image that is passed over: its boxes would be lost there without a word.
+        # Boxes are taken on images that are used: on one passed over they would be lost unnoticed.
         named = self._named_by.on(frame, next_frame)
         done = set()
         for answer in itertools.chain(self._track(frame), self._start(frame, named)):
@@ -143,10 +144,7 @@ class _Following:
             kept = turn is Turn.JUMPED
             then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
         self._findings.add('new beginnings', f'image {self._frame.index}: {reason}; {then}')
-        if turn is Turn.BEGINS:
-            self._session.reset()
-        elif turn is Turn.JUMPED:
-            self._session.record_time_jump()
+        self._session.begin_anew(turn)
 
     def _track(self, frame: BagFrame) -> Iterator[Followed]:
         """Yield the answers of the targets that there are."""
@@ -211,7 +209,7 @@ def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame 
 
 @dataclass
 class _Sequence:
-    """A target, from the image that it was named on."""
+    """What becomes of a target, from the image that it was named on."""
 
     size: tuple[int, int]
     answers: Answers = field(default_factory=Answers)
@@ -223,12 +221,11 @@ class _Sequence:
 
 
 class Sequences:
-    """What a replay comes to: a sequence for each target, from its name to the last track."""
+    """Results of a replay: a sequence for each target, from the image that it was named on."""
 
     def __init__(self, bag: Bag, topic: Topic) -> None:
         self._bag, self._topic = bag, topic
         self._by_target: dict[int, _Sequence] = {}
-        self._clips: dict[str, _Sequence] = {}
 
     def add(self, followed: Followed) -> None:
         """Take the next image.
@@ -261,6 +258,13 @@ class Sequences:
         """The sequences in the order in which their targets were named."""
         return list(self._by_target.values())
 
+    def _named(self) -> dict[str, _Sequence]:
+        """Return the sequences by the names of their clips."""
+        sequences = self._sequences
+        if len(sequences) == 1:
+            return {self._bag.name: sequences[0]}
+        return {f'{self._bag.name}, target {n}': one for n, one in enumerate(sequences, 1)}
+
     @property
     def untracked(self) -> int:
         """How many images with a truth have no track, and so an overlap of 0."""
@@ -275,7 +279,7 @@ class Sequences:
         return [np.array([place[1] for place in each.places]) for each in self._sequences]
 
     def answered_by(self, tracks: Mapping[int, Track]) -> Sequences:
-        """Return these targets with other answers, by the number of their image.
+        """Return these targets with tracks from elsewhere, by the index of their image.
 
         Each starts with the box that it was named with. An image without an answer keeps the one
         of the image before.
@@ -299,13 +303,10 @@ class Sequences:
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:
         """Return a clip and a result for each target. The clips' images have names, no files."""
         clips, results = [], []
-        for number, sequence in enumerate(self._sequences, 1):
-            name = self._bag.name
-            name = f'{name}, target {number}' if len(self._sequences) > 1 else name
+        for name, sequence in self._named().items():
             images = ImagesOf(self._bag.path, (f'{index:06d}' for _, _, index in sequence.places))
             clips.append(Clip(name, images, np.array(sequence.truth, np.float64)))
             results.append(sequence.answers.result())
-            self._clips[name] = sequence
         return clips, results
 
     def run(self, title: str, configuration: dict[str, Any]) -> Run | None:
@@ -331,7 +332,7 @@ class Sequences:
 
     def read_frame(self, clip: Clip, row: int) -> Image | None:
         """Return the image of a row of a clip's result from the bag, BGR; for the report."""
-        log_time, stamp, _ = self._clips[clip.name].places[row]
+        log_time, stamp, _ = self._named()[clip.name].places[row]
         try:
             frame = self._bag.frame_at(self._topic, log_time, stamp)
         except ValueError:

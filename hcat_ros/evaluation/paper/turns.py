@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times systems in several runtimes in turn, each runtime in a process of its own.
 
-`evaluation.speed` says why rows take turns and why a process rests before. Runtimes have processes
-of their own here because their thread pools keep what they first find, and because OpenVINO and
+A system is a network of the paper's tables: HCAT, TransT, an ablation. `evaluation.speed` says why
+rows take turns and why a process rests before its turn. Runtimes have processes of their own here
+because their thread pools keep the processors that they first find, and because OpenVINO and
 PyTorch in one process have ended with SIGSEGV.
 """
 
@@ -52,7 +53,7 @@ class Prepared(NamedTuple):
 
 
 class TimedRow(NamedTuple):
-    """What is timed."""
+    """One system in one runtime and form."""
 
     system: str
     runtime: str
@@ -60,7 +61,7 @@ class TimedRow(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a runtime's process loads."""
+    """The systems that the process of one runtime loads."""
 
     runtime: str
     systems: Sequence[Prepared]
@@ -69,29 +70,30 @@ class Job(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What came of it."""
+    """Result of loading a job: a timed call for each row."""
 
     calls: dict[TimedRow, Call]
     missing: dict[str, str]
-    """Why others are not there."""
+    """Why rows failed to load, by 'system, runtime, form'."""
 
 
 class TurnTimes(NamedTuple):
-    """What `measure` found."""
+    """Times of the rows that completed every round."""
 
     seconds: dict[TimedRow, NDArray[np.float64]]
     """The median call of each turn, (rounds,)."""
     missing: dict[str, str]
+    """Why others are missing, by 'system, runtime, form' or by the runtime whose process ended."""
     rested: bool
     """Whether each process came to rest before each of its turns."""
 
 
 def load_runtime(job: Job) -> Loaded:
-    """Load the systems into any runtime but PyTorch, the authors' form in ONNX Runtime alone."""
-    return load_systems(job, reference if job.runtime == 'onnxruntime' else None)
+    """Load the systems into ONNX Runtime or OpenVINO; only the former has the authors' form."""
+    return load_systems(job, authors_form if job.runtime == 'onnxruntime' else None)
 
 
-def reference(system: Prepared, _: Model, threads: int) -> Engine:
+def authors_form(system: Prepared, _: Model, threads: int) -> Engine:
     """Return the authors' form in ONNX Runtime."""
     return ReferenceEngine(system.graphs, threads)
 
@@ -132,7 +134,7 @@ def _call(engine: Engine, model: Model) -> Call:
         started = time.perf_counter()
         engine.search(search, features)
         taken = time.perf_counter() - started
-        # What the authors do before their graph is no part of it.
+        # Without the authors' normalisation of the image, which runs before their graph.
         return taken - float(getattr(engine, 'preparing', 0.0))
 
     return call
@@ -142,7 +144,7 @@ class Worker:
     """A process that loads a job's systems and times one of them when it is told to."""
 
     def __init__(self, job: Job, load: Callable[[Job], Loaded]) -> None:
-        """Start it. load: of a module's top level, called in the process."""
+        """Start it. load: a function of a module, called in the process (it is pickled)."""
         self.runtime = job.runtime
         self.rows: list[TimedRow] = []
         self.missing: dict[str, str] = {}

@@ -21,8 +21,9 @@ from hcat_ros.tracking.encodings import Image
 ReadFrame = Callable[[Clip, int], 'Image | None']
 """Returns the frame, BGR uint8 (H, W, 3), of a row of a clip's result; None where it has none."""
 
-MISSED, HIT, FEW = 0.2, 0.5, 5
-"""A target is missed where the IoU is 0, or below MISSED in FEW frames, and hit above HIT."""
+LOW_IOU, GOOD_IOU, LOW_FRAMES = 0.2, 0.5, 5
+"""A target is missed at a frame with IoU 0, or where LOW_FRAMES in a row are below LOW_IOU; it is
+found again at the next frame with GOOD_IOU or more."""
 HEIGHT, WIDTH = 240, 430
 """Largest height and width of a picture, pixels."""
 QUALITY = 78
@@ -36,14 +37,14 @@ TRACKS = (
     (60, 190, 245),
     (170, 170, 170),
 )
-"""Colours of the runs on photographs, BGR; the page's own, lighter."""
+"""Colours of the runs on photographs, BGR: lighter versions of --run-0 to --run-5 in page.html."""
 
 
 class Moment(NamedTuple):
-    """A frame that tells something."""
+    """A frame worth showing."""
 
     row: int
-    """Row of the result."""
+    """Row of the result, whose first is that of the first frame with the target."""
     what: str
 
 
@@ -70,7 +71,7 @@ def read_frame(clip: Clip, index: int) -> Image | None:
 
 
 def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
-    """Return the rows where the target is missed first, and where it is hit again (or None).
+    """Return the rows where the target is missed first, and where it is found again (or None).
 
     overlaps: (n,), NaN where a frame does not count.
     """
@@ -79,11 +80,11 @@ def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
     found: list[tuple[int, int | None]] = []
     place = 0
     while place < len(values):
-        window = values[place : place + FEW]
-        if values[place] > 0 and not (len(window) == FEW and (window < MISSED).all()):
+        window = values[place : place + LOW_FRAMES]
+        if values[place] > 0 and not (len(window) == LOW_FRAMES and (window < LOW_IOU).all()):
             place += 1
             continue
-        again = next((p for p in range(place + 1, len(values)) if values[p] >= HIT), None)
+        again = next((p for p in range(place + 1, len(values)) if values[p] >= GOOD_IOU), None)
         found.append((int(counted[place]), None if again is None else int(counted[again])))
         if again is None:
             break
@@ -92,7 +93,7 @@ def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
 
 
 def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
-    """Return what is worth being seen, in the order of time, `most` at most.
+    """Return at most `most` frames worth showing, in the order of time.
 
     The start, and of each failure the last good frame, the failure, some frames after it and
     the one where the target is found again; of a track that never fails its worst frame.
@@ -102,15 +103,15 @@ def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
     begin = 0
     for failure, again in failures(overlaps):
         good = counted[(counted >= begin) & (counted < failure)]
-        good = good[overlaps[good] >= HIT]
+        good = good[overlaps[good] >= GOOD_IOU]
         end = len(overlaps) if again is None else again
-        # In the order of what they tell.
+        # Most informative first: there may not be room for all.
         new = {failure: 'missed'}
         if again is not None:
             new[again] = 'found again'
         if len(good):
             new.setdefault(int(good[-1]), 'last good')
-        if end - failure > FEW:
+        if end - failure > LOW_FRAMES:
             new[failure + min(10, (end - failure) // 3)] = 'after'
             new.setdefault((failure + end) // 2, 'after')
         room = most - len(found)
@@ -129,21 +130,21 @@ def strip(scene: Scene, read: ReadFrame = read_frame) -> list[StripPicture]:
 
     Moments without an image are left out.
     """
-    told = scene.told
+    first = scene.told
     drawn = []
-    for moment in moments(told.score.overlaps):
-        image = read(told.clip, moment.row)
+    for moment in moments(first.score.overlaps):
+        image = read(first.clip, moment.row)
         if image is None:
             continue
-        truth = told.truth[moment.row] if moment.row < len(told.truth) else np.full(4, np.nan)
+        truth = first.truth[moment.row] if moment.row < len(first.truth) else np.full(4, np.nan)
         tracks = [
             (number, answer.result.boxes[moment.row])
             for number, answer in enumerate(scene.answers)
             if answer is not None and moment.row < len(answer.result.boxes)
         ]
         picture, zoom = drawn_frame(image, truth, tracks)
-        done, jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        if done:
+        encoded, jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if encoded:
             source = f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
             drawn.append(StripPicture(moment, source, picture.shape[1], picture.shape[0], zoom))
     return drawn
@@ -154,20 +155,21 @@ def drawn_frame(
 ) -> tuple[Image, float]:
     """Return a small picture of a frame with boxes on it, and how far it is zoomed in.
 
-    truth: x y w h, or NaN; tracks: of each run its number and box, the most important first.
+    truth: x y w h, or NaN; tracks: number and box of each run. The part shown is chosen to hold the
+    truth and the first track.
     """
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     boxes = [np.asarray(truth, np.float64), *(np.asarray(box, np.float64) for _, box in tracks)]
     size = (image.shape[1], image.shape[0])
     x, y, w, h = _window([box for box in boxes[:2] if np.isfinite(box).all()], size)
-    least = min(HEIGHT / size[1], WIDTH / size[0])
+    fit = min(HEIGHT / size[1], WIDTH / size[0])
     # All pictures of a sequence are of one size, whatever they show.
-    shown = np.maximum(np.round(np.multiply(size, least)), 1).astype(int)
+    shown = np.maximum(np.round(np.multiply(size, fit)), 1).astype(int)
     scale = shown / (w, h)
-    way = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
     part = image[y : y + h, x : x + w]
-    picture = np.asarray(cv2.resize(part, shown.tolist(), interpolation=way), np.uint8)
+    picture = np.asarray(cv2.resize(part, shown.tolist(), interpolation=interpolation), np.uint8)
     for (number, _), box in reversed(list(zip(tracks, boxes[1:]))):
         _draw_box(picture, box, (x, y), scale, TRACKS[number % len(TRACKS)], 2 + (number == 0))
     _draw_box(picture, boxes[0], (x, y), scale, TRUTH, 2)
@@ -184,8 +186,8 @@ def _window(
     low = np.maximum(np.min([box[:2] for box in boxes], axis=0), 0)
     high = np.minimum(np.max([box[:2] + box[2:] for box in boxes], axis=0), size)
     side = math.sqrt(max(float(np.prod(boxes[0][2:])), 1.0))
-    room = float(np.max((high - low) / size)) * 1.2  # share of the frame that shows all boxes
-    zoom = min(LARGEST_ZOOM, height / 5 / side, 1 / max(room, 0.01))
+    needed = float(np.max((high - low) / size)) * 1.2  # share of the frame that shows all boxes
+    zoom = min(LARGEST_ZOOM, height / 5 / side, 1 / max(needed, 0.01))
     if zoom < 1.25:
         return 0, 0, width, height
     w, h = max(round(width / zoom), 1), max(round(height / zoom), 1)
@@ -204,7 +206,7 @@ def _draw_box(
     """Draw a box with a dark rim, which is seen on any ground."""
     if not np.isfinite(box).all():
         return
-    # A box may be anywhere; OpenCV's whole numbers are not.
+    # OpenCV's integers overflow for boxes far outside.
     far = np.array([picture.shape[1] + 50, picture.shape[0] + 50])
     (x1, y1), (x2, y2) = (
         np.clip((point - corner) * scale, -50, far).round().astype(int).tolist()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stops the platform from a thread of its own, when the executor is held up."""
+"""Stops the platform from a thread of its own when tracks stop and the executor is held up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import time
 import weakref
 from collections.abc import Callable
 
-AGAIN = 0.1
-"""Seconds after which a stop that nobody has answered is sent again."""
+REPEAT_INTERVAL = 0.1
+"""Seconds after which a stop is sent again, until a new deadline is set."""
 
 
 class DeadMan:
-    """Calls `stop` when a deadline passes before it is moved or taken away.
+    """Calls `stop` if a deadline is neither extended nor cleared in time, and then repeats it.
 
-    `stop`, a method, is called in a thread that no message, however large, keeps from running for
-    long. The thread keeps nothing alive: it ends with the object of that method.
+    `stop`, a method, is called in the thread of the dead man, so that no message, however large,
+    can delay it, and under the lock: once `moving_until(None)` returns, no stop is in progress.
+    The thread keeps nothing alive: it ends with the object of that method.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
@@ -28,9 +29,9 @@ class DeadMan:
         self._thread.start()
 
     def moving_until(self, deadline: float | None) -> None:
-        """Have the platform stopped at a time of `time.monotonic`; None: it stands already."""
+        """Set the deadline, a time of `time.monotonic`; None clears it: the platform stands."""
         with self._changed:
-            # The thread wakes by itself at the deadline before: later ones need no waking.
+            # The thread wakes at the old deadline by itself: only an earlier one has to wake it.
             wake = deadline is not None and (self._deadline is None or deadline < self._deadline)
             self._deadline = deadline
             if wake:
@@ -53,7 +54,7 @@ class DeadMan:
                 if left is None or left > 0:
                     self._changed.wait(left)
                     continue
-                self._deadline = time.monotonic() + AGAIN
+                self._deadline = time.monotonic() + REPEAT_INTERVAL
                 if (stop := self._stop()) is not None:
                     stop()
                 del stop  # which holds its object

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -139,10 +138,10 @@ class FollowerNode(GuardedLifecycleNode):
             self._command = Command(reason='not active')
             self._output.stop(self._chosen['base_frame'])
 
-    def _fail(self) -> None:
-        """Stop for good after an error that nobody has foreseen: deactivated, with the reason."""
+    def _fail(self, error: Exception) -> None:
+        """Stop for good after an unforeseen error: deactivated, with the reason."""
         self._halt()
-        self._failed(f'stopped and deactivated after an error:\n{traceback.format_exc()}')
+        self.failure = self.log_error('stopped and deactivated after an error', error)
         self.trigger_deactivate()
 
     def _stopping_on_error(
@@ -151,8 +150,8 @@ class FollowerNode(GuardedLifecycleNode):
         def guarded(message: Any, info: Mapping[str, Any]) -> None:
             try:
                 callback(message, info)
-            except Exception:
-                self._fail()
+            except Exception as error:
+                self._fail(error)
 
         return guarded
 
@@ -264,8 +263,8 @@ class FollowerNode(GuardedLifecycleNode):
             self._output.command(self._command, self._chosen['base_frame'])
             self._watch_over(follower)
             self._tell_silence(follower.config.stale_timeout)
-        except Exception:
-            self._fail()
+        except Exception as error:
+            self._fail(error)
             return
         self.refusals.statistics.count('commands')
         if self._command.allowed > 0:

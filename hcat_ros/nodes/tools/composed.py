@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 
 from rclpy.node import Node
@@ -27,18 +27,11 @@ NODES = {
 """Module and class of each, by its name on the command line."""
 
 
-def make_nodes(names: Sequence[str]) -> list[Node]:
-    """Return a node of each name. If one cannot be made, those before it are destroyed."""
-    nodes: list[Node] = []
-    try:
-        for name in names:
-            module, kind = NODES[name]
-            nodes.append(getattr(import_module(module), kind)())
-    except BaseException:
-        for node in nodes:
-            node.destroy_node()
-        raise
-    return nodes
+def make_nodes(names: Iterable[str]) -> Iterator[Node]:
+    """Yield a node of each name."""
+    for name in names:
+        module, kind = NODES[name]
+        yield getattr(import_module(module), kind)()
 
 
 def main(args: Sequence[str] | None = None) -> int:

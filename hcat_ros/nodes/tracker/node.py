@@ -46,7 +46,6 @@ from hcat_ros.nodes.tracker.settings import FOR_TRACKER, SETTINGS, engine_option
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.frame_buffer import StampedFrame
 from hcat_ros.tracking.session import TrackedFrame, TrackingSession, target_ids
-from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import TargetRequest
 
 DETECTED_PLACE = 0.3
@@ -59,8 +58,8 @@ class TrackerNode(GuardedLifecycleNode):
     In: `image`, `init_box`, `detections`. Out: `track`, of the primary target, `tracks`, of all,
     `track_view`, `track_image`, `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces
     is installed, `~/set_target`, `~/select_primary`, `~/drop`.
-    Nothing that comes from outside ends it: what cannot be used is refused with the reason in the
-    log and in the diagnostics.
+    No input can end it: what cannot be used is refused with the reason in the log and in the
+    diagnostics.
     """
 
     def __init__(self, load: Callable[..., Engine] = load_engine, **kwargs: Any) -> None:
@@ -68,7 +67,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._load = load
         self._engine: Engine | None = None
         self.session: TrackingSession | None = None
-        """Targets and past frames while the node is active, None else."""
+        """Targets and past frames while the node is active, otherwise None."""
         self._card_values: dict[str, float] = {}
         self._inputs: list[Any] = []
         self._output: TrackerOutput | None = None
@@ -101,7 +100,7 @@ class TrackerNode(GuardedLifecycleNode):
         started = time.perf_counter()
         warm_up(engine)
         self._engine = engine
-        # What is not given comes from the model's card, and goes with the model.
+        # Unset parameters take the model card's values and are reset when the model changes.
         self._card_values = {
             name: value
             for name, value in model.card.tracking.items()
@@ -137,8 +136,8 @@ class TrackerNode(GuardedLifecycleNode):
         )
         self.refusals.begin()
         self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
-        self._drops = Drops(lambda: self.count_publishers(images.topic))
-        self._camera = OnePublisher(lambda: self.count_publishers(images.topic))
+        self._lost_images = Drops(lambda: self.count_publishers(images.topic))
+        self._publisher_filter = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         if values['init_box']:
             if len(values['init_box']) != 4:
@@ -147,14 +146,17 @@ class TrackerNode(GuardedLifecycleNode):
             first = TargetRequest(box, 0, values['class_id'])
             self.session.requests.submit(first, time.monotonic())
         self._watch.begin()
-        # The image last: who sees it subscribed can send the init box.
+        # Images last: once their subscription is visible, the node takes an init box, too.
         for message_type, topic, callback, qos in (
             (Detection2D, 'init_box', self._init_boxes.take, RELIABLE_QOS),
             (Detection2DArray, 'detections', self._on_detections, RELIABLE_QOS),
             (images.type, images.topic, self._on_image, IMAGE_QOS),
         ):
-            one = callback == self._on_image
-            self._inputs.append(self._watch.subscribe(message_type, topic, callback, qos, one))
+            self._inputs.append(
+                self._watch.subscribe(
+                    *(message_type, topic, callback, qos), one_publisher=topic == images.topic
+                )
+            )
         self._watch.tell_all('qos parameters', useless_qos(self))
         settings = ', '.join(f'{name} {values[name]:g}' for name in FOR_TRACKER)
         self.get_logger().info(f'active on {images.topic}: {settings}')
@@ -206,17 +208,17 @@ class TrackerNode(GuardedLifecycleNode):
             self._watch.check_active(self._inputs[-1], self.session, mode)
             self._watch.check_publishers()
             self._init_boxes.look()
-            self._publish(self.session, self.session.look_at_waiting())
+            self._publish(self.session, self.session.poll_waiting_request())
 
     def _on_image(self, message: Image | CompressedImage, info: Mapping[str, Any]) -> None:
         self._watch.record_image()
         statistics = self.refusals.statistics
         statistics.count('images')
-        statistics.count('dropped images', self._drops.count_before(info))
+        statistics.count('dropped images', self._lost_images.count_before(info))
         session = self.session
         if session is None:
             return
-        if not self._camera.accepts(info, time.monotonic()):
+        if not self._publisher_filter.accepts(info, time.monotonic()):
             statistics.count('images of another publisher')
             return
         frame = self._images.frame(message)
@@ -224,11 +226,7 @@ class TrackerNode(GuardedLifecycleNode):
             return
         self._sample_age('image age on arrival', frame)
         turn = self._images.turn(frame)
-        if turn is Turn.BEGINS:
-            session.reset()
-            session.buffer.clear()
-        elif turn is Turn.JUMPED:
-            session.record_time_jump()
+        session.begin_anew(turn)
         if turn.is_passed_over:
             return
         assert self._output is not None  # configured
@@ -244,10 +242,9 @@ class TrackerNode(GuardedLifecycleNode):
             self._request(request)
 
     async def _on_set_target(self, request: Any, response: Any) -> Any:
-        """Start the target and answer once it is followed or refused, within `PATIENCE`."""
+        """Start the target and answer once it is followed or refused, see `TargetRequest`."""
         if self.session is None:
-            remedy = 'see its log' if self.failure else 'activate it first'
-            response.message = f'the tracker is {self.state_label}: {self.failure or remedy}'
+            response.message = self._inactive_reason()
             return response
         try:
             target = target_request(request.target)
@@ -272,12 +269,15 @@ class TrackerNode(GuardedLifecycleNode):
     ) -> Any:
         try:
             if self.session is None:
-                raise ValueError(f'the tracker is {self.state_label}: activate it first')
+                raise ValueError(self._inactive_reason())
             action(self.session, request.id)
             response.success = True
         except ValueError as error:
             response.message = str(error)
         return response
+
+    def _inactive_reason(self) -> str:
+        return f'the tracker is {self.state_label}: {self.failure or "activate it first"}'
 
     def _on_detections(self, message: Detection2DArray) -> None:
         session = self.session
@@ -299,19 +299,23 @@ class TrackerNode(GuardedLifecycleNode):
     def _add_detections(
         self, session: TrackingSession, found: Sequence[Found], mode: str, classes: Sequence[str]
     ) -> None:
-        """Find lost targets in detections, and add those that are of no target yet."""
+        """Resume lost targets in detections, and add those that are of no target yet."""
         places = [target.place for target in session.targets if not target.is_lost]
-        new = [
-            one
-            for one in found
-            if not any(iou(one.box, place) >= DETECTED_PLACE for place in places)
-            and not session.find_again(one.box, one.stamp)
-        ]
+        new = []
+        for one in found:
+            if _overlaps(one.box, places):
+                continue
+            if session.find_again(one.box, one.stamp):
+                places.append(one.box)
+            else:
+                new.append(one)
         while new and len(session.targets) < session.max_targets:
+            # Two detections of one thing, as a rider and the bicycle, are one target.
+            new = [one for one in new if not _overlaps(one.box, places)]
             target = choose_detection(new, mode, classes, session.last_seen)
             if target is None or session.requests.waiting is not None:
                 return
-            new.remove(target)
+            places.append(target.box)
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
             if mode != 'all':
                 return
@@ -337,7 +341,9 @@ class TrackerNode(GuardedLifecycleNode):
             setting.name for setting in SETTINGS if setting.name in changes and not setting.live
         ]
         if later and self._engine is not None:
-            self.get_logger().info(f'{", ".join(later)}: takes effect at the next configure')
+            self.get_logger().info(
+                f'{", ".join(later)}: no effect until the node is configured and activated again'
+            )
         if self.session is None:
             return
         tracking = {name: changes[name] for name in FOR_TRACKER if name in changes}
@@ -348,6 +354,7 @@ class TrackerNode(GuardedLifecycleNode):
     # Outputs
 
     def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
+        """Publish tracked frames; the session tracks each when it is asked for."""
         assert self._output is not None  # configured
         before = {target.id for target in session.targets}
         statistics = self.refusals.statistics
@@ -357,7 +364,7 @@ class TrackerNode(GuardedLifecycleNode):
             self._sample_age('image age on output', one.frame)
             if one.track is not None:
                 statistics.count('lost tracks', int(one.track.state is TargetState.LOST))
-                for stage, seconds in session.tracker.stage_times._asdict().items():
+                for stage, seconds in one.stage_times._asdict().items():
                     statistics.sample(stage, seconds)
         for target in session.targets:
             if target.id not in before:
@@ -387,6 +394,11 @@ class TrackerNode(GuardedLifecycleNode):
         silent = self._watch.silent_for if self._watch.silent_for > SILENCE else 0.0
         statistics = self.refusals.statistics
         return Working(*tracking_health(statistics, silent, target, self._watch.warnings), values)
+
+
+def _overlaps(box: Box, places: Iterable[Box]) -> bool:
+    """Whether a detection is of the target in one of the places."""
+    return any(iou(box, place) >= DETECTED_PLACE for place in places)
 
 
 def main(args: Sequence[str] | None = None) -> int:

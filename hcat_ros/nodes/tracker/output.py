@@ -58,7 +58,7 @@ class TrackerOutput:
 
     def track(self, tracked: TrackedFrame) -> None:
         """Send a track, and its picture if anybody looks."""
-        frame, track, target_id, class_id, others = tracked
+        frame, track, target_id, class_id, others, _ = tracked
         primary = track_message(frame.header, track, target_id, class_id)
         self._tracks.publish(primary)
         if self._all.get_subscription_count():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -39,14 +39,13 @@ class SharedEngines:
         return engine
 
 
-def tracker_nodes(cameras: Sequence[str]) -> list[TrackerNode]:
-    """Return a tracker for each camera, 'NAMESPACE' or 'NAMESPACE=TOPIC' of its images."""
-    load, nodes = SharedEngines(), []
+def tracker_nodes(cameras: Iterable[str]) -> Iterator[TrackerNode]:
+    """Yield a tracker for each camera, 'NAMESPACE' or 'NAMESPACE=TOPIC' of its images."""
+    load = SharedEngines()
     for camera in cameras:
         namespace, _, topic = camera.partition('=')
         remap = ['--ros-args', '-r', f'image:={topic}'] if topic else []
-        nodes.append(TrackerNode(load=load, namespace=namespace, cli_args=remap))
-    return nodes
+        yield TrackerNode(load=load, namespace=namespace, cli_args=remap)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -267,3 +267,13 @@ def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
     talker.spin(lambda: bool(talker.diagnostics), 'diagnostics')
     talker.spin_for(1.2)
     assert capfd.readouterr().err.count('use_sim_time is set, but /clock stands still') == 1
+    # Once it goes on nobody says that images come: none has.
+    clock = talker.node.create_publisher(Clock, '/clock', 10)
+    deadline, log, number = time.monotonic() + 20, '', 1
+    while 'no image for 2 s' not in log and time.monotonic() < deadline:
+        clock.publish(Clock(clock=stamp(number)))
+        number += 1
+        talker.spin_for(0.1)
+        log += capfd.readouterr().err
+    assert 'no image for 2 s' in log
+    assert 'images come' not in log

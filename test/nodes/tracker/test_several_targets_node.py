@@ -142,6 +142,17 @@ def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expec
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 1']
 
 
+def test_detections_that_overlap_are_one_target(talk: Callable[..., Talker]) -> None:
+    several = Several(talk, init_mode='all')
+    talker, session = several.talker, several.talker.tracker.session
+    rider = truth(0)
+    # A quarter of its height longer, as the box of a bicycle with its rider is: IoU 0.8.
+    bicycle = Box(rider.x, rider.y, rider.w, 1.25 * rider.h)
+    talker.detections.publish(detections(0, rider, bicycle, CORNER))
+    talker.spin(lambda: len(session.targets) > 1, 'the targets')
+    assert [target.request.class_id for target in session.targets] == ['class 0', 'class 2']
+
+
 def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     pictures: list[Image] = []

@@ -58,7 +58,7 @@ def test_an_engine_is_loaded_once_as_long_as_it_is_held(monkeypatch: pytest.Monk
 
 
 def test_nodes_share_the_engine_until_the_last_is_cleaned_up(ros: None) -> None:
-    front, back = nodes = tracker_nodes(['front', 'back=/usb_cam/image_raw'])
+    front, back = nodes = list(tracker_nodes(['front', 'back=/usb_cam/image_raw']))
     try:
         for node in nodes:
             node.start()
