@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='the target in the first frame, pixels, once for each of several; with --show one can '
         'be drawn instead',
     )
+    parser.add_argument(
+        '--start',
+        type=int,
+        default=0,
+        metavar='N',
+        help='frame to begin with, from which all count',
+    )
     parser.add_argument('--show', action='store_true', help='show the video while it is tracked')
     parser.add_argument('--out', type=Path, metavar='MP4', help='write an annotated video')
     parser.add_argument(
@@ -68,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.box is None and not arguments.show:
         raise ValueError('name the target with --box X Y W H, or draw it with --show')
     check_outputs((arguments.out, arguments.csv), (arguments.video,))
-    source = FrameSource(arguments.video)
+    source = FrameSource(arguments.video, start=arguments.start)
     model = load_model(arguments.model)
     settings = dict(model.card.tracking)
     if arguments.window_penalty is not None:

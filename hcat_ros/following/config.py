@@ -25,10 +25,12 @@ class AxisConfig:
     feed_forward: float = number(
         0.8, 0, 1.5, "Share of the target's own motion that is followed without waiting for error."
     )
-    dead_band: float = number(0.0, 0, 5, 'Error that is left alone; more counts from there on.')
+    dead_band: float = number(
+        0.0, 0, 5, 'Dead band: smaller errors are ignored, larger ones count from its edge.'
+    )
     max_speed: float = number(0.5, 0, 30, 'Largest speed; 0 switches the axis off.')
-    max_acceleration: float = number(1.0, 0.01, 100, 'Largest change of speed in a second.')
-    max_deceleration: float = number(2.0, 0.01, 100, 'The same where the speed becomes less.')
+    max_acceleration: float = number(1.0, 0.01, 100, 'Acceleration limit, per second.')
+    max_deceleration: float = number(2.0, 0.01, 100, 'Deceleration limit, per second.')
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class FollowConfig:
     lateral: AxisConfig = field(
         default_factory=lambda: AxisConfig(kp=0.0, feed_forward=0.0, max_speed=0.0)
     )
-    max_reverse: float = number(0.0, 0, 30, 'Largest speed backwards [m/s].')
+    max_reverse: float = number(
+        0.0, 0, 30, 'Largest speed backwards [m/s], whatever forward.max_speed is.'
+    )
     derivative_smoothing: float = number(
         0.1, 0, 5, 'Time constant of the low pass on derivatives [s].'
     )
@@ -59,7 +63,10 @@ class FollowConfig:
         0.0, -1.5, 1.5, 'Where the target is to be seen, angle to the left [rad].'
     )
     desired_elevation: float = number(
-        0.0, -1.5, 1.5, 'Where the target is to be seen, angle up [rad].'
+        0.0,
+        -1.5,
+        1.5,
+        'Where the target is to be seen, angle up [rad]; a drone climbs or sinks to have it there.',
     )
     desired_range: float = number(
         0.0, 0, 1000, 'Distance to keep [m]; 0: the one at the start (none without a range).'

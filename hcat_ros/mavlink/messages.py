@@ -38,7 +38,7 @@ class CameraIdentity:
     """Address from which ground stations get the video, as rtsp://HOST:8554/camera; empty: they
     have it from elsewhere."""
     horizontal_fov: float = 0.0
-    """Degrees, 0: not known."""
+    """Field of view from side to side, rad; 0: not known."""
     status_rate: float = 5.0
     """Statuses a second, unless a ground station asks for another rate."""
     point_size: float = 0.1
@@ -117,7 +117,7 @@ def stream_information(identity: CameraIdentity, size: ImageSize) -> Any:
         resolution_v=min(size.height, 65535),
         bitrate=0,
         rotation=0,
-        hfov=round(identity.horizontal_fov),
+        hfov=round(math.degrees(identity.horizontal_fov)),
         name=b'tracked camera',
         uri=identity.video_uri.encode(),
     )
@@ -133,7 +133,7 @@ def stream_status(identity: CameraIdentity, size: ImageSize) -> Any:
         resolution_v=min(size.height, 65535),
         bitrate=0,
         rotation=0,
-        hfov=round(identity.horizontal_fov),
+        hfov=round(math.degrees(identity.horizontal_fov)),
     )
 
 

@@ -99,6 +99,17 @@ def test_a_folder_is_tracked_and_both_files_are_written(
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
+def test_it_begins_at_a_frame_of_choice(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / 'track.csv'
+    box = [str(60 + 5 * 3), *BOX[1:]]
+    argv = ['track', *FLOAT, str(folder), '--start', '3', '--box', *box, '--csv', str(table)]
+    assert main(argv) == 0
+    _, *content = rows(table)
+    assert len(content) == COUNT - 3
+    last = Box(*(float(value) for value in content[-1][2:6]))
+    assert iou(last, Box(60 + 5 * (COUNT - 1), 90, 64, 48)) > 0.7
+
+
 def test_several_targets_have_a_line_each(
     folder: Path, tmp_path: Path, picture: Callable[..., np.ndarray]
 ) -> None:

@@ -152,6 +152,13 @@ def test_what_ground_stations_ask_for_is_there(station: Station, number: int, ki
         assert (station.got[1].uri, station.got[1].type) == ('rtsp://robot/cam', 0)
 
 
+@pytest.mark.parametrize('number', [269, 270])
+def test_the_field_of_view_is_in_radians_here_and_in_degrees_over_mavlink(number: int) -> None:
+    station = Station(horizontal_fov=math.pi / 3)
+    station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, number)
+    assert station.got[-1].hfov == 60
+
+
 def test_without_a_video_there_is_no_stream() -> None:
     station = Station(video_uri='')
     station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, 269)

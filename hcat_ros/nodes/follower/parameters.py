@@ -62,4 +62,6 @@ class FollowParameters:
         self.changed = True
         late = sorted(self._late.intersection(changes))
         if late:
-            self._node.get_logger().info(f'{", ".join(late)}: takes effect at the next configure')
+            self._node.get_logger().info(
+                f'{", ".join(late)}: takes effect when the node is configured and activated again'
+            )

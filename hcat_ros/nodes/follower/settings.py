@@ -204,7 +204,8 @@ def preset_file(platform: str) -> str:
     """Return the parameter file of a platform: every parameter under what it is for."""
     lines = textwrap.wrap(
         f'Parameters of the follower node for platform {platform}. Those marked (live) can be '
-        'changed while it runs (ros2 param set); the others take effect at the next configure.',
+        'changed while it runs (ros2 param set); the others take effect when it is configured and '
+        'activated again.',
         98,
         initial_indent='# ',
         subsequent_indent='# ',

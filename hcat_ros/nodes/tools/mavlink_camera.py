@@ -60,7 +60,14 @@ SETTINGS = (
         '',
         'Where ground stations get the video, as rtsp://HOST:8554/camera; empty: they know.',
     ),
-    Setting('horizontal_fov', float, 0.0, 'Field of view in degrees, 0: not told.', 0, 360),
+    Setting(
+        'horizontal_fov',
+        float,
+        0.0,
+        'Field of view of the camera from side to side [rad], for ground stations; 0: not told.',
+        0,
+        6.29,
+    ),
     Setting(
         'video_latency',
         float,
@@ -96,7 +103,12 @@ SETTINGS = (
         1,
         255,
     ),
-    Setting('motion_stamped', bool, False, 'Whether cmd_vel is a TwistStamped.'),
+    Setting(
+        'motion_stamped',
+        bool,
+        True,
+        'Type of cmd_vel: true for TwistStamped, as the follower sends it, false for Twist.',
+    ),
     Setting(
         'motion_timeout', float, 0.5, 'Seconds without cmd_vel after which zero is sent.', 0.05, 5
     ),

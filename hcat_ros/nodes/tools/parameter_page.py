@@ -24,9 +24,11 @@ from hcat_ros.nodes.tracker import settings as tracker_settings
 HEAD = """# Parameters
 
 All parameters of all nodes, written by `python -m hcat_ros.nodes.tools.parameter_page` from their
-declarations. Live ones take effect while the node runs (`ros2 param set`), the others at the next
-configure or start. Each is a launch argument too. A dash is a value that comes from elsewhere
-unless it is given: of the tracker, from the model's card.
+declarations. Live ones take effect while the node runs (`ros2 param set`), the others when it is
+configured and activated again, or started. Those of `tracker_node`, `follower_node`,
+`mavlink_camera` and `camera_sim` are launch arguments too (those of the axes, as `yaw.max_speed`,
+are taken but not listed by `--show-args`); launch files set `autostart` unless told otherwise. A
+dash is a value that comes from elsewhere unless it is given: of the tracker, from the model's card.
 
 Quality of service of each topic can be overridden under its full name:
 `qos_overrides./TOPIC.subscription.reliability`, or `depth`, `history`, `durability`.

@@ -342,7 +342,7 @@ class TrackerNode(GuardedLifecycleNode):
         ]
         if later and self._engine is not None:
             self.get_logger().info(
-                f'{", ".join(later)}: no effect until the node is configured and activated again'
+                f'{", ".join(later)}: takes effect when the node is configured and activated again'
             )
         if self.session is None:
             return

@@ -219,7 +219,7 @@ def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -
 
 
 def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:
-    talker, station = rig(start=False, motion='velocity', motion_timeout=0.3)
+    talker, station = rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
     commands = talker.node.create_publisher(Twist, 'cmd_vel', 10)
     talker.spin(lambda: commands.get_subscription_count() > 0, 'the camera on cmd_vel')
     twist = Twist()

@@ -110,7 +110,6 @@ def test_the_simulated_drone_follows_by_mavlink(
             {
                 'connections': f'udpin:127.0.0.1:{port}',
                 'motion': 'velocity',
-                'motion_stamped': True,
                 'motion_max_speed': 20.0,
                 'motion_max_rate': 3.0,
             },
