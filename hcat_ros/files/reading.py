@@ -15,6 +15,7 @@ import yaml
 
 LARGEST = 2 << 30
 """Bytes of a file that is read at once, unless the caller says less."""
+BLOCK = 1 << 16
 LARGEST_TEXT = 64 << 20
 LARGEST_YAML = 4 << 20
 MOST_NODES = 100_000
@@ -73,12 +74,15 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
                 f'{printable(path)} has {found.st_size} bytes; expected at most {largest}'
             )
         with open(descriptor, 'rb', closefd=False) as file:
-            content = file.read(largest + 1)
+            # No more than it has: a read claims memory for all that it may find.
+            parts = [file.read(found.st_size)]
+            while more := file.read(BLOCK):  # it grew, or is one of /proc's, which tell no size
+                parts.append(more)
+                if sum(map(len, parts)) > largest:
+                    raise ValueError(f'{printable(path)} has more than {largest} bytes')
     finally:
         os.close(descriptor)
-    if len(content) > largest:  # it grew, or is one of /proc's, which tell no size
-        raise ValueError(f'{printable(path)} has more than {largest} bytes')
-    return content
+    return b''.join(parts) if len(parts) > 1 else parts[0]
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:

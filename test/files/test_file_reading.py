@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,25 @@ def test_long_values_are_shown_short() -> None:
 def test_a_name_that_is_not_utf8_is_refused_and_escaped() -> None:
     with pytest.raises(ValueError, match=r'caf\\xe9\.png: the name is not UTF-8'):
         check_name(Path(os.fsdecode(b'caf\xe9.png')))
+
+
+def test_a_small_file_claims_little_memory(tmp_path: Path) -> None:
+    """A read of a given size claims that much, which a machine without overcommit does not give."""
+    path = tmp_path / 'small'
+    path.write_bytes(b'0123456789')
+    tracemalloc.start()
+    try:
+        assert read_bytes(path) == b'0123456789'
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_of_no_stated_size_is_read_to_its_end() -> None:
+    path = Path('/proc/self/limits')
+    if not path.is_file():
+        pytest.skip('needs Linux')
+    assert path.stat().st_size == 0
+    assert read_bytes(path) == path.read_bytes()
+    with pytest.raises(ValueError, match='more than 10 bytes'):
+        read_bytes(path, 10)
