@@ -16,7 +16,6 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 
 from hcat_ros.nodes.ending import ENDING
 from hcat_ros.nodes.freed_memory import return_freed_memory
@@ -229,14 +228,16 @@ def _spin(nodes: Sequence[Node]) -> None:
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
-    asked: Future = Future()
-    ENDING.tell(lambda: asked.set_result(None))
-    while rclpy.ok() and not asked.done():
+    # Not spin_until_future_complete: with it rclpy of Jazzy adds a callback to the future each time
+    # that something is ready, which takes 10 to 40 MB an hour and never ends.
+    ENDING.tell(lambda: executor.create_task(lambda: None))  # something to wake up for
+    while rclpy.ok() and not ENDING.asked:
         try:
-            executor.spin_until_future_complete(asked)
+            executor.spin_once()
         except (KeyboardInterrupt, ExternalShutdownException):
             break
         except Exception as error:
             if not rclpy.ok() or 'context is invalid' in str(error):
                 break
             nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
+    ENDING.tell(lambda: None)
