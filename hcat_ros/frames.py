@@ -60,6 +60,8 @@ class FrameSource:
         self._start, self._asked, self._own_times = start, count, not fps
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
+        if self.is_camera and start:
+            raise ValueError(f'start {start}: a camera has no frame to begin with but the next one')
         if not self.is_camera and not path.exists():
             raise FileNotFoundError(f'no video, image folder or camera {source}')
         stated, self._stated = DEFAULT_FPS, 0
@@ -170,7 +172,7 @@ class FrameSource:
             return
         if good == 0 and self._start:
             raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
-        if self._stated and not self._asked and not self._start:
+        if self._stated and not self._asked:
             self._check_end(good, clock.last)
 
     def _check_end(self, good: int, last: float) -> None:
@@ -179,11 +181,12 @@ class FrameSource:
         Some containers state a duration alone, from which OpenCV reckons a number that means
         nothing where the rate varies: there the time of the last frame tells.
         """
-        duration = self._stated / self.fps if self._own_times else 0.0
+        stated = self._stated - self._start
+        duration = stated / self.fps if self._own_times else 0.0
         whole = self._own_times and last > 0 and last + max(1.0, 0.02 * duration) >= duration
         counted = Path(self.source).suffix.lower() in ('.mp4', '.mov', '.m4v', '.avi')
-        if good < self._stated and (counted or not whole):
-            self.remarks.append(f'{self._stated} frames stated, {good} read')
+        if good < stated and (counted or not whole):
+            self.remarks.append(f'{stated} frames stated, {good} read')
 
     def close(self) -> None:
         """Release the file or camera."""

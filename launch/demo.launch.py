@@ -19,10 +19,10 @@ from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.launch_arguments import parse_value
+from hcat_ros.nodes.launch_files import as_text
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -69,14 +69,14 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             {
                 # A name of digits, as a camera's number, is a text too.
-                'source': ParameterValue(LaunchConfiguration('video'), value_type=str),
+                'source': as_text(LaunchConfiguration('video')),
                 # The node checks these, its messages name the parameter.
                 'loop': LaunchConfiguration('loop'),
                 'start': LaunchConfiguration('start'),
                 'count': LaunchConfiguration('count'),
                 'image_transport': LaunchConfiguration('image_transport'),
                 'horizontal_fov': LaunchConfiguration('horizontal_fov'),
-                'calibration': ParameterValue(LaunchConfiguration('calibration'), value_type=str),
+                'calibration': as_text(LaunchConfiguration('calibration')),
             }
         ],
         remappings=[('image', LaunchConfiguration('image'))],

@@ -23,7 +23,6 @@ from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.follower.settings import platform_setting, settings_for
-from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.launch_arguments import (
     EARLIER,
     LOG_LEVELS,
@@ -32,10 +31,10 @@ from hcat_ros.nodes.launch_arguments import (
     check_file,
     check_node_name,
     inherited_warning,
-    parse_parameters,
     parse_value,
     refuse_misspelt,
 )
+from hcat_ros.nodes.launch_files import declared_arguments, given_parameters
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -88,9 +87,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         values['follow_params_file'] or SHARE / 'config' / f'follow_{platform}.yaml',
     )
     log_level = check_choice('log_level', values['log_level'].lower(), LOG_LEVELS)
-    kinds = {'autostart': bool, 'use_sim_time': bool, 'bond': bool, 'diagnostics_period': float}
+    kinds = {'use_sim_time': bool, 'bond': bool, 'diagnostics_period': float}
     kinds |= {name: setting.kind for name, setting in PARAMETERS.items()}
-    given = {'platform': platform, **parse_parameters(values, kinds)}
+    given = {'platform': platform, **given_parameters(values, kinds)}
+    given['autostart'] = parse_value('autostart', values['autostart'], bool)
     parameters: list[str | dict[str, object]] = [file, given]
     remapped = ['camera_info', 'imu', 'depth', 'cmd_vel']
     name = check_node_name('follower_node_name', values['follower_node_name'])

@@ -23,8 +23,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.launch_arguments import parse_value, refuse_misspelt
+from hcat_ros.nodes.launch_files import declared_arguments
 from hcat_ros.nodes.tools.camera_sim import SETTINGS
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario

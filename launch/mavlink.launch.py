@@ -18,17 +18,16 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.launch_arguments import (
     LOG_LEVELS,
     RESPAWN_DELAY,
     check_choice,
     check_file,
     check_node_name,
-    parse_parameters,
     parse_value,
     refuse_misspelt,
 )
+from hcat_ros.nodes.launch_files import as_text, declared_arguments, given_parameters
 from hcat_ros.nodes.tools.mavlink_camera import SETTINGS
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
@@ -73,7 +72,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     kinds = {'use_sim_time': bool, **{name: each.kind for name, each in PARAMETERS.items()}}
     given = {
         'tracker': check_node_name('node_name', values['node_name']),
-        **parse_parameters(values, kinds),
+        **given_parameters(values, kinds),
     }
     nodes: list[LaunchDescriptionEntity] = [
         Node(
@@ -100,7 +99,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 executable='video_source',
                 namespace=values['namespace'],
                 remappings=[('image', values['image'])],
-                parameters=[{'source': values['video'], 'image_transport': transport}],
+                parameters=[{'source': as_text(values['video']), 'image_transport': transport}],
                 additional_env=profile_variables(SHARE / 'config' / 'fastdds_large_images.xml'),
                 output='screen',
             )

@@ -17,8 +17,8 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import get_logger
 
-from hcat_ros.nodes.included_arguments import declared_arguments
 from hcat_ros.nodes.launch_arguments import EARLIER, check_choice, inherited
+from hcat_ros.nodes.launch_files import declared_arguments
 
 IMAGE = 'image_raw'
 TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.launch.py'

@@ -31,7 +31,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.nodes.fast_dds import profile_variables
-from hcat_ros.nodes.included_arguments import declared_arguments
+from hcat_ros.nodes.launch_files import declared_arguments
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
 
 SHARE = Path(get_package_share_directory('hcat_ros'))

@@ -18,10 +18,10 @@ from hcat_ros.nodes.launch_arguments import (
     check_file,
     check_node_name,
     inherited_warning,
-    parse_parameters,
     parse_value,
     refuse_misspelt,
 )
+from hcat_ros.nodes.launch_files import given_parameters
 from hcat_ros.nodes.tracker.settings import SETTINGS
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
@@ -91,9 +91,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def node_parameters(values: Mapping[str, str]) -> list[str | dict[str, object]]:
     """Return the tracker's parameters: a file, and what arguments say. Raises ValueError."""
-    kinds = {'autostart': bool, 'use_sim_time': bool}
+    kinds = {'use_sim_time': bool}
     kinds |= {name: setting.kind for name, setting in NODE_ARGUMENTS.items()}
-    given = parse_parameters(values, kinds)
+    given = given_parameters(values, kinds)
+    given['autostart'] = parse_value('autostart', values['autostart'], bool)
     return [check_file('params_file', values['params_file']), given]
 
 

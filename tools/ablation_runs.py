@@ -138,7 +138,7 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     _drawn.cache_clear()  # gigabytes of decoded images
     folder = plan.out / 'runs' / f'{row}-{seed}'
     config = configuration(plan, row, seed)
-    claim(folder, {'config': asdict(config), 'groups': plan.groups})
+    claim(folder, {'config': asdict(config), 'groups': plan.groups}, 'run.json')
     cached = CachedGroups(
         plan.out / 'features', _origin(plan, configuration(plan, row), _network(config))
     )

@@ -53,7 +53,10 @@ class FollowConfig:
         default_factory=lambda: AxisConfig(kp=0.0, feed_forward=0.0, max_speed=0.0)
     )
     max_reverse: float = number(
-        0.0, 0, 30, 'Largest speed backwards [m/s], whatever forward.max_speed is.'
+        0.0,
+        0,
+        30,
+        'Largest speed backwards [m/s]; 0 as well where forward.max_speed is 0.',
     )
     derivative_smoothing: float = number(
         0.1, 0, 5, 'Time constant of the low pass on derivatives [s].'

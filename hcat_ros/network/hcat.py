@@ -7,8 +7,8 @@ S = 16 and N = 2. Shapes: B batch, C channels, h heads, d = C / h, n and m numbe
 by default 64 template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over the
 grid.
 
-The defaults of `HCATConfig` are the paper's network. Both models that the package ships have two
-additions: `correlation` and `mixing`.
+The defaults of `HCATConfig` are the paper's network. Both models that the package ships have three
+additions: `correlation`, `mixing` and `box_anchor`.
 """
 
 from __future__ import annotations

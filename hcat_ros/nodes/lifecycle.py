@@ -28,6 +28,8 @@ TRANSITIONS = {
 """Names of the transitions by number; a request may leave the name out."""
 PATH_OF_RCL = r',? at \S+:\d+'
 """Beginning of the part of rcl's messages that is of no use to an operator."""
+LONGEST_FAILURE = 1000
+"""Characters of a failure in the diagnostics and in answers; the log has all of it."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -43,7 +45,7 @@ class GuardedLifecycleNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._bond: ManagerBond | None = None
         self.failure = ''
-        """Why the node could not be configured or activated, in one line; empty if it could."""
+        """Why a transition failed, in one line; empty after a good configure or activate."""
         service = self._service_change_state
         change_state = service.callback
 
@@ -134,20 +136,18 @@ class GuardedLifecycleNode(LifecycleNode):
         """Return in one line why an action failed, which is logged in full; '' if it did not."""
         try:
             action()
+        except (ValueError, RuntimeError, OSError) as error:
+            return self.log_error(f'cannot {name}: {error}')
         except Exception as error:
-            return self.log_error(f'cannot {name}', error)
+            return self.log_error(f'cannot {name}: {type(error).__name__}: {error}', error)
         return ''
 
-    def log_error(self, what: str, error: Exception) -> str:
-        """Log an error, with its traceback unless it was foreseen. Returns it in one line."""
-        if isinstance(error, (ValueError, RuntimeError, OSError)):
-            text = f'{what}: {error}'
-            self.get_logger().error(text)
-        else:
-            text = f'{what}: {type(error).__name__}: {error}'
-            details = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-            self.get_logger().error(f'{text}\n{details}')
-        return text.partition('\n')[0]
+    def log_error(self, text: str, unforeseen: Exception | None = None) -> str:
+        """Log an error, an unforeseen one with its traceback. Returns the text in one line."""
+        details = traceback.format_exception(unforeseen) if unforeseen is not None else []
+        self.get_logger().error('\n'.join([text, *map(str.rstrip, details)]))
+        line = ' '.join(text.split())
+        return line if len(line) <= LONGEST_FAILURE else f'{line[:LONGEST_FAILURE]}...'
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
@@ -170,21 +170,22 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
-        self._guarded('deactivate', self.deactivate)
+        self.failure = self._guarded('deactivate', self.deactivate) or self.failure
         self._end_bond()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up."""
-        self._guarded('clean up', self.cleanup)
+        self.failure = self._guarded('clean up', self.cleanup) or self.failure
         return_freed_memory()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything, from whichever state."""
-        self._guarded('deactivate', self.deactivate)
+        first = self._guarded('deactivate', self.deactivate)
         self._end_bond()
-        self._guarded('clean up', self.cleanup)
+        second = self._guarded('clean up', self.cleanup)
+        self.failure = first or second or self.failure
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -200,10 +201,11 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
 def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
     """Make nodes and spin them until they are told to end. Returns an exit code.
 
-    All callbacks run in one thread: DDS keeps the newest frame while one runs. Other threads are
-    those that note signals, the follower's dead man and a bond's heartbeats. An exception out of
-    a callback is logged and the node goes on. After a signal, also one that comes while nodes are
-    made, each node that has been made is destroyed before ROS is shut down.
+    All callbacks of ROS run in one thread: DDS keeps the newest frame while one runs. Some nodes
+    have further threads (the follower's dead man, a bond's heartbeats, MAVLink's links, the web
+    server), and signals are noted in one. An exception out of a callback is logged and the node
+    goes on. After a signal, also one that comes while nodes are made, each node that has been made
+    is destroyed before ROS is shut down.
     """
     with ENDING.watched():
         try:

@@ -27,9 +27,10 @@ class TargetRequest(NamedTuple):
     """Nanoseconds of the frame that the box was seen on, 0 for the newest frame."""
     class_id: str
     on_outcome: Callable[[RequestOutcome], None] | None = None
-    """Called once with what came of the request: when its target starts, when another request takes
-    its place, or with the first call of `take_arrived` that is `PATIENCE` after `submit`. Without
-    it nobody waits for an answer, and an unstamped request waits for the first image for ever."""
+    """Called once with what came of the request: when its target starts or is refused, when another
+    request or a reset takes its place, at the latest with the first look that is `PATIENCE` after
+    `submit`. Without it nobody waits for an answer, and an unstamped request waits for the first
+    image for ever."""
 
     def settle(self, target_id: str = '', reason: str = '') -> None:
         """Tell whoever waits for an answer what came of the request."""

@@ -84,13 +84,16 @@ def read_origin(folder: Path) -> Origin:
         raise ValueError(f'{path} is damaged ({error!r}); delete its folder') from error
 
 
-def check_origin(folder: Path, wanted: Origin) -> bool:
-    """Return whether a folder notes this origin, False if it notes none.
+def check_origin(folder: Path, wanted: Origin, note: str = ORIGIN_FILE) -> bool:
+    """Return whether a folder notes this origin, False if it notes none and holds no groups.
 
-    Raises ValueError for another origin, naming the fields that differ.
+    note: name of the file. Raises ValueError for another origin, naming the fields that differ, and
+    for groups of which nothing is noted.
     """
-    path = folder / ORIGIN_FILE
+    path = folder / note
     if not path.is_file():
+        if any(folder.glob('part-*.npy')):
+            raise ValueError(f'{folder} holds groups, and no {note} says of what; delete it')
         return False
     try:
         found = load_json(path)
@@ -107,11 +110,12 @@ def check_origin(folder: Path, wanted: Origin) -> bool:
     return True
 
 
-def claim(folder: Path, origin: Origin) -> None:
+def claim(folder: Path, origin: Origin, note: str = ORIGIN_FILE) -> None:
     """Make a folder for groups of an origin and note that. Raises ValueError as `check_origin`."""
-    if not check_origin(folder, origin):
+    text = json.dumps(origin, indent=2)
+    if not check_origin(folder, json.loads(text), note):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / ORIGIN_FILE, json.dumps(origin, indent=2))
+        write_text(folder / note, text)
 
 
 def missing_parts(folder: Path, origin: Origin) -> list[int]:
@@ -166,7 +170,7 @@ class KeptGroups(ABC):
     """Groups read from a folder, which is only read."""
 
     def __init__(self, folder: Path, origin: Origin) -> None:
-        """Raise ValueError for a folder of another origin, or one that lacks or damaged parts."""
+        """Raise ValueError for a folder of another origin, or with parts missing or damaged."""
         if missing := missing_parts(folder, origin):
             raise ValueError(
                 f'{folder} lacks {len(missing)} files: make them with hcat lessons first'

@@ -29,7 +29,7 @@ def test_choices_grow_from_none_to_half() -> None:
 def test_an_overlap_tells_its_uncertainty() -> None:
     overlap = Overlap((0.6, 0.5, 0.7))
     assert str(overlap) == '0.600 ± 0.058 (from the true boxes 0.600)'
-    assert Overlap((0.5,)).error == 0
+    assert Overlap((0.5,)).standard_error == 0
 
 
 class Layers:
@@ -83,7 +83,7 @@ def test_a_judge_tracks_with_the_graph(
     model = load_model('hcat_base')
     before = (model.folder / 'model.yaml').read_bytes()
     judge = Judge(model, clips, tmp_path, starts=2)
-    reference = judge.reference()
+    reference = judge.float_overlap()
     assert len(reference.starts) == 2
     assert reference.mean > 0.4
     graph = tmp_path / 'graph.onnx'

@@ -210,8 +210,8 @@ def test_lessons_of_other_sizes_are_refused(tmp_path: Path, config: TrainConfig)
     other = dataclasses.replace(kept, network=network)
     with pytest.raises(ValueError, match=r'one has crops of \[64, 128\] pixels, not \[64, 160\]'):
         open_lessons(other, build_network(other))
-    path = tmp_path / 'taught' / ORIGIN_FILE
-    claim(path, {**views_origin(config, 1), 'teachers': [{}]})
-    taught = dataclasses.replace(kept, lessons=(str(path.parent),))
+    folder = tmp_path / 'taught'
+    claim(folder, {**views_origin(config, 1), 'teachers': [{}]})
+    taught = dataclasses.replace(kept, lessons=(str(folder),))
     with pytest.raises(ValueError, match='taught has lessons of 16 x 16 cells, not 8 x 8'):
         open_lessons(taught, build_network(taught))

@@ -173,7 +173,7 @@ def test_a_cache_of_something_else_is_refused(kept: Kept) -> None:
 
 def test_what_cannot_be_kept_is_refused(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, trained_blocks=2)
-    with pytest.raises(ValueError, match='trained_blocks 2: features that are kept are of a fro'):
+    with pytest.raises(ValueError, match='trained_blocks 2: expected 0, because stored features'):
         Trainer(kept.model, ShuffledEpochs([kept.groups()]), schedule, tmp_path)
     with torch.no_grad():
         kept.model.backbone.blocks[-1].project.bias.fill_(1e5)

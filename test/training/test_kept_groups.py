@@ -247,7 +247,7 @@ def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
 
 def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) -> None:
     other = {**ORIGIN, 'views': 1}
-    claim(tmp_path / 'b' / ORIGIN_FILE, {**other, 'groups': 0})
+    claim(tmp_path / 'b', {**other, 'groups': 0})
     write(tmp_path / 'a')
     kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', {**other, 'groups': 0})]
     with pytest.raises(ValueError, match=r'groups of 1, 2 views: expected as many in each folder'):

@@ -141,7 +141,8 @@ class FollowerNode(GuardedLifecycleNode):
     def _fail(self, error: Exception) -> None:
         """Stop for good after an unforeseen error: deactivated, with the reason."""
         self._halt()
-        self.failure = self.log_error('stopped and deactivated after an error', error)
+        what = f'stopped and deactivated after an error: {type(error).__name__}: {error}'
+        self.failure = self.log_error(what, error)
         self.trigger_deactivate()
 
     def _stopping_on_error(

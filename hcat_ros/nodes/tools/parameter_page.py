@@ -25,10 +25,11 @@ HEAD = """# Parameters
 
 All parameters of all nodes, written by `python -m hcat_ros.nodes.tools.parameter_page` from their
 declarations. Live ones take effect while the node runs (`ros2 param set`), the others when it is
-configured and activated again, or started. Those of `tracker_node`, `follower_node`,
-`mavlink_camera` and `camera_sim` are launch arguments too (those of the axes, as `yaw.max_speed`,
-are taken but not listed by `--show-args`); launch files set `autostart` unless told otherwise. A
-dash is a value that comes from elsewhere unless it is given: of the tracker, from the model's card.
+configured and activated again, or started. Those of `tracker_node` and `follower_node` are launch
+arguments too (those of the axes, as `yaw.max_speed`, are taken but not listed by `--show-args`),
+and so are those of `mavlink_camera` but for `tracker`, and of `camera_sim` but for `init_box` and
+`subscribers`; launch files set `autostart` unless told otherwise. A dash is a value that comes from
+elsewhere unless it is given: of the tracker, from the model's card.
 
 Quality of service of each topic can be overridden under its full name:
 `qos_overrides./TOPIC.subscription.reliability`, or `depth`, `history`, `durability`.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -50,6 +51,8 @@ from hcat_ros.tracking.target_requests import TargetRequest
 
 DETECTED_PLACE = 0.3
 """IoU from which a detection is of a target that is followed already."""
+MOST_SEARCHES = 8
+"""Searches for lost targets in the detections of one message: images must not wait for long."""
 
 
 class TrackerNode(GuardedLifecycleNode):
@@ -74,6 +77,8 @@ class TrackerNode(GuardedLifecycleNode):
         self.refusals = Refusals(self.get_logger().warning, COUNTED)
         self._watch = InputWatch(self)
         self._ids = target_ids()
+        self._looks = 0
+        """Number of detections in which lost targets were looked for."""
         self._settings = Settings(self, SETTINGS, self._on_parameters)
         self._diagnostics = NodeDiagnostics(self, 'tracking', self._describe, self.refusals)
         self._watch_timer = self.steady_timer(0.5, self._check_inputs)
@@ -299,23 +304,27 @@ class TrackerNode(GuardedLifecycleNode):
     def _add_detections(
         self, session: TrackingSession, found: Sequence[Found], mode: str, classes: Sequence[str]
     ) -> None:
-        """Resume lost targets in detections, and add those that are of no target yet."""
+        """Resume lost targets in detections, and add those that are of no target yet.
+
+        While targets are lost only detections that are none of them are added: those that there
+        was no time to look at have their turn with the next messages.
+        """
         places = [target.place for target in session.targets if not target.is_lost]
-        new = []
-        for one in found:
-            if _overlaps(one.box, places):
-                continue
-            if session.find_again(one.box, one.stamp):
-                places.append(one.box)
-            else:
-                new.append(one)
-        while new and len(session.targets) < session.max_targets:
-            # Two detections of one thing, as a rider and the bicycle, are one target.
-            new = [one for one in new if not _overlaps(one.box, places)]
+        new = _apart(found, places)
+        if lost := sum(target.is_lost for target in session.targets):
+            first = self._looks % max(1, len(new))
+            new = (new[first:] + new[:first])[: max(1, MOST_SEARCHES // lost)]
+            self._looks += len(new)
+            places = [one.box for one in new if session.find_again(one.box, one.stamp)]
+            new = _apart(new, places)
+        # No more attempts than targets: each may be refused, as all boxes of an old image are.
+        for _ in range(session.max_targets):
+            full = len(session.targets) >= session.max_targets
             target = choose_detection(new, mode, classes, session.last_seen)
-            if target is None or session.requests.waiting is not None:
+            if full or target is None or session.requests.waiting is not None:
                 return
-            places.append(target.box)
+            # Two detections of one thing, as a rider and the bicycle, are one target.
+            new = _apart([one for one in new if one is not target], [target.box])
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
             if mode != 'all':
                 return
@@ -396,9 +405,13 @@ class TrackerNode(GuardedLifecycleNode):
         return Working(*tracking_health(statistics, silent, target, self._watch.warnings), values)
 
 
-def _overlaps(box: Box, places: Iterable[Box]) -> bool:
-    """Whether a detection is of the target in one of the places."""
-    return any(iou(box, place) >= DETECTED_PLACE for place in places)
+def _apart(found: Sequence[Found], places: Sequence[Box]) -> list[Found]:
+    """Return the detections that are of no target in these places."""
+    if not found or not places:
+        return list(found)
+    boxes = np.array([one.box for one in found])
+    overlaps = iou(boxes[:, None], np.array(places)).max(axis=1)
+    return [one for one, overlap in zip(found, overlaps) if overlap < DETECTED_PLACE]
 
 
 def main(args: Sequence[str] | None = None) -> int:

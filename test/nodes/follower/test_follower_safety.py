@@ -207,7 +207,10 @@ def test_the_end_of_the_node_is_a_zero(follow: Follow, turning: FollowTalker) ->
 
 @pytest.mark.parametrize('where', ['command', 'track', 'camera_info'])
 def test_an_error_that_nobody_foresaw_stops_and_deactivates(
-    turning: FollowTalker, monkeypatch: pytest.MonkeyPatch, where: str
+    turning: FollowTalker,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    where: str,
 ) -> None:
     def fail(*args: Any) -> Any:
         raise RuntimeError('nobody foresaw this')
@@ -220,7 +223,10 @@ def test_an_error_that_nobody_foresaw_stops_and_deactivates(
     turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
     turning.spin_for(0.3)
     assert stands(turning.commands[-1][1])
-    assert 'nobody foresaw this' in node.failure
+    assert (
+        node.failure == 'stopped and deactivated after an error: RuntimeError: nobody foresaw this'
+    )
+    assert 'in fail\n    raise RuntimeError' in capfd.readouterr().err, 'where it was'
     values = turning.says('stopped and deactivated after an error')
     assert values['level'] == b'\2'
     monkeypatch.undo()

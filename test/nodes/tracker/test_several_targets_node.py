@@ -153,6 +153,36 @@ def test_detections_that_overlap_are_one_target(talk: Callable[..., Talker]) -> 
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 2']
 
 
+def test_many_detections_cost_no_more_than_a_few_searches(
+    talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a lost target each detection of a crowd was searched for, seconds for one message."""
+    # None is added: their class is not asked for.
+    several = Several(talk, init_mode='all', detection_class='nobody')
+    talker, session = several.talker, several.talker.tracker.session
+    assert several.name(TARGET).success
+    several.step()
+    (target,) = session.targets
+    looks: list[Box] = []
+
+    def find_again(box: Box, stamp: int) -> bool:
+        looks.append(box)
+        return False
+
+    monkeypatch.setattr(type(target), 'is_lost', True)
+    monkeypatch.setattr(session, 'find_again', find_again)
+    crowd = [Box(2.0 + 9 * n, 200.0, 8.0, 8.0) for n in range(30)]
+    message = detections(several.number, *crowd)
+    seen: set[Box] = set()
+    for count in range(1, 5):
+        talker.detections.publish(message)
+        talker.spin(lambda: len(looks) >= 8 * count, 'the looks')  # noqa: B023
+        assert len(looks) == 8 * count
+        seen |= set(looks)
+    # Each has had its turn.
+    assert len(seen) == len(crowd)
+
+
 def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     pictures: list[Image] = []
