@@ -23,8 +23,10 @@ from hcat_ros.tracking.encodings import Image
 
 DEFAULT_FPS = 30.0
 PATIENCE = 100
-"""Reads that may fail in a row before that is the end of a file of no stated length."""
+"""A file has ended when its consecutive failed reads outnumber by more than this the stated frames
+that are left after them."""
 MOST_FAILURES = 10_000
+"""A file has ended after more consecutive failed reads than this, whatever length it states."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,11 @@ class Frame:
     """One frame."""
 
     index: int
-    """Number of the frame in the source, from the first one asked for; an unreadable frame has its
-    number too."""
+    """Number of the frame, counted from `start`: the first one asked for is 0. Unreadable frames
+    are counted."""
     time: float
-    """Seconds since the first frame, by the source's own timestamps."""
+    """Seconds since the first frame: by the file's timestamps; by `index` for a folder or where
+    `fps` was given; by this machine's clock for a camera."""
     image: Image
     """BGR, (H, W, 3)."""
 
@@ -43,9 +46,10 @@ class Frame:
 class FrameSource:
     """Opens a video file, a folder of images (in natural order) or a camera, and yields frames.
 
-    source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: overrides
-    the times that the file states; folders state none and have `DEFAULT_FPS`. start, count: the
-    first frame and how many, of a file or folder; count 0 for all.
+    source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: frames per
+    second, in place of a file's own timestamps; 0 keeps them, and gives a folder `DEFAULT_FPS`. A
+    camera's frames have the time of their arrival. start: first frame of a file or folder; a
+    camera ignores it. count: number of frames, unreadable ones included; 0 for all.
 
     Raises FileNotFoundError or ValueError, naming the source, for what cannot be opened.
     """
@@ -72,7 +76,7 @@ class FrameSource:
             if self._stated == 0:
                 raise ValueError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         else:
-            self._capture = self._opened(path)
+            self._capture = self._open_capture(path)
             stated = self._capture.get(cv2.CAP_PROP_FPS)
             if not self.is_camera:
                 self._stated = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -86,7 +90,7 @@ class FrameSource:
         self.remarks: list[str] = []
         """Frames that the last pass over the source could not read, in words."""
 
-    def _opened(self, path: Path) -> cv2.VideoCapture:
+    def _open_capture(self, path: Path) -> cv2.VideoCapture:
         if not self.is_camera and not path.is_file():
             raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
         capture = cv2.VideoCapture(int(self.source) if self.source.isdigit() else str(path))
@@ -101,24 +105,25 @@ class FrameSource:
             )
         if (bits := _grey_bits(int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)))) > 8:
             raise ValueError(
-                f'{self.source} is a grey video of {bits} bits, which OpenCV cuts to 8: a thermal '
-                'scene would be dark; convert it to 8 bits over the range that it fills'
+                f'{self.source} is a grey video of {bits} bits, of which OpenCV keeps 8, so that a '
+                'thermal scene may be black; scale its range of values to 8 bits first'
             )
         return capture
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames from the start; a file or folder can be iterated again.
+        """Yield the frames; a file or folder can be iterated again, from `start` each time.
 
-        What cannot be read is passed over and told in `remarks`. Raises ValueError where there is
-        no frame at all.
+        Unreadable frames are skipped and reported in `remarks`. Raises ValueError for a folder
+        without a readable image, and for a video without a frame at or after a `start` above 0. A
+        camera or any other video without a readable frame yields nothing.
         """
         self.remarks = []
         if self._images:
-            yield from self._of_folder()
+            yield from self._read_folder()
         elif self._capture is not None:
-            yield from self._of_capture(self._capture)
+            yield from self._read_capture(self._capture)
 
-    def _of_folder(self) -> Iterator[Frame]:
+    def _read_folder(self) -> Iterator[Frame]:
         end = self._start + self.count
         reason: Exception | None = None
         unreadable = 0
@@ -135,7 +140,7 @@ class FrameSource:
         if reason is not None:
             self.remarks.append(f'{unreadable} of {self.count} images left out: {reason}')
 
-    def _of_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
+    def _read_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
         if not self.is_camera:
             capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
             for _ in range(self._start):  # exact in every container, unlike seeking
@@ -153,7 +158,7 @@ class FrameSource:
                     break
                 continue
             if failures:
-                self.remarks.append(f'frame {index}: {failures} unreadable')
+                self.remarks.append(f'{failures} unreadable frames from frame {index} on')
                 index += failures
                 failures = 0
                 if self._asked and index >= self._asked:
@@ -176,10 +181,10 @@ class FrameSource:
             self._check_end(good, clock.last)
 
     def _check_end(self, good: int, last: float) -> None:
-        """Tell of frames that the file states and that did not come.
+        """Add a remark if fewer frames were read than the file states.
 
-        Some containers state a duration alone, from which OpenCV reckons a number that means
-        nothing where the rate varies: there the time of the last frame tells.
+        Some containers state only a duration, from which OpenCV computes a number of frames that is
+        wrong where the frame rate varies; for those the time of the last frame decides.
         """
         stated = self._stated - self._start
         duration = stated / self.fps if self._own_times else 0.0

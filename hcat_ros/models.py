@@ -33,12 +33,13 @@ REFERENCE_FILE = 'reference.npz'
 WEIGHTS_FILE = 'weights.safetensors'
 INT8_SEARCH_FILE = 'search.int8.onnx'
 INT8_TENSORRT_FILE = 'search.int8.tensorrt.onnx'
-"""The search graph in INT8, with QuantizeLinear and DequantizeLinear: for CPUs, for TensorRT."""
+"""Search graphs in INT8 (QuantizeLinear, DequantizeLinear): the first for CPUs, the second for
+TensorRT."""
 ACCEPTED_DROP = 0.01
-"""Largest loss of average overlap (AO) against fp32 with which an INT8 graph is accepted."""
+"""Largest drop of average overlap (AO) below fp32 at which an INT8 graph is accepted."""
 TEMPLATE_NCNN = 'template.ncnn'
 SEARCH_NCNN = 'search.ncnn'
-"""ncnn's graphs: files of these names with .param, the layers, and .bin, the weights."""
+"""Stems of ncnn's files: each graph has a .param file (layers) and a .bin file (weights)."""
 
 TRACKING_FIELDS = (
     'window_penalty',
@@ -53,7 +54,7 @@ TEXTS = ('description', 'licence', 'training')
 
 
 class ModelError(ValueError):
-    """A model that is missing, incomplete or changed; the message names the file."""
+    """A model that is missing, incomplete or damaged, or whose card is not usable."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ModelCard:
             raise ValueError(
                 f'lost_threshold {self.lost_threshold}, uncertain_threshold '
                 f'{self.uncertain_threshold}, found_threshold {self.found_threshold}: expected '
-                'each at most the next'
+                'none above the next (lost and uncertain: 0 for never)'
             )
         for name in ('sha256', 'network', 'scores'):
             if not isinstance(getattr(self, name), dict):
@@ -144,7 +145,8 @@ def int8_objection(card: ModelCard) -> str:
         return f'the card has no AO of {INT8_SEARCH_FILE} beside that of fp32 (scores: INT8)'
     drop = round(in_float - in_int8, 6)
     if not drop <= ACCEPTED_DROP:
-        return f'the card says that its AO is {drop:.3g} below fp32, more than {ACCEPTED_DROP:g}'
+        lost = f'{drop:.3g} below fp32, more than {ACCEPTED_DROP:g}'
+        return f'the card gives {INT8_SEARCH_FILE} an AO {lost}'
     return ''
 
 
@@ -158,8 +160,8 @@ class Model:
     def content(self, name: str) -> bytes:
         """Return the content of the model's file `name`, verified against the card's hash.
 
-        What is hashed is what is returned. Raises ModelError for a file that is missing, no
-        regular file, or not the one that the card was written for.
+        The hash is of the very bytes that are returned. Raises ModelError for a file that is
+        missing, is not a regular file, or is not the one that the card lists.
         """
         path = self.folder / name
         expected = self.card.sha256.get(name)
@@ -174,7 +176,7 @@ class Model:
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise ModelError(
-                f'{path} is damaged or was exchanged: its sha256 is {found}, the card says '
+                f'{path} is damaged or was replaced: its sha256 is {found}, the card says '
                 f'{expected}; install the model again or run hcat export'
             )
         return content
@@ -182,14 +184,14 @@ class Model:
     def file(self, name: str) -> Path:
         """Return the path of the model's file `name`, verified as by `content`.
 
-        For what reads by path alone, and for what asks only whether it is there and whole.
+        For libraries that only take a path, and for callers that only need the check.
         """
         self.content(name)
         return self.folder / name
 
 
 def installed_folders(name: str) -> list[Path]:
-    """Return the folders of this name that came with the package, the first has precedence."""
+    """Return the installed data folders of this name, in the order of precedence."""
     share = Path('share/hcat_ros') / name
     prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     candidates = [
@@ -259,9 +261,10 @@ def card_text(content: Mapping[str, Any]) -> str:
 def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Model:
     """Copy files into a model's folder under these names and change its card; return it read anew.
 
-    changes: fields of `ModelCard`. Killed half-way, the model stays usable or is refused, never
-    half new: a file that the card lists takes its place in one step, the card last.
-    Raises OSError, and ModelError for a card that would not be usable.
+    changes: fields of `ModelCard`. Each file replaces the old one in one step, the card last. If
+    that is interrupted, or the new card is not usable, the old card's hashes no longer match and
+    the model is refused: it never runs half new. Raises OSError, ValueError, and ModelError for a
+    card that would not be usable.
     """
     path = model.folder / CARD_FILE
     content = load_yaml(path) | changes

@@ -211,7 +211,7 @@ def test_frames_behind_a_damaged_part_are_read_at_their_own_times(tmp_path: Path
     assert frames[-1].index == 99
     assert frames[-1].time == pytest.approx(99 / 30, abs=0.001)
     assert source.remarks[-1] == f'100 frames stated, {len(frames)} read'
-    lost = sum(int(text.split()[2]) for text in source.remarks[:-1])
+    lost = sum(int(text.split()[0]) for text in source.remarks[:-1])
     assert lost == 100 - len(frames)
 
 

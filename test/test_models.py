@@ -197,7 +197,7 @@ def test_one_flipped_byte_is_noticed(tmp_path: Path) -> None:
     (folder / TEMPLATE_FILE).write_bytes(content)
     with pytest.raises(ModelError) as error:
         model.file(TEMPLATE_FILE)
-    assert f'{folder / TEMPLATE_FILE} is damaged or was exchanged' in str(error.value)
+    assert f'{folder / TEMPLATE_FILE} is damaged or was replaced' in str(error.value)
     assert hashlib.sha256(content).hexdigest() in str(error.value)
     assert model.card.sha256[TEMPLATE_FILE] in str(error.value)
     assert 'install the model again or run hcat export' in str(error.value)
@@ -289,7 +289,7 @@ def test_int8_that_loses_little_is_accepted(tmp_path: Path, ao: float) -> None:
         ({'fp32': '0.64', INT8_SEARCH_FILE: {'AO': 0.64}}, 'has no AO'),
         ({INT8_SEARCH_FILE: {'AO': 0.64}}, 'has no AO'),
         ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': float('nan')}}, 'nan below fp32'),
-        ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.629}}, 'its AO is 0.011 below fp32, more than'),
+        ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.629}}, 'an AO 0.011 below fp32, more than'),
     ],
 )
 def test_int8_is_accepted_only_by_figures(tmp_path: Path, int8: Any, objection: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Track a target through every image of a rosbag, and tell how well it went. Needs no ROS."""
+"""Track targets through every image of a rosbag, and score the tracks by truth. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ from hcat_ros.evaluation.scored_run import Run
 SCORES = 'replay.json'
 """File of the measures, for programs."""
 MOST_SPANS = 8
-"""Spans without the target that are listed."""
+"""Most spans with a lost target that the summary lists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument('bag', type=Path, help='folder of a rosbag2, or its .mcap or .db3 file')
     parser.add_argument(
-        '--image', '--image-topic', default='', metavar='TOPIC', help='the only one unless given'
+        '--image',
+        '--image-topic',
+        default='',
+        metavar='TOPIC',
+        help='image topic; needed where the bag has several',
     )
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
@@ -47,23 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         action='append',
         metavar=('X', 'Y', 'W', 'H'),
-        help='the target in the first image, pixels; once for each of several',
+        help='init box in the first image, pixels; repeat it for each of several targets',
     )
-    target.add_argument('--select', action='store_true', help='draw it in a window')
+    target.add_argument('--select', action='store_true', help='draw the init box in a window')
     target.add_argument(
         '--init-box-topic',
         default='',
         metavar='TOPIC',
-        help='Detection2D that names targets; one called init_box is found without',
+        help='Detection2D topic of init boxes; one called init_box is found by itself',
     )
     parser.add_argument(
         '--truth',
         action='append',
         default=[],
         metavar='TOPIC|FILE',
-        help='true boxes: a Detection2D topic, or a text of x y w h for each image, or a CSV with '
-        'columns stamp or frame, x, y, w, h; without another box the first one names the target; '
-        'of several targets once for each, in the order in which they are named',
+        help='true boxes: a Detection2D topic, a text file with x y w h for each image, or a CSV '
+        'file with the columns stamp or frame, x, y, w, h. Repeat it for each of several targets, '
+        'in the order in which they are named. Without an init box, the first true box is one',
     )
     parser.add_argument(
         '--track',
@@ -75,22 +79,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-targets',
         type=int,
         metavar='COUNT',
-        help='targets that are followed at once; as many as --box names unless given',
+        help='most targets that are followed at once; by default the number of --box',
     )
-    parser.add_argument('--start', type=float, default=0.0, metavar='SECONDS', help='begin later')
+    parser.add_argument(
+        '--start', type=float, default=0.0, metavar='SECONDS', help='seconds of the bag to skip'
+    )
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
     parser.add_argument('--engine', default='auto', choices=['auto', *ENGINES])
     parser.add_argument(
         '--precision', default='auto', help='fp32: float; auto: int8 where the card accepts it'
     )
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
+    parser.add_argument('--threads', type=int, default=0, help='0: one per physical CPU core')
     parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
     parser.add_argument(
         '--set', nargs='+', default=[], metavar='NAME=VALUE', help='other settings of the tracker'
     )
-    parser.add_argument('--mono16-bits', type=int, default=16, help='bits that the sensor fills')
+    parser.add_argument('--mono16-bits', type=int, default=16, help='bits that a pixel uses')
     parser.add_argument(
-        '--out', type=Path, metavar='FOLDER', help='the name of the bag and _replay unless given'
+        '--out', type=Path, metavar='FOLDER', help='output folder; by default BAGNAME_replay'
     )
     parser.add_argument('--force', action='store_true', help="replace an earlier replay's files")
 
@@ -111,7 +117,10 @@ def run(arguments: argparse.Namespace) -> None:
     named = len(arguments.box or ())
     max_targets = max(1, named) if arguments.max_targets is None else arguments.max_targets
     if arguments.track and max_targets > 1:
-        raise ValueError('--track: a recorded track is of one target; leave out --max-targets')
+        raise ValueError(
+            f'--track: a recorded track is of one target, not {max_targets}: give one --box, '
+            'and leave out --max-targets'
+        )
     options = Options(
         arguments.image,
         tuple(Box(*box) for box in arguments.box or ()),
@@ -149,7 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write_scores(runs: list[Run], findings: list[str], out: Path) -> Path:
-    """Write replay.json: the measures of each run, and what was not as it should be."""
+    """Write replay.json: the measures of each run, and the findings in the bag."""
     content = {
         'runs': [
             {
@@ -221,13 +230,13 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list
     _, results = replayed.sequences.results()
     lines = [
         f'{bag.name}: {replayed.images} of {replayed.topic.count} images on {replayed.topic.name}',
-        f'targets: {len(results)}, named by {replayed.named_by}; tracked on '
+        f'targets: {len(results)}, named by {replayed.named_by}; followed, lost or not, on '
         f'{replayed.followed} images',
     ]
     if run is not None:
         lines.append(_measures(run))
     elif results:
-        how = 'none of it on a tracked image' if truth else 'give it with --truth'
+        how = 'it has no box on a tracked image' if truth else 'give it with --truth'
         lines.append(f'no truth to judge the track with: {how}')
     seconds = np.concatenate([result.seconds[1:] for result in results] or [np.empty(0)])
     seconds = seconds[np.isfinite(seconds)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweep the tracker settings of a model over sequences; the best go to its card."""
+"""Sweep the tracker settings of a model over sequences; --write puts the best into its card."""
 
 from __future__ import annotations
 
@@ -50,11 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument('sequences', type=Path, help='folder of sequences with groundtruth.txt')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
-    parser.add_argument('--engine', default='onnxruntime')
-    # Not auto: all processes, and who reads the result, must know what it was measured with.
-    parser.add_argument('--precision', default='fp32')
-    parser.add_argument('--penalties', nargs='+', type=float, default=list(PENALTIES))
-    parser.add_argument('--smoothings', nargs='+', type=float, default=[1.0, 0.3])
+    parser.add_argument('--engine', default='onnxruntime', help='engine that runs the model')
+    # Not auto: every process would choose for itself, and the card would not say which it was.
+    parser.add_argument('--precision', default='fp32', help='precision of the engine')
+    parser.add_argument(
+        '--penalties', nargs='+', type=float, default=list(PENALTIES), help='window penalties'
+    )
+    parser.add_argument(
+        '--smoothings', nargs='+', type=float, default=[1.0, 0.3], help='values of size smoothing'
+    )
     parser.add_argument(
         '--corrections', nargs='+', type=float, help="box corrections; the card's unless given"
     )
@@ -62,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--starts',
         type=int,
         default=1,
-        help='passes a sequence: the first from the true box, the others from it with an error of '
-        '2 %%; their mean depends less on luck',
+        help='passes per sequence: the first from the true box, the others from one with an error '
+        'of 2 %%; their mean depends less on luck',
     )
     parser.add_argument('--jobs', type=int, default=1, help='processes')
     parser.add_argument('--plot', type=Path, metavar='PNG', help='draw AO over the penalty')
@@ -73,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, print the table, write what was asked for.
 
-    Raises ValueError, ModelError; RuntimeError for a plot without matplotlib.
+    Raises ValueError, OSError, ModelError, EngineError; RuntimeError for a plot without matplotlib.
     """
     check_outputs((arguments.plot,), (arguments.sequences,))
     if arguments.plot and importlib.util.find_spec('matplotlib') is None:
@@ -194,9 +198,9 @@ def write_card(model: Model, best: TunedRow, starts: int) -> None:
     """Put the best setting and its scores into a model's card."""
     protocol = 'one pass from the first box, no resets, frames without the target left out'
     if starts > 1:
-        protocol += f'; mean of {starts} starts, {START_NOISE:.0%} apart'
+        protocol += f'; mean of {starts} starts, all but one with an error of {START_NOISE:.0%}'
     scores = {
-        **model.card.scores,  # what was measured of the INT8 graphs stays
+        **model.card.scores,  # keeps the AO of the INT8 graphs, measured with earlier settings
         'protocol': protocol,
         'mean AO': round(best.mean, 3),
         'mean success AUC': round(best.success_auc, 3),

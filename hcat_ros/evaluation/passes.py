@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes of many trackers over many sequences, in parallel processes, kept as they are done."""
+"""Runs trackers over sequences in parallel processes, and saves each result when it is done."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from hcat_ros.files.pictures import read_picture
 from hcat_ros.tracking.encodings import Image
 
 START_NOISE = 0.02
-"""Standard deviation of a varied start: of its centre, as a share of the box, and of the
-logarithm of its sides."""
+"""Standard deviation of the error of a start box: of its centre, as a share of its sides, and of
+the logarithm of its sides."""
 
 
 class PassTask(NamedTuple):
@@ -30,7 +30,7 @@ class PassTask(NamedTuple):
     tracker: TrackerSpec
     clip: Clip
     start: int = 0
-    """0: from the true box; each other number: from it with a small error of its own."""
+    """0: the true box; other numbers: the true box with a random error, see `start_box`."""
     real_time: RealTimeRule | None = None
     """None: every frame waits for the tracker."""
     threads: int = 1
@@ -40,7 +40,7 @@ class PassTask(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """Why there is no result of a sequence."""
+    """Stands for the result of a sequence that could not be run."""
 
     reason: str
 
@@ -48,24 +48,25 @@ class LeftOut(NamedTuple):
 def run_passes(
     tasks: Sequence[PassTask], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult]:
-    """Yield the result of each task, in order, as they come.
+    """Yield the result of each task, in the order of the tasks; raise for the first that has none.
 
-    jobs: processes; initialise: called once in each of them.
-    Raises ValueError for jobs below 1, a frame that cannot be read and a kept result that does
-    not fit; EngineError, ModelError, OSError.
+    jobs: processes; initialise: called once in each of them. Raises ValueError for jobs below 1, a
+    frame that cannot be read and a kept result that does not fit; EngineError, ModelError,
+    OSError.
     """
-    for result in run_all_passes(tasks, jobs, initialise):
+    for result in try_passes(tasks, jobs, initialise):
         if isinstance(result, LeftOut):
             raise ValueError(result.reason)
         yield result
 
 
-def run_all_passes(
+def try_passes(
     tasks: Sequence[PassTask], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult | LeftOut]:
-    """Yield the result of each task, in order, or why there is none of its sequence.
+    """Yield the result of each task, in the order of the tasks, or the reason why it has none.
 
-    Raises ValueError for jobs below 1 and a kept result that does not fit; EngineError, ModelError.
+    Raises ValueError for jobs below 1 and a kept result that does not fit; EngineError, ModelError,
+    OSError for a result that cannot be kept.
     """
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
@@ -73,12 +74,13 @@ def run_all_passes(
         yield from pool.map(_result, tasks)
 
 
-def settle(
+def resolve_tracker(
     tracker: TrackerSpec, threads: int = 1, initialise: Callable[[], None] | None = None
 ) -> tuple[TrackerSpec, dict[str, Any]]:
-    """Return what a tracker turns out to be, and in words, loaded in a process of its own.
+    """Load a tracker in a process of its own; return its final spec and its description.
 
-    Raises ValueError, EngineError, ModelError if it cannot be loaded.
+    The spec names the engine and precision that were chosen where they were 'auto'. Raises
+    ValueError, EngineError, ModelError if it cannot be loaded.
     """
     with worker_pool(1, initialise) as pool:
         description = pool.submit(_describe, tracker, threads).result()
@@ -89,7 +91,7 @@ _loaded: dict[tuple[TrackerSpec, int], tuple[MakeTracker, dict[str, Any]]] = {}
 
 
 def _load(tracker: TrackerSpec, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
-    """Load a tracker; in a worker, where it serves again."""
+    """Return a tracker, which each worker process loads once."""
     key = (tracker, threads)
     if key not in _loaded:
         _loaded[key] = tracker.load(threads)
@@ -145,11 +147,12 @@ class Frames(Sequence[Image]):
 
 
 def start_box(clip: Clip, start: int) -> NDArray[np.float64]:
-    """Return the box, x y w h, that a pass starts with on the first visible frame.
+    """Return the box (x, y, w, h) that a pass starts from on the first visible frame.
 
-    A single pass is a matter of luck: where two look-alikes pass each other, the last bit decides
-    which is followed to the end. Passes from starts as unsure as a hand-drawn box tell how a
-    tracker does.
+    start: 0 for the true box; other numbers add a random error that depends on the number and on
+    the clip's length. A single pass is a matter of luck: where two look-alikes cross, the last bit
+    decides which one is followed. The mean of passes from boxes as inexact as hand-drawn ones says
+    how good a tracker is.
     """
     box = np.asarray(clip.boxes[clip.visible[0]], np.float64)
     if start == 0:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each benchmark scores a run: which frames count, how boxes compare, what is averaged.
 
-All share one frame: a sequence's measures are means over its frames, a run's are weighted means
-of its sequences'. A tracker that gives no box (NaN) has no overlap there. What made the published
-numbers decides: each benchmark's own toolkit, or GOT-10k's (`got10k`), which has most of them.
+All follow one scheme: a sequence's measures are means over its frames, a run's are weighted means
+of its sequences'. Where a tracker gives no box (NaN) its overlap is 0. Where toolkits differ, the
+one behind the published numbers is followed: the benchmark's own, or GOT-10k's (`got10k`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ class ScoredFrames(NamedTuple):
     centre_errors: Floats
     """Pixels; infinite without a box."""
     normalised_errors: Floats
-    """Centre errors in sides of the truth; infinite without a box."""
+    """Centre errors in widths and heights of the true box; infinite without a box."""
 
 
 @dataclass(frozen=True)
 class SequenceScore:
-    """One sequence, frame by frame; NaN where a frame does not count."""
+    """One sequence, frame by frame.
+
+    NaN on frames without a target, even where the protocol counts them as missed, and on the first
+    frame where the protocol does not count it.
+    """
 
     name: str
     overlaps: Floats
@@ -43,7 +47,7 @@ class SequenceScore:
     centre_errors: Floats
     """(n,), pixels; infinite where the tracker gave no box."""
     normalised_errors: Floats
-    """(n,), in sides of the truth; infinite where the tracker gave no box."""
+    """(n,), in widths and heights of the true box; infinite where the tracker gave no box."""
     measures: dict[str, float]
     """The protocol's measures of this sequence alone."""
 
@@ -121,14 +125,14 @@ def _exactly(boxes: Floats, truth: Floats, _: tuple[int, int]) -> ScoredFrames:
 
 
 def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as GOT-10k: overlap of what is inside of the frame."""
+    """Compare as GOT-10k does: overlaps of the parts of the boxes inside the frame."""
 
-    def clip(boxes: Floats) -> Floats:
-        # The toolkit's: a corner moved into the frame leaves the width and height as they are.
+    def cut(boxes: Floats) -> Floats:
+        # As in the toolkit: a corner that is moved into the frame does not shorten the sides.
         corner = np.clip(boxes[:, :2], 0, size)
         return np.concatenate([corner, np.clip(boxes[:, 2:], 0, size - corner)], axis=1)
 
-    overlaps = metrics.overlaps(clip(boxes), clip(truth))
+    overlaps = metrics.overlaps(cut(boxes), cut(truth))
     return _exactly(boxes, truth, size)._replace(overlaps=overlaps)
 
 
@@ -151,11 +155,12 @@ class Protocol:
     title: str
     formulas: Mapping[str, Callable[[ScoredFrames], float]]
     first: bool = False
-    """Whether the first frame counts, with the truth for the tracker's box."""
+    """Whether the first frame counts, as a hit: its box is set to the true one."""
     absent: Literal['left out', 'missed'] = 'left out'
     """Treatment of frames without a target."""
     weight: Literal['sequence', 'counted', 'length'] = 'sequence'
-    """Weight of a sequence: 1, its frames that count (all frames pooled), or all its frames."""
+    """Weight of a sequence in a run: 1; the number of its frames that count, which pools the frames
+    of all sequences; or the number of all its frames."""
     compare: Compare = _exactly
 
     @property
@@ -274,7 +279,7 @@ def _score(
             f'{clip.name}: a result of {len(boxes)} boxes for {len(truth)} frames from the first '
             'visible one on; run the sequence again'
         )
-    # Readers leave NaN where a benchmark's target is absent. An empty box is OTB's, and a miss.
+    # Readers give NaN for an absent target. A true box of no size, as in OTB, counts: overlap 0.
     present = np.asarray(np.isfinite(truth).all(axis=1))
     if not present[1:].any():
         raise ValueError(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real time: frames do not wait for the tracker.
 
-Frame i is shown from i / fps on. The tracker takes the newest frame whenever it is free; those that
-come meanwhile are skipped. An answer that is there at time t is the tracker's word for the frame
-shown at t, until the next answer comes: as in VOT-RT (Kristan et al., 2017), where an answer may
-take one frame's time (`permitted` 1), and in streaming perception and latency-aware tracking (Li et
-al., 2020, 2023), where only what is there when a frame appears counts for it (`permitted` 0).
+Frame i appears at i / fps. A tracker that is free takes the newest frame; frames that appear while
+it is busy are skipped. For each frame, the newest answer that is done by (i + permitted) / fps
+counts: with `permitted` 1 an answer may take one frame's time, as in VOT-RT (Kristan et al., 2017);
+with 0 it must be done when the frame appears, as in streaming perception and latency-aware tracking
+(Li et al., 2020, 2023).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from hcat_ros.tracking import TargetState, Track
 from hcat_ros.tracking.encodings import Image
 
 PREDICTORS = ('none', 'constant_velocity')
-TICK = 1e-9
-"""Seconds within which two times are the same one."""
-NEWEST = 0.5
-"""Share of the newest step in the predicted velocity."""
+ROUNDING = 1e-9
+"""Tolerance for rounding errors, in seconds and in frames."""
+NEWEST_WEIGHT = 0.5
+"""Weight of the newest step in the smoothed velocity, 0 to 1."""
 LEAST_LATENCY = 1e-4
-"""Seconds; what is drawn from a distribution is never below."""
+"""Smallest latency that is drawn from a distribution, s."""
 
 
 class Latency(NamedTuple):
@@ -49,11 +49,12 @@ class RealTimeRule:
     fps: float
     """Frames a second that are shown."""
     latency: Latency | None = None
-    """None: what each update takes on this machine."""
+    """Latency of the updates; None: the time that each one takes on this machine."""
     permitted: float = 1.0
-    """Share in 0..1 of a frame's time by which its answer may come late; see the module."""
+    """How long after a frame appears an answer still counts for it, in frame intervals, 0 to 1."""
     predict: str = 'none'
-    """One of `PREDICTORS`: where the target is taken to be while there is no newer answer."""
+    """One of `PREDICTORS`. Until a newer answer comes, the target keeps its last box (none) or its
+    smoothed velocity (constant_velocity)."""
 
     def __post_init__(self) -> None:
         if not self.fps > 0:
@@ -65,7 +66,7 @@ class RealTimeRule:
         if self.latency and not (self.latency.mean > 0 and self.latency.deviation >= 0):
             raise ValueError(
                 f'latency {1e3 * self.latency.mean:g} ms with a deviation of '
-                f'{1e3 * self.latency.deviation:g} ms: expected more than 0, and 0 or more'
+                f'{1e3 * self.latency.deviation:g} ms: expected above 0, deviation 0 or more'
             )
 
     def latencies(self, name: str) -> Iterator[float]:
@@ -123,11 +124,11 @@ def real_time_pass(
     following = next(waiting)
     for number in range(1, len(frames)):
         due = (number + rule.permitted) / rule.fps
-        while following is not None and following.done <= due + TICK:
-            motion.saw(following)
+        while following is not None and following.done <= due + ROUNDING:
+            motion.add(following)
             following = next(waiting)
         track = motion.last.track
-        box = motion.at(number) if rule.predict == 'constant_velocity' else track.box
+        box = motion.predict(number) if rule.predict == 'constant_velocity' else track.box
         lost = track.state is TargetState.LOST
         counted.add(box, track.score, lost, taken.get(number, float('nan')))
     return counted.result()
@@ -139,7 +140,7 @@ def _answers(
     """Yield the answers of a tracker that always takes the newest frame."""
     free, last = 0.0, 0
     while True:
-        newest = max(last + 1, int(free * fps + TICK))
+        newest = max(last + 1, int(free * fps + ROUNDING))
         if newest >= count:
             return
         track, seconds = update(newest)
@@ -149,25 +150,25 @@ def _answers(
 
 
 class _Motion:
-    """The constant velocity of the box's centre, pixels a frame, from answer to answer."""
+    """Smoothed velocity of the box's centre, pixels per frame; 0 once the target was lost."""
 
     def __init__(self, first: _Answer) -> None:
         self.last = first
         self._velocity = np.zeros(2)
 
-    def saw(self, answer: _Answer) -> None:
-        """Take the next answer."""
+    def add(self, answer: _Answer) -> None:
+        """Update the velocity with the next answer."""
         lost = TargetState.LOST in (answer.track.state, self.last.track.state)
-        if lost:  # it has jumped, or is not where the box is
+        if lost:  # the step from or to the box of a lost target is not its motion
             self._velocity = np.zeros(2)
         else:
             new, old = answer.track.box, self.last.track.box
             step = np.array([new.cx - old.cx, new.cy - old.cy]) / (answer.frame - self.last.frame)
-            self._velocity += NEWEST * (step - self._velocity)
+            self._velocity += NEWEST_WEIGHT * (step - self._velocity)
         self.last = answer
 
-    def at(self, frame: int) -> Box:
-        """Return where the target is on a frame, of the size it was seen with."""
+    def predict(self, frame: int) -> Box:
+        """Return the last box, moved at the velocity to where it would be on a frame."""
         box = self.last.track.box
         dx, dy = self._velocity * (frame - self.last.frame)
         return Box(box.x + float(dx), box.y + float(dy), box.w, box.h)

@@ -17,7 +17,7 @@ import numpy as np
 
 from hcat_ros import __version__
 from hcat_ros.evaluation.clips import Clip
-from hcat_ros.evaluation.passes import LeftOut, PassTask, run_all_passes, settle
+from hcat_ros.evaluation.passes import LeftOut, PassTask, resolve_tracker, try_passes
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
@@ -82,7 +82,7 @@ class Evaluation:
         """
         if isinstance(entry.tracker, Path):
             return replace(entry, configuration={'tracker': {'results': entry.tracker.name}})
-        tracker, description = settle(entry.tracker, self.threads, self.initialise)
+        tracker, description = resolve_tracker(entry.tracker, self.threads, self.initialise)
         configuration = {'tracker': description, 'threads': self.threads}
         self._prepare_folder(self.folder / slug(entry.title), configuration)
         return Entry(entry.title, tracker, configuration)
@@ -154,7 +154,7 @@ class Evaluation:
             PassTask(tracker, clip, 0, rule, self.threads, folder / f'{slug(clip.name)}.csv')
             for clip in self.clips
         ]
-        running = run_all_passes(tasks, self.jobs)
+        running = try_passes(tasks, self.jobs)
         what = entry.title if rule is None else f'{entry.title}, {rule_name(rule)}'
         return list(progress(running, len(tasks), what))
 

@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 
 LARGEST = 2 << 30
-"""Bytes of a file that is read at once, unless the caller says less."""
+"""Largest file that is read into memory unless the caller gives another limit, bytes."""
 BLOCK = 1 << 16
 LARGEST_TEXT = 64 << 20
 LARGEST_YAML = 4 << 20
 MOST_NODES = 100_000
-"""Values of a YAML file."""
+"""Most nodes of a YAML file: keys, values and collections."""
 DEEPEST = 32
-"""Values inside values of a YAML file."""
+"""Most levels of nesting in a YAML file."""
 LONGEST_SCALAR = 1 << 16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = (
@@ -39,9 +39,9 @@ _SHORT.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """Return a foreign value as a message can show it: its `repr`, at most some 500 characters.
+    """Return a shortened `repr` of a value from outside, for messages.
 
-    A long value costs no more than a short one.
+    Strings are cut to 80 characters, collections to 6 items and 2 levels.
     """
     return _SHORT.repr(value)
 
@@ -59,8 +59,8 @@ def check_name(path: Path) -> None:
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     """Return what a regular file holds.
 
-    Raises OSError; ValueError, naming the file, for a folder, FIFO, socket or device, which have
-    no end, and for more than `largest` bytes.
+    Raises OSError, also for a socket; ValueError, naming the file, for a folder, a FIFO or a
+    device, and for more than `largest` bytes.
     """
     # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -86,7 +86,7 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Return a text in UTF-8, or in UTF-16 with its byte order mark; a mark is left out.
+    """Return a text in UTF-8, or in UTF-16 with its byte order mark; the mark is removed.
 
     Raises OSError; ValueError, naming file, line and byte, for another encoding, and as
     `read_bytes`.
@@ -96,7 +96,8 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         try:
             return content.decode('utf-16')
         except UnicodeDecodeError as error:
-            raise ValueError(f'{printable(path)} begins as UTF-16 and is not: {error}') from None
+            message = f'{printable(path)} has the mark of UTF-16, but is not UTF-16: {error}'
+            raise ValueError(message) from None
     try:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
@@ -124,11 +125,11 @@ def load_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Return what a text in YAML says, of plain types alone.
+    """Return the content of a YAML text as plain Python types.
 
-    name: of the file, for messages. Raises ValueError, naming it and the line, for what is not
-    YAML and for what a few bytes of could take all memory: aliases, more than `MOST_NODES`
-    values, `DEEPEST` levels or `LONGEST_SCALAR` characters of one value.
+    name: the file's, for messages. Raises ValueError, naming the file and the line, for text that
+    is not YAML, and against small files that would fill the memory, for any alias and for more
+    than `MOST_NODES` nodes, `DEEPEST` levels or `LONGEST_SCALAR` characters in one value.
     """
     loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
     nodes = depth = 0

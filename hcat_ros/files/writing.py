@@ -18,15 +18,16 @@ from typing import TextIO
 _MARK = 'partial'
 """Part of the name of a file that is not yet whole. Its writer holds a lock on it, which ends with
 the process however that ends: a file that nobody holds was left by a killed process."""
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""Errors of a write, which do not name the file."""
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of write(2), which do not name a file."""
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
     """Raise ValueError where writing would destroy what is read, or one output another.
 
-    Files and folders are compared as such, whatever their names: links, hard links, `..`. A file
-    in a folder that is read counts as read. None is an output that was not asked for.
+    Paths that lead to the same file or folder are the same, also by links, hard links and `..`. An
+    existing file in a folder that is read counts as read; a new one does not. None stands for an
+    output that was not asked for.
     """
     named = [path for path in outputs if path is not None]
     read = [Path(path) for path in inputs]
@@ -43,7 +44,7 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) 
 
 def _same(one: Path, other: Path) -> bool:
     try:
-        # What is no file has nothing that could be lost: /dev/null, /dev/stdout, a FIFO.
+        # Writing to a device or FIFO destroys nothing: /dev/null, /dev/stdout.
         kind = one.stat().st_mode
         return (stat.S_ISREG(kind) or stat.S_ISDIR(kind)) and one.samefile(other)
     except OSError:
@@ -56,20 +57,21 @@ def _within(path: Path, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
-    """Yield the path of a file to write; it takes the place of `path` when all went well.
+    """Yield the path of a file to write, which replaces `path` unless an exception is raised.
 
-    suffixed: with the suffix of `path`, for libraries that go by it; without, what looks for files
-    by suffix does not take it for a whole one. An error, also of a full disk, names `path`, and
-    what was there before stays. A device or FIFO is written as it is. Raises OSError.
+    suffixed: give it the suffix of `path`, for libraries that choose a format by it; without, it
+    has another one, so that a search by suffix does not find an unfinished file. After an error
+    the old file is still there, and the OSError names `path`. A device or FIFO is written directly.
+    Raises OSError.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, 'Is a folder, expected a file', str(path))
-        with _errors_name(path):
+        with _name_in_errors(path):
             yield target
         return
-    with _errors_name(path):
+    with _name_in_errors(path):
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if not target.parent.is_dir():
@@ -98,7 +100,10 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def whole_rows(path: Path) -> Iterator[TextIO]:
-    """Yield a text file for `csv`, whole or not at all, and kept as far as it came by Ctrl-C."""
+    """Yield a text file for `csv` that takes the place of `path` at the end, or at Ctrl-C.
+
+    The rows that were written before a Ctrl-C are kept; after an error none are.
+    """
     stopped: KeyboardInterrupt | None = None
     with whole_file(path) as partial, partial.open('w', newline='', encoding='utf-8') as file:
         try:
@@ -131,7 +136,7 @@ def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
 
 
 def _clear(folder: Path, begin: str, end: str) -> None:
-    """Remove what a killed process left: of these names, ours, and held by nobody."""
+    """Remove files and folders named like this on which no process holds a lock."""
     for path in folder.iterdir():
         if not (path.name.startswith(begin) and path.name.endswith(end)):
             continue
@@ -159,12 +164,12 @@ def _held_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
 
 
 @contextlib.contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
-    """Have an OSError of writing name the file that the user asked for."""
+def _name_in_errors(path: Path) -> Iterator[None]:
+    """Raise an OSError of the partial file as one that names `path`, which the user knows."""
     try:
         yield
     except OSError as error:
-        ours = _MARK in str(error.filename) if error.filename else error.errno in _OF_WRITING
+        ours = _MARK in str(error.filename) if error.filename else error.errno in _WRITE_ERRORS
         if not ours:
             raise
         raise type(error)(error.errno, error.strerror, str(path)) from error

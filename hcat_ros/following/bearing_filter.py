@@ -16,11 +16,11 @@ from hcat_ros.following.measurement import BearingMeasurement
 FIRST_RATE = 1.0
 """Deviation of the bearing rate of a target that has been seen once, rad/s."""
 PAST = 1.0
-"""Seconds for which it is known how the state was."""
+"""Seconds of past states that are kept for `rewind`."""
 NEAREST = 0.3
-"""Share of the range that must be left for the platform's way to be taken out."""
+"""Share of the range below which, after the travel, the bearing is not corrected for it."""
 
-Matrix = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 
 class Bearing(NamedTuple):
@@ -32,13 +32,13 @@ class Bearing(NamedTuple):
     elevation: float
     """rad up."""
     azimuth_rate: float
-    """rad/s, the target's own: what the camera's turning adds is taken out."""
+    """rad/s, without the part that the camera's own turning causes."""
     elevation_rate: float
     covariance: NDArray[np.float64]
-    """(4, 4), in the order of the fields."""
+    """(4, 4) of azimuth, elevation and their rates, in this order; rad^2, rad^2/s, rad^2/s^2."""
 
     @property
-    def direction(self) -> Matrix:
+    def direction(self) -> Array:
         """The unit vector (3,) forward, left, up."""
         return _direction(self.azimuth, self.elevation)
 
@@ -46,23 +46,23 @@ class Bearing(NamedTuple):
 class BearingFilter:
     """Constant-velocity Kalman filter over (azimuth, elevation, their rates).
 
-    Between two times the bearing moves with the target's own rates, and the camera's turning
-    is then taken out: the state is always in the camera's frame of its own time, so there are no
-    poles as long as the target is in view, and a delay is bridged however the platform turns.
-    The rates walk randomly: in a second their deviation grows by `process_noise` rad/s.
+    To predict, the bearing moves with the target's own rates and is then rotated into the camera
+    frame of the new time. A target in view is therefore never near straight up or down, where the
+    azimuth is undefined, and a prediction over a delay stays right while the platform turns.
+    The rates walk randomly: their variance grows by `process_noise`^2 a second, (rad/s)^2.
     """
 
     def __init__(self, ego: EgoMotion, process_noise: float) -> None:
         self.process_noise = process_noise
         self.range: float | None = None
-        """Range of the target, m; where it is known the platform's own way is taken out too."""
+        """Range of the target, m; if known, the bearing is corrected for the platform's travel."""
         self._ego = ego
         self._bearing: Bearing | None = None
         self._past: deque[Bearing] = deque()
 
     @property
     def last(self) -> Bearing | None:
-        """The state at the stamp of the last measurement, None before the first."""
+        """State at the last measurement that `rewind` has not undone; None before the first."""
         return self._bearing
 
     def clear(self) -> None:
@@ -71,14 +71,14 @@ class BearingFilter:
         self._past.clear()
 
     def rewind(self, time: float) -> None:
-        """Forget what came after a time, at most `PAST` seconds ago."""
+        """Forget the measurements after `time`; if all are newer, keep the oldest one known."""
         while len(self._past) > 1 and self._past[-1].time > time:
             self._past.pop()
         if self._past:
             self._bearing = self._past[-1]
 
     def start(self, measurement: BearingMeasurement) -> None:
-        """Begin with a measurement, of which the rates are not known."""
+        """Begin with a first measurement; the rates are unknown. Past states are kept."""
         covariance = np.diag([0.0, 0.0, FIRST_RATE**2, FIRST_RATE**2])
         covariance[:2, :2] = measurement.covariance
         self._bearing = Bearing(
@@ -99,7 +99,7 @@ class BearingFilter:
         noise[0, 2] = noise[2, 0] = noise[1, 3] = noise[3, 1] = dt * dt / 2
         noise[2, 2] = noise[3, 3] = abs(dt)
         covariance = motion @ state.covariance @ motion.T + self.process_noise**2 * noise
-        azimuth, elevation = self._passed(
+        azimuth, elevation = self._after_travel(
             state.azimuth + state.azimuth_rate * dt,
             state.elevation + state.elevation_rate * dt,
             self._ego.travel(state.time, time),
@@ -114,17 +114,17 @@ class BearingFilter:
         )
         return _rotated(moved, self._ego.rotation(state.time, time))
 
-    def _passed(self, azimuth: float, elevation: float, way: Matrix) -> tuple[float, float]:
-        """Return a bearing as it is after a way (3,) of the platform, m."""
-        if self.range is None or not way.any():
+    def _after_travel(self, azimuth: float, elevation: float, travel: Array) -> tuple[float, float]:
+        """Return a bearing as it is after the platform has travelled by `travel` (3,), m."""
+        if self.range is None or not travel.any():
             return azimuth, elevation
-        ahead = self.range * _direction(azimuth, elevation) - way
+        ahead = self.range * _direction(azimuth, elevation) - travel
         if float(np.linalg.norm(ahead)) < NEAREST * self.range:
             return azimuth, elevation
         return _angles(ahead)
 
     def distance(self, measurement: BearingMeasurement) -> float:
-        """Return how far a measurement lies from the expected bearing: Mahalanobis, deviations."""
+        """Return the Mahalanobis distance of a measurement from the expected bearing."""
         expected = self.at(measurement.stamp)
         if expected is None:
             return 0.0
@@ -162,7 +162,7 @@ class BearingFilter:
             self._past.popleft()
 
 
-def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Matrix:
+def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Array:
     return np.array(
         [
             _wrapped(measurement.azimuth - expected.azimuth),
@@ -171,8 +171,8 @@ def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Matrix:
     )
 
 
-def _rotated(bearing: Bearing, rotation: Matrix) -> Bearing:
-    """Return a bearing as it is from a camera turned by `rotation` (3, 3)."""
+def _rotated(bearing: Bearing, rotation: Array) -> Bearing:
+    """Return a bearing in the frame of a camera that has turned by `rotation` (3, 3)."""
     azimuth, elevation = bearing.azimuth, bearing.elevation
     direction = rotation.T @ _direction(azimuth, elevation)
     # Columns: how the direction changes with azimuth and with elevation.
@@ -201,12 +201,12 @@ def _rotated(bearing: Bearing, rotation: Matrix) -> Bearing:
     )
 
 
-def _direction(azimuth: float, elevation: float) -> Matrix:
+def _direction(azimuth: float, elevation: float) -> Array:
     across = math.cos(elevation)
     return np.array([across * math.cos(azimuth), across * math.sin(azimuth), math.sin(elevation)])
 
 
-def _angles(direction: Matrix) -> tuple[float, float]:
+def _angles(direction: Array) -> tuple[float, float]:
     x, y, z = direction.tolist()
     return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
 

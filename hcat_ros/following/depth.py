@@ -12,20 +12,23 @@ from numpy.typing import NDArray
 from hcat_ros.boxes import Box
 
 MIDDLE = 0.5
-"""Share of the box's sides that is looked at: around it there is more background."""
+"""Share of the box's width and height that is used; near the border there is more background."""
 MOST_SAMPLES = 4096
 """Pixels that are looked at; of a larger region every second, third... row and column."""
 LEAST_VALID = 12
-"""Pixels with a depth, below which nothing is said."""
+"""Number of pixels that must have a depth; all of them where the region is smaller."""
 LEAST_SHARE = 0.1
 """Share of the pixels that must have a depth; glass, water and the sky have none."""
 BAND = 0.1
-"""Share of the depth by which the pixels of one thing may differ from its median."""
+"""Extent in depth of one object, as a share of its depth.
+
+An object is first sought as the pixels from d to (1 + BAND) d, then widened to all pixels within
+BAND of their median."""
 FOREGROUND_SHARE = 0.5
-"""Pixels of the nearest thing, over those of the largest one, from which it is the target: a target
-stands before its background, and can be thinner than what is seen of that."""
+"""Pixels of the nearest object, as a share of those of the largest, from which it is the target: a
+target is in front of its background, and may fill less of the box."""
 SENSOR_NOISE = 0.01
-"""Deviation of a depth that the sensor itself has, as a share of it."""
+"""Standard deviation of the sensor, as a share of the depth."""
 SAME_ASPECT = 0.01
 """Share of a side by which depth and camera may miss the same aspect."""
 
@@ -58,9 +61,10 @@ def box_in_depth(box: Box, size: tuple[int, int], depth_size: tuple[int, int]) -
 def depth_in_box(depth: NDArray[Any], box: Box, metres: float = 1.0) -> DepthSample:
     """Return the depth of what fills the middle of a box.
 
-    depth: (H, W); 0, negative and non-finite pixels are holes. metres: of one unit. The nearest of
-    the things in the middle that is not much smaller than the largest one is the target; its depth
-    is the median of its pixels. Raises ValueError where there is no telling.
+    depth: (H, W); 0, negative and non-finite pixels are holes. metres: length of one unit of the
+    image (0.001 for millimetres). The target is the nearest object in the middle of the box that
+    has at least `FOREGROUND_SHARE` of the pixels of the largest one; its depth is the median of its
+    pixels. Raises ValueError if too few pixels have a depth.
     """
     height, width = depth.shape
     half_w, half_h = max(MIDDLE * box.w / 2, 1.0), max(MIDDLE * box.h / 2, 1.0)
@@ -74,15 +78,18 @@ def depth_in_box(depth: NDArray[Any], box: Box, metres: float = 1.0) -> DepthSam
     part = depth[top:bottom:step, left:right:step]
     values = part[np.isfinite(part) & (part > 0)].astype(np.float64) * metres
     if len(values) < max(min(LEAST_VALID, part.size), LEAST_SHARE * part.size):
-        raise ValueError(f'{len(values)} of {part.size} pixels of the target have a depth')
+        raise ValueError(
+            f'{len(values)} of {part.size} pixels of the target have a depth: too few to measure '
+            '(glass, water, or out of the range of the sensor?)'
+        )
     values.sort()
-    # How many pixels lie within a band that begins at each.
+    # Number of pixels from each depth d to (1 + BAND) d.
     counts = np.searchsorted(values, values * (1 + BAND), 'right') - np.arange(len(values))
     first = int(np.argmax(counts >= FOREGROUND_SHARE * counts.max()))
     members = values[first : first + int(counts[first])]
-    for _ in range(3):  # to the middle of the thing whose edge that may be
-        middle = float(np.median(members))
-        members = values[np.abs(values - middle) <= BAND * middle]
-    middle = float(np.median(members))
-    spread = 1.4826 * float(np.median(np.abs(members - middle)))
-    return DepthSample(middle, math.hypot(SENSOR_NOISE * middle, spread), len(members))
+    for _ in range(3):  # the first members may be only the near part of the object
+        median = float(np.median(members))
+        members = values[np.abs(values - median) <= BAND * median]
+    median = float(np.median(members))
+    spread = 1.4826 * float(np.median(np.abs(members - median)))
+    return DepthSample(median, math.hypot(SENSOR_NOISE * median, spread), len(members))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's own turning and travel: from commands, better from measured turning."""
+"""The camera's own turning and travel: from commands and, where there are some, measured rates."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from numpy.typing import NDArray
 from hcat_ros.following.command import Command
 
 MEMORY = 5.0
-"""Seconds of history kept: the largest age of an image and more."""
+"""Seconds of history kept; must be no less than the largest max_latency."""
 
-Vector = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 
 class _Segment(NamedTuple):
-    """Speeds (yaw_rate, pitch_rate, forward, left, up) on their way to those commanded."""
+    """A change of speeds (yaw_rate, pitch_rate, forward, left, up) that one command causes."""
 
     start: float
-    commanded: Vector
-    at_start: Vector
+    commanded: Array
+    at_start: Array
 
 
 class EgoMotion:
-    """The platform's motion as it was commanded, `delay` s late and with a lag of first order.
+    """Estimates how the platform, and the camera on it, has turned and travelled.
 
-    `lag` is the time constant in s. The camera turns and travels with the platform. Measured
-    rates take the place of commanded ones for the time that they cover.
+    The platform takes a commanded speed `delay` s late and approaches it exponentially with the
+    time constant `lag`, s. Turning uses measured rates for the time that they cover; travel is
+    always from commands. Yaw is positive to the left, pitch positive DOWN.
     """
 
     def __init__(self, delay: float, lag: float) -> None:
@@ -51,7 +52,7 @@ class EgoMotion:
             [command.yaw_rate, command.pitch_rate, command.forward, command.left, command.up]
         )
         start = time + self.delay
-        at_start: Vector = np.zeros(5)
+        at_start: Array = np.zeros(5)
         if self._segments:
             last = self._segments[-1]
             start = max(start, last.start)  # the delay may have been set to less
@@ -61,7 +62,7 @@ class EgoMotion:
             self._segments.pop(0)
 
     def record_turning(self, time: float, yaw_rate: float, pitch_rate: float) -> None:
-        """Take measured rates of turning, rad/s; older ones than the last are left out."""
+        """Record measured rates, rad/s, left and DOWN; only newer ones than the last count."""
         if self._times and time <= self._times[-1]:
             return
         self._times.append(time)
@@ -70,7 +71,7 @@ class EgoMotion:
             self._times.pop(0)
             self._rates.pop(0)
 
-    def rotation(self, begin: float, end: float) -> Vector:
+    def rotation(self, begin: float, end: float) -> Array:
         """Return R (3, 3), the mount's attitude at `end` seen from that at `begin`.
 
         A direction d in the frame at `begin` is R^T d in the frame at `end`.
@@ -85,36 +86,39 @@ class EgoMotion:
         total = self._measured_rotation(total, max(begin, first), min(end, last))
         return self._commanded_rotation(total, max(begin, last), end)
 
-    def travel(self, begin: float, end: float) -> Vector:
-        """Return the way forward, left and up (3,) in m that was commanded between two times."""
+    def travel(self, begin: float, end: float) -> Array:
+        """Return the travel forward, left and up (3,) between two times, m, as the commands imply.
+
+        Speeds are added up in the body frame; turning in between is neglected.
+        """
         if end < begin:
             return -self.travel(end, begin)
-        way: Vector = np.zeros(5)
+        way: Array = np.zeros(5)
         for part in self._parts(begin, end):
             way += part
         return way[2:]
 
-    def _commanded_rotation(self, total: Vector, begin: float, end: float) -> Vector:
+    def _commanded_rotation(self, total: Array, begin: float, end: float) -> Array:
         for part in self._parts(begin, end):
             total = total @ turn(float(part[0]), float(part[1]))
         return total
 
-    def _measured_rotation(self, total: Vector, begin: float, end: float) -> Vector:
+    def _measured_rotation(self, total: Array, begin: float, end: float) -> Array:
         if end <= begin:
             return total
         inside = self._times[bisect_right(self._times, begin) : bisect_right(self._times, end)]
         times = np.array([begin, *(time for time in inside if time < end), end])
         rates = np.array(self._rates)
         yaw, pitch = (np.interp(times, self._times, rates[:, axis]) for axis in (0, 1))
-        for step, left, down in zip(
+        for step, yaw_rate, pitch_rate in zip(
             np.diff(times), (yaw[1:] + yaw[:-1]) / 2, (pitch[1:] + pitch[:-1]) / 2
         ):
-            total = total @ turn(float(step * left), float(step * down))
+            total = total @ turn(float(step * yaw_rate), float(step * pitch_rate))
         return total
 
-    def _parts(self, begin: float, end: float) -> list[Vector]:
+    def _parts(self, begin: float, end: float) -> list[Array]:
         """Return the integral of the speeds over each segment between two times, in order."""
-        parts: list[Vector] = []
+        parts: list[Array] = []
         until = end
         for segment in reversed(self._segments):
             since = max(begin, segment.start)
@@ -125,29 +129,29 @@ class EgoMotion:
                 break
         return parts[::-1]
 
-    def _left(self, segment: _Segment, time: float) -> float:
-        """Return the share of a change of speed that is still to come at a time."""
+    def _remaining(self, segment: _Segment, time: float) -> float:
+        """Return the share of a segment's change of speed that is still to come at a time."""
         return math.exp(-(time - segment.start) / self.lag) if self.lag > 0 else 0.0
 
-    def _speeds(self, segment: _Segment, time: float) -> Vector:
+    def _speeds(self, segment: _Segment, time: float) -> Array:
         change = segment.at_start - segment.commanded
-        return segment.commanded + change * self._left(segment, time)
+        return segment.commanded + change * self._remaining(segment, time)
 
-    def _integral(self, segment: _Segment, begin: float, end: float) -> Vector:
+    def _integral(self, segment: _Segment, begin: float, end: float) -> Array:
         change = segment.at_start - segment.commanded
-        lagging = self.lag * (self._left(segment, begin) - self._left(segment, end))
+        lagging = self.lag * (self._remaining(segment, begin) - self._remaining(segment, end))
         return segment.commanded * (end - begin) + change * lagging
 
 
-def turn(yaw: float, pitch: float) -> Vector:
+def turn(yaw: float, pitch: float) -> Array:
     """Return the rotation (3, 3) about the vector (0, pitch, yaw), rad: Rodrigues' formula.
 
     Positive yaw turns to the left, positive pitch down.
     """
     angle = math.hypot(yaw, pitch)
-    cross: Vector = np.array([[0.0, -yaw, pitch], [yaw, 0.0, 0.0], [-pitch, 0.0, 0.0]])
+    cross: Array = np.array([[0.0, -yaw, pitch], [yaw, 0.0, 0.0], [-pitch, 0.0, 0.0]])
     if angle < 1e-9:
-        rotation: Vector = np.eye(3) + cross
+        rotation: Array = np.eye(3) + cross
         return rotation
-    square: Vector = cross @ cross
+    square: Array = cross @ cross
     return np.eye(3) + math.sin(angle) / angle * cross + (1 - math.cos(angle)) / angle**2 * square

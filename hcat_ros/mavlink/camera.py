@@ -26,19 +26,19 @@ Send = Callable[[Any, Any], None]
 HEARTBEAT_PERIOD = 1.0
 """Seconds, as the protocol asks for."""
 FASTEST = 0.02
-"""Seconds between two statuses at least, whatever is asked for."""
+"""Shortest period of the image status, s, whatever a station asks for."""
 IN_PROGRESS_AFTER = 0.4
-"""Seconds after which a command that is not done yet is told to be under way, and again."""
+"""Seconds between IN_PROGRESS acknowledgements of a command that is not done yet."""
 ANSWER_LIMIT = 10.0
-"""Seconds in which the tracker has to answer."""
+"""Seconds after which a command fails if the tracker has not answered."""
 MOST_PENDING = 8
-"""Commands that wait for the tracker; more are rejected for the moment."""
+"""Most commands waiting for the tracker; further ones are temporarily rejected."""
 IDLE_STATUSES = 3
-"""How often it is told that there is no target any more: messages get lost."""
+"""Number of statuses without a target after it has gone; messages can get lost."""
 LONGEST_TEXT = 200
 """Characters of a reason that goes to the ground stations."""
 DETECTIONS_LAST = 1.0
-"""Seconds for which a detector's boxes count where a point is named."""
+"""Seconds for which a detector's boxes are used for a tapped point."""
 
 OLD_REQUESTS = {
     mavlink.MAV_CMD_REQUEST_CAMERA_INFORMATION: mavlink.MAVLINK_MSG_ID_CAMERA_INFORMATION,
@@ -54,17 +54,17 @@ OLD_REQUESTS = {
 
 
 class TargetControl(Protocol):
-    """What the camera asks of the tracker. Futures as those of `TrackerRequests`."""
+    """Requests to the tracker. A future holds a line for the log, or the reason as ValueError."""
 
     def name_target(self, box: Box) -> Future[str]:
         """Start on a box of the image that the operator saw, pixels."""
 
     def drop_targets(self) -> Future[str]:
-        """Follow nothing any more."""
+        """Drop all targets."""
 
 
 class CommandError(Exception):
-    """A command that cannot be met: its result, and the reason for the operator."""
+    """A command that is not carried out: its MAV_RESULT and the reason for the operator."""
 
     def __init__(self, result: int, reason: str = '') -> None:
         super().__init__(reason)
@@ -82,7 +82,7 @@ class ReceivedCommand:
     sender: tuple[int, int]
     """System and component."""
     for_all: bool
-    """Whether it is for every component: then what we do not know is somebody else's."""
+    """Whether it is for every component: an unsupported one is then not answered."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class _Seen:
 
     size: ImageSize | None = None
     target: Box | None = None
-    """Box of the primary target, where it was seen last."""
+    """Box of the primary target's last track, pixels; of no use while it is lost."""
     is_lost: bool = False
     detections: Sequence[Box] = ()
     detections_time: float = -math.inf
@@ -128,7 +128,7 @@ class CameraComponent:
     control: TargetControl
     send: Send
     log: Callable[[str], None] = lambda line: None
-    """Takes a line about each command that changes something."""
+    """Takes a line for each tracking command done and each command refused with a reason."""
     began: float = 0.0
     """When the camera was switched on."""
     _seen: _Seen = field(default_factory=_Seen)
@@ -140,21 +140,21 @@ class CameraComponent:
 
     # What the tracker sees
 
-    def show_size(self, size: ImageSize) -> None:
-        """Take the size of the images."""
+    def set_size(self, size: ImageSize) -> None:
+        """Set the size of the images."""
         with self._lock:
             self._seen.size = size
 
-    def show_target(self, box: Box | None, is_lost: bool = False) -> None:
-        """Take where the primary target was seen last; None: there is none."""
+    def set_target(self, box: Box | None, is_lost: bool = False) -> None:
+        """Set the box of the primary target's last track; None: there is no target."""
         with self._lock:
             if self._seen.target is not None and box is None:
                 for statuses in self._statuses.values():
                     statuses.idle_left = IDLE_STATUSES
             self._seen.target, self._seen.is_lost = box, is_lost
 
-    def show_detections(self, boxes: Sequence[Box], now: float) -> None:
-        """Take what a detector sees."""
+    def set_detections(self, boxes: Sequence[Box], now: float) -> None:
+        """Set the boxes of the last detections."""
         with self._lock:
             self._seen.detections, self._seen.detections_time = boxes, now
 
@@ -173,7 +173,7 @@ class CameraComponent:
                 self._heartbeat = now
                 self.send(None, messages.heartbeat(self._seen.size is not None))
             for pending in self._pending[:]:
-                self._look_at(pending, now)
+                self._answer_if_due(pending, now)
             for link, statuses in self._statuses.items():
                 if now - statuses.last < statuses.period:
                     continue
@@ -183,7 +183,7 @@ class CameraComponent:
                     self.send(link, self._image_status())
 
     def receive(self, link: Any, message: Any, now: float) -> None:
-        """Take a message."""
+        """Carry out COMMAND_LONG and COMMAND_INT for this camera; other messages are ignored."""
         kind = message.get_type()
         if kind not in ('COMMAND_LONG', 'COMMAND_INT'):
             return
@@ -246,12 +246,12 @@ class CameraComponent:
     def _check_camera(self, number: float) -> None:
         """Raise CommandError where a command is for another camera of the same component."""
         if math.isfinite(number) and number not in (0, self.identity.component):
-            reason = f'camera {number:g}: this one is {self.identity.component}'
+            reason = f'no camera {number:g} here: send to {self.identity.component} or to 0'
             raise CommandError(mavlink.MAV_RESULT_DENIED, reason)
 
     def _known_size(self) -> ImageSize:
         if self._seen.size is None:
-            reason = 'the tracker has had no image yet'
+            reason = 'the tracker has not received an image yet'
             raise CommandError(mavlink.MAV_RESULT_TEMPORARILY_REJECTED, reason)
         return self._seen.size
 
@@ -260,19 +260,20 @@ class CameraComponent:
     ) -> None:
         """Have the tracker do something, and answer when it has."""
         for pending in self._pending:
-            # A repetition, as stations send where the first answer is not there in time.
+            # Stations repeat a command that is not answered in time. Parameters are not compared: a
+            # different box from the same station is ignored until the first one is answered.
             if (pending.command.number, pending.command.sender) == (command.number, command.sender):
                 self._acknowledge(command, mavlink.MAV_RESULT_IN_PROGRESS)
                 return
         if len(self._pending) >= MOST_PENDING:
-            reason = f'{MOST_PENDING} commands wait for the tracker'
+            reason = f'{MOST_PENDING} commands already wait for the tracker: try again'
             raise CommandError(mavlink.MAV_RESULT_TEMPORARILY_REJECTED, reason)
         pending = _Pending(command, action(), now, now)
         self._pending.append(pending)
-        self._look_at(pending, now)
+        self._answer_if_due(pending, now)
 
-    def _look_at(self, pending: _Pending, now: float) -> None:
-        """Answer a command if the tracker has; tell that it is under way if that takes long."""
+    def _answer_if_due(self, pending: _Pending, now: float) -> None:
+        """Send the result of a command if there is one, or IN_PROGRESS if it takes long."""
         command, answer = pending.command, pending.answer
         if answer.done():
             self._pending.remove(pending)
@@ -285,7 +286,7 @@ class CameraComponent:
         elif now - pending.began > ANSWER_LIMIT:
             self._pending.remove(pending)
             answer.cancel()
-            reason = f'no answer of the tracker within {ANSWER_LIMIT:g} s'
+            reason = f'no answer from the tracker within {ANSWER_LIMIT:g} s'
             self._acknowledge(command, mavlink.MAV_RESULT_FAILED, reason)
         elif now - pending.told > IN_PROGRESS_AFTER:
             pending.told = now
@@ -299,7 +300,7 @@ class CameraComponent:
         )
         self.send(command.link, acknowledgement)
         if reason:
-            self.log(f'{_name(command.number)} from {command.sender} refused: {reason}')
+            self.log(f'{_name(command.number)} from {command.sender} not done: {reason}')
             self._send_text(command.link, f'tracking: {reason}')
 
     def _send_text(self, link: Any, text: str) -> None:
@@ -324,7 +325,7 @@ class CameraComponent:
         if number != IMAGE_STATUS or command.link not in self._statuses:
             raise CommandError(mavlink.MAV_RESULT_UNSUPPORTED)
         if not math.isfinite(microseconds):
-            raise ValueError(f'interval {microseconds}: expected microseconds, 0 or -1')
+            raise ValueError(f'interval {microseconds}: expected us, 0 (default) or -1 (off)')
         rate = self.identity.status_rate
         period = math.inf
         if microseconds > 0:
@@ -352,12 +353,12 @@ class CameraComponent:
         )
 
     def _message(self, number: int, now: float, index: float = 0.0) -> Any:
-        """Return a message that can be asked for by its number. Raises CommandError."""
+        """Return the message with this id. Raises CommandError for one that is not supported."""
         identity, size = self.identity, self._seen.size or ImageSize(0, 0)
         milliseconds = int(max(now - self.began, 0.0) * 1e3) & 0xFFFFFFFF
         if number in messages.OF_THE_STREAM and identity.video_uri:
             if math.isfinite(index) and index not in (0, 1):
-                raise CommandError(mavlink.MAV_RESULT_DENIED, f'stream {index:g}: there is 1')
+                raise CommandError(mavlink.MAV_RESULT_DENIED, f'no stream {index:g}, only stream 1')
             return messages.OF_THE_STREAM[number](identity, size)
         if number in messages.OF_THE_CAMERA:
             return messages.OF_THE_CAMERA[number](identity, size, milliseconds)

@@ -18,17 +18,17 @@ from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 WINDOW = 300
 """Samples that percentiles are taken over, 10 s at 30 fps."""
 LATELY = 5.0
-"""Seconds for which something refused is a warning."""
+"""Seconds for which a refusal makes the status a warning."""
 LOG_EVERY = 5.0
 """Seconds between log lines about the same recurring trouble."""
 MOST_KINDS = 50
-"""Reasons of which it is known when they were logged last."""
+"""Number of reasons whose last log time is remembered."""
 LONGEST = 400
 """Characters of a reason: some repeat what they were sent, however long."""
 
 
 class Statistics:
-    """Counts and durations since the node became active; rates since the last report."""
+    """Counters since this object was made, the last durations, rates since the last report."""
 
     def __init__(self, counted: Sequence[str] = ()) -> None:
         """Begin at 0. counted: counters published from the start, so that plots have a baseline."""
@@ -49,12 +49,12 @@ class Statistics:
         self._samples.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
 
     def count_track(self) -> None:
-        """Count a track."""
+        """Count a track; tracking no longer counts as failing."""
         self.count('tracks')
         self.failing = ''
 
-    def problem(self, kind: str, reason: str) -> None:
-        """Count something that was refused and keep its reason."""
+    def record_problem(self, kind: str, reason: str) -> None:
+        """Count a problem and keep its reason; 'failed frames' make tracking count as failing."""
         self.count(kind)
         self.last_problem = reason
         self._problem_time = time.monotonic()
@@ -87,7 +87,11 @@ class Statistics:
 
 
 class Refusals:
-    """Counts what is refused, and logs it: the same again rarely, another reason soon."""
+    """Counts what is refused and logs the reasons, at limited rates.
+
+    The same reason, numbers aside, is logged every `LOG_EVERY` seconds at most, any reason every
+    `LOG_EVERY` / 10; the others are counted but not logged.
+    """
 
     def __init__(self, warn: Callable[[str], None], counted: Sequence[str] = ()) -> None:
         """warn: logs a line. counted: see `Statistics`."""
@@ -103,7 +107,7 @@ class Refusals:
     def add(self, kind: str, reason: str) -> None:
         """Note a reason. kind: what is counted, as 'refused boxes'."""
         reason = shorten(reason)
-        self.statistics.problem(kind, reason)
+        self.statistics.record_problem(kind, reason)
         now, like = time.monotonic(), without_numbers(reason)
         if now - self._time < LOG_EVERY / 10:
             return
@@ -122,10 +126,10 @@ def without_numbers(text: str) -> str:
 
 
 class Drops:
-    """Images that were sent but did not come: lost on the way, or newer ones were there first.
+    """Counts images that were published but not received: lost, or replaced by a newer one.
 
-    rclpy tells the number that the publisher gave a message from Iron on; without it, and while
-    several publish, whose numbers cannot be told apart, none is counted.
+    rclpy gives the publisher's sequence numbers from Iron on. Without them, or while a topic has
+    several publishers, whose numbers cannot be told apart, nothing is counted.
     """
 
     def __init__(self, publishers: Callable[[], int]) -> None:
@@ -134,7 +138,7 @@ class Drops:
         self._last: int | None = None
 
     def count_before(self, info: Mapping[str, Any]) -> int:
-        """Return how many were dropped between the last message and this one, of this info."""
+        """Return how many images were dropped between the last message and the one of `info`."""
         number = info.get('publication_sequence_number')
         last, self._last = self._last, number
         if number is None or last is None or number <= last + 1 or self._publishers() > 1:
@@ -149,8 +153,8 @@ def shorten(reason: str) -> str:
 
 
 @dataclass
-class Working:
-    """What an active node is about, for its status on /diagnostics."""
+class Health:
+    """Level, message and values of a node's status on /diagnostics."""
 
     level: bytes
     summary: str
@@ -160,29 +164,29 @@ class Working:
 class NodeDiagnostics:
     """Publishes the status of a lifecycle node on /diagnostics, once a period.
 
-    Where the node is not at work the status is its lifecycle state, or why a transition failed.
+    While the node is not active, the message is its failure, or else its lifecycle state.
     """
 
     def __init__(
         self,
         node: GuardedLifecycleNode,
         duty: str,
-        describe: Callable[[], Working | None],
+        describe: Callable[[], Health | None],
         refusals: Refusals,
     ) -> None:
         """Begin to publish.
 
         Args:
             node: whose status it is.
-            duty: what it does, as 'tracking'; the status has it behind the node's name.
-            describe: returns what the node is about, None where it is not at work.
+            duty: what it does, as 'tracking'; the name of the status is "NODE: DUTY".
+            describe: returns the status of the active node, None while it is not active.
             refusals: counters and the last problem, which are published too.
 
         """
         self.hardware = ''
         """Engine or device that the node works with, the status's `hardware_id`."""
         self.standing: dict[str, str] = {}
-        """Values that are published in every state, also where it is not at work."""
+        """Values that are published in every lifecycle state."""
         self._node, self._duty = node, duty
         self._describe, self._refusals = describe, refusals
         self._time = time.monotonic()
@@ -195,23 +199,23 @@ class NodeDiagnostics:
 
     def _publish(self) -> None:
         node = self._node
-        working = self._describe()
+        status = self._describe()
         values = {'lifecycle': node.state_label, **self.standing}
-        values |= {'failed transition': node.failure} if node.failure else {}
-        if working is None:
+        values |= {'failure': node.failure} if node.failure else {}
+        if status is None:
             level = DiagnosticStatus.ERROR if node.failure else DiagnosticStatus.OK
-            working = Working(level, node.failure or node.state_label)
-        values |= working.values
+            status = Health(level, node.failure or node.state_label)
+        values |= status.values
         elapsed = max(time.monotonic() - self._time, 1e-3)
         self._time += elapsed
         values |= self._refusals.statistics.report(elapsed)
-        status = DiagnosticStatus(
-            level=working.level,
+        message = DiagnosticStatus(
+            level=status.level,
             name=f'{node.get_fully_qualified_name().lstrip("/")}: {self._duty}',
-            message=working.summary,
+            message=status.summary,
             hardware_id=self.hardware,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
-        array = DiagnosticArray(status=[status])
+        array = DiagnosticArray(status=[message])
         array.header.stamp = node.get_clock().now().to_msg()
         self._publisher.publish(array)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends a process of nodes in order on SIGINT, SIGTERM or SIGHUP, at any moment.
 
-ROS's own handlers end ROS at once, and Python's raises KeyboardInterrupt wherever it may be: in
-the middle of making a node either ends in a traceback or worse. Here a signal is noted, and what
-runs comes to its end first.
+ROS's own handlers shut ROS down at once, and Python's raises KeyboardInterrupt at any line; while a
+node is being made, both end in a traceback or a hang. Here a signal is only noted, and the call
+that is running finishes first.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
-    """Whether this process has been told to end."""
+    """Notes the signals that ask this process to end."""
 
     def __init__(self) -> None:
         self.asked = False
         self._interruptible = False
-        self._told: Callable[[], None] | None = None
+        self._callback: Callable[[], None] | None = None
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Have a signal raise KeyboardInterrupt in here: for what may take minutes."""
+        """Let the next signal raise KeyboardInterrupt in this context, for work that takes minutes.
+
+        A signal that came before the context does not raise.
+        """
         self._interruptible = True
         try:
             yield
@@ -36,19 +39,19 @@ class Ending:
             self._interruptible = False
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note signals in here. In another thread than the main one nothing is changed."""
+    def watch_signals(self) -> Iterator[None]:
+        """Note signals inside this context; outside the main thread it does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self.asked, self._told = False, None
+        self.asked, self._callback = False, None
         reading, writing = socket.socketpair()
         writing.setblocking(False)
-        # Python's handlers wait while the main thread waits for ROS: this thread wakes it.
+        # Python runs no handler while the main thread waits inside ROS: this thread wakes it.
         thread = threading.Thread(target=self._wait, args=(reading,), daemon=True)
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number, handler in before.items():
-            # Ignored from the start is how nohup has it.
+            # nohup starts a process with SIGHUP ignored: leave that.
             if number != signal.SIGHUP or handler != signal.SIG_IGN:
                 signal.signal(number, self._note)
         descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
@@ -63,11 +66,15 @@ class Ending:
             thread.join()
             reading.close()
 
-    def tell(self, told: Callable[[], None]) -> None:
-        """Call a function, from another thread, as soon as the process is told to end."""
-        self._told = told
+    def set_callback(self, callback: Callable[[], None]) -> None:
+        """Set the function that is called when the process is asked to end.
+
+        It runs on the thread that waits for signals, once for each signal. If the process has been
+        asked already, it also runs at once, on the caller's thread.
+        """
+        self._callback = callback
         if self.asked:
-            told()
+            callback()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
@@ -78,9 +85,9 @@ class Ending:
     def _wait(self, reading: socket.socket) -> None:
         while reading.recv(1):
             self.asked = True
-            if self._told is not None:
-                self._told()
+            if self._callback is not None:
+                self._callback()
 
 
 ENDING = Ending()
-"""The state of this process."""
+"""The instance of this process: signal handlers are global."""

@@ -207,7 +207,7 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
     goes on. After a signal, also one that comes while nodes are made, each node that has been made
     is destroyed before ROS is shut down.
     """
-    with ENDING.watched():
+    with ENDING.watch_signals():
         try:
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # arguments that ROS cannot read
@@ -232,7 +232,7 @@ def _spin(nodes: Sequence[Node]) -> None:
         executor.add_node(node)
     # Not spin_until_future_complete: with it rclpy of Jazzy adds a callback to the future each time
     # that something is ready, which takes 10 to 40 MB an hour and never ends.
-    ENDING.tell(lambda: executor.create_task(lambda: None))  # something to wake up for
+    ENDING.set_callback(lambda: executor.create_task(lambda: None))  # wakes spin_once
     while rclpy.ok() and not ENDING.asked:
         try:
             executor.spin_once()
@@ -242,4 +242,4 @@ def _spin(nodes: Sequence[Node]) -> None:
             if not rclpy.ok() or 'context is invalid' in str(error):
                 break
             nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
-    ENDING.tell(lambda: None)
+    ENDING.set_callback(lambda: None)

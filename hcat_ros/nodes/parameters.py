@@ -27,19 +27,19 @@ class Setting:
     kind: type
     """bool, int, float, str, or list for an array of numbers."""
     default: Any
-    """None: the value is taken from elsewhere unless it is given."""
+    """Default value; None: unset, and whoever reads it takes the value from elsewhere."""
     description: str
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
     live: bool = False
-    """Takes effect while the node runs."""
+    """Whether a change takes effect while the node runs."""
 
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
 
-        Whole numbers are taken for real ones, so that `window_penalty:=1` works; 'null' is what
-        `ros2 param dump` writes, and ROS reads as a text, for what is not set.
+        An int is accepted for a float, so that `window_penalty:=1` works. 'null' counts as unset:
+        `ros2 param dump` writes it for unset parameters, and ROS reads it back as a string.
         """
         if value is None or (value == 'null' and self.default is None):
             if self.default is not None:
@@ -77,12 +77,12 @@ class Setting:
 
     def descriptor(self) -> ParameterDescriptor:
         """Return what `ros2 param describe` and rqt show."""
-        # Dynamic typing lets whole numbers stand for real ones; `checked` does the rest.
+        # Dynamic typing lets ROS accept an int for a float; `checked` checks the type.
         descriptor = ParameterDescriptor(
             name=self.name, description=self.description, dynamic_typing=True
         )
         descriptor.additional_constraints = f'expects {self.expected}' + (
-            '' if self.live else '; does not take effect at once'
+            '' if self.live else '; read only when the node is configured or started'
         )
         if math.isfinite(self.low) and math.isfinite(self.high):
             if self.kind is float:
@@ -97,9 +97,10 @@ class Setting:
 class Settings:
     """The declared settings of one node.
 
-    A bad value at the start is remembered and told by `values`, so that the node comes up and
-    says what is wrong; a bad value later is refused with the reason. Good ones go to
-    `on_change`, by name and in the settings' types, just before they are set.
+    A bad value at the start is replaced by the default, and `values` raises its error, so that
+    the node comes up and says what is wrong; `settings[name]` returns the default without an error.
+    A bad value later is refused with the reason. Good values go to `on_change`, by name and in the
+    settings' types, before they are set: another callback of the node may still refuse them.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class Settings:
                 if value is not None:
                     changes[setting.name] = value
                 elif parameter.value is None or self[setting.name] is not None:
-                    raise ValueError(f'{setting.name} cannot be removed')
+                    raise ValueError(f'{setting.name} cannot be unset: expected {setting.expected}')
             except ValueError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         for name in changes:
@@ -180,4 +181,5 @@ class Settings:
         }
 
     def __getitem__(self, name: str) -> Any:
+        """Return one value; the default for one that was wrong from the start."""
         return self._settings[name].checked(self._node.get_parameter(name).value)

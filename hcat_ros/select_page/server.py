@@ -27,9 +27,9 @@ from hcat_ros.select_page.view import Feed, Robot, View
 PAGE = Path(__file__).with_name('page.html')
 MAX_CLIENTS = 16
 HEARTBEAT = 15.0
-"""Seconds between pings; a client that answers none is let go."""
+"""Seconds between pings; a client that does not answer is disconnected."""
 CLOSE_LIMIT = 1.0
-"""Seconds in which the clients have to go when the server ends."""
+"""Seconds that clients have to close their connections when the server stops."""
 REASONS = {
     errno.EADDRINUSE: 'something is served there already; choose another port',
     errno.EADDRNOTAVAIL: 'this machine has no such address',
@@ -42,19 +42,19 @@ MAX_REQUEST = 4096
 
 @dataclass(frozen=True)
 class PageSettings:
-    """Where the page is served and how large what it shows is."""
+    """Address, token and picture settings of the page."""
 
     host: str = '127.0.0.1'
     port: int = 8321
     """0 takes any free one."""
     token: str = ''
-    """Needed on anything but the loopback interface; one is made where none is given."""
+    """Token that clients must send; on other than loopback interfaces one is made if empty."""
     title: str = 'hcat_tracker'
     max_width: int = 960
     """Largest width of the pictures, pixels."""
     jpeg_quality: int = 70
     rate: float = 15.0
-    """Pictures a second and client at most."""
+    """Most pictures a second for each client."""
 
 
 class PageServer:
@@ -90,7 +90,7 @@ class PageServer:
         self._listener: asyncio.Server | None = None
 
     def start(self) -> None:
-        """Listen. Raises OSError, naming the address, if that is not possible."""
+        """Start to listen. Raises OSError, naming the address; the server is then closed."""
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
@@ -101,7 +101,7 @@ class PageServer:
             raise OSError(f'cannot serve on {where}: {reason}') from None
 
     def close(self) -> None:
-        """Let the clients go and stop."""
+        """Disconnect the clients and stop the server."""
         if self._loop.is_closed():
             return
         if self._thread.is_alive():
@@ -112,7 +112,7 @@ class PageServer:
 
     @property
     def url(self) -> str:
-        """What the operator opens; the token is in the fragment, which browsers send to nobody."""
+        """The address to open; browsers do not send the fragment, which holds the token."""
         host = self.settings.host
         if host in ('', '0.0.0.0', '::'):
             host = socket.gethostname()
@@ -126,7 +126,7 @@ class PageServer:
             made = self._loop.run_in_executor(
                 None, picture_of, view, self.settings.max_width, self.settings.jpeg_quality
             )
-            # Where all that wait have gone meanwhile, nobody asks what became of it.
+            # Read the exception: asyncio warns if every waiting client has left before it came.
             made.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._picture = (view, made)
         return await asyncio.shield(self._picture[1])
@@ -137,7 +137,7 @@ class PageServer:
         app.on_response_prepare.append(self._add_headers)
         app.router.add_get('/', self._serve_page)
         app.router.add_get('/live', self._serve_live)
-        # No access log: it would have the operator's every look in the robot's log.
+        # No access log: it would fill the robot's log with each visit to the page.
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         assert self._runner.server is not None
@@ -155,7 +155,7 @@ class PageServer:
         if self._listener is not None:
             self._listener.close()
         if closing:
-            # One that does not read would not let itself be closed.
+            # A client that does not read never answers the close.
             await asyncio.wait(closing, timeout=CLOSE_LIMIT)
         for request in self._sockets.values():
             cut_off(request)
@@ -181,7 +181,7 @@ class PageServer:
         return web.Response(body=self._page, content_type='text/html', charset='utf-8')
 
     async def _serve_live(self, request: web.Request) -> web.StreamResponse:
-        # JPEG does not get smaller by compressing, and each client would take memory for it.
+        # No compression: JPEG does not get smaller, and each client would need memory for it.
         live = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MAX_REQUEST, compress=False)
         self._sockets[live] = request
         watching = False
@@ -191,19 +191,20 @@ class PageServer:
             client.on_failure = partial(cut_off, request)
             if await client.admitted(self.access):
                 if self._watching >= MAX_CLIENTS:
-                    await client.turn_away(f'{MAX_CLIENTS} clients look already')
+                    await client.turn_away(f'{MAX_CLIENTS} browsers are connected: close one')
                     return live
                 watching = True
                 self._door.admit(request.protocol)
-                self._watchers(+1)
+                self._count_watchers(+1)
                 await client.serve(self.settings.title)
         finally:
             del self._sockets[live]
             if watching:
-                self._watchers(-1)
+                self._count_watchers(-1)
         return live
 
-    def _watchers(self, by: int) -> None:
+    def _count_watchers(self, by: int) -> None:
+        """Count watching clients; tell the robot when the first comes or the last goes."""
         before, self._watching = self._watching, self._watching + by
         if not self._watching:
             self._picture = None

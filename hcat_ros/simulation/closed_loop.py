@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tracker and the follower on a simulated platform, in simulated time: every run is the same.
 
-What an update of the tracker takes, and what the camera and the link add to it, are given, not
-measured: the loop shows what latency does to following, on any machine.
+The time of a tracker update and the latency of camera and link are given, not measured, so that
+the loop shows on any machine what latency does to following. Both only delay a track: no frame is
+skipped, however long an update takes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ COMMANDS_A_FRAME = 2
 TURN_RATE = 0.5
 """rad/s, of the platform while it turns away before the start."""
 MARGIN = 0.9
-"""Share of a platform's limits that a follower is allowed to use."""
+"""Share of the platform's limits that the follower may use; of forward speed it may use all."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Loop:
     scenario: Scenario = field(default_factory=Scenario)
     seconds: float = 20.0
     processing: float = 0.015
-    """Seconds that an update of the tracker takes."""
+    """Seconds by which an update of the tracker delays its track; no frame is skipped for it."""
     latency: float = 0.0
     """Seconds that camera and link take beside it."""
     compensate: bool = True
-    """Whether the follower makes up for latency; see `FollowConfig.compensate_latency`."""
+    """Whether the follower compensates latency; see `FollowConfig.compensate_latency`."""
     depth: bool = False
     """Whether the range comes from depth images, not from the known height."""
     turned: float = 0.0
@@ -119,14 +120,17 @@ def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[
     _turn(simulation, loop.turned)
     frame = simulation.frame()
     if frame.truth.box is None:
-        raise ValueError(f'{scenario}: the target is not seen at the start')
+        raise ValueError(
+            f'the target is not seen at the start; turn by less than {loop.turned:g} rad, or '
+            f'choose a wider field of view: {scenario}'
+        )
     camera = CameraModel.from_fov(scenario.width, scenario.height, scenario.horizontal_fov)
     tracker.init(frame.image, frame.truth.box)
     follower = Follower(config)
     follower.activate(frame.time)
     under_way: deque[tuple[float, float, Track, float, float]] = deque()
-    """Arrival, stamp, track, distance by depth and its deviation of what the follower has yet
-    to get."""
+    """Tracks that have not reached the follower yet: (arrival, stamp, track, distance by depth,
+    deviation of the distance)."""
     command = Command()
     tick = 1 / (COMMANDS_A_FRAME * scenario.fps)
     for number in range(1, round(loop.seconds * scenario.fps) * COMMANDS_A_FRAME + 1):
@@ -187,21 +191,23 @@ def _turn(simulation: Simulation, angle: float) -> None:
 
 
 class LoopScore(NamedTuple):
-    """What a run comes to."""
+    """Measures of a run."""
 
     bearing_error: float
     """Root mean square of the azimuth error after `SETTLED` seconds, as a share of the field of
-    view; frames on which the target cannot be followed (behind something) left out."""
+    view. Frames without a visible target, covered or out of view, are left out: read `in_view`
+    beside it."""
     in_view: float
     """Share of the frames with the target in the frame, seen or not."""
     hidden: int
-    """How often the target could not be seen for a while."""
+    """Number of times that the target was covered or out of view, and could be seen again."""
     found: int
-    """How often it was followed again within `FOUND_WITHIN` seconds after."""
+    """Number of these after which it was tracked again within `FOUND_WITHIN` seconds."""
     overshoot: float
-    """Largest error on the other side over the one at the start; NaN if it starts ahead."""
+    """Largest azimuth error to the other side, over that at the start; NaN if `turned` is 0."""
     settling: float
-    """Seconds until the azimuth error stays below `SMALL` of the field of view; NaN likewise."""
+    """Seconds until the azimuth error stays below `SMALL` of the field of view, the whole run if it
+    never does; NaN if `turned` is 0."""
     range_error: float
     """Root mean square of the range error over the range kept; NaN for a gimbal."""
     range_estimate_error: float
@@ -210,8 +216,11 @@ class LoopScore(NamedTuple):
 
 
 SETTLED = 2.0
+"""Seconds from the start that do not count for the bearing and range errors."""
 FOUND_WITHIN = 3.0
+"""Seconds in which a target that can be seen again has to be tracked again."""
 SMALL = 0.05
+"""Azimuth error that counts as settled, as a share of the field of view."""
 FOLLOWED = 0.3
 """IoU from which the target counts as followed again."""
 
@@ -260,7 +269,10 @@ def _rms(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
 def _found_again(
     samples: list[Sample], seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], fps: float
 ) -> tuple[int, int]:
-    """Return how often the target was away for more than a tenth of a second, and came back."""
+    """Return how often the target was unseen for 0.1 s or more, and how often found again after.
+
+    An absence that lasts to the end of the run is not counted.
+    """
     hidden = found = 0
     edges = np.flatnonzero(np.diff(np.concatenate([[True], seen, [True]]).astype(int)))
     for first, end in edges.reshape(-1, 2):

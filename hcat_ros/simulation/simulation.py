@@ -25,14 +25,14 @@ from hcat_ros.tracking.encodings import Image
 
 TILE = 4.0
 """Metres of ground that the longer side of its photograph covers."""
-LEAST_SHOWN = 0.1
-"""Share of a target in the frame from which it counts as in view."""
+LEAST_INSIDE = 0.1
+"""Smallest share of the target's area in the frame, covered or not, that counts as in view."""
 TRAIL = 20_000
-"""Steps that trails reach back, so that a simulation can go on for days."""
+"""Most steps that the trail keeps, so that memory stays bounded over days."""
 
 
 class SceneTruth(NamedTuple):
-    """What is so, beside what the camera sees of it."""
+    """True state of the scene at a frame."""
 
     box: Box | None
     """Box of the target's visible part, pixels; None while it is occluded or out of view."""
@@ -63,17 +63,17 @@ class SimFrame(NamedTuple):
 class Simulation:
     """A scenario at work. The same scenario, pictures, steps and commands give the same frames.
 
-    pictures: folder with photos/ and cutouts/, see `load_pictures`; None: made ones.
+    pictures: folder with photos/ and cutouts/, see `load_pictures`; None: generated pictures.
 
-    `step(dt, command)` does all. Who gets commands at times of their own calls `command`,
-    `advance` and `frame`.
+    `step(dt, command)` does everything. A caller whose commands do not come with the frames calls
+    `command`, `advance` and `frame`.
     """
 
     def __init__(self, scenario: Scenario, pictures: Path | None = None) -> None:
         self.scenario = scenario
         self.lens = scenario.lens
         self.platform = Platform(scenario.platform_model)
-        # One stream of numbers for each part: more distractors do not change the path.
+        # A random generator for each part, so that more distractors do not change the path.
         looks, way, passing, places = (
             np.random.default_rng((scenario.seed, part)) for part in range(4)
         )
@@ -88,7 +88,7 @@ class Simulation:
         ]
         self._occluder: Occluder | None = None
         if scenario.path == 'occlusion':
-            self._occluder = self._made_occluder(passing)
+            self._occluder = self._make_occluder(passing)
         self._board = np.dstack((made.board, np.full(made.board.shape[:2], 255, np.uint8)))
         self._boards: dict[float, Billboard] = {}
         self._sensor = Sensor(
@@ -100,7 +100,7 @@ class Simulation:
         )
         self._depth_noise = np.random.default_rng((scenario.seed, 4))
         self.trail: deque[tuple[Pose, tuple[float, float, float]]] = deque(maxlen=TRAIL)
-        """Camera's pose and target's foot of each `advance`, for pictures from above."""
+        """Camera's pose and target's foot after each `advance`, for the view from above."""
 
     @property
     def time(self) -> float:
@@ -171,7 +171,7 @@ class Simulation:
             depth += noise * self.scenario.depth_noise * depth**2
         return depth.astype(np.float32)
 
-    def _made_occluder(self, rng: np.random.Generator) -> Occluder:
+    def _make_occluder(self, rng: np.random.Generator) -> Occluder:
         scenario, course = self.scenario, self.scenario.course
         height = 1.3 * scenario.target_height
         if scenario.has_ground:
@@ -182,13 +182,13 @@ class Simulation:
     def _board_foot(
         self, time: float, pose: Pose, target: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
-        """Return where the board stands, None while there is none."""
+        """Return where the occluder, a board, stands; None while it is away or there is none."""
         if self._occluder is None:
             return None
         return self._occluder.foot(time, pose.position, target)
 
     def _layers(self, pose: Pose) -> tuple[tuple[float, Layer] | None, list[tuple[float, Layer]]]:
-        """Return (distance, layer) of the target, None if not in the frame, and of the others."""
+        """Return (distance [m], layer) of the target, None if it is not seen, and of the rest."""
         exposure = self.scenario.exposure
         foot = self.path.position
         old_foot = foot - self.path.velocity * exposure
@@ -218,7 +218,7 @@ class Simulation:
         return target, others
 
     def board_from_above(self) -> list[NDArray[np.float64]]:
-        """Return the ends (2, 2) of the board on the ground [m], none while it is away."""
+        """Return a list with the occluder's ends on the ground, (2, 2) [m]; [] while it is away."""
         pose = self.platform.pose
         hidden = self._board_foot(self.time, pose, self.path.position)
         if hidden is None or self._occluder is None:
@@ -229,7 +229,7 @@ class Simulation:
         return [np.stack((hidden[:2] - half, hidden[:2] + half))]
 
     def _board_of(self, occluder: Occluder) -> Billboard:
-        """Return the board in the size of the present passage, a part of its photograph."""
+        """Return the occluder's picture in the width of its present passage."""
         width = occluder.width
         if width not in self._boards:
             rows, columns = self._board.shape[:2]
@@ -259,10 +259,10 @@ class Simulation:
         seen = solid.copy()
         for its_distance, other in others:
             if its_distance < distance:
-                _uncover(seen, layer, other)
+                _remove_covered(seen, layer, other)
         full = max(layer.full_area, 1.0)
         inside, shown = float(solid.sum()) / full, min(1.0, float(seen.sum()) / full)
-        in_view = inside >= LEAST_SHOWN
+        in_view = inside >= LEAST_INSIDE
         covered = 1 - float(seen.sum()) / max(float(solid.sum()), 1.0)
         occluded = in_view and covered > self.scenario.hidden_share
         box = None
@@ -275,15 +275,15 @@ class Simulation:
             rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
             x, y = layer.x + float(columns[0]), layer.y + float(rows[0])
             return Box(x, y, float(columns[-1] - columns[0] + 1), float(rows[-1] - rows[0] + 1))
-        # Uncovered, the corners tell it more finely than the pixels.
+        # Of an uncovered target, the corners give the box with sub-pixel accuracy.
         left, top = max(0.0, layer.box.x), max(0.0, layer.box.y)
         right = min(float(self.lens.width), layer.box.x + layer.box.w)
         bottom = min(float(self.lens.height), layer.box.y + layer.box.h)
         return Box(left, top, right - left, bottom - top)
 
 
-def _uncover(seen: NDArray[np.bool_], layer: Layer, other: Layer) -> None:
-    """Take from `seen`, the layer's solid pixels, what the other layer covers; in place."""
+def _remove_covered(seen: NDArray[np.bool_], layer: Layer, other: Layer) -> None:
+    """Clear in `seen`, a mask of the layer's pixels, those that the other layer covers."""
     height, width = seen.shape
     rows, columns = other.pixels.shape[:2]
     top, left = max(layer.y, other.y), max(layer.x, other.x)

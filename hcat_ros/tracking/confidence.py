@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the tracker still sees its target: hysteresis on the raw score.
 
-What a target scores while it is surely seen differs from one to the next (0.7 to 0.95), and falls
-by a tenth when it is gone and something else is found in its place. So thresholds are shares of
-the target's own score, the median of its first frames. (A second peak tells less: on twelve videos
-the ROC AUC of the score is 0.97, of the score less half of the second peak 0.96.)
+Visible targets score differently (0.7 to 0.95), and the score falls by only a tenth when a target
+has gone and the tracker finds another object in its place. Thresholds are therefore shares of the
+target's own score, the median of its first frames. (The second peak of the score map does not help:
+on twelve videos the ROC AUC of the score is 0.97, of the score less half of that peak 0.96.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import Enum
 from statistics import median
 
 FIRST_FRAMES = 10
-"""Number of frames on which the target's own score is measured."""
+"""Number of frames, in state tracking, whose median score is the target's own score."""
 LEAST_OWN_SCORE = 0.5
 """Targets that score less from the beginning are judged as if they scored this."""
 SMOOTHING = 0.5
@@ -22,7 +22,8 @@ SMOOTHING = 0.5
 CONFIRMATIONS = 2
 """Frames in a row that must look like the target before it counts as found again."""
 STEADY = 6
-"""Frames in a row that must look no worse than an uncertain target, for one that has changed."""
+"""Frames in a row at or above the uncertain threshold after which a lost target, which may look
+different now, counts as found without reaching the found threshold."""
 
 
 class TargetState(Enum):
@@ -39,11 +40,13 @@ class Thresholds:
     """Shares of the target's own score, 0 to 1."""
 
     uncertain: float
-    """Below it the target is uncertain; 0: never."""
+    """Smoothed share below which the target is uncertain; 0: never."""
     lost: float
-    """Below it the target is lost; 0: never."""
+    """Smoothed share below which the target is lost; 0: never."""
     found: float
-    """At or above it a lost target counts as found again, and an uncertain one as certain."""
+    """Share at which a lost target is found again and an uncertain one is certain.
+
+    A lost target must reach it in `CONFIRMATIONS` frames in a row; an uncertain one smoothed."""
 
 
 class Confidence:
@@ -66,7 +69,7 @@ class Confidence:
         return self._smoothed
 
     def doubt(self) -> None:
-        """Count the target as uncertain: what was seen is something else."""
+        """Make a tracked target uncertain: it saw another object. A lost one stays lost."""
         if self.state is TargetState.TRACKING:
             self.state = TargetState.UNCERTAIN
 
@@ -76,7 +79,7 @@ class Confidence:
 
     @property
     def confirming(self) -> bool:
-        """Whether what was found may be the lost target; one more frame tells."""
+        """Whether the last frame scored as the lost target; the next one decides."""
         return self._again > 0
 
     def update(self, score: float, thresholds: Thresholds) -> TargetState:

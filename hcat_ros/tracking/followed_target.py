@@ -75,7 +75,7 @@ def settle_claims(
     """
     claiming = [one for one in targets if one.track is not None and not one.is_lost]
     # In order: where two are equally certain, who was named first stays.
-    claiming.sort(key=lambda one: -one.tracker.certainty)
+    claiming.sort(key=lambda one: -one.tracker.smoothed_share)
     settled: list[Box] = []
     for one in claiming:
         assert one.track is not None

@@ -15,17 +15,17 @@ class Scan:
     """Search regions one after the other; past the last it begins again."""
 
     def __init__(self, last_seen: Box) -> None:
-        """last_seen: where and how large the target was; its regions are as large as then."""
+        """last_seen: the last sure box; the scan starts there, with regions of its size."""
         self._seen = last_seen
-        self._left: list[Box] = []
+        self._boxes_to_search: list[Box] = []
         self._frame = (0, 0)
 
     def next(self, width: int, height: int) -> Box:
-        """Return the box around which to look next in a frame of this size, in pixels.
+        """Return the box whose search region is next in a frame of this size, pixels.
 
-        The nearest first, so that what is searched grows around where the target was last seen.
+        A frame of another size restarts the scan at the region nearest to `last_seen`.
         """
-        if not self._left or self._frame != (width, height):
+        if not self._boxes_to_search or self._frame != (width, height):
             self._frame = (width, height)
             step = STEP * crop_side(self._seen.w, self._seen.h, SEARCH_FACTOR)
             columns, rows = max(1, round(width / step)), max(1, round(height / step))
@@ -38,8 +38,8 @@ class Scan:
                 for column in range(columns)
                 for row in range(rows)
             ]
-            self._left = sorted(around, key=self._distance, reverse=True)
-        return self._left.pop()
+            self._boxes_to_search = sorted(around, key=self._distance, reverse=True)
+        return self._boxes_to_search.pop()
 
     def _distance(self, box: Box) -> float:
         """Return the square of the distance from where the target was last seen."""

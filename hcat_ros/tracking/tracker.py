@@ -28,33 +28,33 @@ from hcat_ros.tracking.window import penalised
 MIN_SIZE = 10.0
 """A tracked target is never smaller than this, in pixels."""
 SAME_BOX = 0.4
-"""IoU of a box that a detector has found and of the target in it."""
+"""Minimum IoU of a detector's box and the network's box in it to be the same target."""
 ADVANTAGE = 0.03
 """Minimum score advantage before the tracker jumps to a place that the scan found."""
 
 SCORE_SLACK = 0.01
-"""Distance by which rounding in few bits may bring a score out of 0..1."""
+"""Distance outside of 0..1 that a score may have from rounding at low precision."""
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """Settings of the way from the network's answers to a track; a card holds its model's."""
+    """Settings for turning the network's output into a track; a model card holds its values."""
 
     window_penalty: float = 0.42
-    """a in 0..1: 0 trusts the scores alone, 1 never moves."""
+    """Weight in 0..1 of the Hanning window: 0 uses the scores alone, 1 never moves."""
     size_smoothing: float = 1.0
-    """Share in (0, 1] of the measured size in the new size; 1 takes it as it is."""
+    """Weight in (0, 1] of the measured size in the new size; 1: no smoothing."""
     uncertain_threshold: float = 0.0
     """Share in 0..1 of the target's own score below which it counts as uncertain; 0 never."""
     lost_threshold: float = 0.0
     """Share of the target's own score below which it counts as lost; 0 never."""
     found_threshold: float = 0.95
-    """Share of its own score from which a lost target counts as found, an uncertain as certain."""
+    """Share of its own score at which a lost target is found and an uncertain one is certain."""
     scan_regions: int = 1
-    """Search regions a frame in which a lost target is looked for elsewhere, 0 to 16."""
+    """Number of regions, 0 to 16, in which each frame is also searched for a lost target."""
     box_correction: float = 0.0
-    """Share in 0..1 of the difference between the init box and the network's box of the same
-    target by which every later box is corrected; 0 never, and the init box is not searched."""
+    """Share in 0..1 of the difference between the init box and the network's box in the first frame
+    that is added to every later box; 0: none, and the first frame is not searched."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_penalty <= 1:
@@ -70,20 +70,20 @@ class TrackerConfig:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The thresholds as fields of `Confidence`."""
+        """The three thresholds, for `Confidence.update`."""
         return Thresholds(self.uncertain_threshold, self.lost_threshold, self.found_threshold)
 
 
 class _Frame(NamedTuple):
-    """An image as a crop is cut from it."""
+    """An image with its encoding and the colour that crops have outside of it."""
 
     image: Image
     encoding: str
     fill: tuple[float, ...]
 
 
-class _Seen(NamedTuple):
-    """Place that looks like the target: box in frame pixels, raw score."""
+class _Peak(NamedTuple):
+    """Best cell of the score map in one search: box in frame pixels, raw score."""
 
     box: Box
     score: float
@@ -103,13 +103,13 @@ class Track:
 
     box: Box
     score: float
-    """The network's own probability of the chosen cell, before the window penalty, which
-    would keep it high near the centre after the target has gone."""
+    """Score of the chosen cell before the window penalty. With the penalty the score would stay
+    high near the centre after the target has gone."""
     state: TargetState
 
 
 class Tracker:
-    """Follows one target through frames; a pure function of frames and configuration.
+    """Follows one target through frames. The same frames and configuration give the same tracks.
 
     `init(frame, box)` once, then `update(frame)` for each frame. Frames are uint8 arrays in
     one of `encodings.ENCODINGS`; crops are cut from them as they are and only the crop's
@@ -120,7 +120,7 @@ class Tracker:
         self.engine = engine
         self.config = config or TrackerConfig()
         self.has_target = False
-        """Whether `init` has named a target."""
+        """Whether there is a target: from `init` to `drop_target`."""
         self._features: Features = None
         self._fill: tuple[float, ...] = ()
         self._encoding = ''
@@ -128,12 +128,12 @@ class Tracker:
         self._box = Box(0.0, 0.0, 0.0, 0.0)
         self._correction = BoxCorrection()
         """Correction from the network's box of the target to the one that it was named with."""
-        self._before = self._box
+        self._previous_box = self._box
         """Box of the target before the last `update`."""
         self._confidence = Confidence()
-        self._seen = self._box
-        """The last box of which there was no doubt."""
-        self._scan = Scan(self._seen)
+        self._sure_box = self._box
+        """Box of the last frame that scored at least `found_threshold` while tracking."""
+        self._scan = Scan(self._sure_box)
         self.stage_times = StageTimes(0.0, 0.0, 0.0)
         """Times of the last `update`."""
 
@@ -143,49 +143,53 @@ class Tracker:
         self._features = None
 
     @property
-    def certainty(self) -> float:
-        """How much what was seen lately scores, as a share of the target's own score."""
+    def smoothed_share(self) -> float:
+        """The smoothed score as a share of the target's own score."""
         return self._confidence.smoothed_share
 
     def step_back(self) -> Track:
-        """Return to where the target was before the last `update`, uncertain.
+        """Return to the box before the last `update`, with score 0; a tracked target is uncertain.
 
-        For a tracker that has gone to something that is known to be another target.
+        Use it when the tracker has jumped to an object that another tracker follows.
         """
-        self._box = self._before
+        self._box = self._previous_box
         self._confidence.doubt()
         return Track(self._box, 0.0, self._confidence.state)
 
     def find_in(self, frame: Image, box: ArrayLike, encoding: str = 'bgr8') -> bool:
-        """Go to a box of a frame if the target, which is lost, is there; return whether it is.
+        """Resume a lost target where a detector has found a box; return whether it is there.
 
-        It must score as one that is found again, and fill the box. Raises as `update`, and
-        ValueError for a box that is not in the frame.
+        The match around the box must score at least `found_threshold` and overlap the detector's
+        box; the tracker goes to the network's box, not to the detector's. The caller checks that
+        the target is lost. Raises what `update` raises, and ValueError for a box outside the frame.
         """
         if not self.has_target:
             raise RuntimeError('no target: call init(frame, box) before find_in(frame, box)')
         frame = checked_frame(frame, encoding)
         named = checked_target_box(box, frame.shape[1], frame.shape[0])
         fill = self._fill if encoding == self._encoding else mean_colour(frame, encoding)
-        seen = self._look(_Frame(frame, encoding, fill), named, 0.0, [])
+        seen = self._find(_Frame(frame, encoding, fill), named, 0.0, [])
         share = self._confidence.share(seen.score)
         if share < self.config.found_threshold or iou(seen.box, named) < SAME_BOX:
             return False
-        self._box = self._before = seen.box
+        self._box = self._previous_box = seen.box
         self._confidence.confirm(share)
         return True
 
     def configure(self, **changes: Any) -> None:
-        """Change fields of the configuration, from the next `update` on. Raises ValueError."""
+        """Change fields of the configuration, from the next `update` on. Raises ValueError.
+
+        `box_correction` takes effect with the next `init`.
+        """
         self.config = replace(self.config, **changes)
 
     def init(self, frame: Image, box: ArrayLike, encoding: str = 'bgr8') -> None:
         """Take the target in `box` (x, y, w, h pixels) of `frame` as the template.
 
-        With `box_correction` the box is searched for in the same frame, a few milliseconds each
-        time, see `box_correction.py`. Raises ValueError, naming the value, for a frame that does
-        not fit its encoding and for a box that is not finite, under one pixel or out of the
-        frame; EngineError when the engine fails. A target being tracked is then kept.
+        With `box_correction` above 0 and the box inside the frame, five searches of the same frame
+        measure the correction, see `box_correction.py`. Raises ValueError, naming the value, for a
+        frame that does not fit its encoding and for a box that is not finite, under one pixel or
+        out of the frame; EngineError when the engine fails. The previous target is then kept.
         """
         frame = checked_frame(frame, encoding)
         target = checked_target_box(box, frame.shape[1], frame.shape[0])
@@ -196,7 +200,7 @@ class Tracker:
         self._correction = self._measure_correction(_Frame(frame, encoding, fill), target, features)
         self._features = features
         self._fill, self._encoding = fill, encoding
-        self._box = self._before = self._seen = target
+        self._box = self._previous_box = self._sure_box = target
         self._confidence = Confidence()
         self.has_target = True
 
@@ -212,25 +216,25 @@ class Tracker:
         # A stream that has changed its encoding needs its fill colour in the new one.
         fill = self._fill if encoding == self._encoding else mean_colour(frame, encoding)
         height, width = frame.shape[:2]
-        # The last position can be outside: after a box that reaches into the frame from there,
-        # or when the stream has become smaller.
+        # The centre of the last box can be outside of this frame: the init box may reach over the
+        # border, or the frames may have become smaller.
         old = Box.from_center(
             _between(0.0, self._box.cx, width), _between(0.0, self._box.cy, height), *self._box[2:]
         )
         times: list[StageTimes] = []
-        seen = self._look(_Frame(frame, encoding, fill), old, self.config.window_penalty, times)
+        seen = self._find(_Frame(frame, encoding, fill), old, self.config.window_penalty, times)
         base, share = old, self.config.size_smoothing
         state, found = self._confidence.state, False
         if state is TargetState.LOST:
             elsewhere = self._look_elsewhere(_Frame(frame, encoding, fill), seen.score, times)
             if elsewhere is not None:
-                seen, base, found = elsewhere, self._seen, True
+                seen, base, found = elsewhere, self._sure_box, True
         self._fill, self._encoding = fill, encoding
-        self._before = old
-        before, state = state, self._confidence.update(seen.score, self.config.thresholds)
+        self._previous_box = old
+        old_state, state = state, self._confidence.update(seen.score, self.config.thresholds)
         if state is TargetState.LOST:
-            # What is seen is something else, of another size; but for what may be the target,
-            # which can have come nearer or gone away meanwhile.
+            # The search probably shows another object, so its size is not taken. What the scan has
+            # found may be the target, whose size may have changed since it was lost.
             share = 1.0 if found else 0.0
         self._box = Box.from_center(
             _between(0.0, seen.box.cx, width),
@@ -238,12 +242,12 @@ class Tracker:
             _between(MIN_SIZE, (1 - share) * base.w + share * seen.box.w, width),
             _between(MIN_SIZE, (1 - share) * base.h + share * seen.box.h, height),
         )
-        if state is TargetState.LOST and before is not TargetState.LOST:
-            self._scan = Scan(self._seen)
+        if state is TargetState.LOST and old_state is not TargetState.LOST:
+            self._scan = Scan(self._sure_box)
         elif self._confidence.share(seen.score) >= self.config.found_threshold and (
             state is TargetState.TRACKING
         ):
-            self._seen = self._box
+            self._sure_box = self._box
         self.stage_times = StageTimes(*(sum(stage) for stage in zip(*times)))
         return Track(self._box, seen.score, state)
 
@@ -260,9 +264,9 @@ class Tracker:
         ]
         return estimate_correction(target, [one.box for one in seen], self.config.box_correction)
 
-    def _look(
+    def _find(
         self, frame: _Frame, around: Box, window_penalty: float, times: list[StageTimes]
-    ) -> _Seen:
+    ) -> _Peak:
         """Return what looks most like the target in the search region around a box."""
         seen = self._search(frame, around, self._features, window_penalty, times)
         return seen._replace(box=self._correction.apply(seen.box))
@@ -274,7 +278,7 @@ class Tracker:
         features: Features,
         window_penalty: float,
         times: list[StageTimes],
-    ) -> _Seen:
+    ) -> _Peak:
         """Return what looks most like these features around a box, with the network's own box."""
         started = time.perf_counter()
         size = self.engine.card.search_size
@@ -299,28 +303,28 @@ class Tracker:
         score = min(1.0, max(0.0, score))
         side = crop_side(around.w, around.h, SEARCH_FACTOR)
         centre = around.cx + side * cx - side / 2, around.cy + side * cy - side / 2
-        seen = _Seen(Box.from_center(*centre, side * w, side * h), score)
+        seen = _Peak(Box.from_center(*centre, side * w, side * h), score)
         decoded = time.perf_counter() - searched
         times.append(StageTimes(cropped - started, searched - cropped, decoded))
         return seen
 
-    def _look_elsewhere(self, frame: _Frame, score: float, times: list[StageTimes]) -> _Seen | None:
-        """Return the lost target where the scan finds it, with more than the score here."""
+    def _look_elsewhere(self, frame: _Frame, score: float, times: list[StageTimes]) -> _Peak | None:
+        """Scan for the lost target; return a match that beats `score`, the score here, or None."""
         if self._confidence.confirming:
             return None
         height, width = frame.image.shape[:2]
         for _ in range(self.config.scan_regions):
-            # Where in the region does not matter: nobody knows where the target is.
-            seen = self._look(frame, self._scan.next(width, height), 0.0, times)
+            # No window penalty: the target may be anywhere in the region.
+            seen = self._find(frame, self._scan.next(width, height), 0.0, times)
             share, needed = self._confidence.share(seen.score), self.config.found_threshold
             if 0 < self.config.uncertain_threshold <= share < needed:
-                # It may be the target, nearer or farther than it was: at its own size it looks
-                # as it did, and something else hardly does.
-                seen = self._look(frame, seen.box, 0.0, times)
+                # It may be the target at another distance. Searched again at the size that was
+                # found, the target scores as before; another object hardly does.
+                seen = self._find(frame, seen.box, 0.0, times)
                 share = self._confidence.share(seen.score)
                 needed = (1 + needed) / 2
             if share >= needed and seen.score > score + ADVANTAGE:
-                self._scan = Scan(self._seen)
+                self._scan = Scan(self._sure_box)
                 return seen
         return None
 

@@ -38,7 +38,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Chances:
-    """How often a view is changed in each way, 0 to 1."""
+    """Probabilities of the changes to a view, 0 to 1, and the sizes of some changes.
+
+    `grey` is drawn once for a whole group. Templates have no distractor, occlusion or motion blur,
+    and half the probability of `low_resolution`.
+    """
 
     grey: float = 0.06
     low_resolution: float = 0.4
@@ -53,7 +57,7 @@ class Chances:
     brightness: float = 0.0
     """The paper's change of light: all colours times 1 - brightness to 1 + brightness."""
     surroundings: float = 0.5
-    """Share of images with a photograph around them, where the data set has some."""
+    """Share of search regions with a photograph around the image, if there are photographs."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -79,7 +83,7 @@ class GroupDataset(Dataset[Group]):
     cutouts: list[Image] = field(default_factory=list)
     """BGRA, to paste as distractors."""
     surroundings: list[Path] = field(default_factory=list)
-    """Photographs, seen outside of the image in search regions; its mean colour without."""
+    """Photographs that fill search regions beyond the image; without, its mean colour does."""
     cache_bytes: int = 3 << 30
     committee: Committee | None = None
     """Teachers that see each group."""
@@ -105,7 +109,7 @@ class GroupDataset(Dataset[Group]):
             sightings = source.draw(rng, max(2, self.views), self._cache)
             if sightings is not None:
                 return self._group(sightings, rng)
-        raise RuntimeError('100 sightings in a row could not be read; see the warnings above')
+        raise RuntimeError('no object with readable images in 100 draws; see the warnings above')
 
     def _group(self, sightings: list[Sighting], rng: np.random.Generator) -> Group:
         geometry, sizes = self.geometry, (self.template_size, self.search_size)
@@ -137,7 +141,7 @@ class GroupDataset(Dataset[Group]):
     def _augment(
         self, crop: Image, box: Box, rng: np.random.Generator, grey: bool, is_search: bool
     ) -> Image:
-        """Return the crop as another camera in other light would see it, RGB."""
+        """Return a BGR crop, changed as by another camera or other light, as RGB."""
         chances = self.chances
         if is_search and rng.random() < chances.distractor:
             crop = augment.add_distractor(crop, box, self._distractor(crop, box, rng), rng)
@@ -164,7 +168,7 @@ class GroupDataset(Dataset[Group]):
         return None if photo is None else augment.random_square(photo, self.search_size, rng)
 
     def _distractor(self, crop: Image, box: Box, rng: np.random.Generator) -> Image:
-        """Return another object, or a recoloured copy of this one, BGRA."""
+        """Return a cutout, or a recoloured copy of the object (of a corner if hidden), BGRA."""
         size = crop.shape[0]
         x0, y0 = max(0, round(box.x)), max(0, round(box.y))
         x1, y1 = min(size, round(box.x + box.w)), min(size, round(box.y + box.h))
@@ -173,7 +177,7 @@ class GroupDataset(Dataset[Group]):
             if not visible:
                 x0, y0, x1, y1 = 0, 0, size // 4, size // 4
             twin = augment.recolour(crop[y0:y1, x0:x1], rng, 2.0)
-            # An ellipse hides the ground that came along in the box's corners.
+            # Only an ellipse is opaque: the corners of the box show background.
             h, w = twin.shape[:2]
             y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
             alpha = np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)

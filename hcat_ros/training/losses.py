@@ -18,23 +18,24 @@ TRUSTED_IOU = 0.5
 
 
 class Losses(NamedTuple):
-    """The weighted sum and its parts before weighting, means over the batch."""
+    """The weighted sum, its three parts before weighting, and two figures for the log."""
 
     total: Tensor
     classification: Tensor
     l1: Tensor
     giou: Tensor
     iou: Tensor
-    """Mean IoU of the positives' boxes, for the log."""
+    """Mean IoU of the boxes of positive cells with the goal, which is the truth or its blend with
+    the teachers' box."""
     taught: Tensor
-    """Share of the pairs with an object in which the teachers were right; 0 without any."""
+    """Share of the pairs with an object in which the teachers were right; 0 without teachers."""
 
 
 def positive_cells(boxes: Tensor, grid: int) -> Tensor:
     """Return which cells are positive, (B, grid * grid) bool, for boxes (B, 4) cx cy w h in 0..1.
 
-    The cells that the box touches: columns ceil(grid xmin) to ceil(grid xmax), rows likewise,
-    at least one.
+    The cells whose top left corner lies in the box: columns ceil(grid xmin) to
+    ceil(grid xmax) - 1, rows likewise, at least one of each.
     """
     low = ((boxes[:, :2] - boxes[:, 2:] / 2) * grid).ceil().clamp(0, grid - 1)
     high = ((boxes[:, :2] + boxes[:, 2:] / 2) * grid).ceil().clamp(max=grid)
@@ -64,10 +65,10 @@ class Taught(NamedTuple):
     """(B, 4) as cx cy w h in 0..1."""
 
 
-def trusted(taught: Taught, boxes: Tensor) -> Tensor:
-    """Return in which samples the teachers are right by the truth, (B,) bool.
+def teachers_are_right(taught: Taught, boxes: Tensor) -> Tensor:
+    """Return in which samples the teachers' box has an IoU above `TRUSTED_IOU`, (B,) bool.
 
-    Their box must overlap the true one by more than `TRUSTED_IOU`.
+    boxes: the truth, (B, 4).
     """
     return box_giou(taught.boxes, boxes)[0] > TRUSTED_IOU  # False for NaN
 
@@ -84,17 +85,17 @@ def hcat_losses(
 
     prediction: logits (B, n, 2), boxes (B, n, 4); boxes: the truth (B, 4) as cx cy w h in 0..1;
     present: (B,) bool, False where the search region does not hold the template's object: all
-    its cells are background, and its boxes do not count. iou_aware: positives are asked for the
-    IoU of their own box as their score, in place of 1. taught: what the teachers say; where they
-    are right (`trusted`), the goals of scores and boxes go from the truth towards theirs by
-    these two shares, 0 to 1.
+    its cells are background, and its boxes do not count. iou_aware: the goal of a positive
+    cell's score is the IoU of its own box, in place of 1. taught, shares: where the teachers are
+    right, the goals of the scores and of the box are moved from the truth towards the teachers'
+    answers by the shares (of scores, of boxes), 0 to 1.
     """
     logits = prediction.logits.float()
     predicted = prediction.boxes.float()
     grid = round(logits.shape[1] ** 0.5)
     right = torch.zeros_like(present)
     if taught is not None:
-        right = present & trusted(taught, boxes)
+        right = present & teachers_are_right(taught, boxes)
         boxes = torch.where(right[:, None], boxes.lerp(taught.boxes, shares[1]), boxes)
     positive = positive_cells(boxes, grid) & present[:, None]
     iou, giou = box_giou(predicted, boxes[:, None])

@@ -32,10 +32,10 @@ class LabelConfig:
     shortest: int = 12
     """Frames of the shortest clip that is kept."""
     agreement: float = 0.7
-    """IoU of the way there and the way back above which a frame counts."""
+    """IoU between the way there and the way back that every frame of a clip must exceed."""
     travel: float = 0.2
-    """Distance between two places of the target that a clip must show, in sizes of the target: both
-    ways agree on a still picture whatever the box is, and it teaches nothing. 0: any."""
+    """Distance that the target must get from its first place, in sizes of its first box; 0: none.
+    On a still picture both ways agree on any box, and nothing is to be learned."""
     targets: int = 3
     """Targets that are tried in a span."""
     longest_side: int = 640
@@ -53,8 +53,8 @@ class LabelConfig:
             raise ValueError(f'travel {self.travel}: expected 0 or more')
 
 
-class Span(NamedTuple):
-    """A target followed from the first frame of a span on."""
+class LabelledTrack(NamedTuple):
+    """Boxes of a target on the first n frames of a span."""
 
     boxes: NDArray[np.float64]
     """(n, 4) as x y w h, frame by frame; the mean of both ways."""
@@ -62,14 +62,14 @@ class Span(NamedTuple):
 
 def follow_both_ways(
     engine: Engine, frames: Sequence[Image], box: Box, config: LabelConfig
-) -> Span | None:
-    """Return the target of `box` in the first frame for as long as both ways agree.
+) -> LabelledTrack | None:
+    """Return the track of the target of `box` over the frames on which both ways agree.
 
-    The way back begins anew from where the way there ended, with a template from there: a tracker
-    that has gone over to something else does not come back to where it began (the
-    forward-backward error of Kalal et al., 2010, by boxes). Each shorter way is tried, half as
-    long as the last, until it agrees from its end to the first frame. None if no way of
-    `config.shortest` frames does, or if the target hardly moves on it.
+    The way back starts where the way there ended, with a new template from that frame: a tracker
+    that has moved to another object does not return to where it began (the forward-backward error
+    of Kalal et al., 2010, with boxes). If one frame disagrees, the first half of the frames is
+    tried, then a quarter, and so on. None if that leaves fewer than `config.shortest` frames, or if
+    the target moves less than `config.travel`.
     """
     tracker = Tracker(engine, TrackerConfig(window_penalty=0.35, size_smoothing=0.3))
     there = _follow(tracker, frames, box)
@@ -79,7 +79,7 @@ def follow_both_ways(
         agreeing = [iou(Box(*a), Box(*b)) > config.agreement for a, b in zip(there[:count], back)]
         if all(agreeing):
             boxes = (there[:count] + back) / 2
-            return Span(boxes) if _travel(boxes) >= config.travel else None
+            return LabelledTrack(boxes) if _travel(boxes) >= config.travel else None
         count //= 2
     return None
 

@@ -17,17 +17,18 @@ from hcat_ros.tracking.encodings import Image
 
 @dataclass(frozen=True)
 class Jitter:
-    """How far the crop's centre and scale stray from the target."""
+    """Random offsets of a crop's centre and scale: small for most views, large for `far_share`."""
 
     near: float = 0.0
-    """Standard deviation of the centre, in target sizes, of most views."""
+    """Standard deviation of a small offset of the centre, in target sizes."""
     near_scale: float = 0.0
-    """Standard deviation of the logarithm of the scale, of most views."""
+    """Standard deviation of the logarithm of a small change of scale."""
     far: float = 0.0
-    """Half range of the centre, in target sizes, of the other views."""
+    """Largest offset of the centre along x and y, in target sizes, of a large one."""
     far_scale: float = 0.0
+    """Standard deviation of the logarithm of a large change of scale."""
     far_share: float = 0.0
-    """Share of the other views, 0 to 1."""
+    """Share of the views that have the large offsets, 0 to 1."""
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Return the centre's offset (x, y) in target sizes and the scale."""
@@ -47,9 +48,10 @@ class Warp:
     aspect: float = 0.0
     """Standard deviation of the logarithm of the ratio of the sides."""
     shear: float = 0.0
+    """Standard deviation of the sideways shift per unit of height."""
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return a 2 x 2 matrix of determinant near 1."""
+        """Return a random 2 x 2 matrix with determinant 1: it keeps areas."""
         angle = math.radians(rng.normal(0, self.rotation)) if self.rotation else 0.0
         stretch = math.exp(rng.normal(0, self.aspect) / 2) if self.aspect else 1.0
         shear = rng.normal(0, self.shear) if self.shear else 0.0
@@ -76,11 +78,13 @@ class Geometry:
     warp: float = 1.0
     """Factor on the warps of the sources; 0: none."""
     mirror: float = 0.5
-    """Share of the objects that are seen in a mirror."""
+    """Share of the groups whose views are all mirrored left to right."""
 
     def __post_init__(self) -> None:
         if self.warp < 0 or not 0 <= self.mirror <= 1:
-            raise ValueError(f'warp {self.warp}, mirror {self.mirror}: expected 0 or more, 0 to 1')
+            raise ValueError(
+                f'warp {self.warp}: expected 0 or more; mirror {self.mirror}: expected 0 to 1'
+            )
 
 
 def template_view(
@@ -141,7 +145,7 @@ def _view(
         border = cv2.BORDER_TRANSPARENT
         crop = cv2.warpAffine(image, matrix, (size, size), ground.copy(), borderMode=border)
     middle = linear @ (np.array([box.cx, box.cy]) - centre) + size / 2
-    # The box that holds the ellipse of the target: corners would grow it with each turn.
+    # The box around the warped ellipse; that around the warped corners would grow with rotation.
     half = np.sqrt((linear**2) @ np.array([box.w**2, box.h**2])) / 2
     return np.asarray(crop, np.uint8), Box.from_center(*middle, *(2 * half))
 
@@ -149,7 +153,7 @@ def _view(
 def relative_box(box: Box, size: int) -> tuple[NDArray[np.float32], bool]:
     """Return a box in crop pixels as (cx, cy, w, h) in 0..1, and whether the crop shows it.
 
-    The box is limited to the crop; it is shown if a quarter of it is inside.
+    The box is clipped to the crop, which shows it if at least a quarter of it is inside.
     """
     x0, y0 = (min(max(0.0, value), float(size)) for value in box[:2])
     x1, y1 = max(x0, min(float(size), box.x + box.w)), max(y0, min(float(size), box.y + box.h))

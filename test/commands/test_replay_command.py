@@ -64,7 +64,10 @@ def test_several_targets_are_followed_and_each_judged_by_its_own_truth(
     argv = ['--box', '20', '30', '32', '24', '--box', '90', '60', '24', '24']
     argv += ['--truth', '/truth', '--truth', str(still), '--out', str(out)]
     assert main(['replay', str(bag), *argv, *ENGINE]) == 0
-    assert 'targets: 2, named by --box; tracked on 5 images\n' in capsys.readouterr().out
+    assert (
+        'targets: 2, named by --box; followed, lost or not, on 5 images\n'
+        in capsys.readouterr().out
+    )
     table = rows(out / 'track.csv')
     assert [row['target'] for row in table] == ['1', '2'] * 5
     assert [row['state'] for row in table[:2]] == ['named', 'named']
@@ -89,7 +92,7 @@ def test_a_bag_is_replayed_and_judged(
     assert [row['state'] for row in table] == ['named', *['tracking'] * 4]
     text = capsys.readouterr().out
     assert 'walk: 5 of 5 images on /camera/image\n' in text
-    assert 'targets: 1, named by /init_box; tracked on 5 images\n' in text
+    assert 'targets: 1, named by /init_box; followed, lost or not, on 5 images\n' in text
     overlap = np.mean([float(row['iou']) for row in table[1:]])
     assert overlap > 0.5
     assert f'AO {overlap:.3f}, success AUC ' in text

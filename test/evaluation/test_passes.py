@@ -17,7 +17,14 @@ pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 
 from hcat_ros.evaluation.clips import Clip, read_clips
-from hcat_ros.evaluation.passes import START_NOISE, Frames, PassTask, run_passes, settle, start_box
+from hcat_ros.evaluation.passes import (
+    START_NOISE,
+    Frames,
+    PassTask,
+    resolve_tracker,
+    run_passes,
+    start_box,
+)
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.results import read_result
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
@@ -136,12 +143,12 @@ def test_no_process_is_refused(clips: list[Clip]) -> None:
 
 
 def test_a_tracker_is_settled_or_refused_before_anything_runs() -> None:
-    spec, found = settle(HcatSpec('hcat_base'))
+    spec, found = resolve_tracker(HcatSpec('hcat_base'))
     assert isinstance(spec, HcatSpec)
     assert 'auto' not in (spec.engine, spec.precision), 'nothing is left to find out'
     assert spec == HcatSpec('hcat_base', spec.engine, found['precision'])
     assert found['engine'].startswith(f'{spec.engine} ')
     assert found['settings']['window_penalty'] == 0.2
-    assert settle(StillSpec()) == (StillSpec(), {})
+    assert resolve_tracker(StillSpec()) == (StillSpec(), {})
     with pytest.raises(ModelError, match="no model 'nothing'"):
-        settle(HcatSpec('nothing'))
+        resolve_tracker(HcatSpec('nothing'))

@@ -60,7 +60,7 @@ class Station:
             self.now,
         )
         self.camera.add_link('link')
-        self.camera.show_size(ImageSize(640, 480))
+        self.camera.set_size(ImageSize(640, 480))
         self._up = mavlink.MAVLink(None, srcSystem=255, srcComponent=190)
         self._down = mavlink.MAVLink(None, srcSystem=1, srcComponent=100)
         self._ears, self._camera_ears = mavlink.MAVLink(None), mavlink.MAVLink(None)
@@ -241,7 +241,7 @@ def test_before_the_first_image_it_is_rejected_for_the_moment() -> None:
 
 def test_a_point_takes_what_the_detector_has_there_lately(station: Station) -> None:
     seen = Box(300, 200, 60, 100)
-    station.camera.show_detections([seen], station.now)
+    station.camera.set_detections([seen], station.now)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_POINT, 0.5, 0.5)
     station.tracker.answers[0].set_result('')
     station.wait(2.0)
@@ -268,7 +268,7 @@ def test_what_is_for_others_is_left_to_them(station: Station) -> None:
 
 
 def test_statuses_come_at_the_rate_that_is_asked_for(station: Station) -> None:
-    station.camera.show_target(BOX)
+    station.camera.set_target(BOX)
 
     def count(seconds: float = 4.0) -> int:
         return len([m for m in station.wait(seconds, 0.01) if m.msgname == STATUS_NAME])
@@ -293,13 +293,13 @@ def test_a_status_tells_where_the_target_is_or_that_it_is_lost(station: Station)
     idle = status()
     assert (idle.tracking_status, idle.tracking_mode) == (0, 0)
     assert math.isnan(idle.rec_top_x)
-    station.camera.show_target(BOX)
+    station.camera.set_target(BOX)
     found = status()
     assert (found.tracking_status, found.tracking_mode, found.target_data) == (1, 2, 4)
     corners = (found.rec_top_x, found.rec_top_y, found.rec_bottom_x, found.rec_bottom_y)
     assert corners == RECTANGLE
     assert math.isnan(found.point_x)
-    station.camera.show_target(BOX, is_lost=True)
+    station.camera.set_target(BOX, is_lost=True)
     lost = status()
     assert lost.tracking_status == 8  # COASTING
     assert math.isnan(lost.rec_top_x)
@@ -307,9 +307,9 @@ def test_a_status_tells_where_the_target_is_or_that_it_is_lost(station: Station)
 
 def test_that_there_is_no_target_any_more_is_told_and_then_nothing(station: Station) -> None:
     assert not [m for m in station.wait(3.0) if m.msgname.startswith('CAMERA_TRACKING')]
-    station.camera.show_target(BOX)
+    station.camera.set_target(BOX)
     station.wait(1.0)
-    station.camera.show_target(None)
+    station.camera.set_target(None)
     told = [m for m in station.wait(5.0) if m.msgname.startswith('CAMERA_TRACKING')]
     assert [m.tracking_status for m in told] == [0] * IDLE_STATUSES
 

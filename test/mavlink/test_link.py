@@ -228,7 +228,7 @@ def test_20000_mutated_frames_end_nothing(hear: Any) -> None:
     rng = random.Random(7)
     tracker, failures = Still(), []
     camera = CameraComponent(CameraIdentity(), tracker, lambda link, message: None)
-    camera.show_size(ImageSize(640, 480))
+    camera.set_size(ImageSize(640, 480))
     packet = mavlink.MAVLink(None, srcSystem=255)
     port = free_port()
 

@@ -14,10 +14,10 @@ from hcat_ros.nodes.diagnostics import (
     LONGEST,
     WINDOW,
     Drops,
+    Health,
     NodeDiagnostics,
     Refusals,
     Statistics,
-    Working,
     shorten,
 )
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
@@ -46,8 +46,8 @@ def test_only_the_last_samples_count() -> None:
 def test_the_last_problem_is_kept() -> None:
     statistics = Statistics()
     assert 'last problem' not in statistics.report(1.0)
-    statistics.problem('refused images', 'a')
-    statistics.problem('refused images', 'b')
+    statistics.record_problem('refused images', 'a')
+    statistics.record_problem('refused images', 'b')
     report = statistics.report(1.0)
     assert (report['refused images'], report['last problem']) == ('2', 'b')
 
@@ -73,7 +73,7 @@ def test_the_same_refusal_with_another_number_is_logged_once(
 def test_the_status_of_a_node(ros: None) -> None:
     node = GuardedLifecycleNode('observed')
     refusals = Refusals(node.get_logger().warning, ('images', 'tracks'))
-    described: list[Working | None] = [None]
+    described: list[Health | None] = [None]
     reports = NodeDiagnostics(node, 'tracking', lambda: described[0], refusals)
     reports.set_period(0.05)
     graph = rclpy.create_node('listener')
@@ -100,12 +100,12 @@ def test_the_status_of_a_node(ros: None) -> None:
             '0',
             '0',
         )
-        assert 'failed transition' not in values
+        assert 'failure' not in values
         node.failure = 'no model'
         status = newest('no model')
         assert status.level == DiagnosticStatus.ERROR
         reports.hardware, reports.standing = 'cpu', {'model': 'm'}
-        described[0] = Working(DiagnosticStatus.WARN, 'lost', {'score': '0.1'})
+        described[0] = Health(DiagnosticStatus.WARN, 'lost', {'score': '0.1'})
         refusals.statistics.count('images')
         status = newest('lost')
         assert (status.level, status.hardware_id) == (DiagnosticStatus.WARN, 'cpu')

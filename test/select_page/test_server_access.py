@@ -123,7 +123,7 @@ def test_more_clients_than_there_is_room_for_are_sent_away(
 
     async def test() -> None:
         async with looking(server):
-            with pytest.raises(AssertionError, match='1 clients look already'):
+            with pytest.raises(AssertionError, match='1 browsers are connected'):
                 async with looking(server):
                     pass
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_drawn_anew() -> None:
 
 def test_nothing_but_unreadable_images_is_an_error() -> None:
     broken = Flat(0, 0, 0, readable=False)
-    with pytest.raises(RuntimeError, match='100 sightings in a row could not be read'):
+    with pytest.raises(RuntimeError, match='no object with readable images in 100 draws'):
         GroupDataset([broken], [1.0])[0]
     assert broken.drawn == 100
 

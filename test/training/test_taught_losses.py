@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hcat_ros.network.hcat import NetworkOutput
-from hcat_ros.training.losses import Losses, Taught, hcat_losses, positive_cells, trusted
+from hcat_ros.training.losses import Losses, Taught, hcat_losses, positive_cells, teachers_are_right
 
 GRID = 16
 TRUTH = torch.tensor([0.5, 0.5, 0.25, 0.25])
@@ -28,7 +28,7 @@ def moved(dx: float) -> Tensor:
 def test_teachers_are_right_where_their_box_is_more_on_the_truth_than_beside_it() -> None:
     cases = {0.0: True, 0.32: True, 0.35: False, 0.9: False, 1.5: False}  # a third: IoU 1 / 2
     boxes = torch.stack([*map(moved, cases), torch.full((4,), math.nan)])
-    found = trusted(Taught(torch.zeros(6, GRID**2), boxes), TRUTH.expand(6, 4))
+    found = teachers_are_right(Taught(torch.zeros(6, GRID**2), boxes), TRUTH.expand(6, 4))
     assert found.tolist() == [*cases.values(), False]
 
 

@@ -121,7 +121,7 @@ class _Following:
         if self._frame is not None and frame.stamp == self._frame.stamp:
             self._findings.add('images with the stamp of the one before', f'image {frame.index}')
         self._frame = frame
-        self._true_boxes = [truth.of(frame) for truth in self._truths]
+        self._true_boxes = [truth.box_for(frame) for truth in self._truths]
         turn, reason = self._stream.turn(frame, frame.log_time / 1e9)
         if turn.is_passed_over:
             self._findings.add('images passed over', f'image {frame.index}: {reason}')
@@ -130,7 +130,7 @@ class _Following:
         if turn is not Turn.GOES_ON:
             self._begin_anew(turn, reason)
         # Boxes are taken on images that are used: on one passed over they would be lost unnoticed.
-        named = self._named_by.on(frame, next_frame)
+        named = self._named_by.take_boxes(frame, next_frame)
         done = set()
         for answer in itertools.chain(self._track(frame), self._start(frame, named)):
             done.add(answer.target)

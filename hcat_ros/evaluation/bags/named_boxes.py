@@ -22,7 +22,7 @@ from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 INIT_BOX = 'init_box'
 """Last part of the name of the topic that names targets."""
 TRUTH_TOLERANCE = 0.001
-"""Seconds by which an image may miss the stamp of its true box: what rounding may do."""
+"""Largest difference between the stamps of an image and its true box, s: room for rounding."""
 NO_BOX = np.full(4, np.nan)
 
 
@@ -31,24 +31,26 @@ class NamedBox(NamedTuple):
 
     box: Box
     stamp: int
-    """Nanoseconds of the image that it was seen on; 0: the newest one at `log_time`."""
+    """Stamp of the image that the box was seen on, ns; 0: the newest image at `log_time`."""
     log_time: int
     class_id: str = ''
     number: int = 0
-    """Number among the boxes that name targets, from 0; of several truths it has this one."""
+    """Number among the boxes that name targets, from 0; with several targets, also the index of
+    its truth."""
 
 
 class Start(Protocol):
-    """Says where targets start."""
+    """Decides on which frames targets start, and in which boxes."""
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
-        """Return the boxes of the targets that start on a frame.
+    def take_boxes(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+        """Return the boxes of the targets that start on a frame; each is returned once.
 
-        Asked with each frame and the one that follows it.
+        Called for each frame that is used, in order, not for those that are passed over.
+        following: the next frame of the bag, used or not; None after the last.
         """
 
     def unused(self) -> list[str]:
-        """Return why boxes have started nothing."""
+        """Return a reason for each box that has started no target."""
 
 
 def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
@@ -77,16 +79,16 @@ def init_box_topic(bag: Bag, name: str = '') -> Topic | None:
 
 
 class NamedStarts:
-    """Starts as the node has them: each box on the frame that its stamp says.
+    """Starts targets as the node does: each box on the frame with the nearest stamp.
 
-    boxes: those that the bag or somebody names. One without a stamp is for the newest frame at
-    its time, the first frame if that comes later.
+    A box without a stamp starts on the frame that was the newest when the box was recorded, or on
+    the first frame if there was none yet.
     """
 
     def __init__(self, boxes: Sequence[NamedBox]) -> None:
         self._boxes = sorted(boxes, key=lambda box: box.log_time)
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+    def take_boxes(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
         """See `Start`."""
         fitting = [box for box in self._boxes if _fits(box, frame, following)]
         self._boxes = [box for box in self._boxes if box not in fitting]
@@ -95,7 +97,7 @@ class NamedStarts:
     def unused(self) -> list[str]:
         """See `Start`."""
         return [
-            f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image within '
+            f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image that was used is within '
             f'{STAMP_TOLERANCE:g} s of it'
             for box in self._boxes
         ]
@@ -109,27 +111,28 @@ def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
         return False
     if following is None:
         return True
-    if following.stamp < frame.stamp:  # one out of order: the next may be nearer
+    if following.stamp < frame.stamp:
+        # It is late and will be passed over; the one after it may be nearer to a newer box.
         return box.stamp <= frame.stamp
     return missed <= abs(box.stamp - following.stamp)
 
 
 def start_at_once(*boxes: Box) -> Start:
-    """Return a start in these boxes on the first frame."""
+    """Return a `Start` of these boxes, all on the first frame."""
     return NamedStarts(
         [NamedBox(box, 0, -(2**63), number=number) for number, box in enumerate(boxes)]
     )
 
 
 class TruthStart:
-    """Starts a target for each truth, on the first frame with a true box."""
+    """Starts a target for each truth, on the first frame with a true box of 1 px a side or more."""
 
     def __init__(self, *truths: Truth) -> None:
         self._waiting = dict(enumerate(truths))
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+    def take_boxes(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
         """See `Start`."""
-        boxes = {number: truth.of(frame) for number, truth in self._waiting.items()}
+        boxes = {number: truth.box_for(frame) for number, truth in self._waiting.items()}
         usable = [
             number
             for number, box in boxes.items()
@@ -150,11 +153,14 @@ class TruthStart:
 class Truth(Protocol):
     """Where the target really is."""
 
-    def of(self, frame: BagFrame) -> NDArray[np.float64]:
-        """Return the true box of an image, (4,) as x y w h, NaN if it is absent or not known."""
+    def box_for(self, frame: BagFrame) -> NDArray[np.float64]:
+        """Return the true box of an image, (4,) as x y w h, and mark it as used.
+
+        NaN if the target is absent or its box is not known.
+        """
 
     def unused(self) -> str:
-        """Return how many boxes have belonged to no image, in words; empty if all did."""
+        """Return in words how many boxes belong to no image; '' if all do."""
 
 
 class StampedTruth:
@@ -166,7 +172,7 @@ class StampedTruth:
         self._boxes = {stamp: _box(values) for stamp, values in boxes.items()}
         self._used: set[int] = set()
 
-    def of(self, frame: BagFrame) -> NDArray[np.float64]:
+    def box_for(self, frame: BagFrame) -> NDArray[np.float64]:
         """See `Truth`."""
         place = bisect_left(self._stamps, frame.stamp)
         near = self._stamps[max(place - 1, 0) : place + 1]
@@ -189,7 +195,7 @@ class IndexedTruth:
         self._boxes = {number: _box(values) for number, values in boxes.items()}
         self._used: set[int] = set()
 
-    def of(self, frame: BagFrame) -> NDArray[np.float64]:
+    def box_for(self, frame: BagFrame) -> NDArray[np.float64]:
         """See `Truth`."""
         self._used.add(frame.index)
         return self._boxes.get(frame.index, NO_BOX)
@@ -213,12 +219,12 @@ def _box(values: Sequence[float]) -> NDArray[np.float64]:
 def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
     """Return the truth for images, in a Detection2D topic or a file. Raises ValueError, OSError.
 
-    A topic's boxes belong to the images of their stamps; where those are not unique, to the images
-    in order if there are as many, else to those recorded next to them.
-    A file has a row an image: x y w h in the order of the images, or the stamp of the image before
-    them, or a first line that names the columns: stamp or frame, x, y, w, h. Stamps are whole
-    nanoseconds, or seconds with a decimal point; frames are numbers of images from 0. An absent
-    target is NaN or has no size.
+    A topic's boxes belong to the images with their stamps; where stamps repeat, to the images in
+    order if there are as many, else to the images recorded nearest in time.
+    A file has one row per image: `x y w h` in the order of the images, or `stamp x y w h`, or any
+    columns that its first line names: stamp or frame, x, y, w, h. Stamps are whole nanoseconds, or
+    seconds with a decimal point; frames are numbers of images from 0. An absent target is NaN or
+    has no size.
     """
     if not Path(source).is_file():
         if source not in bag.topics and f'/{source}' not in bag.topics:
@@ -247,7 +253,7 @@ def _truth_of_topic(bag: Bag, topic: Topic, images: Topic) -> Truth:
         return IndexedTruth({number: box for number, (_, _, box) in enumerate(boxes)})
     bag.findings.note(f'stamps repeat: the boxes of {topic.name} go by their time of recording')
     recorded = np.array([log_time for _, log_time in times], np.int64)
-    # None is of an image that is further away than half of the way to the next one.
+    # A box belongs to no image if the nearest is further away than half their usual interval.
     apart = float(np.median(np.diff(np.sort(recorded)))) if len(recorded) > 1 else np.inf
     found: dict[int, Box] = {}
     for _, log_time, box in boxes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rosbags without ROS: SQLite and MCAP, packed or not, damaged or not, of any length.
 
-Messages come one after the other from the file; what cannot be read is counted and told of.
+Messages are read one at a time; those that cannot be read are counted in `Bag.findings`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from hcat_ros.tracking.encodings import NO_PICTURE, REFUSED, Image
 
 METADATA = 'metadata.yaml'
 MOST_OPEN = 64
-"""Files of a bag that are read side by side."""
+"""Most files of a bag that are open at once, to be merged by time."""
 DRAWN = '/track_image'
 """Topics that end like this are a tracker's output, not a camera's."""
 
@@ -59,7 +59,7 @@ class BagFrame:
 
 
 def open_bag(path: Path) -> Bag:
-    """Open a rosbag2: its folder or a single .mcap or .db3 file, also with .zstd behind.
+    """Open a rosbag2: its folder or one .mcap or .db3 file, also compressed to .zstd.
 
     Raises FileNotFoundError, ValueError for what is no bag, OSError for what may not be read.
     """
@@ -90,7 +90,8 @@ class Bag:
                     f'move them there with `sqlite3 {whole.name} "PRAGMA wal_checkpoint"`'
                 )
         self.topics: dict[str, Topic] = {}
-        """Topics by name. Known counts are those from before the bag was damaged."""
+        """Topics by name. Their counts are those that metadata.yaml states; without it, those of
+        the files, where a damaged one counts only the messages that can be read."""
         for file in self._files:
             for name, topic in file.topics.items():
                 before = self.topics.get(name)
@@ -117,12 +118,12 @@ class Bag:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether a file cannot be read as it was written, as far as is known yet."""
+        """Whether damage has been found so far; reading on may find more."""
         return any(file.damage for file in self._files)
 
     @property
     def name(self) -> str:
-        """The folder's or file's, without what tells its kind."""
+        """Name of the folder or file, without .mcap, .db3 and .zstd."""
         name = self.path.resolve().name
         for suffix in (PACKED, *SUFFIXES):
             name = name.removesuffix(suffix)
@@ -140,8 +141,8 @@ class Bag:
     def image_topic(self, name: str = '') -> Topic:
         """Return the topic of the pictures, the one of this name if one is given.
 
-        Among several, raw ones are preferred to compressed ones of the same camera, and depth
-        and tracker's own drawings are left out. Raises ValueError if none or several remain.
+        Without a name, depth images, drawn tracks and the compressed twin of a raw topic are left
+        out; raises ValueError if no topic or several remain.
         """
         if name:
             topic = self.find_topic(name, IMAGE, COMPRESSED)
@@ -191,7 +192,8 @@ class Bag:
     ) -> Iterator[StoredMessage]:
         """Yield the messages of these topics by the time of recording, from start to before stop.
 
-        The files of a split bag are merged where they are not packed, else follow each other.
+        The files of a split bag are merged by time; packed files, and more than `MOST_OPEN`, are
+        read one after the other. The messages of a damaged file keep the order of the file.
         """
         files = [file for file in self._files if any(name in file.topics for name in names)]
         if 1 < len(files) <= MOST_OPEN and not any(file.path.suffix == PACKED for file in files):
@@ -220,7 +222,7 @@ class Bag:
             self.findings.note(f'{topic.name}: read {number + 1} of {topic.count} messages{ends}')
 
     def times(self, topic: Topic) -> list[tuple[int, int]]:
-        """Return stamp and time of recording of all messages that begin with a header, ns."""
+        """Return (header stamp, time of recording) of all messages, ns; stamp 0 if missing."""
         found = []
         for stored in self.messages([topic.name]):
             # CDR: four bytes that tell the order of the others, then the header's stamp.
@@ -244,7 +246,10 @@ class Bag:
                 self.findings.add('images that cannot be used', f'image {number}: {error}')
 
     def frame_at(self, topic: Topic, log_time: int, stamp: int, mono16_bits: int = 16) -> BagFrame:
-        """Return the image with this stamp, recorded at this time. Raises ValueError."""
+        """Return the image with this stamp, recorded at this time; its `index` is always 0.
+
+        Raises ValueError.
+        """
         for stored in self.messages([topic.name], log_time, log_time + 1):
             message = decode_message(stored.data, topic.type)
             if nanoseconds(message.header.stamp) == stamp:

@@ -184,7 +184,7 @@ class DrawnStart:
     def __init__(self, draw: Callable[[Image], Box]) -> None:
         self._draw: Callable[[Image], Box] | None = draw
 
-    def on(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
+    def take_boxes(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
         """See `Start`. Raises what drawing raises."""
         if self._draw is None:
             return []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads damaged files of bags: whatever is whole in them.
 
-Either class reads the whole file once to learn what there is. `topics`: with the messages that can
-be read; `damage`: what cannot, in words; `messages`: in the order of the file, which is nearly
-that of the time of recording.
+Each of the two classes first reads the whole file to learn what there is. `topics` count the
+messages that can be read, `damage` says what cannot, and `messages` come nearly by the time of
+recording: chunk by chunk, or row by row. `SalvagedMcap` also sorts undamaged files without chunks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mcap.summary import Summary
 from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
 
 MOST_MISSING = 50_000
-"""Rows in a row that cannot be read, after which a database counts as at its end: more than a
-damaged page of its tree can hide."""
+"""Consecutive unreadable rows after which a database counts as ended: more than a damaged page of
+its tree can hide."""
 
 LARGEST_CHUNK = 1 << 30
 """Bytes that a chunk of an MCAP file may unpack to; they lie in memory at once."""
@@ -39,7 +39,10 @@ class Salvaged(Protocol):
     damage: list[str]
 
     def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
-        """Yield what can be read on these topics, leaving out as much as is before `start`."""
+        """Yield what can be read on these topics.
+
+        Messages recorded before `start` may be among them; the caller has to drop them.
+        """
 
 
 def salvage(path: Path) -> Salvaged:
@@ -48,7 +51,7 @@ def salvage(path: Path) -> Salvaged:
 
 
 class SalvagedMcap:
-    """An MCAP file. Whole chunks are read; of a chunk that is cut nothing is."""
+    """An MCAP file. Undamaged chunks are read; a damaged or cut chunk is skipped as a whole."""
 
     def __init__(self, path: Path) -> None:
         self.damage: list[str] = []
@@ -75,7 +78,7 @@ class SalvagedMcap:
     def messages_in_order(
         self, names: Collection[str], start: int | None, stop: int | None
     ) -> Iterator[StoredMessage]:
-        """Yield the messages of a file without chunks by time, in memory one after the other."""
+        """Yield the messages of a file without chunks by time, one at a time in memory."""
         size = self._path.stat().st_size
         places = []
         with self._path.open('rb') as stream:
@@ -130,7 +133,7 @@ class SalvagedMcap:
         size = self._path.stat().st_size
         summary = _summary(stream)
         if summary is not None and summary.chunk_indexes:
-            # What is behind a damaged record is found by the index.
+            # The index leads to chunks that lie behind a damaged record.
             self._schemas.update(summary.schemas)
             self._channels.update(summary.channels)
             for index in sorted(summary.chunk_indexes, key=lambda index: index.message_start_time):
@@ -139,13 +142,14 @@ class SalvagedMcap:
                     yield next(_reader(stream, size, at_start=False).records)
                 except Exception as error:
                     place = f'at byte {index.chunk_start_offset}'
-                    damage.append(f'the chunk {place} is damaged ({_said(error)})')
+                    damage.append(f'the chunk {place} is damaged ({_reason(error)})')
             return
         stream.seek(0)
         try:
             yield from _reader(stream, size, at_start=True).records
         except Exception as error:  # whatever bytes that mean nothing lead to
-            damage.append(f'it can be read up to byte {stream.tell()} of {size} ({_said(error)})')
+            place = f'byte {stream.tell()} of {size}'
+            damage.append(f'it can be read up to {place} ({_reason(error)})')
 
 
 def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
@@ -163,7 +167,7 @@ def _summary(stream: BinaryIO) -> Summary | None:
 
 
 def objection(path: Path) -> str:
-    """Return why a storage file is not to be given to a library that trusts it, '' if it is."""
+    """Return why a storage file is unsafe to open with `rosbags`; '' if it is safe."""
     if path.suffix == '.mcap':
         with path.open('rb') as stream:
             summary = _summary(stream)
@@ -183,7 +187,7 @@ def objection(path: Path) -> str:
 
 
 def is_unindexed(path: Path) -> bool:
-    """Return whether a whole MCAP file has messages outside of chunks, in whatever order."""
+    """Return whether an undamaged MCAP file has no chunks: its messages may be in any order."""
     if path.suffix != '.mcap':
         return False
     with path.open('rb') as stream:
@@ -191,7 +195,7 @@ def is_unindexed(path: Path) -> bool:
     return summary is not None and not summary.chunk_indexes
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, (EndOfFile, StopIteration)):
         return 'the file is cut off'
     return str(error) or type(error).__name__
@@ -234,7 +238,7 @@ class SalvagedSqlite:
 
     def _open(self) -> sqlite3.Connection:
         database = _connect(self._path)
-        # Or a file that is shorter than its first page says is refused as a whole.
+        # Without it SQLite reads nothing of a file that is shorter than its first page says.
         database.execute('PRAGMA writable_schema = ON')
         return database
 

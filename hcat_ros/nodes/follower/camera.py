@@ -19,18 +19,18 @@ from hcat_ros.tracking.stream import PATIENCE, CameraView
 OUTSIDE = 0.25
 """Share of the frame's side by which the centre of a box may lie outside of it."""
 ODD_CENTRE = 0.1
-"""Share of a side by which hardly any lens has its principal point off the middle."""
+"""Offset of the principal point from the image centre, as a share of a side, that is doubted."""
 WRONG_CENTRE = 0.2
-"""Share of a side from which the matrix must be for images of another size."""
+"""Offset from which the matrix is refused: it must be for images of another size."""
 SAME_ASPECT = 0.005
-"""Share of a side by which two sizes may miss the same aspect, to be scaled to each other."""
+"""Relative difference in aspect ratio up to which a camera is scaled to another image size."""
 
 
 def camera_of(info: Any, rectified: bool, pitch: float) -> CameraModel:
     """Return the camera of a sensor_msgs/CameraInfo, in pixels of the images that it goes with.
 
-    rectified: whether those are without distortion already. pitch: by how much the camera looks
-    down. Raises ValueError for a camera that is not calibrated and for values that are none.
+    rectified: whether those images are already undistorted. pitch: angle by which the camera looks
+    down, rad. Raises ValueError for a camera that is not calibrated and for impossible values.
     """
     full = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3] if rectified else info.k
     matrix = np.array(full, np.float64).reshape(3, 3)
@@ -59,7 +59,7 @@ def camera_of(info: Any, rectified: bool, pitch: float) -> CameraModel:
 
 
 class CameraSource:
-    """Knows the camera, once there is something to know it from.
+    """Determines the camera model from camera_info, the parameters and the tracker's images.
 
     Times are of a monotonic clock, seconds.
     """
@@ -70,7 +70,7 @@ class CameraSource:
         """Camera in pixels of the images that the tracks are of; None unless it is known for
         sure."""
         self.problem = ''
-        """Why it is not."""
+        """Why the camera is not known; empty if it is."""
         self.doubts: list[str] = []
         """Oddities of the camera that do not keep it from being used."""
         self._rectified, self._pitch = values['rectified'], values['camera_pitch']
@@ -85,21 +85,21 @@ class CameraSource:
         self._settle()
 
     @property
-    def is_told(self) -> bool:
-        """Whether anything has said what the camera is, though it may be of no use."""
+    def has_input(self) -> bool:
+        """Whether a camera_info has come or horizontal_fov is set, even if neither can be used."""
         told = self._calibrated is not None or self._values['horizontal_fov'] > 0
         return told or bool(self._refused or self._alternating)
 
-    def describe(self, values: Mapping[str, Any]) -> None:
-        """Take the present values of the live parameters: field of view and image size."""
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Use new values of the live parameters: field of view and image size."""
         self._values = values
         self._settle()
 
     def take(self, info: Any, now: float) -> None:
         """Take a sensor_msgs/CameraInfo. Raises ValueError, once, for one that cannot be used.
 
-        None counts while two alternate, which are those of two cameras. One of another size counts
-        when those of the first have been gone for `PATIENCE`.
+        While two kinds alternate, they are from two cameras and there is no `camera`. A camera_info
+        of another size is used once the first has not come for `PATIENCE` seconds.
         """
         content = _content(info)
         if content == self._contents[-1]:  # one comes with each image
@@ -128,14 +128,14 @@ class CameraSource:
         self._view = view
         self._settle()
 
-    def look(self, now: float) -> None:
-        """Find out whether what alternated still does."""
+    def clear_alternation(self, now: float) -> None:
+        """Clear the alternation if none has been seen for `PATIENCE`."""
         if self._alternating and now - self._alternated >= PATIENCE:
             self._alternating = ''
             self._settle()
 
     def refusal(self, box: Box) -> str:
-        """Return why a box cannot be of this camera's images, '' if it can."""
+        """Return why a box cannot be used: no camera, or no box of its images; '' if it can."""
         camera = self.camera
         if camera is None:
             return self.problem
@@ -144,7 +144,7 @@ class CameraSource:
         for centre, side in ((box.cx, camera.width), (box.cy, camera.height)):
             if centre < -OUTSIDE * side or centre > (1 + OUTSIDE) * side:
                 size = f'{camera.width}x{camera.height}'
-                return f'outside of the {size} of camera_info: is that of these images?'
+                return f'its centre is outside of the {size} camera image: is camera_info for it?'
         return ''
 
     def _note_alternation(self, between: str, now: float) -> None:
@@ -152,24 +152,24 @@ class CameraSource:
         self._settle()
 
     def _settle(self) -> None:
-        """Find the camera that all that is known comes to."""
+        """Set `camera`, `problem` and `doubts` from everything that is known."""
         self.camera, self.problem, self.doubts = None, '', []
         view = self._view
         known = self._calibrated or camera_of_fov(self._values, view)
         if self._alternating:
-            self.problem = f'camera_info alternates between {self._alternating}: of two cameras?'
+            self.problem = f'camera_info alternates between {self._alternating}: remap one camera'
             return
         if known is None:
-            self.problem = self._refused or 'the camera is not known'
+            self.problem = self._refused or 'no camera_info yet, and horizontal_fov is 0'
             if self._values['horizontal_fov'] and not self._refused:
                 self.problem = (
-                    'horizontal_fov is set, and the size of the images is not known: the tracker '
-                    'has not told it on track_view; set image_width and image_height'
+                    'horizontal_fov is set, but the size of the images is not known: the tracker '
+                    'has not published track_view yet; set image_width and image_height'
                 )
             return
         self.camera = known
         if self._refused:
-            self.doubts.append(f'{self._refused}; the one before still counts')
+            self.doubts.append(f'{self._refused}; using the previous camera_info')
         if view is not None and (view.width, view.height) != (known.width, known.height):
             source = 'camera_info says' if self._info else 'image_width and image_height say'
             sizes = f'images are {view.width}x{view.height}, {source} {known.width}x{known.height}'
@@ -190,12 +190,12 @@ class CameraSource:
         if off > ODD_CENTRE:
             self.doubts.append(
                 f"camera_info's principal point is off the middle by {100 * off:.0f} % of the "
-                'image: is it of these images?'
+                'image size: is camera_info from another camera or resolution?'
             )
 
 
 def _content(info: Any) -> str:
-    """Return all that a camera is made from. NaN differs from itself, its text does not."""
+    """Return all fields that `camera_of` uses, as text: unlike NaN, its text equals itself."""
     roi = info.roi
     fields = (info.width, info.height, info.distortion_model, *info.k, *info.p, *info.d)
     fields += (info.binning_x, info.binning_y, info.header.frame_id)

@@ -28,11 +28,11 @@ from hcat_ros.nodes.tracker.output import view_topic
 from hcat_ros.tracking.stream import CameraView
 
 IMU_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Sensors send hundreds a second, and none may be passed over."""
+"""Deep enough for a sensor of hundreds of messages a second while another callback runs."""
 INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Takes what any publisher sends."""
 RATE_SAMPLES = 5
-"""Tracks in a row whose distance in time tells their rate."""
+"""Number of tracks whose median interval is compared with stale_timeout."""
 Callback = Callable[[Any, Mapping[str, Any]], None]
 
 
@@ -49,7 +49,7 @@ class FollowInput:
         self._uses_imu = bool(values['use_imu'])
         self._compressed_depth = values['depth_transport'] == 'compressedDepth'
         self.depth: DepthInput | None = None
-        """While the range comes from depth images."""
+        """Measures the range in depth images; None unless range_mode is depth."""
         self._depth_subscription: Any = None
 
     def subscribe(
@@ -58,7 +58,7 @@ class FollowInput:
         on_turning: Callable[[Turning], None],
         guard: Callable[[Callback], Callback],
     ) -> None:
-        """Take messages from here on. guard: wraps what takes them."""
+        """Create the subscriptions. guard: wraps the callbacks of tracks, camera, IMU and depth."""
         self._on_turning, self._guard = on_turning, guard
         self._watch.begin()
         self._arrivals: deque[float] = deque(maxlen=RATE_SAMPLES)
@@ -71,11 +71,11 @@ class FollowInput:
             made = self._watch.subscribe(kind, topic, guard(callback), qos, one)
             self._subscriptions.append(made)
         track, node = self.topics[0], self._node
-        self._tracker = OnePublisher(lambda: node.count_publishers(track))
+        self._publisher_filter = OnePublisher(lambda: node.count_publishers(track))
         self._watch.tell_all('qos parameters', useless_qos(node))
 
     def use_depth(self, depth: DepthInput | None) -> None:
-        """Subscribe to depth images, or to none any more."""
+        """Subscribe to depth images for `depth`, or unsubscribe if it is None."""
         self.depth = depth
         if (depth is not None) == (self._depth_subscription is not None):
             return
@@ -87,7 +87,7 @@ class FollowInput:
         kind, suffix = (
             (CompressedImage, '/compressedDepth') if self._compressed_depth else (Image, '')
         )
-        # Resolved first: a remapping of `depth` holds for both.
+        # Resolve before appending, so that remapping `depth` also remaps depth/compressedDepth.
         topic = f'{self._node.resolve_topic_name("depth")}{suffix}'
         callback = self._guard(self._on_depth)
         self._depth_subscription = self._watch.subscribe(kind, topic, callback, INPUT_QOS, True)
@@ -105,16 +105,20 @@ class FollowInput:
         track, camera_info = (each.topic_name for each in self._subscriptions[:2])
         return track, camera_info
 
-    def is_followed(self, info: Mapping[str, Any], now: float) -> bool:
-        """Return whether a track, of this info, is from the tracker that came first."""
-        followed = self._tracker.accepts(info, now)
-        if followed:
+    def accept_track(self, info: Mapping[str, Any], now: float) -> bool:
+        """Record the arrival of a track; return whether it is from the tracker that came first.
+
+        info: of the message. Call once for each track. Where rclpy gives no sequence numbers
+        (Humble), every track is accepted.
+        """
+        accepted = self._publisher_filter.accepts(info, now)
+        if accepted:
             self._arrivals.append(now)
-        self.camera.look(now)
-        return followed
+        self.camera.clear_alternation(now)
+        return accepted
 
     def frame_of(self, track: Detection2D, camera_frame: str, base_frame: str) -> str:
-        """Return the frame of the camera of a track, x forward."""
+        """Return the frame with x forward at the camera of a track; logs it if it is a guess."""
         frame, doubt = camera_frame.strip('/'), ''
         if not frame:
             frame, doubt = body_frame(track.header.frame_id, base_frame)
@@ -122,11 +126,11 @@ class FollowInput:
         return frame
 
     def problems(self, stale_timeout: float) -> list[str]:
-        """Return what is wrong with what comes, each told once in the log."""
+        """Return the problems of the inputs; each is logged when it begins."""
         self._watch.check_publishers()
         camera = self.camera
-        camera.look(time.monotonic())
-        told = [camera.problem] if camera.is_told and camera.problem else camera.doubts
+        camera.clear_alternation(time.monotonic())
+        told = [camera.problem] if camera.has_input and camera.problem else camera.doubts
         self._watch.tell_all('camera', told)
         self._watch.tell_all('rate', self._too_slow(stale_timeout))
         if self.depth is not None and self._depth_subscription is not None:
@@ -141,8 +145,8 @@ class FollowInput:
         if apart <= stale_timeout:
             return []
         return [
-            f'tracks come every {apart:.2f} s, later than stale_timeout, {stale_timeout:g} s: the '
-            'platform stops in between; raise it, or the rate of the camera'
+            f'tracks come every {apart:.2f} s, longer than stale_timeout ({stale_timeout:g} s): '
+            'the platform stops between them; raise stale_timeout or the rate of the camera'
         ]
 
     def _on_camera_info(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
@@ -167,6 +171,6 @@ class FollowInput:
         try:
             check_camera_info(message)
         except ValueError as error:
-            self._refusals.add('refused views', f'view of the tracker refused: {error}')
+            self._refusals.add('refused views', f'track_view refused: {error}')
             return
         self.camera.take_view(CameraView(message.width, message.height, message.header.frame_id))

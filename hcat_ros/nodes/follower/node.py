@@ -14,7 +14,7 @@ from vision_msgs.msg import Detection2D
 
 from hcat_ros.following import Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
-from hcat_ros.nodes.diagnostics import NodeDiagnostics, Refusals, Working
+from hcat_ros.nodes.diagnostics import Health, NodeDiagnostics, Refusals
 from hcat_ros.nodes.follower.clock import ClockWatch
 from hcat_ros.nodes.follower.dead_man import DeadMan
 from hcat_ros.nodes.follower.depth import DepthInput, DepthTrack
@@ -29,19 +29,20 @@ from hcat_ros.nodes.parameter_overrides import useless_overrides
 from hcat_ros.nodes.tracker.settings import SETTINGS as TRACKER_SETTINGS
 
 TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
-"""Files for both nodes may have them."""
+"""The tracker's parameters: a file for both nodes may set them here, too, without an error."""
 
 
 class FollowerNode(GuardedLifecycleNode):
     """Commands a platform so that it keeps the tracked target in view.
 
-    In: `track`, `camera_info`, with `use_imu` `imu`, with `range_mode` depth `depth`. Out:
+    In: `track`, `track_view`, `camera_info`; with `use_imu` `imu`; with `range_mode`
+    depth `depth`. Out:
     `cmd_vel`, `target_bearing`, `target_pose`, `target_pose_with_covariance`, `target_markers`,
     with `target_frame` `/tf`, `/diagnostics`. Service: `~/hold`.
 
     Commands are sent at a steady rate from activation on, zero while there is no reason to move;
-    whatever ends the activity sends zero first. Nobody can do that after kill -9 of this very
-    process: the platform's driver needs a watchdog of its own.
+    zero is sent before the node deactivates or ends. A process that is killed (kill -9) cannot do
+    that: the platform's driver needs a watchdog of its own.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -52,28 +53,28 @@ class FollowerNode(GuardedLifecycleNode):
         self._command = Command(reason='not active')
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
-        self._heard = math.inf
-        """When the last track came, of a monotonic clock; infinite before the first."""
+        self._last_track_time = math.inf
+        """Monotonic time of the last track, even lost or refused; infinite before the first."""
         self._is_silent = False
         self._dead_man = DeadMan(self._stop_late)
         self.refusals = Refusals(self.get_logger().warning, COUNTED)
-        self._chosen = FollowParameters(self)
-        self._held = bool(self._chosen['start_on_hold'])
+        self._settings = FollowParameters(self)
+        self._held = bool(self._settings['start_on_hold'])
         self._diagnostics = NodeDiagnostics(self, 'following', self._describe, self.refusals)
-        self._timer = self.steady_timer(1 / self._chosen['rate'], self._tick)
+        self._timer = self.steady_timer(1 / self._settings['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
-        self.start_soon(self._chosen['autostart'])
+        self.start_soon(self._settings['autostart'])
 
     # Transitions
 
     def configure(self) -> None:
-        """Make the follower from the parameters. Raises for what cannot be used."""
-        values = self._chosen.values()
-        # Each limit that reaches nothing is a platform faster than somebody wants it.
+        """Make the follower from the parameters. Raises ValueError, also for unknown parameters."""
+        values = self._settings.values()
+        # A misspelt limit would leave the platform faster than its operator wants.
         useless = useless_overrides(self, sys.argv, TRACKER_NAMES)
         if useless:
             raise ValueError('; '.join(useless))
-        follower = Follower(self._chosen.config())
+        follower = Follower(self._settings.config())
         follower.hold(self._held)
         self._input = FollowInput(self, values, self.refusals)
         self._output = FollowOutput(
@@ -86,7 +87,7 @@ class FollowerNode(GuardedLifecycleNode):
         )
         self.follower = follower
         self._diagnostics.set_period(values['diagnostics_period'])
-        self._chosen.changed = True
+        self._settings.changed = True
 
     def activate(self) -> None:
         """Subscribe, and command from here on."""
@@ -102,7 +103,7 @@ class FollowerNode(GuardedLifecycleNode):
         )
         self._use_depth(follower)
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
-        self._heard, self._is_silent = math.inf, False
+        self._last_track_time, self._is_silent = math.inf, False
         follower.activate(self._now())
         self._active = True
         held = ', on hold' if self._held else ''
@@ -116,7 +117,6 @@ class FollowerNode(GuardedLifecycleNode):
         self._halt()
         if self.follower is not None:
             self.follower.deactivate()
-        if self.follower is not None:
             self._input.unsubscribe()
 
     def cleanup(self) -> None:
@@ -126,7 +126,7 @@ class FollowerNode(GuardedLifecycleNode):
         self.follower = None
 
     def destroy_node(self) -> None:
-        """Stop the platform before nobody can any more."""
+        """Stop the platform, then destroy the node."""
         self._halt()
         self._dead_man.end()
         super().destroy_node()
@@ -136,10 +136,10 @@ class FollowerNode(GuardedLifecycleNode):
         if self._active:
             self._active = False
             self._command = Command(reason='not active')
-            self._output.stop(self._chosen['base_frame'])
+            self._output.stop(self._settings['base_frame'])
 
     def _fail(self, error: Exception) -> None:
-        """Stop for good after an unforeseen error: deactivated, with the reason."""
+        """Stop the platform and deactivate after an error; `failure` says why."""
         self._halt()
         what = f'stopped and deactivated after an error: {type(error).__name__}: {error}'
         self.failure = self.log_error(what, error)
@@ -157,7 +157,7 @@ class FollowerNode(GuardedLifecycleNode):
         return guarded
 
     def _use_depth(self, follower: Follower) -> None:
-        tolerance = float(self._chosen['depth_tolerance'])
+        tolerance = float(self._settings['depth_tolerance'])
         if follower.config.range_mode != 'depth':
             self._input.use_depth(None)
         elif self._input.depth is not None:
@@ -174,19 +174,19 @@ class FollowerNode(GuardedLifecycleNode):
             self.refusals.add('refused depths', f'depth refused: {reason}')
 
     def _apply_parameters(self, follower: Follower) -> None:
-        if self._chosen.changed:
-            self._chosen.changed = False
-            # Another platform has other axes: that takes a configure.
-            follower.configure(self._chosen.config(follower.config.platform))
-            self._input.camera.describe(self._chosen.values())
+        if self._settings.changed:
+            self._settings.changed = False
+            # The platform stays: another one has other axes and needs a new configure.
+            follower.configure(self._settings.config(follower.config.platform))
+            self._input.camera.configure(self._settings.values())
             if self._active:
                 self._use_depth(follower)
-            self._timer.timer_period_ns = int(1e9 / self._chosen['rate'])
+            self._timer.timer_period_ns = int(1e9 / self._settings['rate'])
 
     # Inputs
 
     def _now(self) -> float:
-        """Return the time of the clock that the stamps are on, simulated where that is used."""
+        """Return the ROS time in seconds, the clock of the stamps, simulated or not."""
         return float(self.get_clock().now().nanoseconds) / 1e9
 
     def _on_track(self, message: Detection2D, info: Mapping[str, Any]) -> None:
@@ -200,15 +200,15 @@ class FollowerNode(GuardedLifecycleNode):
         except ValueError as error:
             self.refusals.add('refused tracks', f'track refused: {error}')
             return
-        if not self._input.is_followed(info, arrival):
+        if not self._input.accept_track(info, arrival):
             statistics.count('tracks of another publisher')
             return
-        self._heard = arrival
+        self._last_track_time = arrival
         lost = not message.results
         if lost:
             statistics.count('lost tracks')
         if lost and not (message.bbox.size_x > 0 or message.bbox.size_y > 0):
-            follower.record_blindness('the tracker gets no new picture', now)
+            follower.record_blindness('the tracker gets no new image', now)
             return
         box, stamp = box_of(message), nanoseconds(message.header.stamp) / 1e9
         reason, camera = self._input.camera.refusal(box), self._input.camera.camera
@@ -231,7 +231,7 @@ class FollowerNode(GuardedLifecycleNode):
             return
         if self._input.depth is not None:
             self._input.depth.add_track(DepthTrack(stamp, box, camera))
-        frames = str(self._chosen['camera_frame']), str(self._chosen['base_frame'])
+        frames = str(self._settings['camera_frame']), str(self._settings['base_frame'])
         frame = self._input.frame_of(message, *frames)
         self._output.target(follower, message.header, stamp, frame, camera.pitch, message.id)
 
@@ -261,7 +261,7 @@ class FollowerNode(GuardedLifecycleNode):
         try:
             self._apply_parameters(follower)
             self._command = self._next_command(follower)
-            self._output.command(self._command, self._chosen['base_frame'])
+            self._output.command(self._command, self._settings['base_frame'])
             self._watch_over(follower)
             self._tell_silence(follower.config.stale_timeout)
         except Exception as error:
@@ -272,31 +272,31 @@ class FollowerNode(GuardedLifecycleNode):
             self._sample('image age at command', self._now() - self._image_stamp)
 
     def _watch_over(self, follower: Follower) -> None:
-        """Have the platform stopped in time should the executor be held up from here on."""
-        # Seconds of simulated time are longer or shorter than those of the thread.
+        """Set the deadline at which the dead man stops the platform if the executor is blocked."""
+        # No deadline in simulated time, whose seconds differ from those of the dead man's thread.
         if self._command.is_zero or self.get_parameter('use_sim_time').value is True:
             self._dead_man.moving_until(None)
         else:
-            self._dead_man.moving_until(self._heard + follower.config.stale_timeout)
+            self._dead_man.moving_until(self._last_track_time + follower.config.stale_timeout)
 
     def _tell_silence(self, stale_timeout: float) -> None:
         """Log, once, that no more tracks come, and that they do again."""
-        silent = time.monotonic() - self._heard > stale_timeout
+        silent = time.monotonic() - self._last_track_time > stale_timeout
         if silent == self._is_silent:
             return
         self._is_silent = silent
         if silent:
             self.get_logger().warning(
-                f'no track on {self._input.topics[0]} for {stale_timeout:g} s, standing still: the '
-                'target was dropped, or the tracker or its camera has ended'
+                f'no track on {self._input.topics[0]} for {stale_timeout:g} s, the platform stands '
+                'still: check that the tracker runs, gets images and has a target (/diagnostics)'
             )
         else:
-            self.get_logger().info('tracks come again')
+            self.get_logger().info(f'{self._input.topics[0]}: tracks come again')
 
     def _stop_late(self) -> None:
         """Send zero from the dead man's thread."""
         if self._active:
-            self._output.stop_once(str(self._chosen['base_frame']))
+            self._output.stop_once(str(self._settings['base_frame']))
             self.refusals.statistics.count('stops by the dead man')
 
     def _next_command(self, follower: Follower) -> Command:
@@ -308,25 +308,25 @@ class FollowerNode(GuardedLifecycleNode):
         if not trouble or command.is_zero:
             return command
         self._clock_watch.forget_track()
-        follower.activate(now)  # whatever it believes rests on that clock
+        follower.activate(now)  # its state was built on the clock that is wrong
         return Command(reason=trouble)
 
     # Diagnostics
 
-    def _describe(self) -> Working | None:
+    def _describe(self) -> Health | None:
         self._diagnostics.standing['hold'] = str(self._held).lower()
         follower = self.follower
         if follower is None or not self._active:
             return None
         problems = self._input.problems(follower.config.stale_timeout)
-        problems += self._surroundings.look(*self._input.topics, self._input.camera.is_told)
+        problems += self._surroundings.look(*self._input.topics, self._input.camera.has_input)
         now = self._now()
         values = following_values(
             self._command, follower.bearing(now), follower.target_range(now), follower.config
         )
         if follower.range_source:
             values['range from'] = follower.range_source
-        return Working(*following_state(self._command, problems), values)
+        return Health(*following_state(self._command, problems), values)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -242,7 +242,7 @@ class MavlinkCamera(Node):
     def _forget_target(self, answer: Future[str]) -> None:
         if not answer.cancelled() and answer.exception() is None:
             self._dropped_id = self._target_id
-            self.camera.show_target(None)
+            self.camera.set_target(None)
 
     # Messages to and from the links
 
@@ -261,7 +261,7 @@ class MavlinkCamera(Node):
     def _advance(self) -> None:
         now = time.monotonic()
         if now - self._track_time > TRACK_LASTS:
-            self.camera.show_target(None)
+            self.camera.set_target(None)
         self.camera.advance(now)
         if self._motion is not None:
             self._motion.advance(now)
@@ -272,10 +272,10 @@ class MavlinkCamera(Node):
         try:
             check_camera_info(message)
         except ValueError as error:
-            self._refusals.add('refused views', f'view of the tracker refused: {error}')
+            self._refusals.add('refused views', f'track_view refused: {error}')
             return
         if message.width and message.height:
-            self.camera.show_size(ImageSize(message.width, message.height))
+            self.camera.set_size(ImageSize(message.width, message.height))
 
     def _on_track(self, message: Detection2D) -> None:
         box = box_of(message)
@@ -289,12 +289,12 @@ class MavlinkCamera(Node):
         if message.id and message.id == self._dropped_id:
             return  # it was on its way when the target was dropped
         self._target_id, self._track_time = message.id, time.monotonic()
-        self.camera.show_target(box, is_lost=not message.results)
+        self.camera.set_target(box, is_lost=not message.results)
 
     def _on_detections(self, message: Detection2DArray) -> None:
         boxes = [box_of(detection) for detection in message.detections[:MOST_RESULTS]]
         good = [box for box in boxes if all(map(math.isfinite, box)) and box.w >= 1 and box.h >= 1]
-        self.camera.show_detections(good, time.monotonic())
+        self.camera.set_detections(good, time.monotonic())
 
     def _on_command(self, message: Twist | TwistStamped) -> None:
         twist = message.twist if isinstance(message, TwistStamped) else message

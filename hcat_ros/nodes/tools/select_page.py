@@ -45,7 +45,7 @@ SETTINGS = (
         'mono16_bits',
         int,
         16,
-        'Bits of a mono16 pixel that the sensor fills, as of the tracker.',
+        "Bits of a mono16 pixel that the sensor fills; the tracker's mono16_bits.",
         8,
         16,
     ),
@@ -53,26 +53,26 @@ SETTINGS = (
         'max_image_pixels',
         int,
         MAX_IMAGE_PIXELS,
-        'Pixels of a compressed image, by its header, above which it is refused.',
+        'Most pixels of a compressed image, by its header; a larger one is refused.',
         1,
         10**9,
     ),
     Setting('host', str, '127.0.0.1', 'Address to serve on; 0.0.0.0 is every interface.'),
     Setting('port', int, 8321, 'TCP port to serve on, 0 for any free one.', 0, 65535),
-    Setting('max_width', int, 960, 'Pixels across of the pictures sent at most.', 16, 8192),
-    Setting('jpeg_quality', int, 70, 'Of the pictures sent.', 1, 100),
-    Setting('rate', float, 15.0, 'Pictures a second that each client gets at most.', 0.1, 120),
+    Setting('max_width', int, 960, 'Largest width of the pictures sent, pixels.', 16, 8192),
+    Setting('jpeg_quality', int, 70, 'JPEG quality of the pictures sent.', 1, 100),
+    Setting('rate', float, 15.0, 'Most pictures a second for each client.', 0.1, 120),
 )
 TOKEN_VARIABLE = 'HCAT_SELECT_TOKEN'
-"""Environment variable with the token: everybody on the network can read parameters."""
+"""Environment variable with the token; a parameter could be read by everybody on the network."""
 BUFFER_BYTES = 24 * 1024 * 1024
 """Bytes for the frames that wait for their tracks: 4 of 1920x1080."""
 MOST_OTHERS = 64
 """Targets beside the primary one that are shown."""
 SEVERAL = 1.0
-"""Seconds for which a picture waits for the tracks of all targets, after the last ones came."""
+"""Seconds after a `tracks` message of several targets in which `track` alone is not shown."""
 STATUS_PERIOD = 0.2
-"""Seconds between two looks at how the tracker is."""
+"""Seconds between two updates of the status that the page shows."""
 
 
 class SelectPage(Node):
@@ -97,7 +97,7 @@ class SelectPage(Node):
         self._requests = TrackerRequests(self, values['tracker'])
         self._health = TrackerHealth(self._requests.tracker)
         self._several_until = 0.0
-        """Until when the tracks of all targets are waited for, monotonic."""
+        """Monotonic time until which `track` alone is not shown: `tracks` will have it too."""
         for kind, topic, callback in (
             (Detection2D, 'track', self._on_track),
             (Detection2DArray, 'tracks', self._on_tracks),
@@ -109,7 +109,7 @@ class SelectPage(Node):
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         # Of the machine's own time: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(STATUS_PERIOD, self._look, clock=steady)
+        self.create_timer(STATUS_PERIOD, self._update_status, clock=steady)
         self.server = self._serve(self._requests.tracker, values)
         # Not by the logger, whose lines go to /rosout and so to everybody on the network.
         print(f'select_page: open {self.server.url}', flush=True)
@@ -134,7 +134,7 @@ class SelectPage(Node):
         return server
 
     def destroy_node(self) -> None:
-        """Let the clients go, too."""
+        """Disconnect the clients, then destroy the node."""
         server = getattr(self, 'server', None)
         if server is not None:
             server.close()
@@ -152,7 +152,7 @@ class SelectPage(Node):
         return self._requests.name_target(stamp, box)
 
     def reset(self) -> Future[str]:
-        """Call the tracker's reset."""
+        """Drop all targets by the tracker's ~/reset."""
         self._health.forget_problem()
         answer = self._requests.reset()
         answer.add_done_callback(self._forget_track)
@@ -172,7 +172,7 @@ class SelectPage(Node):
         return self._requests.drop(target_id)
 
     def watch(self, watched: bool) -> None:
-        """Subscribe the images, or no more."""
+        """Subscribe to the images while somebody watches, unsubscribe otherwise."""
         self._requests.run(lambda: self._subscribe(watched))
 
     # On the executor's thread
@@ -201,7 +201,7 @@ class SelectPage(Node):
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
         self._health.record_image(now)
-        # Decoded when somebody wants the picture; until then its bytes stand for it.
+        # The message is decoded when a client asks; the buffer needs only the size of its bytes.
         frame = StampedFrame(
             nanoseconds(message.header.stamp),
             message,
@@ -222,7 +222,7 @@ class SelectPage(Node):
             self._show(self._frames.add_track(nanoseconds(message.header.stamp), track, now))
 
     def _on_tracks(self, message: Detection2DArray) -> None:
-        """Show the tracks of all targets; that of a single one is shown as it comes."""
+        """Show several tracks; one alone is shown by `_on_track`, unless others just left."""
         now = time.monotonic()
         waited, self._several_until = now < self._several_until, 0.0
         if not message.detections or (len(message.detections) == 1 and not waited):
@@ -253,7 +253,7 @@ class SelectPage(Node):
             return decoded_image(message, self._max_image_pixels)
         return image_view(message, self._mono16_bits)
 
-    def _look(self) -> None:
+    def _update_status(self) -> None:
         state, detail = self._health.state(
             time.monotonic(),
             self._requests.is_there,
@@ -268,7 +268,9 @@ def shown_track(message: Detection2D) -> ShownTrack:
     check_detection(message)
     box, stamp = box_of(message), nanoseconds(message.header.stamp)
     if not all(map(math.isfinite, box)) or stamp < 0:
-        raise ValueError(f'box {tuple(box)} at stamp {stamp}: expected finite numbers')
+        raise ValueError(
+            f'box {tuple(box)} at stamp {stamp} ns: expected finite numbers and a stamp from 0 up'
+        )
     class_id, score = best_class(message)
     score = score if math.isfinite(score) else 0.0
     return ShownTrack(box, message.id, class_id, score if message.results else None)

@@ -30,7 +30,7 @@ from hcat_ros.nodes.detections import (
     target_request,
     usable_detections,
 )
-from hcat_ros.nodes.diagnostics import Drops, NodeDiagnostics, Refusals, Working
+from hcat_ros.nodes.diagnostics import Drops, Health, NodeDiagnostics, Refusals
 from hcat_ros.nodes.follower.settings import FOLLOWER_NAMES
 from hcat_ros.nodes.input_watch import PARAMETERS, SILENCE, InputWatch
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
@@ -141,7 +141,7 @@ class TrackerNode(GuardedLifecycleNode):
         )
         self.refusals.begin()
         self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
-        self._lost_images = Drops(lambda: self.count_publishers(images.topic))
+        self._dropped_images = Drops(lambda: self.count_publishers(images.topic))
         self._publisher_filter = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         if values['init_box']:
@@ -219,7 +219,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._watch.record_image()
         statistics = self.refusals.statistics
         statistics.count('images')
-        statistics.count('dropped images', self._lost_images.count_before(info))
+        statistics.count('dropped images', self._dropped_images.count_before(info))
         session = self.session
         if session is None:
             return
@@ -386,7 +386,7 @@ class TrackerNode(GuardedLifecycleNode):
         if -1 < age < 60:  # stamps of another clock say nothing
             self.refusals.statistics.sample(name, age)
 
-    def _describe(self) -> Working | None:
+    def _describe(self) -> Health | None:
         session = self.session
         if session is None:
             return None
@@ -402,7 +402,7 @@ class TrackerNode(GuardedLifecycleNode):
             values['newest target'] = session.targets[-1].id
         silent = self._watch.silent_for if self._watch.silent_for > SILENCE else 0.0
         statistics = self.refusals.statistics
-        return Working(*tracking_health(statistics, silent, target, self._watch.warnings), values)
+        return Health(*tracking_health(statistics, silent, target, self._watch.warnings), values)
 
 
 def _apart(found: Sequence[Found], places: Sequence[Box]) -> list[Found]:

@@ -36,11 +36,12 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """The files of a teacher."""
+    """A teacher: its files, its kind, and whether its boxes count."""
 
     backbone: str
-    """ONNX: image to features. nanotrack: RGB 0..255 (1, 3, 255, 255) to (1, K, 16, 16); lightfc:
-    ImageNet-normalised template (1, 3, 128, 128) to (1, 96, 8, 8)."""
+    """ONNX: image to features. nanotrack: RGB 0..255, template (1, 3, 127, 127) to (1, K, 8, 8) and
+    search region (1, 3, 255, 255) to (1, K, 16, 16); lightfc: ImageNet-normalised template
+    (1, 3, 128, 128) to (1, 96, 8, 8)."""
     head: str
     """ONNX. nanotrack: features of template and search region to scores (1, 2, g, g) and the
     distances of the four sides (1, 4, g, g); lightfc: features of the template and the search
@@ -68,8 +69,10 @@ class Teacher(Protocol):
         """Look for the target with these features (K, 8, 8) in a search region's (K, 16, 16)."""
 
 
-class Sessions(ABC):
-    """Two graphs in ONNX Runtime, made at first use in each process: they do not survive a fork.
+class OnnxTeacher(ABC):
+    """A teacher of graphs in ONNX Runtime, loaded at first use in each process.
+
+    The sessions do not survive a fork.
 
     Raises ValueError for files that are missing or cannot be loaded.
     """
@@ -123,7 +126,7 @@ class Sessions(ABC):
 
 
 def fingerprint(config: TeacherConfig) -> dict[str, Any]:
-    """Return what a teacher's answers depend on: the contents of its files and its part."""
+    """Return what a lesson depends on: the teacher's kind, files and whether its boxes count."""
     files = (Path(path).read_bytes() for path in (config.backbone, config.head))
     hashes = [hashlib.sha256(content).hexdigest() for content in files]
     return {'kind': config.kind, 'boxes': config.boxes, 'sha256': hashes}

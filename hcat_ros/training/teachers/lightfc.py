@@ -14,7 +14,7 @@ from hcat_ros.training.teachers.base import (
     SEARCH_SIZE,
     TEMPLATE_SIZE,
     Floats,
-    Sessions,
+    OnnxTeacher,
     Sight,
 )
 
@@ -22,7 +22,7 @@ _MAPS = ('score_map', 'size_map', 'offset_map')
 _TRUNK = '/backbone/'
 
 
-class LightFC(Sessions):
+class LightFC(OnnxTeacher):
     """LightFC (Li et al., 2023); its geometry is exactly HCAT's.
 
     Its graph of the search region is cut behind the backbone, so that a region which is seen with

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.training.teachers.base import GRID, SEARCH_SIZE, Floats, Sessions, Sight
+from hcat_ros.training.teachers.base import GRID, SEARCH_SIZE, Floats, OnnxTeacher, Sight
 
 
-class NanoTrack(Sessions):
+class NanoTrack(OnnxTeacher):
     """A NanoTrack. Its points lie on the corners of our cells, 16 pixels apart."""
 
     def features(self, crops: NDArray[np.uint8]) -> Floats:

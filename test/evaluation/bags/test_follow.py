@@ -176,7 +176,8 @@ def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:
 def test_a_box_that_starts_nothing_is_told_of(tracker: Tracker) -> None:
     _, findings = through(tracker, frames(1, 1.1), NamedBox(BOX, 9 * SECOND, 0))
     assert findings == [
-        'init boxes not used: 1, the first: box of 9.000 s: no image within 0.1 s of it'
+        'init boxes not used: 1, the first: box of 9.000 s: no image that was used is within 0.1 s '
+        'of it'
     ]
 
 

@@ -45,7 +45,7 @@ def started(starts: NamedStarts, *stamps: float) -> dict[int, Box]:
     frames = [frame(seconds, number) for number, seconds in enumerate(stamps)]
     found = {}
     for this, following in zip(frames, [*frames[1:], None]):
-        named = starts.on(this, following)
+        named = starts.take_boxes(this, following)
         if named:
             found[this.index] = named[-1].box
     return found
@@ -75,12 +75,14 @@ def test_a_box_starts_on_its_frame(stamp: float, log: float, expected: int) -> N
 def test_a_box_without_a_frame_is_told_of(stamp: float) -> None:
     starts = NamedStarts([named(BOX, stamp, 1.0)])
     assert started(starts, 1.0, 1.1, 1.2, 1.3) == {}
-    assert starts.unused() == [f'box of {stamp:.3f} s: no image within 0.1 s of it']
+    assert starts.unused() == [
+        f'box of {stamp:.3f} s: no image that was used is within 0.1 s of it'
+    ]
 
 
 def test_two_boxes_for_a_frame_come_in_the_order_of_recording() -> None:
     starts = NamedStarts([named(OTHER, 1.1, 5.0), named(BOX, 1.1, 4.0)])
-    assert [box.box for box in starts.on(frame(1.1), None)] == [BOX, OTHER]
+    assert [box.box for box in starts.take_boxes(frame(1.1), None)] == [BOX, OTHER]
 
 
 def test_each_box_starts_its_own_target() -> None:
@@ -102,7 +104,7 @@ def test_images_without_stamps() -> None:
     """Only time of recording is left; a box without a stamp goes by that."""
     frames = [frame(0.0, number, 1 + 0.1 * number) for number in range(3)]
     starts = NamedStarts([named(BOX, 0.0, 1.15)])
-    assert [bool(starts.on(*pair)) for pair in zip(frames, [*frames[1:], None])] == [
+    assert [bool(starts.take_boxes(*pair)) for pair in zip(frames, [*frames[1:], None])] == [
         False,
         True,
         False,
@@ -116,9 +118,9 @@ def test_a_box_of_the_command_line_starts_on_the_first_frame() -> None:
 def test_the_first_true_box_starts_once() -> None:
     truth = StampedTruth({2 * SECOND: BOX, 3 * SECOND: OTHER})
     start = TruthStart(truth)
-    assert start.on(frame(1.0), None) == []
-    assert start.on(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND)]
-    assert start.on(frame(3.0), None) == []
+    assert start.take_boxes(frame(1.0), None) == []
+    assert start.take_boxes(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND)]
+    assert start.take_boxes(frame(3.0), None) == []
     assert start.unused() == []
     assert TruthStart(truth).unused() == ['the truth has no box for any image that could be used']
 
@@ -164,7 +166,7 @@ def test_truth_on_a_topic(tmp_path: Path) -> None:
     boxes = np.array([[1.0, 2, 30, 40], [np.nan] * 4, [5, 6, 30, 40]])
     with open_bag(write_bag(tmp_path / 'bag', [PIXELS] * 3, truth=boxes)) as bag:
         truth = truth_from(bag, '/truth', bag.image_topic())
-        found = [truth.of(frame) for frame in bag.frames(bag.image_topic())]
+        found = [truth.box_for(frame) for frame in bag.frames(bag.image_topic())]
         assert np.array_equal(found, boxes, equal_nan=True)
         with pytest.raises(ValueError, match='truth nowhere: there is no such file, nor such a'):
             truth_from(bag, 'nowhere', bag.image_topic())
@@ -184,7 +186,7 @@ def test_where_no_stamps_are_given_truth_goes_by_order_or_time_of_recording(
                 bag.add('/truth', recorded + SECOND // 200, detection(0, '', box))
     with open_bag(tmp_path / 'bag') as bag:
         truth = truth_from(bag, '/truth', bag.image_topic())
-        found = [truth.of(frame)[0] for frame in bag.frames(bag.image_topic())]
+        found = [truth.box_for(frame)[0] for frame in bag.frames(bag.image_topic())]
         expected = [np.nan if n in left_out else 10.0 + n for n in range(5)]
         assert np.array_equal(found, expected, equal_nan=True)
         how = 'time of recording' if left_out else 'order'
@@ -209,13 +211,13 @@ def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None
 
 def test_boxes_that_belong_to_no_image_are_counted() -> None:
     stamped = StampedTruth({SECOND: BOX, 2 * SECOND: OTHER, 3 * SECOND: [0, 0, 0, 0]})
-    assert stamped.of(frame(1.0)).tolist() == list(BOX)
+    assert stamped.box_for(frame(1.0)).tolist() == list(BOX)
     assert stamped.unused() == '1 of 3 true boxes were of no use: no image within 1 ms'
-    assert stamped.of(frame(2.0)).tolist() == list(OTHER)
+    assert stamped.box_for(frame(2.0)).tolist() == list(OTHER)
     assert stamped.unused() == ''
     numbered = IndexedTruth({0: BOX, 5: OTHER})
-    numbered.of(frame(1.0, 0))
-    numbered.of(frame(1.1, 1))
+    numbered.box_for(frame(1.0, 0))
+    numbered.box_for(frame(1.1, 1))
     assert numbered.unused() == '1 of 2 true boxes were of no use: no image of that number'
 
 
@@ -238,8 +240,8 @@ def test_truth_by_number(tmp_path: Path, text: str) -> None:
     truth = read_truth(path)
     for number, box in BY_NUMBER.items():
         expected = [np.nan] * 4 if box is None else box
-        assert np.array_equal(truth.of(frame(7.0, number)), expected, equal_nan=True)
-    assert np.isnan(truth.of(frame(7.0, 3))).all()
+        assert np.array_equal(truth.box_for(frame(7.0, number)), expected, equal_nan=True)
+    assert np.isnan(truth.box_for(frame(7.0, 3))).all()
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_truth_by_stamp(tmp_path: Path, stamps: tuple[str, str], header: str) ->
 
     def of(nanoseconds: int) -> list[float]:
         place = BagFrame(99, nanoseconds, 0, '', PIXELS, 'bgr8')
-        return truth.of(place).tolist()
+        return truth.box_for(place).tolist()
 
     assert of(1_700_000_000_033_333_333) == [1, 2, 30, 40]
     assert of(1_700_000_001_000_000_000) == [5, 6, 30, 40]
@@ -286,10 +288,10 @@ def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
 
 def test_each_truth_starts_a_target_of_its_own() -> None:
     start = TruthStart(StampedTruth({2 * SECOND: BOX}), StampedTruth({SECOND: OTHER}))
-    assert start.on(frame(1.0), None) == [NamedBox(OTHER, SECOND, SECOND, number=1)]
-    assert start.on(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND, number=0)]
+    assert start.take_boxes(frame(1.0), None) == [NamedBox(OTHER, SECOND, SECOND, number=1)]
+    assert start.take_boxes(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND, number=0)]
 
 
 def test_several_boxes_of_the_command_line_are_numbered() -> None:
-    found = start_at_once(BOX, OTHER).on(frame(5.0), None)
+    found = start_at_once(BOX, OTHER).take_boxes(frame(5.0), None)
     assert [(box.box, box.number) for box in found] == [(BOX, 0), (OTHER, 1)]

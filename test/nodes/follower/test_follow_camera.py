@@ -79,7 +79,7 @@ def test_camera_info_wins_over_the_field_of_view() -> None:
 
 def test_boxes_that_cannot_be_of_these_images() -> None:
     source = CameraSource(NO_FOV)
-    assert source.refusal(Box(0, 0, 10, 10)) == 'the camera is not known'
+    assert source.refusal(Box(0, 0, 10, 10)) == 'no camera_info yet, and horizontal_fov is 0'
     source.take(camera_info(), 0.0)
     assert source.refusal(Box(-20, -20, 60, 60)) == ''
     assert 'outside of the 640x480' in source.refusal(Box(900, 0, 10, 10))

@@ -118,7 +118,7 @@ def test_a_picture_that_is_frozen_stops_at_once(follow: Follow) -> None:
         talker.spin_for(1 / 30)
     assert stands(talker.commands[-1][1])
     talker.send(Box(0, 0, 0, 0), lost=True)
-    assert 'the tracker gets no new picture' in talker.says('standing still')['message']
+    assert 'the tracker gets no new image' in talker.says('standing still')['message']
     assert talker.follow(LEFT, 'yaw') > 0, 'and goes on with the next one'
 
 
@@ -154,7 +154,7 @@ def test_a_camera_slower_than_the_timeout_is_told(follow: Follow) -> None:
     for _ in range(6):
         talker.send(LEFT)
         talker.spin_for(0.4)
-    values = talker.says('later than stale_timeout, 0.2 s')
+    values = talker.says('longer than stale_timeout (0.2 s)')
     assert 'tracks come every 0.4' in values['message']
 
 

@@ -311,6 +311,6 @@ def test_silence_of_the_tracker_is_told_once(
     told = [line.partition(']: ')[2] for line in lines if 'track' in line]
     assert [line.split(',')[0] for line in told] == [
         'no track on /track for 0.5 s',
-        'tracks come again',
+        '/track: tracks come again',
         'no track on /track for 0.5 s',
     ]

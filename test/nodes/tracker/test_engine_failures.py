@@ -106,7 +106,7 @@ def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
     # In one line, for the diagnostics and for whoever asks for a target; unforeseen ones by name.
     kinds = {EngineError: 'torch: ', RuntimeError: ''}
     kind = kinds.get(type(error), f'{type(error).__name__}: ')
-    assert talker.tracker.failure == f'cannot configure: {kind}{error}'
+    assert talker.tracker.failure == f'cannot configure: {kind}{error}'.rstrip()
     mood['search'] = None
     recovers(talker)
 

@@ -124,8 +124,8 @@ def test_a_missing_model_leaves_the_node_unconfigured_until_there_is_one(talk: T
 @pytest.mark.parametrize(
     ('damage', 'hash_fits', 'reason'),
     [
-        (lambda content: content[:-100], False, 'is damaged or was exchanged'),
-        (lambda content: b'', False, 'is damaged or was exchanged'),
+        (lambda content: content[:-100], False, 'is damaged or was replaced'),
+        (lambda content: b'', False, 'is damaged or was replaced'),
         (lambda content: content[: len(content) // 2], True, 'cannot load'),
         (lambda content: b'', True, 'cannot load'),
         (lambda content: bytes(range(256)) * 100, True, 'cannot load'),
