@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -17,6 +17,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from hcat_ros.nodes.diagnostics import without_numbers
+from hcat_ros.nodes.message_info import InfoCallback, with_info
 from hcat_ros.nodes.qos import overridable
 from hcat_ros.tracking.session import TrackingSession
 
@@ -74,7 +75,7 @@ class InputWatch:
         self,
         kind: Any,
         topic: str,
-        callback: Callable[..., None],
+        callback: InfoCallback,
         qos: QoSProfile,
         one_publisher: bool = False,
     ) -> Any:
@@ -92,7 +93,7 @@ class InputWatch:
         subscription = self._node.create_subscription(
             kind,
             topic,
-            callback,
+            with_info(callback),
             profile,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
             qos_overriding_options=overridable(),

@@ -18,6 +18,8 @@ class StampedFrame(NamedTuple):
     """std_msgs/Header of the image, or what has its `frame_id`."""
     image: Image
     encoding: str
+    is_frozen: bool = False
+    """Whether the camera repeats an old picture, in which no target is where it is now."""
 
     @property
     def frame_id(self) -> str:

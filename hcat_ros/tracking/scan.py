@@ -6,6 +6,8 @@ from __future__ import annotations
 from hcat_ros.boxes import Box
 from hcat_ros.tracking.crop import SEARCH_FACTOR, crop_side
 
+MIN_SIZE = 10.0
+"""Smallest side of a tracked target, pixels."""
 STEP = 0.5
 """Distance of neighbouring search regions, as a share of their side: a target on the border of one
 is well inside of the next."""
@@ -16,7 +18,9 @@ class Scan:
 
     def __init__(self, last_seen: Box) -> None:
         """last_seen: the last sure box; the scan starts there, with regions of its size."""
-        self._seen = last_seen
+        # A target named by a box of a pixel would take half a million regions.
+        size = max(last_seen.w, MIN_SIZE), max(last_seen.h, MIN_SIZE)
+        self._seen = Box.from_center(last_seen.cx, last_seen.cy, *size)
         self._boxes_to_search: list[Box] = []
         self._frame = (0, 0)
 

@@ -51,6 +51,8 @@ def target_ids() -> Iterator[str]:
 
 INTERVAL_WINDOW = 15
 """Frames over which the camera's interval is the median."""
+USUAL_INTERVAL = 1 / 30
+"""Seconds between frames until so many have come."""
 MAX_LOAD = 0.9
 """Share of the camera's interval that the trackers may take; the primary and one other target are
 tracked in each frame whatever they take."""
@@ -140,31 +142,32 @@ class TrackingSession:
     def updates_a_frame(self) -> int:
         """How many targets are looked for in a frame."""
         count = len(self.targets)
-        known = len(self._intervals) == INTERVAL_WINDOW and self._update_time
-        if count < 2 or not self.paced or not known:
+        if count < 2 or not self.paced:
             return count
-        return min(count, max(2, int(MAX_LOAD * median(self._intervals) / self._update_time)))
+        if not self._update_time:
+            return count
+        is_known = len(self._intervals) == INTERVAL_WINDOW
+        interval = median(self._intervals) if is_known else USUAL_INTERVAL
+        return min(count, max(2, int(MAX_LOAD * interval / self._update_time)))
 
     def configure(self, **changes: Any) -> None:
         """Change fields of the trackers' configuration. Raises ValueError."""
         for tracker in {id(one): one for one in (self.tracker, *self._trackers())}.values():
             tracker.configure(**changes)
 
-    def add_frame(self, frame: StampedFrame, frozen: bool = False) -> Iterator[TrackedFrame]:
+    def add_frame(self, frame: StampedFrame, dropped: int = 0) -> Iterator[TrackedFrame]:
         """Take the newest frame: follow the targets, start the one whose request waits for it.
 
-        frozen: the camera repeats an old picture, in which no target is where it is now.
+        dropped: number of images that the camera sent between the last frame and this one. Without
+        it trackers that are slow for a moment would count as a slow camera, and stay slow.
         """
         if (newest := self.buffer.newest) is not None and frame.stamp > newest.stamp:
-            self._intervals.append((frame.stamp - newest.stamp) / 1e9)
+            self._intervals.append((frame.stamp - newest.stamp) / 1e9 / (1 + dropped))
         self.buffer.append(frame)
         arrived = self._take_arrived()
         # A single target that a new one replaces on this frame is not tracked in it any more.
         if arrived is None or self.max_targets > 1:
-            if frozen and self.primary is not None:
-                yield self._with_names(frame, None, ())
-            elif self.targets:
-                yield from self._follow(frame, self._due())
+            yield from self._follow(frame, self._due())
         if arrived is not None:
             yield from self._start(*arrived)
 
@@ -314,7 +317,14 @@ class TrackingSession:
             yield from self._follow(late, [target])
 
     def _follow(self, frame: StampedFrame, due: list[FollowedTarget]) -> Iterator[TrackedFrame]:
-        """Look for some of the targets in a frame; yield it if the primary is among them."""
+        """Look for some of the targets in a frame; yield it if the primary is among them.
+
+        In a frozen frame nothing is looked for, and there is no track.
+        """
+        if frame.is_frozen:
+            if self.primary is not None and self.primary in due:
+                yield self._with_names(frame, None, ())
+            return
         done = [target for target in due if self._update(target, frame)]
         if frame is self.buffer.newest:
             settle_claims(self.targets, done)

@@ -22,11 +22,9 @@ from hcat_ros.tracking.crop import (
     mean_colour,
 )
 from hcat_ros.tracking.encodings import Image, checked_frame, part_encoding, to_rgb
-from hcat_ros.tracking.scan import Scan
+from hcat_ros.tracking.scan import MIN_SIZE, Scan
 from hcat_ros.tracking.window import penalised
 
-MIN_SIZE = 10.0
-"""A tracked target is never smaller than this, in pixels."""
 SAME_BOX = 0.4
 """Minimum IoU of a detector's box and the network's box in it to be the same target."""
 ADVANTAGE = 0.03

@@ -42,3 +42,13 @@ def test_a_frame_of_another_size_is_scanned_anew() -> None:
         box = scan.next(100, 80)
         assert 0 <= box.cx <= 100
         assert 0 <= box.cy <= 80
+
+
+def test_a_target_of_a_pixel_does_not_take_half_a_million_regions() -> None:
+    scan = Scan(Box(959.5, 539.5, 1, 1))
+    first = scan.next(1920, 1080)
+    assert (first.w, first.h) == (10, 10)
+    count = 1
+    while scan.next(1920, 1080) != first:
+        count += 1
+        assert count < 10_000

@@ -71,6 +71,20 @@ def test_catching_up() -> None:
     assert harness.name(2 * SECOND) == [3 * SECOND, 4 * SECOND]
 
 
+def test_frozen_frames_have_no_track_also_while_a_target_catches_up() -> None:
+    harness = Harness()
+    image = np.zeros((100, 100, 3), np.uint8)
+    for second in range(1, 6):
+        frame = StampedFrame(second * SECOND, None, image, 'bgr8', is_frozen=second > 2)
+        list(harness.session.add_frame(frame))
+    request = TargetRequest(MIDDLE, 1 * SECOND, 'target')
+    found = list(harness.session.request(request))
+    assert [tracked.track is None for tracked in found] == [False, True, True, True]
+    frame = StampedFrame(6 * SECOND, None, image, 'bgr8', is_frozen=True)
+    (tracked,) = harness.session.add_frame(frame)
+    assert tracked.track is None
+
+
 def test_a_refused_box_keeps_the_target_and_its_number() -> None:
     harness = Harness()
     harness.frame(1 * SECOND)

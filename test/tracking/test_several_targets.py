@@ -16,6 +16,7 @@ from hcat_ros.models import load_model
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig
 from hcat_ros.tracking.frame_buffer import StampedFrame
 from hcat_ros.tracking.session import TrackedFrame, TrackingSession
+from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import RequestOutcome, TargetRequest
 
 INTERVAL = 33_000_000
@@ -50,7 +51,7 @@ class StillEngine:
 class Targets:
     """A session, frames for it, and what it says."""
 
-    def __init__(self, engine: Any, most: int, **config: float) -> None:
+    def __init__(self, engine: Any, most: int, paced: bool = False, **config: float) -> None:
         self.problems: list[tuple[str, str]] = []
         self.outcomes: list[RequestOutcome] = []
         self.engine = engine
@@ -61,13 +62,14 @@ class Targets:
             lambda kind, reason: self.problems.append((kind, reason)),
             iter('abcdefghij'),
             most,
+            paced,
         )
         self.stamp = 0
 
-    def frame(self) -> list[TrackedFrame]:
+    def frame(self, dropped: int = 0) -> list[TrackedFrame]:
         self.stamp += INTERVAL
-        image = np.zeros((100, 400, 3), np.uint8)
-        return list(self.session.add_frame(StampedFrame(self.stamp, None, image, 'bgr8')))
+        frame = StampedFrame(self.stamp, None, np.zeros((100, 400, 3), np.uint8), 'bgr8')
+        return list(self.session.add_frame(frame, dropped))
 
     def name(self, box: Box) -> RequestOutcome:
         list(self.session.request(TargetRequest(box, 0, 'dog', self.outcomes.append)))
@@ -126,7 +128,7 @@ def test_primary_is_selected_and_dropped_by_id() -> None:
 def test_where_time_is_short_the_others_take_turns_and_lost_ones_fewer() -> None:
     """Each search takes longer than the half of an interval: two targets a frame."""
     engine = StillEngine(seconds=0.02)
-    targets = Targets(engine, 4, lost_threshold=0.5, uncertain_threshold=0.6)
+    targets = Targets(engine, 4, paced=True, lost_threshold=0.5, uncertain_threshold=0.6)
     targets.frame()
     for place in PLACES[:4]:
         targets.name(place)
@@ -227,3 +229,19 @@ def test_two_that_cross_keep_their_identities(seed: int) -> None:
     found = follow(Crossing(2, seed), range(2), 150, engine, config)
     assert found.swaps == 0
     assert min(found.overlaps) > 0.7
+
+
+def test_frames_that_were_dropped_do_not_make_the_camera_slow() -> None:
+    """A slow moment dropped frames, which seemed a slow camera, for which more updates fit in."""
+    engine = StillEngine(seconds=0.1)
+    targets = Targets(engine, 6, paced=True)
+    targets.frame()
+    for place in PLACES:
+        targets.name(place)
+    for dropped, expected in ((2, 2), (0, 6)):
+        for _ in range(16):
+            targets.stamp += 9 * 10**8 - INTERVAL  # of three frames of 0.3 s each one comes
+            targets.frame(dropped)
+        assert targets.session.updates_a_frame == expected
+    targets.session.begin_anew(Turn.JUMPED)
+    assert targets.session.updates_a_frame == 2, 'before the interval is known again'

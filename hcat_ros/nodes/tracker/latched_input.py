@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 
+from hcat_ros.nodes.message_info import with_info
 from hcat_ros.nodes.qos import LATCHED_QOS
 
 REMEMBERED = 32
 """Messages of which it is known that they came already."""
+SAME_FOR = 0.5
+"""Seconds in which an equal message without a source timestamp (Humble) is the same one."""
 
 
 class LatchedInput:
@@ -30,14 +34,18 @@ class LatchedInput:
         self._callback = callback
         self._subscription: Any = None
         self._had: deque[int] = deque(maxlen=REMEMBERED)
+        self._last: tuple[Any, float] = (None, 0.0)
+        """The last message, and when it had been passed on."""
 
     def take(self, message: Any, info: Mapping[str, Any]) -> None:
         """Pass a message on that either of the two subscriptions got, unless it came already."""
-        sent = int(info.get('source_timestamp', 0))
-        if sent and sent in self._had:
-            return
-        self._had.append(sent)
-        self._callback(message)
+        sent, now = int(info.get('source_timestamp', 0)), time.monotonic()
+        last, done = self._last
+        is_known = sent in self._had if sent else message == last and now - done < SAME_FOR
+        if not is_known:
+            self._had.append(sent)
+            self._callback(message)
+        self._last = message, time.monotonic()  # a target takes a while to start
 
     def look(self) -> None:
         """Subscribe while somebody keeps messages."""
@@ -47,7 +55,7 @@ class LatchedInput:
         )
         if kept and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                self._kind, self._topic, self.take, LATCHED_QOS
+                self._kind, self._topic, with_info(self.take), LATCHED_QOS
             )
         elif not kept:
             self.close()

@@ -142,6 +142,8 @@ class TrackerNode(GuardedLifecycleNode):
         self.refusals.begin()
         self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
         self._dropped_images = Drops(lambda: self.count_publishers(images.topic))
+        self._unseen = 0
+        """Images dropped since the last one that was tracked."""
         self._publisher_filter = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         if values['init_box']:
@@ -219,7 +221,9 @@ class TrackerNode(GuardedLifecycleNode):
         self._watch.record_image()
         statistics = self.refusals.statistics
         statistics.count('images')
-        statistics.count('dropped images', self._dropped_images.count_before(info))
+        dropped = self._dropped_images.count_before(info)
+        statistics.count('dropped images', dropped)
+        self._unseen += dropped
         session = self.session
         if session is None:
             return
@@ -236,7 +240,9 @@ class TrackerNode(GuardedLifecycleNode):
             return
         assert self._output is not None  # configured
         self._output.view(self._images.view, frame.header)
-        self._publish(session, session.add_frame(frame, self._images.frozen_for > 0))
+        frame = frame._replace(is_frozen=self._images.frozen_for > 0)
+        dropped, self._unseen = self._unseen, 0
+        self._publish(session, session.add_frame(frame, dropped))
 
     def _on_init_box(self, message: Detection2D) -> None:
         try:
@@ -284,7 +290,7 @@ class TrackerNode(GuardedLifecycleNode):
     def _inactive_reason(self) -> str:
         return f'the tracker is {self.state_label}: {self.failure or "activate it first"}'
 
-    def _on_detections(self, message: Detection2DArray) -> None:
+    def _on_detections(self, message: Detection2DArray, info: Mapping[str, Any]) -> None:
         session = self.session
         mode = self._settings['init_mode']
         if session is None or mode == 'manual' or not session.wants_target:
@@ -292,6 +298,9 @@ class TrackerNode(GuardedLifecycleNode):
         listed = self._settings['detection_class'].split(',')
         classes = [name.strip() for name in listed if name.strip()]
         found, reason = usable_detections(message, self._images.view)
+        if session.max_targets > 1 and classes:
+            # A lost target is not looked for in things of another class either.
+            found = [one for one in found if one.class_id in classes]
         if reason:
             self.refusals.add('refused detections', f'detection refused: {reason}')
         if session.max_targets > 1:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes as on Humble, whose rclpy gives a subscription's callback the message alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from talker import TARGET, Talker, scene, stamp, truth
+from vision_msgs.msg import Detection2D
+
+from hcat_ros.boxes import Box, iou
+from hcat_ros.message_data import box_of
+from hcat_ros.nodes import message_info
+from hcat_ros.nodes.detections import detection_message
+from hcat_ros.nodes.message_info import with_info
+
+if TYPE_CHECKING:
+    from follow_talker import FollowTalker
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture
+def humble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_info, 'HAS_INFO', False)
+
+
+def test_the_info_is_empty_where_rclpy_gives_none(humble: None) -> None:
+    found: list[tuple[Any, Mapping[str, Any]]] = []
+    with_info(lambda message, info: found.append((message, info)))('message')
+    assert found == [('message', {})]
+
+
+def test_the_tracker_follows(humble: None, talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    talker.start()
+    for number in range(4):
+        talker.send(number)
+        if number == 0:
+            talker.name_target(TARGET)
+    talker.spin(lambda: len(talker.tracks) >= 1, 'tracks')
+    last = talker.tracks[-1]
+    number = next(n for n in range(4) if stamp(n) == last.header.stamp)
+    assert iou(box_of(last), truth(number)) > 0.5
+    assert talker.tracker.refusals.statistics.counts['images'] > 0
+    assert scene(0).shape
+
+
+def test_a_latched_box_counts_once(humble: None, talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    latched = talker.node.create_publisher(Detection2D, 'init_box', LATCHED)
+    talker.start()
+    talker.send(0)
+    # With both subscriptions there it comes twice.
+    talker.spin(lambda: latched.get_subscription_count() == 2, 'both subscriptions')
+    latched.publish(detection_message(Detection2D().header, TARGET))
+    talker.spin(lambda: talker.tracker.session.has_target, 'the target')
+    talker.spin_for(0.5)
+    assert talker.tracker.session.target_id.endswith('-1')
+
+
+def test_the_follower_turns_to_its_target(
+    humble: None, follow: Callable[..., FollowTalker]
+) -> None:
+    talker = follow()
+    talker.start()
+    assert talker.follow(Box(60.0, 200.0, 80.0, 80.0), 'yaw') > 0
