@@ -94,7 +94,7 @@ class Browser:
         """Go to an address."""
         self.call('Page.navigate', url='about:blank')  # another fragment alone loads nothing
         self.call('Page.navigate', url=url)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.value("location.href != 'about:blank' && document.readyState == 'complete'"):
             assert time.monotonic() < deadline, f'{url} does not load'
             time.sleep(0.05)
@@ -109,7 +109,7 @@ class Browser:
         """Return the text of the element with this id, '' if there is none."""
         return str(self.value(f"document.getElementById('{element}')?.textContent ?? ''"))
 
-    def wait(self, expression: str, timeout: float = 20.0) -> Any:
+    def wait(self, expression: str, timeout: float = 60.0) -> Any:
         """Wait until a JavaScript expression is true, and return it."""
         deadline = time.monotonic() + timeout
         while not (value := self.value(expression)):
