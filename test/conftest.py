@@ -20,10 +20,12 @@ from hcat_ros.engines import EngineCard, Prediction
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / 'tools'))
 
-from ros_domain import own_domain
+from ros_domain import own_domain, stay_on_this_machine
 
 # The tests' tensors are small: on a busy machine PyTorch's threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Types of message fields are checked, as Humble always does.
+os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 # OpenVINO 2026.4 and PyTorch in one process have ended with SIGSEGV on Linux 6.18: its tests run
 # in a process of their own (Makefile).
 if not os.environ.get('HCAT_TEST_OPENVINO'):
@@ -75,7 +77,8 @@ def ros_domain_of_the_session() -> Iterator[None]:
     """A ROS domain that nobody else on this machine or network is in."""
     with own_domain() as number, pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, 'ROS_DOMAIN_ID', str(number))
-        patch.setitem(os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        for name, value in stay_on_this_machine().items():
+            patch.setitem(os.environ, name, value)
         yield
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -129,7 +130,8 @@ def second_camera(frame_id: str) -> Pass:
             made.append(rig.create_publisher(Image, 'image', 20))
         other = deepcopy(image)
         pixels = np.frombuffer(bytes(image.data), np.uint8).reshape(image.height, image.width, 3)
-        other.data = pixels[:, ::-1].tobytes()
+        # An array: Humble checks the bytes of other types one by one.
+        other.data = array.array('B', pixels[:, ::-1].tobytes())
         other.header.frame_id = frame_id or image.header.frame_id
         made[0].publish(other)
         return [image]

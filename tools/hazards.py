@@ -29,7 +29,7 @@ from lifecycle_msgs.srv import ChangeState
 from node_processes import NodeProcesses
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from ros_domain import take_domain
+from ros_domain import stay_on_this_machine, take_domain
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray
@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=3)
     parser.add_argument('--out', type=Path, help='file for the table')
     arguments = parser.parse_args()
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.update(stay_on_this_machine())
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
     titles = (

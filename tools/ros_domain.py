@@ -40,7 +40,14 @@ def take_domain() -> None:
     """Put this process, and those that it starts, into such a domain, until the next call."""
     _HELD.close()
     os.environ['ROS_DOMAIN_ID'] = str(_HELD.enter_context(own_domain()))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.update(stay_on_this_machine())
+
+
+def stay_on_this_machine() -> dict[str, str]:
+    """Return the environment variable that keeps nodes from discovering those of others."""
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        return {'ROS_LOCALHOST_ONLY': '1'}
+    return {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 
 
 _HELD = contextlib.ExitStack()

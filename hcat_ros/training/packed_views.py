@@ -27,10 +27,9 @@ from hcat_ros.training.kept_groups import (
     write_rows,
 )
 
-JPEG = [
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-]
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
+if hasattr(cv2, 'IMWRITE_JPEG_SAMPLING_FACTOR'):  # from OpenCV 4.7 on
+    JPEG += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
 def write_views(

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from ros_domain import stay_on_this_machine
 
 from hcat_ros.commands import select
 from hcat_ros.commands.main import main
@@ -56,7 +57,7 @@ def start(*words: str, **variables: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **variables},
+        env={**os.environ, **stay_on_this_machine(), **variables},
     )
 
 

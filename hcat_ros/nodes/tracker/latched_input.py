@@ -16,8 +16,8 @@ from hcat_ros.nodes.qos import LATCHED_QOS
 
 REMEMBERED = 32
 """Messages of which it is known that they came already."""
-SAME_FOR = 0.5
-"""Seconds in which an equal message without a source timestamp (Humble) is the same one."""
+SAME_FOR = 2.0
+"""Seconds after a kept message in which an equal one over the ordinary subscription is the same."""
 
 
 class LatchedInput:
@@ -34,18 +34,33 @@ class LatchedInput:
         self._callback = callback
         self._subscription: Any = None
         self._had: deque[int] = deque(maxlen=REMEMBERED)
-        self._last: tuple[Any, float] = (None, 0.0)
-        """The last message, and when it had been passed on."""
+        self._last: Any = None
+        self._kept_time = -SAME_FOR
+        """When the last message was passed on, if it came over the latched subscription."""
 
     def take(self, message: Any, info: Mapping[str, Any]) -> None:
-        """Pass a message on that either of the two subscriptions got, unless it came already."""
-        sent, now = int(info.get('source_timestamp', 0)), time.monotonic()
-        last, done = self._last
-        is_known = sent in self._had if sent else message == last and now - done < SAME_FOR
-        if not is_known:
-            self._had.append(sent)
-            self._callback(message)
-        self._last = message, time.monotonic()  # a target takes a while to start
+        """Pass on a message of the ordinary subscription, unless the latched one had it."""
+        was_kept = message == self._last and time.monotonic() - self._kept_time < SAME_FOR
+        self._kept_time = -SAME_FOR
+        self._pass_on(message, info, was_kept)
+
+    def _take_kept(self, message: Any, info: Mapping[str, Any]) -> None:
+        """Pass on a message of the latched subscription, unless the ordinary one had it."""
+        if self._pass_on(message, info, message == self._last):
+            self._kept_time = time.monotonic()
+
+    def _pass_on(self, message: Any, info: Mapping[str, Any], seems_known: bool) -> bool:
+        """Pass a message on unless it came already; return whether it was passed on.
+
+        seems_known: what tells where there is no source timestamp, on Humble.
+        """
+        sent = int(info.get('source_timestamp', 0))
+        if sent in self._had if sent else seems_known:
+            return False
+        self._had.append(sent)
+        self._last = message
+        self._callback(message)
+        return True
 
     def look(self) -> None:
         """Subscribe while somebody keeps messages."""
@@ -55,7 +70,7 @@ class LatchedInput:
         )
         if kept and self._subscription is None:
             self._subscription = self._node.create_subscription(
-                self._kind, self._topic, with_info(self.take), LATCHED_QOS
+                self._kind, self._topic, with_info(self._take_kept), LATCHED_QOS
             )
         elif not kept:
             self.close()
