@@ -6,9 +6,12 @@ from __future__ import annotations
 import hashlib
 import re
 import select
+import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from hcat_ros.mavlink.dialect import mavutil
@@ -23,6 +26,12 @@ POLL = 0.1
 """Seconds within which a link sees that it has been closed."""
 RECEIVED = 4096
 """Bytes that are read at a time."""
+MOST_QUEUED = 64
+"""Messages that wait to be sent on one link; of more, the oldest are dropped."""
+WRITE_TIMEOUT = 0.1
+"""Seconds that a serial device may take for a message; then the message is dropped."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing waits for what is queued, and then for the thread that reads."""
 ENDPOINT = re.compile(
     r'(?P<kind>udpin|udpout|tcp|tcpin):(?P<host>[^:\s]+):(?P<port>\d{1,5})'
     r'|(?P<device>/dev/[\w./:-]+),(?P<baud>\d{3,8})'
@@ -48,7 +57,10 @@ def signing_key(passphrase: str) -> bytes:
 
 
 class Link:
-    """A connection and the thread that reads from it."""
+    """A connection, the thread that opens it and reads from it, and the thread that sends on it.
+
+    Only these two threads wait for names, sockets and devices; whoever calls `send` never does.
+    """
 
     def __init__(
         self,
@@ -58,7 +70,7 @@ class Link:
         tell: Callable[[str], None],
         key: bytes = b'',
     ) -> None:
-        """Open it, on a thread of its own. Raises ValueError for what is no endpoint.
+        """Open it, on the thread that reads. Raises ValueError for what is no endpoint.
 
         Args:
             endpoint: as pymavlink names it, see `EXAMPLES`.
@@ -75,20 +87,63 @@ class Link:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._told = ''
+        self._queue: deque[Any] = deque(maxlen=MOST_QUEUED)
+        self._queued = threading.Condition()
+        self._ends = False
+        """Whether the sender ends once the queue is empty."""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f'link {endpoint}', daemon=True)
-        self._thread.start()
+        self._sender, self._reader = (
+            threading.Thread(target=run, name=f'{endpoint} {duty}', daemon=True)
+            for duty, run in (('sender', self._send_queued), ('reader', self._run))
+        )
+        self._sender.start()
+        self._reader.start()
 
     def send(self, message: Any) -> None:
-        """Send a message; nothing while the connection is broken."""
-        with self._lock, suppress(OSError):
-            if self._connection is not None:
-                self._connection.mav.send(message)
+        """Queue a message, and return at once; it is dropped while the connection is broken."""
+        # A copy: to be sent, a message is packed into itself, on other links at the same time.
+        with self._queued:
+            self._queue.append(copy(message))
+            self._queued.notify()
 
     def close(self) -> None:
-        """Close it and end its thread."""
+        """Send what is queued, close the connection and end the threads.
+
+        Returns after twice `CLOSE_TIMEOUT` at the latest, with messages lost and a thread left
+        behind where a device or a name server does not answer.
+        """
+        with self._queued:
+            self._ends = True
+            self._queued.notify()
+        self._sender.join(CLOSE_TIMEOUT)
         self._closed.set()
-        self._thread.join(5.0)
+        self._reader.join(CLOSE_TIMEOUT)
+
+    def _send_queued(self) -> None:
+        while not self._closed.is_set():
+            with self._queued:
+                self._queued.wait_for(lambda: self._queue or self._ends)
+                if not self._queue:
+                    return
+                message = self._queue.popleft()
+            try:
+                self._write(message)
+            except Exception as error:  # a value that does not fit into its field, a dead socket
+                self._say(f'{message.get_type()} not sent: {error}')
+
+    def _write(self, message: Any) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if self._is_serial:
+            # pyserial would try all the time, and pymavlink would say that the device is dead.
+            _, writable, _ = select.select([], [connection.fd], [], WRITE_TIMEOUT)
+            if not writable:
+                self._say('the device takes no bytes: messages are dropped; check its flow control')
+                return
+        with self._lock:
+            if self._connection is connection:
+                connection.mav.send(message)
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -114,13 +169,27 @@ class Link:
                     connection.close()
 
     def _say(self, what: str) -> None:
-        if what != self._told:
+        if what != self._told and not self._closed.is_set():
             self._told = what
             self._tell(f'MAVLink {self.endpoint}: {what}')
+
+    @property
+    def _is_serial(self) -> bool:
+        return self.endpoint.startswith('/dev/')
 
     def _open(self) -> Any:
         system, component = self._source
         device, _, baud = self.endpoint.partition(',')
+        if not self._is_serial:
+            # pymavlink would look the name up while it sends, and for every message where that
+            # fails.
+            kind, host, port = device.split(':')
+            try:
+                device = f'{kind}:{socket.gethostbyname(host)}:{port}'
+            except (OSError, UnicodeError) as error:
+                raise ConnectionError(
+                    f"no address of '{host}' ({error}): check the name, or give its IP address"
+                ) from error
         connection = mavutil.mavlink_connection(
             device,
             baud=int(baud or 57600),
@@ -129,6 +198,8 @@ class Link:
             retries=1,
             udp_timeout=STATION_TIMEOUT,
         )
+        if self._is_serial:
+            connection.port.write_timeout = WRITE_TIMEOUT
         if self._key:
             connection.setup_signing(self._key)
         return connection

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from typing import Any
 
@@ -220,8 +220,9 @@ class MavlinkCamera(Node):
         motion = getattr(self, '_motion', None)
         if motion is not None:
             motion.hold(True, time.monotonic())
-        for link in getattr(self, '_links', []):
-            link.close()
+        with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:  # none waits for another one's end
+            for link in getattr(self, '_links', []):
+                pool.submit(link.close)
         super().destroy_node()
 
     # What the camera asks of the tracker, on a link's thread
