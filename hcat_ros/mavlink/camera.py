@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -279,8 +280,8 @@ class CameraComponent:
             self._pending.remove(pending)
             error = None if answer.cancelled() else answer.exception()
             if error is None and not answer.cancelled():
-                self.log(f'{_name(command.number)} from {command.sender}: {answer.result()}')
                 self._acknowledge(command, mavlink.MAV_RESULT_ACCEPTED)
+                self._tell(f'{_name(command.number)} from {command.sender}: {answer.result()}')
             else:
                 self._acknowledge(command, mavlink.MAV_RESULT_FAILED, str(error or 'cancelled'))
         elif now - pending.began > ANSWER_LIMIT:
@@ -300,8 +301,13 @@ class CameraComponent:
         )
         self.send(command.link, acknowledgement)
         if reason:
-            self.log(f'{_name(command.number)} from {command.sender} not done: {reason}')
             self._send_text(command.link, f'tracking: {reason}')
+            self._tell(f'{_name(command.number)} from {command.sender} not done: {reason}')
+
+    def _tell(self, line: str) -> None:
+        """Log a line. A logger that raises is ignored: no acknowledgement may depend on it."""
+        with suppress(Exception):
+            self.log(line)
 
     def _send_text(self, link: Any, text: str) -> None:
         self._texts = self._texts % 65535 + 1

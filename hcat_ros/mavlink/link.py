@@ -171,6 +171,11 @@ class Link:
     def _say(self, what: str) -> None:
         if what != self._told and not self._closed.is_set():
             self._told = what
+            self._log(what)
+
+    def _log(self, what: str) -> None:
+        """Tell a line. What `tell` raises is ignored: it would end a thread."""
+        with suppress(Exception):
             self._tell(f'MAVLink {self.endpoint}: {what}')
 
     @property
@@ -221,7 +226,7 @@ class Link:
             try:
                 self._receive(self, message)
             except Exception as error:
-                self._tell(f'MAVLink {self.endpoint}: {message.get_type()} refused: {error}')
+                self._log(f'{message.get_type()} refused: {error}')
 
     def _parse(self, connection: Any, data: bytes) -> list[Any]:
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -120,9 +121,9 @@ class MotionOutput:
             if self.is_held:
                 return
             if not all(map(math.isfinite, rates)):
-                self.log(f'command {tuple(rates)} is not finite: stop')
                 self._commanded = -math.inf
                 self._stop(now)
+                self._tell(f'command {tuple(rates)} is not finite: stop')
                 return
             self._commanded, self._moves = now, True
             self._send(self._limit(rates), now)
@@ -131,8 +132,8 @@ class MotionOutput:
         """Send zero where commands stay away."""
         with self._lock:
             if self._moves and now - self._commanded > self.settings.timeout:
-                self.log(f'no command for {self.settings.timeout:g} s: stop')
                 self._stop(now)
+                self._tell(f'no command for {self.settings.timeout:g} s: stop')
             elif now < self._zero_until and now - self._sent >= ZERO_PERIOD and not self._moves:
                 self._send(Rates(), now)
 
@@ -145,7 +146,12 @@ class MotionOutput:
         ):
             result = mavlink.enums['MAV_RESULT'].get(message.result)
             told = result.name if result is not None else message.result
-            self.log(f'the gimbal manager does not give control: {told}')
+            self._tell(f'the gimbal manager does not give control: {told}')
+
+    def _tell(self, line: str) -> None:
+        """Log a line. A logger that raises is ignored: no stop may depend on it."""
+        with suppress(Exception):
+            self.log(line)
 
     def _limit(self, rates: Rates) -> Rates:
         speed, rate = self.settings.max_speed, self.settings.max_rate

@@ -94,7 +94,15 @@ class Refusals:
     """
 
     def __init__(self, warn: Callable[[str], None], counted: Sequence[str] = ()) -> None:
-        """warn: logs a line. counted: see `Statistics`."""
+        """Begin to count.
+
+        Args:
+            warn: logs a line. It is called from one line of source for all objects, and rclpy
+                raises where one line logs at two levels: a node with objects of two levels
+                passes functions of its own, not methods of its logger.
+            counted: see `Statistics`.
+
+        """
         self._warn, self._counted = warn, counted
         self.begin()
         self._logged: OrderedDict[str, float] = OrderedDict()

@@ -201,6 +201,24 @@ def test_a_refusal_fails_with_its_reason_in_words(station: Station) -> None:
     assert chunks[0].id != 0
 
 
+def test_a_logger_that_raises_keeps_no_acknowledgement_back(station: Station) -> None:
+    acknowledged: list[int] = []
+
+    def fail(line: str) -> None:
+        acknowledged.append(station.result())
+        raise ValueError('Logger severity cannot be changed between calls.')
+
+    station.camera.log = fail
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
+    station.tracker.answers[0].set_result('target 7')
+    station.wait(0.05)
+    assert [m.result for m in station.of('COMMAND_ACK')] == [mavlink.MAV_RESULT_ACCEPTED]
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, 0.2, 0.2, 0.2, 0.9)
+    assert [m.result for m in station.of('COMMAND_ACK')] == [mavlink.MAV_RESULT_DENIED]
+    assert 'tracking: ' in station.texts()
+    assert acknowledged == [mavlink.MAV_RESULT_ACCEPTED, mavlink.MAV_RESULT_DENIED]
+
+
 def test_a_tracker_that_never_answers_fails(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING)
     station.wait(ANSWER_LIMIT + 0.2)

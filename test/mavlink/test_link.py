@@ -313,6 +313,28 @@ def test_one_message_on_many_links_is_whole_on_each(hear: Any) -> None:
         other.close()
 
 
+def test_a_link_outlives_a_logger_that_raises() -> None:
+    port, lines, got = free_port(), [], []
+
+    def fail(line: str) -> None:
+        lines.append(line)
+        raise ValueError('Logger severity cannot be changed between calls.')
+
+    link = Link(
+        f'udpin:127.0.0.1:{port}', (1, 100), lambda link, message: got.append(message), fail
+    )
+    try:
+        until(lambda: lines, 'the link')
+        other = station(port)
+        until(lambda: beat(other) or got, 'a message')
+        link.send(numbered(-1))
+        until(lambda: len(lines) > 1, 'that it cannot be packed')
+        link.send(heartbeat())
+        assert heard_by(other)
+    finally:
+        link.close()
+
+
 def test_a_message_that_cannot_be_packed_is_told_and_the_next_one_sent(hear: Any) -> None:
     port = free_port()
     heard = hear(f'udpin:127.0.0.1:{port}')

@@ -122,6 +122,25 @@ def test_what_is_not_finite_stops_it(value: float) -> None:
     assert not moves(vehicle.got[-1])
 
 
+def test_a_logger_that_raises_keeps_no_stop_back() -> None:
+    vehicle = Vehicle('velocity', timeout=0.5)
+    seen: list[bool] = []
+
+    def fail(line: str) -> None:
+        seen.append(moves(vehicle.got[-1]))
+        raise ValueError('Logger severity cannot be changed between calls.')
+
+    vehicle.output.log = fail
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1), 1.0)
+    vehicle.output.advance(1.6)
+    assert not moves(vehicle.got[-1])
+    vehicle.output.command(Rates(forward=1), 2.0)
+    vehicle.output.command(Rates(forward=math.nan), 2.1)
+    assert not moves(vehicle.got[-1])
+    assert seen == [False, False], 'each stop was sent before its line was logged'
+
+
 def test_limits() -> None:
     vehicle = Vehicle('velocity', max_speed=2.0, max_rate=0.5)
     vehicle.output.hold(False, 0.0)

@@ -144,8 +144,9 @@ class MavlinkCamera(Node):
         for endpoint in endpoints:
             check_endpoint(endpoint)
         self._latency = round(values['video_latency'] * 1e9)
-        self._lines = Refusals(self.get_logger().info)
-        self._refusals = Refusals(self.get_logger().warning)
+        # Each from a line of its own: rclpy raises where one line logs at two levels.
+        self._lines = Refusals(lambda line: self.get_logger().info(line))
+        self._refusals = Refusals(lambda line: self.get_logger().warning(line))
         self._requests = TrackerRequests(self, values['tracker'])
         self._track_time = -TRACK_LASTS
         self._target_id = self._dropped_id = ''

@@ -155,6 +155,18 @@ def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Ri
     assert station.wait('CAMERA_TRACKING_IMAGE_STATUS').tracking_status == 0
 
 
+def test_lines_go_on_after_a_warning(rig: Callable[..., Rig], capfd: Any) -> None:
+    """rclpy raises where one line of source logs at two levels."""
+    talker, _ = rig(start=False)
+    (camera,) = (n for n in talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
+    camera._refusals.add('refused tracks', 'track refused: a warning')
+    camera._log('a target was named')
+    logged = capfd.readouterr().err
+    assert '[WARN]' in logged
+    assert 'track refused: a warning' in logged
+    assert 'a target was named' in logged
+
+
 def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     talker.send(0)
