@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -180,6 +181,10 @@ class MavlinkCamera(Node):
         # Of the machine's own time: simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(PERIOD, self._advance, clock=steady)
+        self._ends = threading.Event()
+        self._dead_man = threading.Thread(target=self._watch_motion, name='dead man', daemon=True)
+        if self._motion is not None:
+            self._dead_man.start()
 
     def _make_motion(self, values: dict[str, Any]) -> Any:
         """Return the output of commands, None without one; its service is `~/hold`."""
@@ -221,6 +226,9 @@ class MavlinkCamera(Node):
         motion = getattr(self, '_motion', None)
         if motion is not None:
             motion.hold(True, time.monotonic())
+        if hasattr(self, '_dead_man') and self._dead_man.is_alive():
+            self._ends.set()
+            self._dead_man.join(1.0)
         with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:  # none waits for another one's end
             for link in getattr(self, '_links', []):
                 pool.submit(link.close)
@@ -265,8 +273,17 @@ class MavlinkCamera(Node):
         if now - self._track_time > TRACK_LASTS:
             self.camera.set_target(None)
         self.camera.advance(now)
-        if self._motion is not None:
-            self._motion.advance(now)
+
+    def _watch_motion(self) -> None:
+        """Stop what moves when commands stay away, however long a callback takes.
+
+        On a thread of its own: a large message on any topic holds up the executor.
+        """
+        while not self._ends.wait(PERIOD):
+            try:
+                self._motion.advance(time.monotonic())
+            except Exception as error:  # a dead man outlives it
+                self._refusals.add('errors of the dead man', f'the dead man goes on after: {error}')
 
     # What comes over ROS
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,30 +231,70 @@ def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -
     talker.spin(lambda: talker.tracks[-1].header.stamp == newest, 'the newest')
 
 
+class Follower:
+    """Sends velocities, by way of a camera that is released, and sees what the vehicle gets."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.talker, self.station = rig
+        self.commands = self.talker.node.create_publisher(Twist, 'cmd_vel', 10)
+        self.talker.spin(lambda: self.commands.get_subscription_count() > 0, 'the camera')
+        self.client = self.talker.node.create_client(SetBool, 'mavlink_camera/hold')
+
+    def hold(self, held: bool) -> str:
+        return str(self.talker.call(self.client, SetBool.Request(data=held)).message)
+
+    def command(self) -> None:
+        twist = Twist()
+        twist.linear.x, twist.linear.y, twist.angular.z = 1.0, 0.25, 0.5
+        self.commands.publish(twist)
+
+    def moves(self) -> list[Any]:
+        """Set-points that have come so far."""
+        self.station.read()
+        return [m for m in self.station.got if m.get_type() == 'SET_POSITION_TARGET_LOCAL_NED']
+
+    def zeros(self) -> list[Any]:
+        return [m for m in self.moves() if (m.vx, m.vy, m.vz, m.yaw_rate) == (0, 0, 0, 0)]
+
+
 def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:
-    talker, station = rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
-    commands = talker.node.create_publisher(Twist, 'cmd_vel', 10)
-    talker.spin(lambda: commands.get_subscription_count() > 0, 'the camera on cmd_vel')
-    twist = Twist()
-    twist.linear.x, twist.linear.y, twist.angular.z = 1.0, 0.25, 0.5
-
-    def moves() -> list[Any]:
-        station.read()
-        return [m for m in station.got if m.get_type() == 'SET_POSITION_TARGET_LOCAL_NED']
-
+    follower = Follower(
+        rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
+    )
+    talker = follower.talker
     for _ in range(10):
-        commands.publish(twist)
+        follower.command()
         talker.spin_for(0.02)
-    assert moves() == [], 'on hold'
-    hold = talker.node.create_client(SetBool, 'mavlink_camera/hold')
-    assert talker.call(hold, SetBool.Request(data=False)).message == 'commands are sent on'
-    commands.publish(twist)
-    talker.spin(lambda: bool(moves()), 'the velocity')
-    first = moves()[0]
+    assert follower.moves() == [], 'on hold'
+    assert follower.hold(False) == 'commands are sent on'
+    follower.command()
+    talker.spin(lambda: bool(follower.moves()), 'the velocity')
+    first = follower.moves()[0]
     assert (first.vx, first.vy, first.yaw_rate) == (1.0, -0.25, -0.5)
     # Nothing more comes: zero.
-    talker.spin(lambda: moves()[-1].vx == 0, 'the stop')
-    talker.call(hold, SetBool.Request(data=True))
+    talker.spin(lambda: follower.moves()[-1].vx == 0, 'the stop')
+    follower.hold(True)
+
+
+def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
+    """As by a message of many megabytes, on whatever topic."""
+    follower = Follower(
+        rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
+    )
+    follower.hold(False)
+    follower.command()
+    follower.talker.spin(lambda: bool(follower.moves()), 'the velocity')
+    seen: list[int] = []
+
+    def block() -> None:
+        deadline = time.monotonic() + 20
+        while not follower.zeros() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(len(follower.zeros()))
+
+    follower.talker.executor.create_task(block)
+    follower.talker.spin(lambda: bool(seen), 'the end of the block', timeout=60)
+    assert seen[0] > 0
 
 
 @pytest.mark.parametrize(
