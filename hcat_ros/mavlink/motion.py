@@ -15,6 +15,7 @@ from hcat_ros.mavlink.dialect import mavlink
 ZERO_FOR = 1.0
 """Seconds for which zero is sent once commands stay away or are on hold; then nothing is."""
 ZERO_PERIOD = 0.05
+"""Seconds between these zeros."""
 LEVEL = mavlink.GIMBAL_MANAGER_FLAGS_ROLL_LOCK | mavlink.GIMBAL_MANAGER_FLAGS_PITCH_LOCK
 """Roll and pitch relative to the horizon, yaw to the vehicle."""
 VELOCITY_AND_YAW_RATE = (

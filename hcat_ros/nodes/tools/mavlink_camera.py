@@ -36,7 +36,7 @@ try:
     from hcat_ros.mavlink.camera import CameraComponent
     from hcat_ros.mavlink.link import Link, check_endpoint, signing_key
     from hcat_ros.mavlink.messages import CameraIdentity
-    from hcat_ros.mavlink.motion import MotionOutput, MotionSettings, Rates
+    from hcat_ros.mavlink.motion import ZERO_PERIOD, MotionOutput, MotionSettings, Rates
     from hcat_ros.mavlink.requests import ImageSize
 
     MISSING = ''
@@ -123,6 +123,8 @@ PERIOD = 0.02
 TRACK_LASTS = 2.0
 """Seconds without a track after which there is no target."""
 MOST_CONNECTIONS = 8
+LAST_ZEROS = 2
+"""Zeros that follow the first one when the node ends, 0.05 s apart: a message can get lost."""
 
 
 class MavlinkCamera(Node):
@@ -223,12 +225,15 @@ class MavlinkCamera(Node):
 
     def destroy_node(self) -> None:
         """Stop what moves, and close the links, too."""
-        motion = getattr(self, '_motion', None)
+        motion, dead_man = getattr(self, '_motion', None), getattr(self, '_dead_man', None)
         if motion is not None:
             motion.hold(True, time.monotonic())
-        if hasattr(self, '_dead_man') and self._dead_man.is_alive():
-            self._ends.set()
-            self._dead_man.join(1.0)
+            if dead_man is not None and dead_man.is_alive():
+                self._ends.set()
+                dead_man.join(1.0)
+            for _ in range(LAST_ZEROS):
+                time.sleep(ZERO_PERIOD)
+                motion.advance(time.monotonic())  # sends zero once more, if it has just stopped
         with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:  # none waits for another one's end
             for link in getattr(self, '_links', []):
                 pool.submit(link.close)

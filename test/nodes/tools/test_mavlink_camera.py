@@ -297,6 +297,31 @@ def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
     assert seen[0] > 0
 
 
+def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> None:
+    follower = Follower(
+        rig(start=False, motion='velocity', motion_timeout=5.0, motion_stamped=False)
+    )
+    follower.hold(False)
+    follower.command()
+    follower.talker.spin(lambda: bool(follower.moves()), 'the velocity')
+    (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
+    follower.talker.executor.remove_node(node)
+    node.destroy_node()
+    # It has ended: what it sent is here.
+    assert len(follower.moves()) > 1
+    assert len(follower.zeros()) >= 3
+    assert follower.zeros()[-1] is follower.moves()[-1]
+    assert not node._dead_man.is_alive()
+
+
+def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:
+    follower = Follower(rig(start=False, motion='velocity', motion_stamped=False))
+    (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
+    follower.talker.executor.remove_node(node)
+    node.destroy_node()
+    assert follower.moves() == []
+
+
 @pytest.mark.parametrize(
     ('parameters', 'reason'),
     [
