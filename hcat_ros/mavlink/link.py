@@ -82,6 +82,7 @@ class Link:
         """
         check_endpoint(endpoint)
         self.endpoint = endpoint
+        self.times_opened = 0
         self._source, self._key = source, key
         self._receive, self._tell = receive, tell
         self._lock = threading.Lock()
@@ -156,6 +157,7 @@ class Link:
             self._say('open')
             with self._lock:
                 self._connection = connection
+                self.times_opened += 1
             try:
                 while not self._closed.is_set():
                     self._read(connection)

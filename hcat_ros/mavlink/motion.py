@@ -16,6 +16,8 @@ ZERO_FOR = 1.0
 """Seconds for which zero is sent once commands stay away or are on hold; then nothing is."""
 ZERO_PERIOD = 0.05
 """Seconds between these zeros."""
+ASK_PERIOD = 1.0
+"""Seconds after which control of the gimbal is requested again, until there is an answer."""
 LEVEL = mavlink.GIMBAL_MANAGER_FLAGS_ROLL_LOCK | mavlink.GIMBAL_MANAGER_FLAGS_PITCH_LOCK
 """Roll and pitch relative to the horizon, yaw to the vehicle."""
 VELOCITY_AND_YAW_RATE = (
@@ -102,6 +104,10 @@ class MotionOutput:
     _zero_until: float = -math.inf
     _moves: bool = False
     """Whether the last message was a command, not zero."""
+    _asked: float = -math.inf
+    """When control of the gimbal was requested last."""
+    _requests: int = 0
+    """Number of times it was requested; 0: nothing is to be requested or repeated."""
     _lock: Any = field(default_factory=threading.RLock)
 
     def hold(self, held: bool, now: float) -> None:
@@ -113,8 +119,17 @@ class MotionOutput:
             self._commanded = -math.inf  # none of before
             if held:
                 self._stop(now)
-            if self.settings.mode == 'gimbal':
-                self._ask_for_control(not held)
+            if held:
+                self._release_control()
+            else:
+                self.renew_control(now)
+
+    def renew_control(self, now: float) -> None:
+        """Request control of the gimbal, unless on hold: its manager may have started anew."""
+        with self._lock:
+            if self.settings.mode == 'gimbal' and not self.is_held:
+                self._requests = 0
+                self._request_control(now)
 
     def command(self, rates: Rates, now: float) -> None:
         """Take a command, and send it at once. What is not finite counts as a stop."""
@@ -130,8 +145,10 @@ class MotionOutput:
             self._send(self._limit(rates), now)
 
     def advance(self, now: float) -> None:
-        """Send zero where commands stay away."""
+        """Send zero where commands stay away; request control again where it is not answered."""
         with self._lock:
+            if self._requests and now - self._asked >= ASK_PERIOD:
+                self._request_control(now)
             if self._moves and now - self._commanded > self.settings.timeout:
                 self._stop(now)
                 self._tell(f'no command for {self.settings.timeout:g} s: stop')
@@ -141,10 +158,18 @@ class MotionOutput:
     def receive(self, message: Any) -> None:
         """Take a gimbal manager's answer to being asked for control."""
         if (
-            message.get_type() == 'COMMAND_ACK'
-            and message.command == mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
-            and message.result not in (mavlink.MAV_RESULT_ACCEPTED, mavlink.MAV_RESULT_IN_PROGRESS)
+            message.get_type() != 'COMMAND_ACK'
+            or message.command != mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
+            or message.result == mavlink.MAV_RESULT_IN_PROGRESS
         ):
+            return
+        # 0 where the answer does not say to whom, as in MAVLink 1.
+        asker = message.target_system, message.target_component
+        if any(one not in (0, own) for one, own in zip(asker, self.settings.source)):
+            return
+        with self._lock:
+            self._requests = 0
+        if message.result != mavlink.MAV_RESULT_ACCEPTED:
             result = mavlink.enums['MAV_RESULT'].get(message.result)
             told = result.name if result is not None else message.result
             self._tell(f'the gimbal manager does not give control: {told}')
@@ -171,13 +196,30 @@ class MotionOutput:
         else:
             self.send(velocity_message(rates, target, int(now * 1e3)))
 
-    def _ask_for_control(self, wanted: bool) -> None:
-        system, component = self.settings.source
-        primary = (system, component) if wanted else (RELEASE_CONTROL, RELEASE_CONTROL)
+    def _request_control(self, now: float) -> None:
+        self._asked = now
+        self._configure(*self.settings.source, confirmation=min(self._requests, 255))
+        self._requests += 1
+
+    def _release_control(self) -> None:
+        self._requests = 0
+        if self.settings.mode == 'gimbal':
+            self._configure(RELEASE_CONTROL, RELEASE_CONTROL)
+
+    def _configure(self, system: float, component: float, confirmation: int = 0) -> None:
+        """Send who has primary control of the gimbal."""
         unchanged = (-1.0, -1.0)  # who has secondary control
         command = mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
         self.send(
             mavlink.MAVLink_command_long_message(
-                *self.settings.target, command, 0, *primary, *unchanged, 0, 0, 0
+                *self.settings.target,
+                command,
+                confirmation,
+                system,
+                component,
+                *unchanged,
+                0,
+                0,
+                0,
             )
         )

@@ -69,6 +69,61 @@ def test_a_gimbal_that_is_not_given_is_told() -> None:
     assert vehicle.lines == ['the gimbal manager does not give control: MAV_RESULT_DENIED']
 
 
+def requests(vehicle: Vehicle) -> list[Any]:
+    """Requests for control of the gimbal so far."""
+    return [m for m in vehicle.got if getattr(m, 'command', 0) == 1001 and m.param1 > 0]
+
+
+def test_control_is_requested_until_it_is_answered() -> None:
+    """As https://mavlink.io/en/services/command.html asks: `confirmation` counts up."""
+    vehicle = Vehicle('gimbal')
+    vehicle.output.hold(False, 10.0)
+    for step in range(1, 176):
+        vehicle.output.advance(10.0 + step * 0.02)  # to 13.5 s
+    assert [m.confirmation for m in requests(vehicle)] == [0, 1, 2, 3]
+    assert {(m.param1, m.param2) for m in requests(vehicle)} == {(1, 100)}
+    for other in ((5, 255, 190), (0, 255, 190), (5, 1, 100)):  # another's, or not decided yet
+        result, system, component = other
+        answer = mavlink.MAVLink_command_ack_message(1001, result, 0, 0, system, component)
+        vehicle.output.receive(answer)
+    vehicle.output.advance(14.0)
+    assert len(requests(vehicle)) == 5
+    vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0, 0, 0, 1, 100))
+    for second in range(15, 30):
+        vehicle.output.advance(float(second))
+    assert len(requests(vehicle)) == 5
+
+
+def test_control_that_is_refused_is_not_requested_again() -> None:
+    vehicle = Vehicle('gimbal')
+    vehicle.output.hold(False, 10.0)
+    vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 4, 0, 0, 1, 100))
+    vehicle.output.advance(20.0)
+    assert len(requests(vehicle)) == 1
+    assert vehicle.lines == ['the gimbal manager does not give control: MAV_RESULT_FAILED']
+
+
+def test_control_that_is_given_back_is_not_requested_again() -> None:
+    vehicle = Vehicle('gimbal')
+    vehicle.output.hold(False, 10.0)
+    vehicle.output.hold(True, 10.5)
+    vehicle.output.renew_control(10.6)
+    vehicle.output.advance(20.0)
+    assert len(requests(vehicle)) == 1
+    vehicle.output.hold(False, 21.0)
+    assert [m.confirmation for m in requests(vehicle)] == [0, 0]
+
+
+def test_control_is_requested_anew_from_a_manager_that_may_have_started_anew() -> None:
+    vehicle = Vehicle('gimbal')
+    vehicle.output.hold(False, 10.0)
+    vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0))
+    vehicle.output.renew_control(15.0)
+    vehicle.output.advance(16.0)
+    assert [m.confirmation for m in requests(vehicle)] == [0, 0, 1]
+    assert Vehicle('velocity').output.renew_control(1.0) is None
+
+
 @pytest.mark.parametrize('mode', ['gimbal', 'velocity'])
 def test_nothing_is_sent_on_hold(mode: str) -> None:
     vehicle = Vehicle(mode)

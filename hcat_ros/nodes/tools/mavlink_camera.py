@@ -284,8 +284,12 @@ class MavlinkCamera(Node):
 
         On a thread of its own: a large message on any topic holds up the executor.
         """
+        opened = 0
         while not self._ends.wait(PERIOD):
             try:
+                before, opened = opened, sum(link.times_opened for link in self._links)
+                if opened > before:  # the other side may have started anew
+                    self._motion.renew_control(time.monotonic())
                 self._motion.advance(time.monotonic())
             except Exception as error:  # a dead man outlives it
                 self._refusals.add('errors of the dead man', f'the dead man goes on after: {error}')

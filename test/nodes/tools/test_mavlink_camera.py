@@ -314,6 +314,31 @@ def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> N
     assert not node._dead_man.is_alive()
 
 
+def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
+    rig: Callable[..., Rig],
+) -> None:
+    """A serial line or a gimbal manager that was away: its answer of before counts no more."""
+    follower = Follower(rig(start=False, motion='gimbal', motion_stamped=False))
+    station = follower.station
+    follower.hold(False)
+
+    def asked() -> list[Any]:
+        station.read()
+        return [m for m in station.got if m.get_type() == 'COMMAND_LONG' and m.command == 1001]
+
+    follower.talker.spin(lambda: len(asked()) >= 2, 'the second request')
+    station.link.mav.command_ack_send(1001, 0, 0, 0, 1, 100)
+    (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
+    follower.talker.spin(lambda: node._motion._requests == 0, 'the answer')
+    before = len(asked())
+    node._links[0]._connection.port.close()  # as of a device that is pulled out
+    follower.talker.spin(lambda: node._links[0].times_opened == 2, 'the link, opened again')
+    # Its port heard nobody yet.
+    follower.talker.spin(
+        lambda: station.wait('HEARTBEAT') and len(asked()) > before, 'a request', timeout=60
+    )
+
+
 def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:
     follower = Follower(rig(start=False, motion='velocity', motion_stamped=False))
     (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
