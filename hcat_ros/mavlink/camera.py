@@ -36,6 +36,8 @@ MOST_PENDING = 8
 """Most commands waiting for the tracker; further ones are temporarily rejected."""
 IDLE_STATUSES = 3
 """Number of statuses without a target after it has gone; messages can get lost."""
+CANCELLED: int = getattr(mavlink, 'MAV_RESULT_CANCELLED', mavlink.MAV_RESULT_TEMPORARILY_REJECTED)
+"""Result of a command that a newer one replaces; pymavlink's common dialect lacks CANCELLED."""
 LONGEST_TEXT = 200
 """Characters of a reason that goes to the ground stations."""
 DETECTIONS_LAST = 1.0
@@ -260,18 +262,33 @@ class CameraComponent:
         self, command: ReceivedCommand, action: Callable[[], Future[str]], now: float
     ) -> None:
         """Have the tracker do something, and answer when it has."""
-        for pending in self._pending:
-            # Stations repeat a command that is not answered in time. Parameters are not compared: a
-            # different box from the same station is ignored until the first one is answered.
-            if (pending.command.number, pending.command.sender) == (command.number, command.sender):
+        for pending in self._pending[:]:
+            before = pending.command
+            if (before.number, before.sender) != (command.number, command.sender):
+                continue
+            # Stations repeat a command that is not answered in time, with the same parameters. With
+            # others, as a box that the operator has corrected, it is a new request in place of the
+            # pending one.
+            if _are_same(before.parameters, command.parameters):
                 self._acknowledge(command, mavlink.MAV_RESULT_IN_PROGRESS)
                 return
+            self._give_way(pending, now)
         if len(self._pending) >= MOST_PENDING:
             reason = f'{MOST_PENDING} commands already wait for the tracker: try again'
             raise CommandError(mavlink.MAV_RESULT_TEMPORARILY_REJECTED, reason)
         pending = _Pending(command, action(), now, now)
         self._pending.append(pending)
         self._answer_if_due(pending, now)
+
+    def _give_way(self, pending: _Pending, now: float) -> None:
+        """End a command for a newer one: its result if there is one by now, or else CANCELLED."""
+        if pending.answer.done():
+            self._answer_if_due(pending, now)
+            return
+        self._pending.remove(pending)
+        pending.answer.cancel()
+        self._acknowledge(pending.command, CANCELLED)
+        self._tell(f'{_name(pending.command.number)} from {pending.command.sender} replaced')
 
     def _answer_if_due(self, pending: _Pending, now: float) -> None:
         """Send the result of a command if there is one, or IN_PROGRESS if it takes long."""
@@ -381,6 +398,11 @@ class CameraComponent:
 def int_of(value: float) -> int:
     """Return a message number that came as a float, -1 for what is none."""
     return int(value) if math.isfinite(value) and 0 <= value < 2**24 else -1
+
+
+def _are_same(some: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether parameters are the same; NaN, which stands for none, is the same as NaN."""
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(some, others))
 
 
 def _name(command: int) -> str:

@@ -188,6 +188,54 @@ def test_a_rectangle_is_acknowledged_as_the_tracker_answers(station: Station) ->
     assert not [m for m in station.wait(3.0) if m.get_type() == 'COMMAND_ACK']
 
 
+CORRECTED = (0.5, 0.5, 0.75, 0.75)
+CORRECTED_BOX = Box(320, 240, 160, 120)
+
+
+def test_a_corrected_rectangle_takes_the_place_of_the_pending_one(station: Station) -> None:
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)
+    assert station.tracker.asked == [BOX, CORRECTED_BOX]
+    # The old one is answered, once. 6 is MAV_RESULT_CANCELLED, which not each dialect has.
+    expected = 6 if hasattr(mavlink, 'MAV_RESULT_CANCELLED') else 1
+    assert [m.result for m in station.of('COMMAND_ACK')] == [expected]
+    assert station.texts() == ''
+    station.tracker.answers[0].set_result('target 7')  # too late: it had begun
+    station.wait(0.3)
+    assert station.of('COMMAND_ACK') == []
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)  # a repetition
+    assert station.result() == mavlink.MAV_RESULT_IN_PROGRESS
+    assert len(station.tracker.asked) == 2
+    station.tracker.answers[1].set_result('target 8')
+    station.wait(0.05)
+    assert [m.result for m in station.of('COMMAND_ACK')] == [mavlink.MAV_RESULT_ACCEPTED]
+    assert 'target 8' in station.lines[-1]
+    assert not [m for m in station.wait(ANSWER_LIMIT + 1) if m.get_type() == 'COMMAND_ACK']
+
+
+def test_a_rectangle_that_is_done_is_answered_before_the_next_one(station: Station) -> None:
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
+    station.tracker.answers[0].set_result('target 7')
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)
+    assert [m.result for m in station.of('COMMAND_ACK')] == [mavlink.MAV_RESULT_ACCEPTED]
+    assert station.tracker.asked == [BOX, CORRECTED_BOX]
+
+
+def test_a_correction_is_taken_though_there_is_no_room_for_more(station: Station) -> None:
+    for component in range(1, 9):
+        station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, component=component)
+    station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED, component=3)
+    assert station.tracker.asked == [BOX] * 8 + [CORRECTED_BOX]
+
+
+def test_a_repetition_with_parameters_that_are_not_used_is_one(station: Station) -> None:
+    for _ in range(2):
+        unused = (math.nan,) * 3
+        station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, *unused)
+    assert station.result() == mavlink.MAV_RESULT_IN_PROGRESS
+    assert station.tracker.asked == [BOX]
+
+
 def test_a_refusal_fails_with_its_reason_in_words(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     reason = 'the box is on an image that is not kept any more: ' + 'x' * 60 + ' lengthen buffer_mb'
