@@ -212,11 +212,18 @@ class Link:
         return connection
 
     def _read(self, connection: Any) -> None:
-        readable, _, _ = select.select([connection.fd], [], [], POLL)
+        fd = connection.fd
+        try:
+            readable, _, _ = select.select([fd], [], [], POLL)
+        except (OSError, ValueError):
+            if fd != connection.fd:  # pymavlink has closed it while it sent
+                return
+            raise
         if not readable:
             return
-        accepting = getattr(connection, 'listen', None) is not None and connection.port is None
         with self._lock:
+            # Asked under the lock: the sender, too, finds out that a station has gone.
+            accepting = getattr(connection, 'listen', None) is not None and connection.port is None
             data = connection.recv(RECEIVED)
             if not data and not accepting:
                 self._end_of_stream(connection)
@@ -239,7 +246,8 @@ class Link:
 
     def _end_of_stream(self, connection: Any) -> None:
         if self.endpoint.startswith('tcpin:'):  # the next one may connect
-            connection.port.close()
+            if connection.port is not None:  # after a reset pymavlink has closed it already
+                connection.port.close()
             connection.port, connection.fd = None, connection.listen.fileno()
         elif not self.endpoint.startswith('udp'):
             raise ConnectionError('the other side has closed it')

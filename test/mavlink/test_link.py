@@ -7,6 +7,7 @@ import os
 import random
 import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,25 @@ def test_a_tcp_server_takes_the_next_station(hear: Any) -> None:
         heard.link.send(heartbeat())
         assert heard_by(other)
         other.close()
+
+
+def test_a_tcp_server_takes_the_next_station_after_a_reset(hear: Any) -> None:
+    port = free_port(socket.SOCK_STREAM)
+    heard = hear(f'tcpin:127.0.0.1:{port}')
+    until(lambda: heard.lines, 'the link')
+    for number in range(1, 6):
+        other = station(port, 'tcp')
+        beat(other)
+        until(lambda: len(heard.messages) == number, 'a message')  # noqa: B023
+        heard.link.send(heartbeat())
+        assert heard_by(other)
+        # Closing resets the connection, as when a station's process or its network dies.
+        other.port.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        other.close()
+        if number % 2:  # the link notices as it sends, or as it reads
+            for _ in range(3):
+                heard.link.send(heartbeat())
+    assert heard.lines == [f'MAVLink tcpin:127.0.0.1:{port}: open']
 
 
 def numbered(number: int) -> Any:
