@@ -83,6 +83,7 @@ class Link:
         check_endpoint(endpoint)
         self.endpoint = endpoint
         self.times_opened = 0
+        """Number of times that the connection has been opened so far."""
         self._source, self._key = source, key
         self._receive, self._tell = receive, tell
         self._lock = threading.Lock()

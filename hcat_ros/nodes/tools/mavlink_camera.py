@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -291,8 +292,9 @@ class MavlinkCamera(Node):
                 if opened > before:  # the other side may have started anew
                     self._motion.renew_control(time.monotonic())
                 self._motion.advance(time.monotonic())
-            except Exception as error:  # a dead man outlives it
-                self._refusals.add('errors of the dead man', f'the dead man goes on after: {error}')
+            except Exception as error:  # a dead man outlives it, and its logger
+                with suppress(Exception):
+                    self._refusals.add('failed looks', f'the dead man goes on after: {error}')
 
     # What comes over ROS
 
