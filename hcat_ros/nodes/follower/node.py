@@ -68,13 +68,19 @@ class FollowerNode(GuardedLifecycleNode):
     # Transitions
 
     def configure(self) -> None:
-        """Make the follower from the parameters. Raises ValueError, also for unknown parameters."""
+        """Make the follower from the parameters. Raises ValueError, also for unknown parameters.
+
+        `start_on_hold` holds here if it has been set to true since the last configure; otherwise
+        the platform is on hold, or not, as the operator left it.
+        """
         values = self._settings.values()
         # A misspelt limit would leave the platform faster than its operator wants.
         useless = useless_overrides(self, sys.argv, TRACKER_NAMES)
         if useless:
             raise ValueError('; '.join(useless))
         follower = Follower(self._settings.config())
+        self._held |= self._settings.hold_set and bool(values['start_on_hold'])
+        self._settings.hold_set = False
         follower.hold(self._held)
         self._input = FollowInput(self, values, self.refusals)
         self._output = FollowOutput(

@@ -26,6 +26,8 @@ class FollowParameters:
     def __init__(self, node: Node) -> None:
         self.changed = False
         """Whether any has been since somebody set this to False."""
+        self.hold_set = False
+        """Whether start_on_hold has been set to true since somebody set this to False."""
         self._node = node
         self._platform = Settings(node, (platform_setting(),), self._on_change)
         settings = settings_for(self._platform['platform'])
@@ -60,6 +62,7 @@ class FollowParameters:
     def _on_change(self, changes: Mapping[str, Any]) -> None:
         # No more than noted: another callback may still refuse them.
         self.changed = True
+        self.hold_set = changes.get('start_on_hold', self.hold_set)
         late = sorted(self._late.intersection(changes))
         if late:
             self._node.get_logger().info(

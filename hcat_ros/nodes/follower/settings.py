@@ -28,7 +28,8 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'start_on_hold',
         bool,
         False,
-        'Stand still from the start until ~/hold is called with false.',
+        'Stand still from the start until ~/hold is called with false; once set to true, also from '
+        'the next configure.',
     ),
     Setting(
         'stamped',

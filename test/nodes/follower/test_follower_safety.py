@@ -184,6 +184,35 @@ def test_it_can_start_on_hold(follow: Follow) -> None:
     assert talker.follow(LEFT, 'yaw') > 0
 
 
+def test_start_on_hold_set_while_running_holds_from_the_next_configure(
+    turning: FollowTalker,
+) -> None:
+    life = DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE
+    assert turning.set('start_on_hold', True).successful
+    turning.stream(0.3, LEFT)
+    assert not stands(turning.commands[-1][1]), 'not before'
+    assert all(turning.change(transition) for transition in life)
+    before = len(turning.commands)
+    turning.spin(turning.connected, 'connections')
+    turning.infos.publish(camera_info())
+    turning.stream(0.7, LEFT)
+    assert turning.bearings
+    assert all(stands(message) for _, message in turning.commands[before:])
+    # What the operator has released stays so: the parameter has not been set again.
+    turning.hold(False)
+    assert all(turning.change(transition) for transition in life)
+    turning.spin(turning.connected, 'connections')
+    turning.infos.publish(camera_info())
+    assert turning.follow(LEFT, 'yaw') > 0
+    # Set again, it asks again.
+    assert turning.set('start_on_hold', True).successful
+    assert all(turning.change(transition) for transition in life)
+    assert turning.follower._held
+    assert turning.set('start_on_hold', False).successful
+    assert all(turning.change(transition) for transition in life)
+    assert turning.follower._held, 'only ~/hold releases'
+
+
 def test_deactivation_ends_with_zeros(turning: FollowTalker) -> None:
     before = len(turning.commands)
     assert turning.change(DEACTIVATE)
