@@ -124,7 +124,14 @@ class CameraSource:
             self._settle()
 
     def take_view(self, view: CameraView) -> None:
-        """Take the size and the frame of the images that the tracks are of."""
+        """Take the size and the frame of the images that the tracks are of.
+
+        Raises ValueError for a view without width or height; the last one stays.
+        """
+        if view.width < 1 or view.height < 1:
+            raise ValueError(
+                f'its images are {view.width}x{view.height}: expected a width and a height above 0'
+            )
         self._view = view
         self._settle()
 

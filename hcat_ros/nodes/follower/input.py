@@ -170,7 +170,7 @@ class FollowInput:
     def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
         try:
             check_camera_info(message)
+            view = CameraView(message.width, message.height, message.header.frame_id)
+            self.camera.take_view(view)
         except ValueError as error:
             self._refusals.add('refused views', f'track_view refused: {error}')
-            return
-        self.camera.take_view(CameraView(message.width, message.height, message.header.frame_id))

@@ -121,6 +121,18 @@ def test_images_of_another_aspect_are_refused() -> None:
     assert fov.problem == 'images are 640x480, image_width and image_height say 640x360'
 
 
+@pytest.mark.parametrize(('width', 'height'), [(0, 0), (640, 0), (0, 480)])
+def test_a_view_without_width_or_height_is_refused(width: int, height: int) -> None:
+    source = CameraSource(NO_FOV)
+    source.take(info_of(1280, 960), 0.0)
+    source.take_view(CameraView(640, 480, 'front'))
+    before = source.camera
+    with pytest.raises(ValueError, match=f'its images are {width}x{height}: expected a width and'):
+        source.take_view(CameraView(width, height, 'front'))
+    source.clear_alternation(1.0)
+    assert source.camera == before is not None
+
+
 @pytest.mark.parametrize('binning', [0, 2])
 def test_a_matrix_of_smaller_images_than_it_says_is_refused(binning: int) -> None:
     info = info_of(1280, 720)
@@ -153,7 +165,7 @@ def test_no_camera_counts_while_two_alternate(other: CameraInfo) -> None:
     assert source.problem.startswith('camera_info alternates between ')
     for number in range(10, 21):
         source.take(first, number / 10)
-        source.look(number / 10)
+        source.clear_alternation(number / 10)
     assert source.camera is not None
     assert source.camera.fx == 640
 
@@ -163,8 +175,8 @@ def test_a_camera_of_another_size_counts_when_the_first_is_gone() -> None:
     source.take(info_of(640, 480), 0.0)
     for number in range(1, 21):
         source.take(info_of(1280, 960), number / 10)
-    source.look(2.0)
-    source.look(3.1)
+    source.clear_alternation(2.0)
+    source.clear_alternation(3.1)
     assert source.camera is not None
     assert source.camera.width == 1280
 

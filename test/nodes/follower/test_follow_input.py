@@ -58,6 +58,21 @@ def test_tracks_of_images_of_another_aspect_move_nothing(follow: Follow) -> None
     talker.node.destroy_publisher(views)
 
 
+def test_a_view_without_a_size_is_refused_and_following_goes_on(follow: Follow) -> None:
+    talker = follow()
+    talker.start()
+    assert talker.follow(LEFT, 'yaw') > 0
+    views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
+    views.publish(CameraInfo())
+    counts = talker.follower.refusals.statistics.counts
+    talker.spin(lambda: counts['refused views'] == 1, 'the refusal')
+    problem = talker.follower.refusals.statistics.last_problem
+    assert problem.startswith('track_view refused: its images are 0x0: expected')
+    assert talker.follower.state_label == 'active'
+    assert talker.follow(LEFT, 'yaw') > 0
+    talker.node.destroy_publisher(views)
+
+
 def test_a_camera_info_that_is_refused_stays_the_reason(follow: Follow) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.follower.start()
