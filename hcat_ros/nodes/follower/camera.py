@@ -91,8 +91,11 @@ class CameraSource:
         return told or bool(self._refused or self._alternating)
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Use new values of the live parameters: field of view and image size."""
-        self._values = values
+        """Use new values of the live parameters: field of view and image size.
+
+        `camera_pitch` and `rectified`, which are not live, stay as they were at the start.
+        """
+        self._values = {**values, 'camera_pitch': self._pitch}
         self._settle()
 
     def take(self, info: Any, now: float) -> None:

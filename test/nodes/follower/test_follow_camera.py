@@ -77,6 +77,17 @@ def test_camera_info_wins_over_the_field_of_view() -> None:
     assert source.camera.width == 640
 
 
+def test_the_pitch_stays_as_configured_wherever_the_camera_comes_from() -> None:
+    given = NO_FOV | {'horizontal_fov': 1.0, 'image_width': 320, 'image_height': 240}
+    source = CameraSource(given | {'camera_pitch': 0.2})
+    source.configure(given | {'camera_pitch': 0.5, 'horizontal_fov': 1.1})
+    assert source.camera is not None
+    assert source.camera.pitch == 0.2
+    assert source.camera.fx == pytest.approx(160 / math.tan(0.55)), 'which is live'
+    source.take(camera_info(), 0.0)
+    assert source.camera.pitch == 0.2
+
+
 def test_boxes_that_cannot_be_of_these_images() -> None:
     source = CameraSource(NO_FOV)
     assert source.refusal(Box(0, 0, 10, 10)) == 'no camera_info yet, and horizontal_fov is 0'
