@@ -20,6 +20,8 @@ COEFFICIENTS = {
     'equidistant': (0, 4),
 }
 """Numbers of distortion coefficients by model of CameraInfo; 0: none given, no distortion."""
+NARROWEST_FOV, WIDEST_FOV = 0.01, 3.1
+"""Limits of a field of view from side to side, rad: a pinhole camera cannot see 180 degrees."""
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""
@@ -108,8 +110,10 @@ class CameraModel:
         cls, width: int, height: int, horizontal_fov: float, pitch: float = 0.0
     ) -> CameraModel:
         """Return a camera without distortion that sees `horizontal_fov` rad from side to side."""
-        if not 0.01 <= horizontal_fov <= 3.1:
-            raise ValueError(f'horizontal_fov {horizontal_fov}: expected 0.01 to 3.1 rad')
+        if not NARROWEST_FOV <= horizontal_fov <= WIDEST_FOV:
+            raise ValueError(
+                f'horizontal_fov {horizontal_fov}: expected {NARROWEST_FOV} to {WIDEST_FOV} rad'
+            )
         focal = width / 2 / math.tan(horizontal_fov / 2)
         return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, pitch=pitch)
 

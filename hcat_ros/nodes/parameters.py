@@ -34,6 +34,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     live: bool = False
     """Whether a change takes effect while the node runs."""
+    least: float = 0.0
+    """Smallest value above 0, of a setting whose 0 means none; 0: all from `low` on are taken."""
 
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
@@ -59,7 +61,8 @@ class Setting:
         if self.choices and value not in self.choices:
             raise ValueError(f"{self.name} '{value}': expected {self.expected}")
         number: Any = value
-        if self.kind in (int, float) and not self.low <= number <= self.high:
+        outside = self.kind in (int, float) and not self.low <= number <= self.high
+        if outside or (self.least and 0 < number < self.least):
             raise ValueError(f'{self.name} {value:g}: expected {self.expected}')
         return value
 
@@ -72,7 +75,8 @@ class Setting:
             return 'an array of numbers'
         names = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
         if self.kind in (int, float) and math.isfinite(self.low) and math.isfinite(self.high):
-            return f'{names[self.kind]} from {self.low:g} to {self.high:g}'
+            bounds = f'{names[self.kind]} from {self.least or self.low:g} to {self.high:g}'
+            return f'0 or {bounds}' if self.least else bounds
         return names[self.kind]
 
     def descriptor(self) -> ParameterDescriptor:

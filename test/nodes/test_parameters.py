@@ -19,6 +19,7 @@ PENALTY = Setting('penalty', float, 0.5, 'A share.', 0, 1)
 MODE = Setting('mode', str, 'a', 'A choice.', choices=('a', 'b'))
 COUNT = Setting('count', int, 3, 'A count.', 1, 9)
 FLAG = Setting('flag', bool, False, 'A switch.')
+ANGLE = Setting('angle', float, 0.0, 'An angle; 0: none.', 0, 3, least=0.01)
 BOX = Setting('box', list, None, 'Numbers.')
 
 
@@ -31,6 +32,8 @@ BOX = Setting('box', list, None, 'Numbers.')
         (COUNT, 9, 9),
         (FLAG, True, True),
         (BOX, [1, 2.5], [1.0, 2.5]),
+        (ANGLE, 0, 0.0),
+        (ANGLE, 0.01, 0.01),
         (BOX, None, None),
     ],
 )
@@ -53,6 +56,8 @@ def test_good_values(setting: Setting, value: Any, result: Any) -> None:
         (COUNT, 2.0, 'count 2.0: expected a whole number from 1 to 9'),
         (COUNT, 0, 'count 0: expected a whole number'),
         (FLAG, 1, 'flag 1: expected true or false'),
+        (ANGLE, 0.009, r'angle 0\.009: expected 0 or a number from 0\.01 to 3$'),
+        (ANGLE, -0.5, r'angle -0\.5: expected 0 or a number from 0\.01 to 3$'),
         (BOX, 'abc', "box 'abc': expected an array of numbers"),
         (BOX, [1, 'a'], 'box .1, .a..: expected an array of numbers'),
         (BOX, 3.0, 'box 3.0: expected an array of numbers'),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hcat_ros.following import CONFIG_FIELDS, CameraModel, FollowConfig
+from hcat_ros.following.camera import NARROWEST_FOV, WIDEST_FOV
 from hcat_ros.following.config import PLATFORMS
 from hcat_ros.nodes.manager_bond import BOND
 from hcat_ros.nodes.parameters import Setting
@@ -96,8 +97,9 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'Field of view of the camera from side to side [rad], used until a camera_info comes; 0: '
         'wait for one.',
         0,
-        3.1,
+        WIDEST_FOV,
         live=True,
+        least=NARROWEST_FOV,
     ),
     Setting(
         'image_width',
@@ -239,7 +241,8 @@ def _comment(setting: Setting, axis: str) -> str:
     if axis:
         text = text.removeprefix(f'{axis.capitalize()}: ')  # it stands above
     if setting.kind in (int, float):
-        text = f'{text.removesuffix(".")} ({setting.low:g} to {setting.high:g}).'
+        low = f'0, or {setting.least:g}' if setting.least else f'{setting.low:g}'
+        text = f'{text.removesuffix(".")} ({low} to {setting.high:g}).'
     return f'(live) {text}' if setting.live else text
 
 

@@ -46,6 +46,7 @@ def test_gains_change_live(follow: Follow) -> None:
         ('turn_slow', 1.0, 'expected below turn_stop 0.6'),
         ('rejections', 2.5, '2.5'),
         ('rate', 1e6, '200'),
+        ('horizontal_fov', 0.005, 'horizontal_fov 0.005: expected 0 or a number from 0.01 to 3.1'),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_range(
@@ -88,7 +89,11 @@ def test_values_that_contradict_each_other_at_the_start_can_be_mended(follow: Fo
 
 @pytest.mark.parametrize(
     ('name', 'value', 'reason'),
-    [('platform', 'boat', 'ground or drone or gimbal'), ('yaw.kp', -1.0, 'yaw.kp')],
+    [
+        ('platform', 'boat', 'ground or drone or gimbal'),
+        ('yaw.kp', -1.0, 'yaw.kp'),
+        ('horizontal_fov', 0.005, 'horizontal_fov 0.005: expected 0 or a number from 0.01'),
+    ],
 )
 def test_a_wrong_value_at_the_start_is_told_and_can_be_mended(
     follow: Follow, name: str, value: Any, reason: str
