@@ -13,7 +13,7 @@ from hcat_ros.following.ego_motion import MEMORY, EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 from hcat_ros.following.plausibility import Plausibility
 from hcat_ros.following.range_filter import MeasuredRange, Range, RangeFilter, RangeFromSize
-from hcat_ros.following.safety import Safety, Verdict
+from hcat_ros.following.safety import CLOCK_TOLERANCE, Safety, Verdict
 from hcat_ros.following.steering import Seen, Steering, trusted
 
 LONGEST_STEP = 0.2
@@ -175,10 +175,26 @@ class Follower:
         if self._set_time(now):
             self._safety.record_blindness(reason)
 
-    def record_turning(self, time: float, yaw_rate: float, pitch_rate: float = 0.0) -> None:
-        """Take measured turning (gyroscope: rad/s), better than what was commanded."""
-        if math.isfinite(time) and math.isfinite(yaw_rate) and math.isfinite(pitch_rate):
-            self._ego.record_turning(time, yaw_rate, pitch_rate)
+    def record_turning(
+        self, time: float, yaw_rate: float, pitch_rate: float = 0.0, *, now: float
+    ) -> str:
+        """Take measured turning (gyroscope: rad/s), better than what was commanded.
+
+        Returns why it was refused, '' if it was not. One from the future is: until then, all others
+        would be older than it. One that is no newer than the last changes nothing.
+        """
+        if not self._set_time(now):
+            return 'time is not a number'
+        if not (math.isfinite(time) and math.isfinite(yaw_rate) and math.isfinite(pitch_rate)):
+            return (
+                f'rates {yaw_rate:g}, {pitch_rate:g} rad/s at {time:g} s: expected finite numbers'
+            )
+        if time > self._now + CLOCK_TOLERANCE:
+            return (
+                f'it is from {time - self._now:.2f} s in the future: are the clocks synchronised?'
+            )
+        self._ego.record_turning(time, yaw_rate, pitch_rate)
+        return ''
 
     def command(self, now: float) -> Command:
         """Return what to do now."""

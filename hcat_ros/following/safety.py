@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from hcat_ros.following.config import FollowConfig
 
+CLOCK_TOLERANCE = 0.05
+"""Seconds by which a stamp may be in the future: clocks of two machines differ by milliseconds."""
 FADE = 0.5
 """Share of `stale_timeout` after which the speed begins to go down to zero at its end."""
 
@@ -78,8 +80,8 @@ class Safety:
             return 'not active'
         if stamp < self._active_since:
             return 'image from before the activation'
-        # Clocks of two machines differ by milliseconds; the prediction may not run backwards far.
-        if stamp > now + 0.05:
+        # The prediction may not run backwards far.
+        if stamp > now + CLOCK_TOLERANCE:
             return f'image from {stamp - now:.2f} s in the future: are the clocks synchronised?'
         if now - stamp >= config.max_latency:
             return f'image {now - stamp:.2f} s old'

@@ -109,7 +109,7 @@ class Course:
         for _ in range(ticks):
             self.now += TICK
             angle = 2 * math.atan(0.25 / distance) if distance else size
-            self.follower.record_turning(self.now, 0.0)
+            self.follower.record_turning(self.now, 0.0, now=self.now)
             assert self.follower.track(seen(self.now - 0.01, size=angle), self.now) == ''
             if depth is not None:
                 reason = self.follower.record_depth(self.now - 0.01, depth, 0.03, self.now)

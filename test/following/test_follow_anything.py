@@ -117,7 +117,7 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             holding = event == 'hold'
             follower.hold(holding)
         elif event == 'turned':
-            follower.record_turning(time, dt, -dt)
+            follower.record_turning(now + 0.03, dt, -dt, now=time)
         elif event == 'configure':
             config = config.changed({'yaw.max_speed': 0.4, 'yaw.kp': 20, 'actuation_lag': 0.0})
             follower.configure(config)
@@ -156,7 +156,7 @@ def in_state(config: FollowConfig, state: str) -> Follower:
     follower = Follower(config)
     follower.activate(0.0)
     for step in range(1, 20 if state != 'waiting' else 1):
-        follower.record_turning(0.05 * step, 0.0)
+        follower.record_turning(0.05 * step, 0.0, now=0.05 * step)
         follower.track(seen(0.05 * step, 0.01 * step), 0.05 * step)
     if state == 'searching':
         follower.track(seen(1.0, 0.2), 1.0, lost=True)

@@ -33,7 +33,7 @@ def settled(
     command = Command()
     for tick in range(1, round(seconds / TICK)):
         now = tick * TICK
-        follower.record_turning(now, 0.0)
+        follower.record_turning(now, 0.0, now=now)
         follower.track(look(now - 0.01), now)
         command = follower.command(now)
     return follower, command
@@ -175,6 +175,37 @@ def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
     assert command.reason.startswith('frozen')
     assert follower.track(seen(now + 0.05, 0.15), now + 0.06) == ''
     assert follower.command(now + 0.08).yaw_rate > 0
+
+
+def turned(follower: Follower, begin: float, end: float) -> float:
+    """The yaw by which a follower takes its camera to have turned, rad."""
+    rotation = follower._ego.rotation(begin, end)
+    return math.atan2(rotation[1, 0], rotation[0, 0])
+
+
+def test_turning_from_the_future_is_refused_and_holds_up_none_that_is_not() -> None:
+    follower = Follower(FollowConfig.gimbal())
+    follower.activate(0.0)
+    for tick in range(1, 101):
+        now = tick * TICK
+        assert follower.record_turning(now + 0.04, 0.3, now=now) == '', 'clocks differ a little'
+        if tick == 50:
+            reason = follower.record_turning(now + 7.5, 0.0, now=now)
+            assert reason == 'it is from 7.50 s in the future: are the clocks synchronised?'
+    assert turned(follower, 0.5, 1.9) == pytest.approx(0.3 * 1.4)
+    assert 'nan' in follower.record_turning(now, math.nan, now=now)
+    assert follower.record_turning(now, 0.3, now=math.nan) == 'time is not a number'
+
+
+def test_turning_from_before_the_clock_was_set_back_holds_up_none_from_after_it() -> None:
+    follower = Follower(FollowConfig.gimbal())
+    follower.activate(100.0)
+    for tick in range(50):
+        assert follower.record_turning(100 + tick * TICK, -0.2, now=100 + tick * TICK) == ''
+    assert 'in the future' in follower.record_turning(101.0, -0.2, now=40.0), 'it was queued'
+    for tick in range(50):
+        assert follower.record_turning(40 + tick * TICK, 0.3, now=40 + tick * TICK) == ''
+    assert turned(follower, 40.1, 40.9) == pytest.approx(0.3 * 0.8)
 
 
 def test_a_still_target_is_left_alone_within_the_dead_band() -> None:

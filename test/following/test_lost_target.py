@@ -19,7 +19,7 @@ def lost_gimbal(
     rates = []
     for tick in range(1, round((2 + seconds) / TICK)):
         now = tick * TICK
-        follower.record_turning(now, 0.0)
+        follower.record_turning(now, 0.0, now=now)
         lost = now > 2.0
         follower.track(seen(now - LATENCY, places(now - 2.0)), now, lost)
         command = follower.command(now)

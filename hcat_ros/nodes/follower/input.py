@@ -55,10 +55,14 @@ class FollowInput:
     def subscribe(
         self,
         on_track: Callback,
-        on_turning: Callable[[Turning], None],
+        on_turning: Callable[[Turning], str],
         guard: Callable[[Callback], Callback],
     ) -> None:
-        """Create the subscriptions. guard: wraps the callbacks of tracks, camera, IMU and depth."""
+        """Create the subscriptions.
+
+        on_turning: returns why it refuses a measured turning, '' if it does not. guard: wraps the
+        callbacks of tracks, camera, IMU and depth.
+        """
         self._on_turning, self._guard = on_turning, guard
         self._watch.begin()
         self._arrivals: deque[float] = deque(maxlen=RATE_SAMPLES)
@@ -163,9 +167,11 @@ class FollowInput:
     def _on_imu(self, message: Imu, info: Mapping[str, Any]) -> None:
         base = str(self._node.get_parameter('base_frame').value)
         try:
-            self._on_turning(turning_of(message, base))
+            reason = self._on_turning(turning_of(message, base))
         except ValueError as error:
-            self._refusals.add('refused imu messages', f'imu refused: {error}')
+            reason = str(error)
+        if reason:
+            self._refusals.add('refused imu messages', f'imu refused: {reason}')
 
     def _on_view(self, message: CameraInfo, info: Mapping[str, Any]) -> None:
         try:

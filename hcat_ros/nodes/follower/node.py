@@ -104,7 +104,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._clock_watch.begin()
         self._input.subscribe(
             self._on_track,
-            lambda turning: follower.record_turning(*turning),
+            lambda turning: follower.record_turning(*turning, now=self._now()),
             self._stopping_on_error,
         )
         self._use_depth(follower)

@@ -62,10 +62,12 @@ def test_the_follower_takes_it_if_asked_to(follow: Callable[..., FollowTalker], 
     now = talker.follower.get_clock().now().nanoseconds / 1e9
     for step in range(11):
         publisher.publish(imu(now - 1 + step / 10, 0.4))
+        if step == 5:
+            publisher.publish(imu(now + 60, 0.0))  # of another clock: no other is older for it
     publisher.publish(imu(now, 0.4, frame='camera'))
     if used:
         counts = talker.follower.refusals.statistics.counts
-        talker.spin(lambda: counts['refused imu messages'] == 1, 'all of them')
+        talker.spin(lambda: counts['refused imu messages'] == 2, 'all of them')
     else:
         talker.spin_for(0.5)
     turned = talker.follower.follower._ego.rotation(now - 0.9, now - 0.1)
