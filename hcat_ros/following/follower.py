@@ -67,7 +67,7 @@ class Follower:
         self._last_accepted = -math.inf
         """Arrival of the last accepted track, also of a lost target."""
         self._last_on_course = -math.inf
-        """Arrival of the last one that was seen where the target was expected."""
+        """Stamp of the last one that was seen where the target was expected."""
         self._now = -math.inf
         self._commanded: float | None = None
 
@@ -126,7 +126,7 @@ class Follower:
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
-        self._last_accepted = self._last_on_course = self._now
+        self._last_accepted, self._last_on_course = self._now, measurement.stamp
         missing = self._plausibility.confirmations_needed(self.config)
         self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
         return ''
@@ -257,7 +257,7 @@ class Follower:
             # Its size is that of the last track: it says nothing of the range.
             doubtful = measurement.covariance * LOST_NOISE**2
             self._bearing.update(replace(measurement, covariance=doubtful))
-            self._last_on_course = self._now
+            self._last_on_course = measurement.stamp
         else:
             self._bearing.rewind(self._last_on_course - BEFORE_LOSS)
         self._last_accepted = self._now

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from yaw_loop import CONFIG, LATENCY, TICK, chasing, seen
 
 from hcat_ros.following import Command, FollowConfig, Follower
@@ -47,6 +48,27 @@ def test_a_gimbal_does_not_follow_what_slides_away_from_the_course() -> None:
     rates = lost_gimbal(lambda since: 0.1 if since < 0 else max(0.1 - since, -0.4))
     assert min(rate for since, rate in rates) >= 0
     assert all(rate > 0.2 for since, rate in rates if 0 < since < 1.0)
+
+
+def test_the_course_is_that_from_before_the_loss_however_late_images_are() -> None:
+    late = 0.35
+    follower = Follower(FollowConfig.gimbal())
+    follower.activate(0.0)
+    follower.hold(True)  # so that what is seen moves by itself alone
+
+    def place(stamp: float) -> float:
+        # While it is being covered, the visible part of a target stands.
+        return 0.2 * min(stamp, 1.7)
+
+    for tick in range(1, 150):
+        now, stamp = tick * TICK, tick * TICK - late
+        lost = stamp > 2.0
+        follower.track(seen(stamp, -0.5 if lost else place(stamp)), now, lost)
+        follower.command(now)
+    course = follower.bearing(2.0)
+    assert course is not None
+    assert course.azimuth_rate == pytest.approx(0.2, abs=0.02)
+    assert course.azimuth == pytest.approx(0.4, abs=0.02)
 
 
 def test_a_gimbal_whose_tracker_is_silent_stands_still_also_after_a_loss() -> None:
