@@ -69,8 +69,8 @@ class Ending:
     def set_callback(self, callback: Callable[[], None]) -> None:
         """Set the function that is called when the process is asked to end.
 
-        It runs on the thread that waits for signals, once for each signal. If the process has been
-        asked already, it also runs at once, on the caller's thread.
+        It runs on the thread that waits for signals, once for each of `SIGNALS` that comes. If the
+        process has been asked already, it also runs at once, on the caller's thread.
         """
         self._callback = callback
         if self.asked:
@@ -83,7 +83,10 @@ class Ending:
             raise KeyboardInterrupt
 
     def _wait(self, reading: socket.socket) -> None:
-        while reading.recv(1):
+        # A byte comes for every signal that has a handler in Python; it is the signal's number.
+        while number := reading.recv(1):
+            if number[0] not in SIGNALS:
+                continue
             self.asked = True
             if self._callback is not None:
                 self._callback()

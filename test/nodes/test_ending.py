@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
+from hcat_ros.nodes.ending import SIGNALS, Ending
+
 CODE = (
     'import signal, sys\n'
     'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # a shell may have it ignored
@@ -47,6 +49,31 @@ def test_an_executable_ends_in_order_at_any_moment(
     assert 'Traceback' not in text
     # 0 once something was made that had to be cleaned up.
     assert process.returncode in (0, 128 + number), text
+
+
+def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
+    ending = Ending()
+    came: list[int] = []
+    asked: list[bool] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
+    try:
+        with ending.watch_signals():
+            ending.set_callback(lambda: asked.append(ending.asked))
+            for _ in range(3):
+                signal.raise_signal(signal.SIGUSR1)
+        # The thread has read all that came.
+        assert came == [signal.SIGUSR1] * 3
+        assert not ending.asked
+        assert asked == []
+        for number in SIGNALS:
+            with ending.watch_signals():
+                ending.set_callback(lambda: asked.append(ending.asked))
+                signal.raise_signal(signal.SIGUSR1)
+                signal.raise_signal(number)
+            assert ending.asked
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert asked == [True] * len(SIGNALS)
 
 
 @pytest.mark.usefixtures('ros_domain')
