@@ -104,7 +104,8 @@ class Settings:
     A bad value at the start is replaced by the default, and `values` raises its error, so that
     the node comes up and says what is wrong; `settings[name]` returns the default without an error.
     A bad value later is refused with the reason. Good values go to `on_change`, by name and in the
-    settings' types, before they are set: another callback of the node may still refuse them.
+    settings' types, once they are set; on Humble before that, where another callback of the node
+    may still refuse them. One object for a node: rclpy joins what several would convert.
     """
 
     def __init__(
@@ -115,20 +116,27 @@ class Settings:
     ) -> None:
         self._node = node
         self._on_change = on_change
-        self._settings = {setting.name: setting for setting in settings}
+        self._settings: dict[str, Setting] = {}
         self._problems: dict[str, str] = {}
+        self.declare(settings)
+        self._applies_once_set = hasattr(node, 'add_post_set_parameters_callback')
+        if self._applies_once_set:  # not on Humble
+            node.add_pre_set_parameters_callback(self._convert)
+            node.add_post_set_parameters_callback(self._apply)
+        node.add_on_set_parameters_callback(self._check)
+
+    def declare(self, settings: Sequence[Setting]) -> None:
+        """Declare more settings, whose defaults may depend on the first ones."""
         for setting in settings:
             self._declare(setting)
-        if hasattr(node, 'add_pre_set_parameters_callback'):  # not on Humble
-            node.add_pre_set_parameters_callback(self._convert)
-        node.add_on_set_parameters_callback(self._check)
+            self._settings[setting.name] = setting  # from here on its changes are told
 
     def _declare(self, setting: Setting) -> None:
         descriptor = setting.descriptor()
         try:
             self._node.declare_parameter(setting.name, setting.default, descriptor)
             given = self._node.get_parameter(setting.name)
-            if (converted := self._convert_one(given)) is not given:
+            if (converted := _in_type(setting, given)) is not given:
                 self._node.set_parameters([converted])
             setting.checked(self._node.get_parameter(setting.name).value)
         except (ParameterException, ValueError) as error:
@@ -144,36 +152,32 @@ class Settings:
 
         Values that are none of the setting stay, to be refused.
         """
-        return [self._convert_one(parameter) for parameter in parameters]
-
-    def _convert_one(self, parameter: Parameter) -> Parameter:
-        setting = self._settings.get(parameter.name)
-        if setting is None or parameter.value is None:
-            return parameter
-        try:
-            value = setting.checked(parameter.value)
-        except ValueError:
-            return parameter
-        return parameter if value is None else Parameter(parameter.name, value=value)
+        return [_in_type(self._settings.get(each.name), each) for each in parameters]
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
-        changes = {}
         for parameter in parameters:
             setting = self._settings.get(parameter.name)
             if setting is None:
                 continue
             try:
                 value = None if parameter.value is None else setting.checked(parameter.value)
-                if value is not None:
-                    changes[setting.name] = value
-                elif parameter.value is None or self[setting.name] is not None:
+                if value is None and (parameter.value is None or self[setting.name] is not None):
                     raise ValueError(f'{setting.name} cannot be unset: expected {setting.expected}')
             except ValueError as error:
                 return SetParametersResult(successful=False, reason=str(error))
+        if not self._applies_once_set:
+            self._apply(parameters)
+        return SetParametersResult(successful=True)
+
+    def _apply(self, parameters: list[Parameter]) -> None:
+        """Tell the new values of settings, which `_check` has found good."""
+        known = [each for each in parameters if each.name in self._settings]
+        values = {each.name: self._settings[each.name].checked(each.value) for each in known}
+        changes = {name: value for name, value in values.items() if value is not None}
         for name in changes:
             self._problems.pop(name, None)
-        self._on_change(changes)
-        return SetParametersResult(successful=True)
+        if changes:
+            self._on_change(changes)
 
     def values(self) -> dict[str, Any]:
         """Return all values. Raises ValueError for the ones that were wrong from the start."""
@@ -187,3 +191,14 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         """Return one value; the default for one that was wrong from the start."""
         return self._settings[name].checked(self._node.get_parameter(name).value)
+
+
+def _in_type(setting: Setting | None, parameter: Parameter) -> Parameter:
+    """Return a parameter in its setting's type; as it is where its value is none of the setting."""
+    if setting is None or parameter.value is None:
+        return parameter
+    try:
+        value = setting.checked(parameter.value)
+    except ValueError:
+        return parameter
+    return parameter if value is None else Parameter(parameter.name, value=value)

@@ -10,6 +10,7 @@ import yaml
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from hcat_ros.nodes.parameters import Setting, Settings
@@ -95,6 +96,57 @@ def test_changes_are_checked_and_told_in_their_types(ros: None) -> None:
     assert not node.set_parameters([Parameter('penalty')])[0].successful, 'cannot be removed'
     assert settings['penalty'] == 1.0
     assert told == [{'penalty': 1.0}]
+    node.destroy_node()
+
+
+def test_a_change_that_another_callback_refuses_is_not_told(ros: None) -> None:
+    node = rclpy.create_node('n')
+    if not hasattr(node, 'add_post_set_parameters_callback'):
+        node.destroy_node()
+        pytest.skip('rclpy of Humble tells nothing of what has been set')
+    refuse = [False]
+    told: list[Any] = []
+    # rclpy asks those that were added first last.
+    node.add_on_set_parameters_callback(
+        lambda parameters: SetParametersResult(successful=not refuse[0], reason='not now')
+    )
+    settings = Settings(
+        node, (PENALTY,), lambda changes: told.append((changes, settings['penalty']))
+    )
+    assert told == []
+    refuse[0] = True
+    assert node.set_parameters([Parameter('penalty', value=0.1)])[0].reason == 'not now'
+    assert told == []
+    refuse[0] = False
+    assert node.set_parameters([Parameter('penalty', value=0.2)])[0].successful
+    assert told == [({'penalty': 0.2}, 0.2)], 'once it is set'
+    node.destroy_node()
+
+
+def test_settings_declared_later_are_converted_once_and_told(ros: None) -> None:
+    """With the conversions of two objects rclpy would set each value twice."""
+    overrides = [Parameter('angle', value=1), Parameter('count', value=0)]
+    node = rclpy.create_node('n', parameter_overrides=overrides)
+    told: list[Any] = []
+    settings = Settings(node, (MODE,), told.append)
+    settings.declare((PENALTY, ANGLE, COUNT))
+    assert told == [], 'what is given at the start is no change'
+    assert type(node.get_parameter('angle').value) is float
+    with pytest.raises(ValueError, match='count'):
+        settings.values()
+    asked: list[Any] = []
+
+    def note(parameters: list[Parameter]) -> SetParametersResult:
+        asked.append([(each.name, each.value) for each in parameters])
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(note)
+    both = [Parameter('penalty', value=1), Parameter('count', value=2)]
+    assert node.set_parameters_atomically(both).successful
+    assert type(node.get_parameter('penalty').value) is float
+    assert told == [{'penalty': 1.0, 'count': 2}]
+    assert asked == [[('penalty', 1.0), ('count', 2)]]
+    assert settings.values() == {'mode': 'a', 'penalty': 1.0, 'angle': 1.0, 'count': 2}
     node.destroy_node()
 
 

@@ -29,15 +29,15 @@ class FollowParameters:
         self.hold_set = False
         """Whether start_on_hold has been set to true since somebody set this to False."""
         self._node = node
-        self._platform = Settings(node, (platform_setting(),), self._on_change)
-        settings = settings_for(self._platform['platform'])
+        self._settings = Settings(node, (platform_setting(),), self._on_change)
+        settings = settings_for(self._settings['platform'])
         self._late = {'platform', *(setting.name for setting in settings if not setting.live)}
-        self._settings = Settings(node, settings, self._on_change)
+        self._settings.declare(settings)
         node.add_on_set_parameters_callback(self._fit_together)
 
     def values(self) -> dict[str, Any]:
         """Return all values. Raises ValueError for the ones that were wrong from the start."""
-        return self._platform.values() | self._settings.values()
+        return self._settings.values()
 
     def __getitem__(self, name: str) -> Any:
         return self._settings[name]
@@ -60,7 +60,7 @@ class FollowParameters:
         return SetParametersResult(successful=True)
 
     def _on_change(self, changes: Mapping[str, Any]) -> None:
-        # No more than noted: another callback may still refuse them.
+        # No more than noted: on Humble another callback may still refuse them.
         self.changed = True
         self.hold_set = changes.get('start_on_hold', self.hold_set)
         late = sorted(self._late.intersection(changes))

@@ -16,6 +16,7 @@ from follow_talker import (
     FollowTalker,
 )
 from lives import CONFIGURE
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 Follow = Callable[..., FollowTalker]
@@ -32,6 +33,23 @@ def test_gains_change_live(follow: Follow) -> None:
     assert talker.set('yaw.max_speed', 0.1).successful
     talker.stream(1.0, LEFT)
     assert talker.last['yaw'] == pytest.approx(0.1)
+
+
+def test_a_whole_number_set_live_is_stored_once_as_a_real_one(follow: Follow) -> None:
+    talker = follow()
+    node = talker.follower
+    asked: list[list[str]] = []
+
+    def note(parameters: list[Parameter]) -> SetParametersResult:
+        asked.append([each.name for each in parameters])
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(note)
+    assert talker.set('yaw.max_speed', 1).successful
+    value = node.get_parameter('yaw.max_speed').value
+    assert (value, type(value)) == (1.0, float)
+    assert talker.set('platform', 'drone').successful
+    assert asked == [['yaw.max_speed'], ['platform']]
 
 
 @pytest.mark.parametrize(
