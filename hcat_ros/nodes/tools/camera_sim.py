@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
@@ -174,13 +175,15 @@ class CameraSim(Node):
         kind = TwistStamped if values['stamped'] else Twist
         self.create_subscription(kind, 'cmd_vel', self._on_command, RELIABLE_QOS)
         self._box_due: bool = values['init_box']
-        self._waiting: deque[tuple[int, Image, CameraInfo, Image | None, Detection2D | None]]
+        self._waiting: deque[tuple[float, Image, CameraInfo, Image | None, Detection2D | None]]
         self._waiting = deque()
-        """Due time [ns] and messages of frames that have not been published yet."""
+        """Due time (monotonic, s) and messages of frames that have not been published yet."""
         self._last: int | None = None
         """When the simulation was last moved on, ns of the ROS clock; None before the start."""
         self._began = self._subscribed = time.monotonic()
-        self._timer = self.create_timer(0.05, self._wait)
+        # A system clock that is set back would stop timers on it for as long.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(0.05, self._wait, clock=self._steady)
 
     def _wait(self) -> None:
         """Wait until somebody listens, then start the clock."""
@@ -202,9 +205,10 @@ class CameraSim(Node):
         self._timer.cancel()
         self.destroy_timer(self._timer)
         self._last = self.get_clock().now().nanoseconds
-        self._timer = self.create_timer(1.0 / self._values['fps'], self._expose)
+        period = 1.0 / self._values['fps']
+        self._timer = self.create_timer(period, self._expose, clock=self._steady)
         if self._values['latency'] > 0:
-            self._sender = self.create_timer(0.004, self._send_due)
+            self._sender = self.create_timer(0.004, self._send_due, clock=self._steady)
         self._expose()
 
     def _advance(self) -> int:
@@ -229,6 +233,7 @@ class CameraSim(Node):
 
     def _expose(self) -> None:
         """Take a frame now."""
+        exposed = time.monotonic()
         now = self._advance()
         frame = self.simulation.frame()
         header = Header(frame_id=self._values['frame_id'])
@@ -244,8 +249,8 @@ class CameraSim(Node):
         if self._depths.get_subscription_count():
             depth = depth_message(self.simulation.depth())
             depth.header = header
-        latency = round(self._values['latency'] * 1e9)
-        self._waiting.append((now + latency, image, info, depth, box))
+        due = exposed + self._values['latency']
+        self._waiting.append((due, image, info, depth, box))
         self._send_due()
         if self._views.get_subscription_count():
             view = image_message(top_view(self.simulation), 'bgr8')
@@ -256,8 +261,7 @@ class CameraSim(Node):
 
     def _send_due(self) -> None:
         """Publish the frames whose latency is over."""
-        now = self.get_clock().now().nanoseconds
-        while self._waiting and (self._waiting[0][0] <= now or self._values['latency'] == 0):
+        while self._waiting and self._waiting[0][0] <= time.monotonic():
             _, image, info, depth, box = self._waiting.popleft()
             self._images.publish(image)
             self._infos.publish(info)

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -113,7 +114,9 @@ class VideoSource(Node):
         self._shift = 0.0
         """Seconds of the rounds before, where it loops."""
         self._began = self._subscribed = time.monotonic()
-        self._timer = self.create_timer(0.05, self._wait)
+        # A system clock that is set back would stop timers on it for as long.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(0.05, self._wait, clock=self._steady)
 
     def _wait(self) -> None:
         """Wait until somebody listens, then start the clock."""
@@ -137,7 +140,7 @@ class VideoSource(Node):
         self.destroy_timer(self._timer)
         self._began = now
         # A camera gives its own pace: ask as fast as it answers.
-        self._timer = self.create_timer(0.0, self._publish)
+        self._timer = self.create_timer(0.0, self._publish, clock=self._steady)
 
     def _publish(self) -> None:
         frame = self._next

@@ -18,9 +18,11 @@ pytest.importorskip('onnxruntime', reason='an engine runs here')
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from rclpy.clock import ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2D
 
@@ -147,6 +149,34 @@ def test_time_is_real(watch: Callable[..., Viewer]) -> None:
     passed = viewer.sim.simulation.time
     assert passed == pytest.approx(stamps[-1] - stamps[0], abs=0.2)
     assert abs(time.time() - stamps[-1]) < 2
+
+
+@pytest.mark.parametrize('latency', [0.0, 0.1])
+def test_images_come_whatever_the_clock_of_the_stamps_does(
+    watch: Callable[..., Viewer], latency: float
+) -> None:
+    """Simulated time that stands holds up timers as a system clock that was set back does."""
+    viewer = watch(latency=latency, use_sim_time=True)
+    began = time.monotonic()
+    viewer.spin(lambda: len(viewer.images) >= 10, '10 images')
+    assert time.monotonic() - began > 0.9 * 9 / SMALL['fps']
+    assert {nanoseconds(image.header.stamp) for image in viewer.images} == {0}, 'of that clock'
+
+
+def test_frames_under_way_are_sent_though_the_clock_is_set_back(
+    watch: Callable[..., Viewer],
+) -> None:
+    viewer = watch(latency=0.2, use_sim_time=True)
+    clock = viewer.sim.get_clock()
+
+    def sees(seconds: int) -> Callable[[], bool]:
+        clock.set_ros_time_override(Time(seconds=seconds, clock_type=ClockType.ROS_TIME))
+        return lambda: any(image.header.stamp.sec == seconds for image in viewer.images)
+
+    viewer.spin(sees(1000), 'an image')
+    viewer.images.clear()
+    viewer.spin(sees(10), 'an image from after it')
+    assert viewer.images[0].header.stamp.sec == 1000, 'that were under way'
 
 
 @pytest.mark.parametrize('stamped', [True, False])

@@ -95,3 +95,22 @@ def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
     assert infos[0].header == images[0].header
     assert (infos[0].width, infos[0].height) == (64, 48)
     assert infos[0].k[0] == pytest.approx(32.0)
+
+
+def test_images_come_whatever_the_clock_of_the_stamps_does(ros: None, video: str) -> None:
+    """Simulated time that stands holds up timers as a system clock that was set back does."""
+    images: list[Image] = []
+    viewer = rclpy.create_node('viewer')
+    viewer.create_subscription(Image, 'image', images.append, QoSProfile(depth=20))
+    given = [Parameter('source', value=video), Parameter('use_sim_time', value=True)]
+    source = VideoSource(parameter_overrides=given)
+    executor = SingleThreadedExecutor()
+    for node in (viewer, source):
+        executor.add_node(node)
+    deadline = time.monotonic() + 30
+    while len(images) < len(TIMES) and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    for node in (viewer, source):
+        node.destroy_node()
+    assert len(images) == len(TIMES)
+    assert {(image.header.stamp.sec, image.header.stamp.nanosec) for image in images} == {(0, 0)}
