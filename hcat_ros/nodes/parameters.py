@@ -140,7 +140,8 @@ class Settings:
                 self._node.set_parameters([converted])
             setting.checked(self._node.get_parameter(setting.name).value)
         except (ParameterException, ValueError) as error:
-            self._problems[setting.name] = str(error)
+            # Humble's errors carry the parameter's name as a second argument.
+            self._problems[setting.name] = ': '.join(map(str, error.args))
             if self._node.has_parameter(setting.name):
                 self._node.undeclare_parameter(setting.name)
             self._node.declare_parameter(
