@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build, count, measure, print. Raises ValueError, RuntimeError, OSError."""
-    check_outputs((arguments.out, arguments.json), arguments.results)
+    read = [folder for text in arguments.results if (folder := text.partition('=')[2])]
+    check_outputs((arguments.out, arguments.json), read)
     try:
         from hcat_ros.training import paper_systems  # noqa: F401 PyTorch, onnx and more
     except ImportError as error:

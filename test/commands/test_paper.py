@@ -98,6 +98,17 @@ def test_errors_name_the_value(
     assert reason in failure(argv, capsys)
 
 
+def test_results_that_are_read_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'results.json'
+    path.write_text('[]')
+    for output in ('--json', '--out'):
+        words = ['--only', 'hcat', '--rounds', '0', '--results', f'hcat={tmp_path}']
+        assert f'{path} would be written over' in failure([*words, output, str(path)], capsys)
+    assert path.read_text() == '[]'
+
+
 def test_a_system_that_cannot_be_built_is_named(
     small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
