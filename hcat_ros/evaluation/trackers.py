@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from hcat_ros.boxes import Box
 from hcat_ros.engines import ENGINES, load_engine
+from hcat_ros.files import read_bytes
 from hcat_ros.models import load_model
 from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.encodings import Image
@@ -164,10 +166,21 @@ class OpenCvSpec:
             parameters = getattr(cv2, f'Tracker{name}_Params')()
             for attribute, file in zip(needed, self.files):
                 setattr(parameters, attribute, file)
-            return OpenCvTracker(getattr(cv2, f'Tracker{name}_create')(parameters))
+            try:
+                tracker = getattr(cv2, f'Tracker{name}_create')(parameters)
+            except cv2.error as error:
+                raise ValueError(
+                    f'{OPENCV}:{self.name}: OpenCV cannot load {", ".join(self.files) or "it"}: '
+                    f'{_one_line(error)}; a Git LFS pointer has to be fetched (git lfs pull)'
+                ) from None
+            return OpenCvTracker(tracker, self.title)
 
         make()  # files that it cannot read are told of now
-        return make, {'OpenCV': cv2.__version__, 'files': [Path(file).name for file in self.files]}
+        hashes = [
+            (Path(file).name, hashlib.sha256(read_bytes(Path(file))).hexdigest())
+            for file in self.files
+        ]
+        return make, {'OpenCV': cv2.__version__, 'files': hashes}
 
     def resolve(self, loaded: dict[str, Any]) -> OpenCvSpec:
         """See `TrackerSpec`."""
@@ -177,15 +190,22 @@ class OpenCvSpec:
 class OpenCvTracker:
     """One of OpenCV's trackers. Where it says that it failed, the last box stays, as lost."""
 
-    def __init__(self, tracker: Any) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Any, title: str = 'OpenCV') -> None:
+        """title: the tracker's, for messages."""
+        self._tracker, self._title = tracker, title
         self._box = Box(0.0, 0.0, 0.0, 0.0)
 
     def init(self, frame: Image, box: ArrayLike) -> None:
-        """Take the target; OpenCV knows whole pixels only."""
+        """Take the target; OpenCV knows whole pixels only. Raises ValueError if it refuses."""
         x, y, w, h = (round(float(value)) for value in np.asarray(box, np.float64))
         self._box = Box(*np.asarray(box, np.float64).tolist())
-        self._tracker.init(frame, (x, y, max(w, 1), max(h, 1)))
+        try:
+            self._tracker.init(frame, (x, y, max(w, 1), max(h, 1)))
+        except cv2.error as error:  # MIL's of a box over the image's edge, for one
+            raise ValueError(
+                f'{self._title} cannot start from the box {x} {y} {w} {h} in an image of '
+                f'{frame.shape[1]}x{frame.shape[0]}: {_one_line(error)}'
+            ) from None
 
     def update(self, frame: Image) -> Track:
         """Find it in the next frame."""
@@ -199,6 +219,10 @@ class OpenCvTracker:
         # Not all have a score: some are without the method, OpenCV 5's MIL says -1.
         score = getattr(self._tracker, 'getTrackingScore', lambda: -1.0)()
         return Track(self._box, score if score >= 0 else float('nan'), TargetState.TRACKING)
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())
 
 
 def opencv_trackers() -> dict[str, str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,47 @@ def test_opencvs_trackers_follow_too(clip: Clip) -> None:
     assert iou(answers.boxes, clip.boxes)[1:].mean() > still[1:].mean() + 0.1
     assert np.isnan(answers.scores).all()
     assert make() is not make(), 'a new one for each sequence'
+
+
+def test_opencvs_network_files_are_told_apart_by_their_content(
+    tmp_path: Path, shared: Path
+) -> None:
+    if 'nano' not in opencv_trackers():
+        pytest.skip('this OpenCV has no Nano')
+    found = []
+    for version in ('v2', 'v3'):
+        files = []
+        for part in ('backbone', 'head'):
+            (source,) = (shared / 'teachers' / f'nanotrack_{version}').glob(f'*_{part}*.onnx')
+            (tmp_path / version).mkdir(exist_ok=True)
+            files.append(tmp_path / version / f'{part}.onnx')
+            files[-1].symlink_to(source)
+        found.append(OpenCvSpec('nano', tuple(map(str, files))).load(1)[1])
+    assert [[name for name, _ in each['files']] for each in found] == [
+        ['backbone.onnx', 'head.onnx']
+    ] * 2
+    digest = hashlib.sha256((tmp_path / 'v2' / 'head.onnx').read_bytes()).hexdigest()
+    assert found[0]['files'][1] == ('head.onnx', digest)
+    assert found[0] != found[1]
+
+
+def test_a_network_file_that_opencv_cannot_read_is_named(tmp_path: Path) -> None:
+    if 'nano' not in opencv_trackers():
+        pytest.skip('this OpenCV has no Nano')
+    pointer = tmp_path / 'backbone.onnx'
+    pointer.write_text(
+        'version https://git-lfs.github.com/spec/v1\n'
+        'oid sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef\nsize 9\n'
+    )
+    with pytest.raises(ValueError, match=rf'opencv:nano: OpenCV cannot load {pointer}.*lfs pull'):
+        OpenCvSpec('nano', (str(pointer), str(pointer))).load(1)
+
+
+def test_a_box_that_opencv_refuses_is_named() -> None:
+    make, _ = OpenCvSpec('mil').load(1)
+    frame = np.zeros((96, 128, 3), np.uint8)
+    with pytest.raises(ValueError, match=r'OpenCV MIL cannot start from the box 100 80 60 40 in'):
+        make().init(frame, np.array([100.0, 80, 60, 40]))
 
 
 class Failing:
