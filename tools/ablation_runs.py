@@ -248,7 +248,7 @@ def evaluate(plan: Plan, title: str, tracker: Any) -> tuple[float, dict[str, flo
     evaluation = Evaluation(
         PROTOCOLS['plain'],
         read_clips('plain', plan.sequences),
-        plan.sequences.resolve().name,
+        plan.sequences,
         plan.out / 'evaluation',
         threads=plan.threads,
     )

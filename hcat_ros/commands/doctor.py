@@ -40,6 +40,8 @@ PACKAGES = {
     'vision_msgs': '',
 }
 """Modules and the PyPI package that brings each; '' for what comes with ROS."""
+LONGEST = 86400
+"""Most seconds of --seconds and --limit: a day."""
 CPU_FEATURES = {
     'avx2': 'AVX2',
     'avx512f': 'AVX-512',
@@ -75,8 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
     one, and one that crashes or hangs is to be a line of the report, not its end.
     """
     for name in ('seconds', 'limit'):
-        if not getattr(arguments, name) > 0:
-            raise ValueError(f'--{name} {getattr(arguments, name)}: expected above 0')
+        if not 0 < getattr(arguments, name) <= LONGEST:
+            raise ValueError(
+                f'--{name} {getattr(arguments, name)}: expected above 0, at most {LONGEST}'
+            )
     model = load_model(arguments.model)
     print(f'hcat_ros {__version__}, Python {platform.python_version()}, {platform.platform()}')
     print(f'{processor()}, {os.cpu_count()} CPUs: {", ".join(cpu_features()) or "plain"}')

@@ -10,22 +10,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.evaluation.clips import LAYOUTS, Clip, read_data_set
-from hcat_ros.evaluation.multi_start import MEASURES, run_multi_start
+from hcat_ros.evaluation.multi_start import FOLDER, MEASURES, run_multi_start
+from hcat_ros.evaluation.passes import LeftOut
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import PREDICTORS, Latency, RealTimeRule
-from hcat_ros.evaluation.result_files import write_submission
-from hcat_ros.evaluation.results import SequenceResult
-from hcat_ros.evaluation.runs import Entry, Evaluation, slug
+from hcat_ros.evaluation.result_files import find_test_split, write_submission
+from hcat_ros.evaluation.results import SequenceResult, slug
+from hcat_ros.evaluation.runs import Entry, Evaluation
 from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import parse_tracker
 from hcat_ros.files import check_outputs, write_text
 from hcat_ros.models import DEFAULT_MODEL
 
+NEED_REALTIME = {'latency_ms': None, 'least_rate': False, 'permitted': 1.0, 'predict': 'none'}
+"""Defaults of the arguments that say something with --realtime alone."""
 BENCHMARKS = tuple(name for name in LAYOUTS if name in PROTOCOLS)
 
 
@@ -67,13 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--permitted',
         type=float,
-        default=1.0,
+        default=NEED_REALTIME['permitted'],
         help="share of a frame's time by which its answer may come late: 1 as in VOT-RT, 0 as in "
         'latency-aware evaluation',
     )
     parser.add_argument(
         '--predict',
-        default='none',
+        default=NEED_REALTIME['predict'],
         choices=PREDICTORS,
         help='where the target is taken to be until a newer answer comes',
     )
@@ -111,7 +115,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
     read = [Path(text.partition('=')[2]) for text in arguments.results]
     check_outputs((arguments.out,), (arguments.data, *read))
-    data = read_data_set(arguments.benchmark, arguments.data)
+    folder = arguments.data
+    if arguments.submission:
+        folder = find_test_split(arguments.benchmark, folder)
+    data = read_data_set(arguments.benchmark, folder)
     clips = chosen(data.clips, arguments.sequences)
     entries = [
         *(entry(text, arguments.tracker) for text in arguments.tracker),
@@ -125,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
     evaluation = Evaluation(
         PROTOCOLS[arguments.benchmark],
         clips,
-        name,
+        arguments.data,
         arguments.out,
         arguments.jobs,
         arguments.threads,
@@ -137,22 +144,31 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.command,
         show_messages,
     )
+    check_results_apart(entries, arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     runs = []
+    incomplete: list[str] = []
     for item in map(evaluation.settle, entries):
         if arguments.submission:
             path = arguments.out / f'{slug(item.title)}.zip'
-            write_submission(arguments.benchmark, clips, evaluation.answers(item, shown), path)
+            if lacking := write_archive(evaluation, item, path):
+                incomplete.append(
+                    f'{path} lacks {len(lacking)} of {len(data.left_out) + len(clips)} sequences, '
+                    f'and the server may refuse it: {"; ".join(lacking)}'
+                )
             print(f'wrote {path}')
         if any(len(clip.visible) > 1 for clip in clips):
             done = evaluation.run(item, shown)
             if arguments.multi_start:
                 usable = replace(evaluation, clips=done.clips)
-                measures = run_multi_start(usable, item, shown)
+                measures, missing = run_multi_start(usable, item, shown)
                 whole = done.score.measures | {
                     name: getattr(measures, name.lower()) for name in MEASURES
                 }
                 done = replace(done, score=replace(done.score, measures=whole))
+                if missing:
+                    remark = f'multi-start: left out: {"; ".join(missing)}'
+                    done = replace(done, remarks=(*done.remarks, remark))
             runs.append(done)
     if not runs:
         if not arguments.submission:
@@ -160,13 +176,37 @@ def run(arguments: argparse.Namespace) -> None:
                 f'{arguments.data} has first boxes only, so nothing can be scored; write what its '
                 'server takes with --submission'
             )
+        if incomplete:
+            raise IncompleteError('; '.join(incomplete))
         return
     path = write_document(runs, arguments.out / 'results.json')
     page = write_report(runs, arguments.out, f'{PROTOCOLS[arguments.benchmark].title}: {name}')
     print(page.with_suffix('.md').read_text(encoding='utf-8').split('\n## ')[0])
     print(f'wrote {path}, {page.with_suffix(".md")} and {page}')
-    if remarks := [f'{run.title}: {text}' for run in runs for text in run.remarks]:
-        raise IncompleteError('; '.join(remarks))
+    incomplete += [f'{run.title}: {text}' for run in runs for text in run.remarks]
+    if incomplete:
+        raise IncompleteError('; '.join(incomplete))
+
+
+def write_archive(evaluation: Evaluation, entry: Entry, path: Path) -> list[str]:
+    """Write what the benchmark's server takes; return the sequences that it lacks, a line each.
+
+    Raises ValueError where there is none to write; OSError, EngineError.
+    """
+    lacking = list(evaluation.left_out)
+    written: list[tuple[Clip, SequenceResult]] = []
+    for clip, answer in zip(evaluation.clips, evaluation.try_answers(entry, shown)):
+        if isinstance(answer, LeftOut):
+            lacking.append(f'{clip.name}: {answer.reason}')
+        elif not np.isfinite(answer.boxes).all():  # of a result file
+            lacking.append(f'{clip.name}: a frame without a box')
+        else:
+            written.append((clip, answer))
+    if not written:
+        raise ValueError(f'{entry.title}: no sequence to submit; {"; ".join(lacking)}')
+    clips, results = zip(*written)
+    write_submission(evaluation.protocol.name, clips, results, path)
+    return lacking
 
 
 def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
@@ -177,7 +217,7 @@ def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
     missing = [name for name in names if name not in there]
     if missing:
         raise ValueError(f'no sequence {", ".join(missing)}; there are {", ".join(there)}')
-    return [there[name] for name in names]
+    return [there[name] for name in dict.fromkeys(names)]
 
 
 def entry(text: str, texts: Sequence[str]) -> Entry:
@@ -197,11 +237,29 @@ def results_entry(text: str) -> Entry:
     return Entry(label, Path(folder))
 
 
+def check_results_apart(entries: Sequence[Entry], out: Path) -> None:
+    """Raise ValueError for results to read in a folder where a tracker's own are written.
+
+    --restart would delete them, and without it they would be what that tracker answers now.
+    """
+    titles = [slug(entry.title) for entry in entries if not isinstance(entry.tracker, Path)]
+    for entry in entries:
+        if not isinstance(entry.tracker, Path):
+            continue
+        folder = entry.tracker.resolve()
+        for home in [out / title for title in titles] + [out / FOLDER / title for title in titles]:
+            if home.resolve() in (folder, *folder.parents):
+                raise ValueError(
+                    f'--results {entry.title}={entry.tracker} lies in {home}, where results of '
+                    'this evaluation are written; copy it elsewhere, or take another --out'
+                )
+
+
 def real_time_rule(arguments: argparse.Namespace) -> RealTimeRule | None:
     """Return what counts as real time, None if nothing was said. Raises ValueError."""
     if arguments.realtime is None:
-        for name in ('latency_ms', 'least_rate'):
-            if getattr(arguments, name):
+        for name, default in NEED_REALTIME.items():
+            if getattr(arguments, name) != default:
                 raise ValueError(f'--{name.replace("_", "-")} goes with --realtime FPS')
         return None
     latency = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     arguments.command = ['hcat', *words]
     show_messages()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error is: names may not be UTF-8
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         with signals_stop():
             VERBS[arguments.verb].run(arguments)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import read_clips
+from hcat_ros.evaluation.clips import keep_scorable, read_clips
 from hcat_ros.models import (
     ACCEPTED_DROP,
     INT8_SEARCH_FILE,
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f'{model.folder} cannot be written to; copy it and name the copy')
     clips = read_clips('plain', arguments.data)
     crops = crops_along_tracks(clips, model.card, CALIBRATION + TEST)
-    judged = read_clips('plain', arguments.evaluate)
+    judged = keep_scorable(read_clips('plain', arguments.evaluate))
     with tempfile.TemporaryDirectory(prefix='hcat-quantize-') as temporary:
         made = Path(temporary)
         quantizer = SearchQuantizer(model, crops[:CALIBRATION], crops[CALIBRATION:], made)

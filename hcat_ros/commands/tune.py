@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import read_clips
+from hcat_ros.evaluation.clips import keep_scorable, read_clips
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_outputs((arguments.plot,), (arguments.sequences,))
     if arguments.plot and importlib.util.find_spec('matplotlib') is None:
         raise RuntimeError("--plot needs matplotlib; pip install 'hcat_ros[evaluate]'")
-    clips = read_clips('plain', arguments.sequences)
+    clips = keep_scorable(read_clips('plain', arguments.sequences))
     card = load_model(arguments.model).card.tracking
     names = ('window_penalty', 'size_smoothing', 'box_correction')
     corrections = arguments.corrections or [card['box_correction']]

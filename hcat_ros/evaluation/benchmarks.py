@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_table
+from hcat_ros.evaluation.annotation_files import read_box_table, read_table
 from hcat_ros.evaluation.image_clip import Clip, Found, Skipped, clip_of, each_sequence
 from hcat_ros.files import read_text
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, image_files
@@ -161,6 +161,9 @@ def vot(root: Path) -> Found:
 
     list.txt names the sequences, if it is there; a workspace of VOT's toolkit, which has them in
     sequences/, can be named too. Polygons and masks become the upright boxes around them.
+
+    A region without extent, an absent target, becomes a box without extent: such a frame counts.
+    NaN stands for a frame that VOT's toolkit leaves out.
     """
     if (root / 'sequences').is_dir():
         root = root / 'sequences'
@@ -182,37 +185,41 @@ def vot(root: Path) -> Found:
                 raise ValueError(f'{path}, line {number + 1}: {error}') from None
         colour = folder / 'color'
         images = image_files(colour if colour.is_dir() else folder)
-        return clip_of(folder.name, images, absent_where_empty(boxes))
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 0)
+        return clip_of(folder.name, images, boxes)
 
     return each_sequence(folders, read)
 
 
 def vot_box(line: str) -> NDArray[np.float64]:
-    """Return the box x y w h of a region as VOT writes it; NaN for none. Raises ValueError.
+    """Return the box x y w h of a region as VOT writes it; NaN for an unknown one.
+
+    An empty region, that of an absent target, is a box without extent. Raises ValueError.
 
     A region is four numbers x y w h, six or more as x y of a polygon's points, `m` and a mask as
     its window x y w h and then the lengths of its runs without and with the target, row by row;
-    one number stands for a frame without a region.
+    one number alone, and NaN among several, stand for an unknown region.
     """
     mask = line.lstrip().startswith('m')
     numbers = np.array(re.split(r'[,\s]+', line.strip().lstrip('m').strip(',')), np.float64)
     if mask and len(numbers) >= 4:
         return _mask_box(numbers.astype(np.int64))
-    if len(numbers) == 4:
-        return numbers
-    if len(numbers) >= 6 and len(numbers) % 2 == 0 and not mask:
-        points = numbers.reshape(-1, 2)
-        return np.concatenate([points.min(axis=0), points.max(axis=0) - points.min(axis=0)])
-    if len(numbers) == 1 and not mask:
+    count = len(numbers)
+    if mask or not (count in (1, 4) or (count >= 6 and count % 2 == 0)):
+        raise ValueError(f'expected a box, a polygon or a mask, got {line.strip()[:40]}')
+    if count == 1 or np.isnan(numbers).any():
         return np.full(4, np.nan)
-    raise ValueError(f'expected a box, a polygon or a mask, got {line.strip()[:40]}')
+    if count == 4:
+        return numbers
+    points = numbers.reshape(-1, 2)
+    return np.concatenate([points.min(axis=0), points.max(axis=0) - points.min(axis=0)])
 
 
 def _mask_box(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     x, y, width, height = numbers[:4].tolist()
     runs = numbers[4:]
     if width * height == 0:  # as VOT's toolkit writes an absent target: m0,0,0,0,0,1
-        return np.full(4, np.nan)
+        return np.zeros(4)
     if not 0 < width * height <= MAX_IMAGE_PIXELS or width < 0:
         raise ValueError(
             f'a mask of {width} x {height}: expected at most {MAX_IMAGE_PIXELS} pixels'
@@ -222,7 +229,7 @@ def _mask_box(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     pixels = np.flatnonzero(inside)
     if len(pixels) == 0:
-        return np.full(4, np.nan)
+        return np.zeros(4)
     rows, columns = np.divmod(pixels, width)
     left, top = columns.min(), rows.min()
     extent = columns.max() - left + 1, rows.max() - top + 1

@@ -8,7 +8,7 @@ sequence is skipped with a warning; a data set without any is an error.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -22,11 +22,12 @@ from hcat_ros.evaluation import benchmarks
 from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_flags
 from hcat_ros.evaluation.image_clip import Clip, Found, ImagesOf, Skipped, clip_of, each_sequence
 from hcat_ros.files import load_json, shown
-from hcat_ros.files.pictures import image_files, read_mask
+from hcat_ros.files.pictures import image_files, is_image, read_mask
 
-__all__ = ['LAYOUTS', 'Clip', 'DataSetError', 'ImagesOf', 'Skipped', 'read_clips']
+__all__ = ['LAYOUTS', 'Clip', 'DataSetError', 'ImagesOf', 'Skipped', 'keep_scorable', 'read_clips']
 
 
+ONE_FRAME = 'its target is in one frame only'
 LARGEST_ANNOTATIONS = 2 << 30
 """Bytes: COCO's of training are half a gigabyte."""
 
@@ -82,16 +83,55 @@ def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.fl
     return DataSet(clips, left_out)
 
 
+def keep_scorable(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips with a box to compare with after the first one; warn of each other by name.
+
+    Of the others every measure would be NaN, and so every mean. Raises DataSetError if none is
+    left.
+    """
+    kept = [clip for clip in clips if len(clip.visible) > 1]
+    for clip in clips:
+        if len(clip.visible) <= 1:
+            warnings.warn(f'skipped {clip.name}: {ONE_FRAME}', stacklevel=2)
+    if not kept:
+        raise DataSetError(
+            f'no sequence can be scored: {", ".join(clip.name for clip in clips)}: {ONE_FRAME}'
+        )
+    return kept
+
+
 def _plain(root: Path) -> Found:
     """<sequence>/<images> and groundtruth.txt (x y w h a line, nan where absent), or one of it."""
 
     def read(folder: Path) -> Clip:
         boxes = absent_where_empty(read_box_table(folder / 'groundtruth.txt'))
-        return clip_of(folder.resolve().name, image_files(folder), boxes)
+        # A link goes by its own name: two may lead to folders of one name.
+        name = folder.name if folder.name not in ('', '..') else folder.resolve().name
+        return clip_of(name, image_files(folder), boxes)
 
     if (root / 'groundtruth.txt').is_file():
         return each_sequence([root], read)
-    return each_sequence((path for path in root.iterdir() if path.is_dir()), read)
+    folders = [path for path in root.iterdir() if path.is_dir()]
+    sequences = [path for path in folders if _may_be_sequence(path)]
+    return each_sequence(sequences or folders, read)
+
+
+def _may_be_sequence(folder: Path) -> bool:
+    """Return whether a folder is worth a warning if it cannot be read as a sequence.
+
+    Hidden folders are not, and others without images (also one level below) and groundtruth: the
+    folder of `hcat evaluate --out`, for one.
+    """
+    if folder.name.startswith('.'):
+        return False
+    try:
+        if any(folder.glob('groundtruth*')):
+            return True
+        return any(
+            is_image(path) for path in chain(folder.iterdir(), folder.glob('*/*')) if path.is_file()
+        )
+    except OSError:
+        return True
 
 
 def _lasot(root: Path) -> Found:
@@ -131,7 +171,9 @@ def _got10k(root: Path) -> Found:
                 boxes[read_flags(cover, len(boxes)) == 0] = np.nan
         return clip_of(folder.name, images, boxes)
 
-    folders = [path.parent for path in root.rglob('groundtruth.txt')]
+    # rglob does not go into folders behind links: splits and sequences often are such.
+    linked = (root.glob(f'{levels}groundtruth.txt') for levels in ('*/', '*/*/'))
+    folders = sorted({path.parent for path in chain(root.rglob('groundtruth.txt'), *linked)})
     told = [path for path in folders if not path.name.startswith('GOT-10k_Test')]
     return each_sequence(told or folders, read)
 
@@ -146,7 +188,7 @@ def _trackingnet(root: Path) -> Found:
     def read(annotation: Path) -> Clip:
         part = annotation.parents[1]
         images, boxes = image_files(part / 'frames' / annotation.stem), read_box_table(annotation)
-        if part.resolve().name == 'TEST':
+        if 'TEST' in (part.name, part.resolve().name):
             boxes = _first_alone(boxes, len(images))
         return clip_of(annotation.stem, images, boxes)
 
@@ -213,9 +255,12 @@ def _masks(root: Path) -> Found:
 
     Each index of the masks' palette, else each grey level or colour but black and white, is an
     object; a mask of black and white alone shows one (DAVIS 2016). With a palette the object's
-    number is its index, as in DAVIS; else they are counted.
+    number is its index, as in DAVIS; else they are counted. Where there are several sizes, a clip's
+    name begins with its own.
     """
-    for folder in sorted(root.glob('Annotations/*/*')):
+    folders = sorted(root.glob('Annotations/*/*'))
+    several = len({folder.parent for folder in folders}) > 1
+    for folder in folders:
         masks = image_files(folder) if folder.is_dir() else []
         scene = root / 'JPEGImages' / folder.parent.name / folder.name
         images = ImagesOf(scene, (f'{path.stem}.jpg' for path in masks))
@@ -238,7 +283,8 @@ def _masks(root: Path) -> Found:
                 rows = objects.setdefault(value, np.full((len(images), 4), np.nan))
                 rows[number] = cv2.boundingRect((mask == value).astype(np.uint8))
         for number, (value, rows) in enumerate(sorted(objects.items()), 1):
-            yield Clip(f'{folder.name}-{value if indexed else number}', images, rows)
+            size = f'{folder.parent.name}-' if several else ''
+            yield Clip(f'{size}{folder.name}-{value if indexed else number}', images, rows)
 
 
 LAYOUTS: dict[str, Callable[[Path], Found]] = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hcat_ros.boxes import checked_target_box
 from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.passes import LeftOut
 from hcat_ros.evaluation.runs import Entry, Evaluation, Progress, frame_size
 from hcat_ros.evaluation.vot import (
     Anchor,
+    AnchoredRun,
     VotScore,
     anchored_run,
     anchors,
@@ -26,43 +30,64 @@ MEASURES = ('accuracy', 'robustness', 'EAO')
 FOLDER = 'multi-start'
 
 
-def run_multi_start(evaluation: Evaluation, entry: Entry, progress: Progress) -> VotScore:
-    """Return the measures of the experiment; its passes are kept and used as others are.
+def run_multi_start(
+    evaluation: Evaluation, entry: Entry, progress: Progress
+) -> tuple[VotScore, list[str]]:
+    """Return the measures of the experiment, and the sequences that were left out, a line each.
 
-    Raises ValueError for a folder of results in a tracker's place, and as `Evaluation.run`.
+    A sequence is left out if a pass of it cannot be run. The passes are kept and used as others
+    are. Raises ValueError for a folder of results in a tracker's place and where no sequence is
+    left, and as `Evaluation.run`.
     """
     if isinstance(entry.tracker, Path):
         raise ValueError(
             f'{entry.title}: results from the first box alone say nothing of other starts; leave '
             '--multi-start or --results out'
         )
-    starts = {clip.name: anchors_of(clip) for clip in evaluation.clips}
-    passes = [
-        anchored_clip(clip, anchor) for clip in evaluation.clips for anchor in starts[clip.name]
-    ]
+    left_out: list[str] = []
+    starts: dict[str, Sequence[Anchor]] = {}
+    for clip in evaluation.clips:
+        try:
+            starts[clip.name] = anchors_of(clip)
+        except (OSError, ValueError) as error:
+            left_out.append(f'{clip.name}: {error}')
+    clips = [clip for clip in evaluation.clips if clip.name in starts]
+    passes = [anchored_clip(clip, anchor) for clip in clips for anchor in starts[clip.name]]
     apart = replace(evaluation, clips=passes, folder=evaluation.folder / FOLDER)
-    results = iter(apart.answers(apart.settle(entry), progress))
-    return multi_start(
-        [
-            [
-                anchored_run(anchor, result.boxes, clip.boxes, frame_size(clip))
-                for anchor, result in zip(
-                    starts[clip.name], islice(results, len(starts[clip.name]))
-                )
-            ]
-            for clip in evaluation.clips
-        ]
-    )
+    answers = iter(apart.try_answers(apart.settle(entry), progress))
+    scored: list[list[AnchoredRun]] = []
+    for clip in clips:
+        runs: list[AnchoredRun] = []
+        reasons: list[str] = []
+        for anchor, answer in zip(starts[clip.name], list(islice(answers, len(starts[clip.name])))):
+            if isinstance(answer, LeftOut):
+                reasons.append(f'from frame {anchor.frame}: {answer.reason}')
+            else:
+                runs.append(anchored_run(anchor, answer.boxes, clip.boxes, frame_size(clip)))
+        if reasons or not runs:
+            left_out.append(f'{clip.name}: {"; ".join(reasons) or "no frame to start from"}')
+        else:
+            scored.append(runs)
+    if not scored:
+        raise ValueError(f'{entry.title}: no sequence for --multi-start; {"; ".join(left_out)}')
+    return multi_start(scored), left_out
 
 
 def anchors_of(clip: Clip) -> Sequence[Anchor]:
-    """Return the anchors that VOT gives with a sequence, or one every 50 frames."""
+    """Return the anchors that VOT gives with a sequence, or one every 50 frames.
+
+    The latter are on frames whose box can name a target. Raises OSError, ValueError.
+    """
     count = len(clip.images)
     for folder in list(Path(clip.images[0]).parents)[:2]:
         if (folder / ANCHOR_FILE).is_file():
             return read_anchors(folder / ANCHOR_FILE, count)
     usable = np.zeros(count, np.bool_)
-    usable[clip.visible] = True
+    width, height = frame_size(clip)
+    for number in clip.visible:
+        with contextlib.suppress(ValueError):  # nearly all outside the frame, for one
+            checked_target_box(clip.boxes[number], width, height)
+            usable[number] = True
     return anchors(count, usable=usable)
 
 

@@ -36,7 +36,8 @@ class PassTask(NamedTuple):
     threads: int = 1
     """Threads of the tracker; 0: its own choice."""
     file: Path | None = None
-    """File that keeps the result; a pass whose file exists is not run again."""
+    """File that keeps the result; a pass whose file exists is not run again. One that started from
+    another box is an error: the data changed."""
 
 
 class LeftOut(NamedTuple):
@@ -105,16 +106,10 @@ def _describe(tracker: TrackerSpec, threads: int) -> dict[str, Any]:
 def _result(task: PassTask) -> SequenceResult | LeftOut:
     first = int(task.clip.visible[0])
     frames = Frames(task.clip.images[first:])
-    if task.file is not None and task.file.is_file():
-        kept = read_result(task.file)
-        if len(kept.boxes) != len(frames):
-            raise ValueError(
-                f'{task.file} has {len(kept.boxes)} rows, {task.clip.name} has {len(frames)} '
-                'frames; delete the file to run it again'
-            )
-        return kept
-    tracker = _load(task.tracker, task.threads)[0]()
     box = start_box(task.clip, task.start)
+    if task.file is not None and task.file.is_file():
+        return _read_kept(task.file, task.clip, len(frames), box)
+    tracker = _load(task.tracker, task.threads)[0]()
     try:
         if task.real_time is None:
             result = one_pass(tracker, frames, box)
@@ -125,6 +120,27 @@ def _result(task: PassTask) -> SequenceResult | LeftOut:
     if task.file is not None:
         write_result(result, task.file)
     return result
+
+
+def _read_kept(file: Path, clip: Clip, count: int, box: NDArray[np.float64]) -> SequenceResult:
+    """Return a kept result. Raises ValueError unless it has `count` rows and started from `box`."""
+    kept = read_result(file)
+    if len(kept.boxes) != count:
+        raise ValueError(
+            f'{file} has {len(kept.boxes)} rows, {clip.name} has {count} frames; delete the file '
+            'to run it again'
+        )
+    if not np.array_equal(kept.boxes[0], box):  # the file has all digits
+        raise ValueError(
+            f'{file} started from the box {_numbers(kept.boxes[0])}, the first box of {clip.name} '
+            f'is {_numbers(box)}: the data is not that of the kept result; take --restart, or '
+            'delete the file to run it again'
+        )
+    return kept
+
+
+def _numbers(box: NDArray[np.float64]) -> str:
+    return ' '.join(f'{value:.10g}' for value in box)
 
 
 class Frames(Sequence[Image]):

@@ -37,8 +37,8 @@ class ScoredFrames(NamedTuple):
 class SequenceScore:
     """One sequence, frame by frame.
 
-    NaN on frames without a target, even where the protocol counts them as missed, and on the first
-    frame where the protocol does not count it.
+    NaN on frames without a target (no true box, or one without extent), even where the protocol
+    counts them as missed, and on the first frame where the protocol does not count it.
     """
 
     name: str
@@ -142,8 +142,10 @@ def _to_whole_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Sco
 
 
 def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as VOT: overlap in pixels of the frame."""
-    return _exactly(boxes, truth, size)._replace(overlaps=pixel_overlaps(boxes, truth, size))
+    """Compare as VOT: overlap in pixels of the frame; NaN without a box or a true one."""
+    overlaps = pixel_overlaps(boxes, truth, size)
+    overlaps[np.isnan(boxes).any(axis=1)] = np.nan
+    return _exactly(boxes, truth, size)._replace(overlaps=overlaps)
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,8 @@ def _score(
             f'{clip.name}: a result of {len(boxes)} boxes for {len(truth)} frames from the first '
             'visible one on; run the sequence again'
         )
-    # Readers give NaN for an absent target. A true box of no size, as in OTB, counts: overlap 0.
+    # Readers give NaN for an absent target. A true box of no size counts: overlap 0. OTB has a few,
+    # and VOT has them for absent targets.
     present = np.asarray(np.isfinite(truth).all(axis=1))
     if not present[1:].any():
         raise ValueError(
@@ -295,7 +298,9 @@ def _score(
     )
     counts = present.copy()
     counts[0] = protocol.first
-    shown = ScoredFrames(*(np.where(counts, values, np.nan) for values in compared))
+    with np.errstate(invalid='ignore'):
+        seen = counts & (truth[:, 2:] > 0).all(axis=1)
+    shown = ScoredFrames(*(np.where(seen, values, np.nan) for values in compared))
     if protocol.absent == 'missed':
         counts = counts | ~present
     frames = ScoredFrames(*(values[counts] for values in compared))

@@ -10,6 +10,8 @@ with 0 it must be done when the frame appears, as in streaming perception and la
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -57,23 +59,28 @@ class RealTimeRule:
     smoothed velocity (constant_velocity)."""
 
     def __post_init__(self) -> None:
-        if not self.fps > 0:
-            raise ValueError(f'{self.fps:g} frames a second: expected more than 0')
+        if not 0 < self.fps < math.inf:
+            raise ValueError(
+                f'{self.fps:g} frames a second: expected more than 0 and a finite number'
+            )
         if not 0 <= self.permitted <= 1:
             raise ValueError(f'permitted latency {self.permitted:g}: expected 0 to 1')
         if self.predict not in PREDICTORS:
             raise ValueError(f"predict '{self.predict}': expected {' or '.join(PREDICTORS)}")
-        if self.latency and not (self.latency.mean > 0 and self.latency.deviation >= 0):
+        if self.latency and not (
+            0 < self.latency.mean < math.inf and 0 <= self.latency.deviation < math.inf
+        ):
             raise ValueError(
                 f'latency {1e3 * self.latency.mean:g} ms with a deviation of '
-                f'{1e3 * self.latency.deviation:g} ms: expected above 0, deviation 0 or more'
+                f'{1e3 * self.latency.deviation:g} ms: expected above 0, deviation 0 or more, '
+                'both finite'
             )
 
     def latencies(self, name: str) -> Iterator[float]:
         """Yield what each update of a sequence of this name takes; the same ones each time."""
         if self.latency is None:
             raise ValueError('latencies are measured, not given')
-        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        rng = np.random.default_rng(zlib.crc32(os.fsencode(name)))
         while True:
             drawn = float(rng.normal(*self.latency)) if self.latency.deviation else 0.0
             yield max(drawn, LEAST_LATENCY) if self.latency.deviation else self.latency.mean
@@ -140,7 +147,7 @@ def _answers(
     """Yield the answers of a tracker that always takes the newest frame."""
     free, last = 0.0, 0
     while True:
-        newest = max(last + 1, int(free * fps + ROUNDING))
+        newest = max(last + 1, int(min(free * fps + ROUNDING, count)))
         if newest >= count:
             return
         track, seconds = update(newest)

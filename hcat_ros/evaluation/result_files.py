@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.annotation_files import read_table
 from hcat_ros.evaluation.image_clip import Clip
-from hcat_ros.evaluation.results import SequenceResult, read_result
+from hcat_ros.evaluation.results import SequenceResult, read_result, slug
 from hcat_ros.files import read_text, whole_file
 
 RESULT_FILES = ('{0}.csv', '{0}.txt', '{0}/{0}_001.txt')
@@ -27,8 +27,9 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
 
     Looks for <name>.csv, as `results.write_result` writes it, then for boxes x y w h in
     <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
-    by commas, tabs or spaces; for seconds in <name>_time.txt beside them or in times/. A row that
-    is not finite is taken as lost. count: rows that are expected, the frame of the start included.
+    by commas, tabs or spaces; for seconds in <name>_time.txt beside them or in times/; then for
+    the same with the name's `slug`. A row that is not finite is taken as lost, without a box
+    (NaN). count: rows that are expected, the frame of the start included.
 
     Raises FileNotFoundError; ValueError, naming the file, for what cannot be read and for another
     number of rows.
@@ -36,6 +37,8 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
     names = [clip_name]
     if target := re.fullmatch(r'(.+)\.(\d)', clip_name):  # one of OTB's two, as others call it
         names += [f'{target[1]}{sign}{target[2]}' for sign in '-_']
+    if slug(clip_name) != clip_name:  # as an evaluation names its own
+        names.append(slug(clip_name))
     places = [(name, form.format(name)) for name in names for form in RESULT_FILES]
     found = next((place for place in places if (folder / place[1]).is_file()), None)
     if found is None:
@@ -50,8 +53,9 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
     _check_rows(path, len(boxes), count)
     lost = np.array(~np.isfinite(boxes).all(axis=1), np.bool_)
     seconds = _seconds(folder, name, count)
+    # NaN, not 0, which would be a box in the corner, with a centre that may be near the true one.
     return SequenceResult(
-        np.where(lost[:, None], 0.0, boxes), np.full(count, np.nan), lost, seconds
+        np.where(lost[:, None], np.nan, boxes), np.full(count, np.nan), lost, seconds
     )
 
 
@@ -88,6 +92,31 @@ def _check_rows(path: Path, rows: int, frames: int) -> None:
         raise ValueError(f'{path} has {rows} rows for {frames} frames')
 
 
+def find_test_split(layout: str, root: Path) -> Path:
+    """Return the folder of the sequences that a benchmark's server scores.
+
+    That is <root>/test or /TEST where there is one, and else `root` if it holds such sequences.
+    Raises ValueError for a layout without a server and for a data set without a test split.
+    """
+    _check_layout(layout)
+    name = TEST_SPLITS[layout]
+    if (root / name).is_dir():
+        return root / name
+    if name in (root.name, root.resolve().name) or any(root.glob('GOT-10k_Test*')):
+        return root
+    raise ValueError(
+        f'--submission: no folder {root / name} with the sequences that the server of {layout} '
+        'scores; name the folder of the whole benchmark, or that of its test split'
+    )
+
+
+def _check_layout(layout: str) -> None:
+    if layout not in SUBMISSIONS:
+        raise ValueError(
+            f"'{layout}' has no server to send results to; these have: {', '.join(SUBMISSIONS)}"
+        )
+
+
 def write_submission(
     layout: str,
     clips: Sequence[Clip],
@@ -101,10 +130,7 @@ def write_submission(
     Raises ValueError for a layout without such a server, for two clips of one name and for a
     clip without a box of each frame; OSError.
     """
-    if layout not in SUBMISSIONS:
-        raise ValueError(
-            f"'{layout}' has no server to send results to; these have: {', '.join(SUBMISSIONS)}"
-        )
+    _check_layout(layout)
     files: dict[str, str] = {}
     for clip, result in zip(clips, results, strict=True):
         if result is None or len(result.boxes) != len(clip.images):
@@ -145,6 +171,8 @@ def _lines(table: NDArray[np.float64], form: str) -> str:
     return ''.join(','.join(form % value for value in row) + '\n' for row in table)
 
 
+TEST_SPLITS = {'got10k': 'test', 'trackingnet': 'TEST'}
+"""Folders of the sequences that a server scores."""
 SUBMISSIONS: dict[str, Callable[[str, SequenceResult], dict[str, str]]] = {
     'got10k': _got10k,
     'trackingnet': _trackingnet,

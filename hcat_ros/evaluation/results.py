@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ class SequenceResult(NamedTuple):
     """(n,), what the start (row 0) and each update took; NaN where that is not known."""
 
 
+def slug(title: str) -> str:
+    """Return a title as the name of a file or folder."""
+    return re.sub(r'[^\w.=+-]+', '-', title).strip('.') or '-'
+
+
 def write_result(result: SequenceResult, path: Path) -> None:
     """Write a CSV file with a row a frame; it is there whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +54,13 @@ def write_result(result: SequenceResult, path: Path) -> None:
 
 def read_result(path: Path) -> SequenceResult:
     """Return what `write_result` wrote. Raises OSError; ValueError, naming file and line."""
+    try:
+        return _read_rows(path)
+    except csv.Error as error:  # a quote that nothing closes, for one
+        raise ValueError(f'{path}: {error}; delete the file to run it again') from None
+
+
+def _read_rows(path: Path) -> SequenceResult:
     with path.open(newline='', encoding='utf-8', errors='replace') as file:
         reader = csv.reader(file)
         if tuple(next(reader, ())) != COLUMNS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -16,15 +15,15 @@ import cv2
 import numpy as np
 
 from hcat_ros import __version__
-from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.clips import ONE_FRAME, Clip
 from hcat_ros.evaluation.passes import LeftOut, PassTask, resolve_tracker, try_passes
 from hcat_ros.evaluation.protocols import Protocol, score_run
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.result_files import read_boxes
-from hcat_ros.evaluation.results import SequenceResult
+from hcat_ros.evaluation.results import SequenceResult, slug
 from hcat_ros.evaluation.scored_run import RealTime, Run
 from hcat_ros.evaluation.trackers import TrackerSpec
-from hcat_ros.files import load_json, write_text
+from hcat_ros.files import load_json, shown, write_text
 from hcat_ros.files.pictures import file_size
 
 RUN_FILE = 'run.json'
@@ -53,8 +52,9 @@ class Evaluation:
 
     protocol: Protocol
     clips: Sequence[Clip]
-    data: str
-    """The name of the data set's folder, for the report."""
+    data: Path
+    """Folder of the data set. The report gives its name; kept results of another folder are
+    refused."""
     folder: Path
     """Folder in which results are kept."""
     jobs: int = 1
@@ -74,6 +74,18 @@ class Evaluation:
     initialise: Callable[[], None] | None = None
     """Called once in the worker process that first loads a tracker, to show its log there."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for two sequences whose results would be kept in one file."""
+        names: dict[str, Clip] = {}
+        for clip in self.clips:
+            other = names.setdefault(slug(clip.name), clip)
+            if other is not clip:
+                raise ValueError(
+                    f"the sequences '{other.name}' ({other.images[0].parent}) and '{clip.name}' "
+                    f'({clip.images[0].parent}) would share one result file, {slug(clip.name)}.csv;'
+                    ' rename one of them, or evaluate them into two folders (--out)'
+                )
+
     def settle(self, entry: Entry) -> Entry:
         """Load an entry's tracker once, and return it with its engine, precision and versions.
 
@@ -84,21 +96,16 @@ class Evaluation:
             return replace(entry, configuration={'tracker': {'results': entry.tracker.name}})
         tracker, description = resolve_tracker(entry.tracker, self.threads, self.initialise)
         configuration = {'tracker': description, 'threads': self.threads}
-        self._prepare_folder(self.folder / slug(entry.title), configuration)
+        # The report has the data's name and the version elsewhere.
+        compared = {'data': str(self.data.resolve()), 'hcat_ros': __version__}
+        self._prepare_folder(self.folder / slug(entry.title), configuration | compared)
         return Entry(entry.title, tracker, configuration)
 
-    def answers(self, entry: Entry, progress: Progress) -> list[SequenceResult]:
-        """Return a settled entry's answers to the clips.
+    def try_answers(self, entry: Entry, progress: Progress) -> list[SequenceResult | LeftOut]:
+        """Return a settled entry's answers to the clips, or why it has none.
 
-        Raises ValueError for frames and results that cannot be used; OSError, EngineError.
+        Raises ValueError for kept results that do not fit; OSError, EngineError.
         """
-        found = self._all_answers(entry, progress)
-        for answer in found:
-            if isinstance(answer, LeftOut):
-                raise ValueError(answer.reason)
-        return [answer for answer in found if not isinstance(answer, LeftOut)]
-
-    def _all_answers(self, entry: Entry, progress: Progress) -> list[SequenceResult | LeftOut]:
         if not isinstance(entry.tracker, Path):
             return self._results(entry, entry.tracker, 'offline', None, progress)
         found: list[SequenceResult | LeftOut] = []
@@ -116,18 +123,19 @@ class Evaluation:
         Raises OSError, EngineError; ValueError where there is nothing to score.
         """
         scorable = [clip for clip in self.clips if len(clip.visible) > 1]
-        found = replace(self, clips=scorable)._all_answers(entry, progress)
+        found = replace(self, clips=scorable).try_answers(entry, progress)
         kept, left_out = [], [*self.left_out]
-        left_out += [
-            f'{clip.name}: its target is in one frame only'
-            for clip in self.clips
-            if len(clip.visible) <= 1
-        ]
+        left_out += [f'{clip.name}: {ONE_FRAME}' for clip in self.clips if len(clip.visible) <= 1]
         for clip, answer in zip(scorable, found):
             if isinstance(answer, LeftOut):
                 left_out.append(f'{clip.name}: {answer.reason}')
-            else:
-                kept.append((clip, answer))
+                continue
+            try:
+                frame_size(clip)
+            except (OSError, ValueError) as error:  # a result file does without the images
+                left_out.append(f'{clip.name}: {error}')
+                continue
+            kept.append((clip, answer))
         if not kept:
             raise ValueError(f'{entry.title}: no sequence can be scored; {"; ".join(left_out)}')
         usable = replace(self, clips=[clip for clip, _ in kept])
@@ -197,7 +205,7 @@ class Evaluation:
         score = score_run(self.protocol, self.clips, results, self._sizes())
         whole = {
             **entry.configuration,
-            'data': {'folder': self.data, 'sequences': len(self.clips)},
+            'data': {'folder': self.data.resolve().name, 'sequences': len(self.clips)},
             'protocol': self.protocol.title,
             **({'real time': real_time_words(self.real_time)} if self.real_time else {}),
             'versions': versions(),
@@ -212,8 +220,10 @@ class Evaluation:
     def _prepare_folder(self, home: Path, configuration: dict[str, Any]) -> None:
         """Write run.json into a folder for results, which `restart` empties first.
 
-        Raises ValueError if it holds results of another tracker, of another number of threads, of
-        sequences with other numbers of images, or without a run.json.
+        Raises ValueError if it holds results that differ in a part of the configuration (tracker,
+        threads, data folder, version of hcat_ros) or in a sequence's number of images, or results
+        without a run.json. What an older run.json does not tell is not compared and stays untold:
+        `passes` still refuses results that started from other boxes.
         """
         wanted = json.loads(json.dumps(configuration))
         wanted['sequences'] = {clip.name: len(clip.images) for clip in self.clips}
@@ -222,24 +232,16 @@ class Evaluation:
             for old in kept:
                 old.unlink()
         elif path.is_file():
-            try:
-                found = load_json(path)
-            except ValueError as error:
-                raise ValueError(f'{path} is damaged ({error}); take --restart') from error
-            # Sequences may be added to a run; those that are there must have as many images.
-            resized = [
-                name
-                for name, count in found.get('sequences', {}).items()
-                if wanted['sequences'].get(name, count) != count
-            ]
-            differing = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
-            if differing or resized:
-                what = ', '.join([*differing, *resized])
+            found = _load_run_file(path)
+            if differences := _describe_differences(found, wanted):
                 raise ValueError(
-                    f'{home} holds results of another configuration ({what} differ); take another '
-                    '--out, or --restart to delete them'
+                    f'{home} holds results of another configuration ({", ".join(differences)} '
+                    'differ); take another --out, or --restart to delete them'
                 )
-            wanted['sequences'] = {**found.get('sequences', {}), **wanted['sequences']}
+            # Sequences may be added to a run.
+            wanted['sequences'] = {**found['sequences'], **wanted['sequences']}
+            if kept:
+                wanted = {key: value for key, value in wanted.items() if key in found}
         elif kept:
             raise ValueError(
                 f'{home} holds {len(kept)} results, and no {RUN_FILE} says of what; take another '
@@ -249,20 +251,44 @@ class Evaluation:
         write_text(path, json.dumps(wanted, indent=2))
 
 
+def _load_run_file(path: Path) -> dict[str, Any]:
+    """Return the content of a run.json. Raises OSError; ValueError, naming the file."""
+    try:
+        found = load_json(path)
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged ({error}); take --restart') from error
+    if not isinstance(found, dict) or not isinstance(found.setdefault('sequences', {}), dict):
+        raise ValueError(
+            f'{path} is damaged (expected an object with sequences, got {shown(found)}); take '
+            '--restart'
+        )
+    return found
+
+
+def _describe_differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return what differs between the run.json of kept results and the one wanted now, in words."""
+    differences = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
+    differences += [
+        f'{key} {found[key]} and now {wanted[key]}'
+        for key in ('data', 'hcat_ros')
+        if found.get(key, wanted[key]) != wanted[key]
+    ]
+    return differences + [
+        name
+        for name, count in found['sequences'].items()
+        if wanted['sequences'].get(name, count) != count
+    ]
+
+
 _size_cache: dict[Path, tuple[int, int]] = {}
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:
-    """Return (width, height) of a clip's first image, pixels. Raises ValueError."""
+    """Return (width, height) of a clip's first image, pixels. Raises OSError, ValueError."""
     path = clip.images[int(clip.visible[0])]
     if path not in _size_cache:
         _size_cache[path] = file_size(path)
     return _size_cache[path]
-
-
-def slug(title: str) -> str:
-    """Return a title as the name of a file or folder."""
-    return re.sub(r'[^\w.=+-]+', '-', title).strip('.') or '-'
 
 
 def rule_name(rule: RealTimeRule) -> str:

@@ -157,6 +157,12 @@ def parse_yaml(text: str, name: str) -> Any:
         if str(error).startswith(name):
             raise
         raise ValueError(f'{name}: {error}') from None
+    except (LookupError, AttributeError, TypeError, ArithmeticError):
+        # Of PyYAML, for a tag whose value is none of its type: !!bool maybe, !!int "".
+        raise ValueError(
+            f'{name}: a value does not fit its tag (!!bool, !!int, !!float or !!timestamp); '
+            'leave the tag out'
+        ) from None
 
 
 def _place(name: str, event: yaml.Event) -> str:
@@ -164,6 +170,6 @@ def _place(name: str, event: yaml.Event) -> str:
     return f'{name}, line {mark.line + 1}' if mark else name
 
 
-def printable(path: Path) -> str:
-    """Return a path as text, with what is not UTF-8 escaped."""
+def printable(path: Path | str) -> str:
+    """Return a path, or a text with names in it, with what is not UTF-8 escaped."""
     return os.fsencode(path).decode('utf-8', 'backslashreplace')

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hcat_ros.evaluation.clips import Clip
+from hcat_ros.evaluation.clips import Clip, keep_scorable
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
@@ -64,8 +64,11 @@ class Judge:
         jobs: int = 1,
         initialise: Callable[[], None] | None = None,
     ) -> None:
-        """folder: for files of the work. starts, jobs, initialise: see `evaluation.passes`."""
-        self._model, self._clips, self._folder = model, clips, folder
+        """folder: for files of the work. starts, jobs, initialise: see `evaluation.passes`.
+
+        Clips without a second box are left out with a warning. Raises ValueError if none is left.
+        """
+        self._model, self._clips, self._folder = model, keep_scorable(clips), folder
         self._starts, self._jobs, self._initialise = starts, jobs, initialise
 
     def float_overlap(self) -> Overlap:

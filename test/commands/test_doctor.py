@@ -169,6 +169,8 @@ def test_an_engine_that_computes_something_else_does_not_work(
     ('arguments', 'reason'),
     [
         (['--seconds', '0'], '--seconds 0.0: expected above 0'),
+        (['--limit', 'inf'], '--limit inf: expected above 0, at most 86400'),
+        (['--seconds', 'nan'], '--seconds nan: expected above 0'),
         (['--limit', '-1'], '--limit -1.0: expected above 0'),
         (['--model', 'no'], "no model 'no'"),
     ],

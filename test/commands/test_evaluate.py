@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,44 @@ def test_one_bad_part_does_not_cost_the_whole(
     assert '2 of 6 sequences' in printed.err
     for name in ('report.md', 'report.html'):
         assert '2 of 6 sequences' in (out / name).read_text()
+
+
+def test_an_image_without_size_costs_its_sequence_alone(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = tmp_path / 'others'
+    others.mkdir()
+    for number in range(2):
+        (others / f'clip_{number}.txt').write_text('20,30,32,24\n' * 8)
+    (data / 'clip_1' / '0000.png').write_bytes(b'no image')
+    out = tmp_path / 'out'
+    assert evaluate(data, out, '--tracker', 'still', '--results', f'theirs={others}') == 3
+    for run in json.loads((out / 'results.json').read_text()):
+        assert list(run['sequences']) == ['clip_0']
+        assert '1 of 2 sequences; left out: clip_1: ' in run['remarks'][0]
+    assert '0000.png is not a readable image' in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf_8_are_told_and_reported(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / 'clip_1').rename(data / os.fsdecode(b'caf\xe9'))
+    out = tmp_path / os.fsdecode(b'out\xe9')
+    words = ('--tracker', 'still', '--realtime', '30', '--latency-ms', '50,5')
+    assert evaluate(data, out, *words) == 0
+    assert rf'{tmp_path}/out\udce9/report.html' in capsys.readouterr().out
+    for name in ('report.md', 'report.html'):
+        assert r'caf\xe9' in (out / name).read_text(encoding='utf-8')
+
+
+def test_the_output_among_the_sequences_is_no_sequence(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    for _ in range(2):
+        assert main(['evaluate', '.', '--tracker', 'still']) == 0
+    (run,) = json.loads(Path('evaluation/results.json').read_text())
+    assert run['remarks'] == []
 
 
 def evaluate(data: Path, out: Path, *words: str) -> int:
@@ -123,6 +162,23 @@ def test_results_of_another_program(data: Path, tmp_path: Path) -> None:
     assert list(perfect['sequences']) == list(still['sequences']) == ['clip_1']
 
 
+def test_results_that_are_to_be_read_are_not_deleted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    assert evaluate(data, out, '--tracker', 'still') == 0
+    kept = {path: path.read_bytes() for path in out.rglob('*.csv')}
+    assert len(kept) == 2
+    (tmp_path / 'link').symlink_to(out / 'still')
+    for folder in (out / 'still' / 'offline', out / 'still', tmp_path / 'link' / 'offline'):
+        words = ('--tracker', 'still', '--results', f'old={folder}', '--restart')
+        assert evaluate(data, out, *words) == 1
+        assert f'--results old={folder} lies in {out / "still"}' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob('*.csv')} == kept
+    words = ('--tracker', 'now=still', '--results', f'old={out / "still" / "offline"}')
+    assert evaluate(data, out, *words, '--restart') == 0
+
+
 def test_a_benchmark_without_its_truth_gives_an_archive(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +197,40 @@ def test_a_benchmark_without_its_truth_gives_an_archive(
     names = zipfile.ZipFile(out / 'ours.zip').namelist()
     assert 'GOT-10k_Test_000001/GOT-10k_Test_000001_001.txt' in names
     assert len(names) == 4
+
+
+def test_a_submission_is_of_the_test_split(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / 'got10k'
+    for split, name in (('val', 'GOT-10k_Val_000001'), ('test', 'GOT-10k_Test_000001')):
+        folder = root / split / name
+        folder.mkdir(parents=True)
+        for index, image in enumerate(sorted((data / 'clip_0').glob('*.png')), 1):
+            (folder / f'{index:08d}.png').write_bytes(image.read_bytes())
+        count = 8 if split == 'val' else 1
+        (folder / 'groundtruth.txt').write_text('20,30,32,24\n' * count)
+        (folder / 'absence.label').write_text('0\n' * count)
+    words = ('--benchmark', 'got10k', '--tracker', 'still', '--submission')
+    for place, out in ((root, tmp_path / 'a'), (root / 'test', tmp_path / 'b')):
+        assert evaluate(place, out, *words) == 0
+        names = zipfile.ZipFile(out / 'still.zip').namelist()
+        assert {name.split('/')[0] for name in names} == {'GOT-10k_Test_000001'}
+    assert evaluate(root / 'val', tmp_path / 'c', *words) == 1
+    assert '--submission: no folder' in capsys.readouterr().err
+    (root / 'test' / 'GOT-10k_Test_000002').mkdir()
+    (root / 'test' / 'GOT-10k_Test_000002' / 'groundtruth.txt').write_text('1,2,3\n')
+    with pytest.warns(UserWarning, match='skipped'):
+        assert evaluate(root, tmp_path / 'd', *words) == 3
+    assert 'still.zip lacks 1 of 2 sequences' in capsys.readouterr().err
+    for index, image in enumerate(sorted((data / 'clip_1').glob('*.png')), 1):
+        target = root / 'test' / 'GOT-10k_Test_000002' / f'{index:08d}.png'
+        target.write_bytes(image.read_bytes() if index != 5 else b'no image')
+    (root / 'test' / 'GOT-10k_Test_000002' / 'groundtruth.txt').write_text('20,30,32,24\n')
+    words = (*words[:3], OURS, '--submission')
+    assert evaluate(root, tmp_path / 'e', *words) == 3
+    assert 'GOT-10k_Test_000002: ' in capsys.readouterr().err
+    assert len(zipfile.ZipFile(tmp_path / 'e' / 'ours.zip').namelist()) == 2
 
 
 def test_vots_experiment(data: Path, tmp_path: Path) -> None:
@@ -167,6 +257,9 @@ def test_vots_experiment(data: Path, tmp_path: Path) -> None:
         (('--results', 'a=/no/such'), 'no folder /no/such'),
         (('--latency-ms', '10'), '--latency-ms goes with --realtime FPS'),
         (('--least-rate',), '--least-rate goes with --realtime FPS'),
+        (('--permitted', '0'), '--permitted goes with --realtime FPS'),
+        (('--predict', 'constant_velocity'), '--predict goes with --realtime FPS'),
+        (('--realtime', '30', '--latency-ms', 'inf'), 'latency inf ms'),
         (('--realtime', '30', '--latency-ms', 'x'), "--latency-ms 'x': expected MEAN or MEAN,DEV"),
         (('--realtime', '30', '--latency-ms', '1,2,3'), 'expected MEAN or MEAN,DEVIATION'),
         (('--realtime', '-1'), '-1 frames a second: expected more than 0'),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_what_the_package_logs_is_shown_once_beside_the_results(
         assert main(['track', 'x.mp4']) == 0
         found = capsys.readouterr()
         assert (found.out, found.err) == ('a result\n', 'passed over x\n')
+
+
+def test_names_that_are_not_utf_8_are_printed_with_escapes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.fsdecode(b'caf\xe9.csv')
+    monkeypatch.setattr(track, 'run', lambda arguments: print(f'wrote {name}'))
+    assert main(['track', 'x.mp4']) == 0
+    assert capsys.readouterr().out == 'wrote caf\\udce9.csv\n'
 
 
 def test_an_interrupted_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,32 @@ def test_a_sweep_writes_table_plot_and_card(
     assert card.scores['INT8'] == load_model('hcat_base').card.scores['INT8']
 
 
+def test_a_sequence_of_a_single_box_is_left_out_of_the_card(
+    sequences: Path, tmp_path: Path
+) -> None:
+    once = sequences / 'once'
+    shutil.copytree(sequences / 'square', once)
+    (once / 'groundtruth.txt').write_text('40,50,40,40\n' + 'nan,nan,nan,nan\n' * 5)
+    model = tmp_path / 'model'
+    shutil.copytree(load_model('hcat_base').folder, model)
+    words = ['tune', str(sequences), '--model', str(model), '--penalties', '0.2', '--write']
+    with pytest.warns(UserWarning, match='skipped once: its target is in one frame only'):
+        assert main([*words, '--smoothings', '0.5']) == 0
+    scores = load_model(model).card.scores
+    assert list(scores['AO']) == ['square']
+    assert 0.5 < scores['mean AO'] <= 1
+
+
+def test_sequences_of_a_single_box_alone_are_refused(
+    sequences: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = sequences / 'square' / 'groundtruth.txt'
+    truth.write_text('40,50,40,40\n' + 'nan,nan,nan,nan\n' * 5)
+    with pytest.warns(UserWarning, match='skipped square'):
+        assert main(['tune', str(sequences)]) == 1
+    assert 'no sequence can be scored: square' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('extra', 'reason'),
     [

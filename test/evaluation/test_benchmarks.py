@@ -181,6 +181,8 @@ def test_vot(tmp_path: Path, write_image: Write) -> None:
     assert clip.images[0].parent.name == 'color'
     assert clip.boxes[[0, 3]].tolist() == [[10, 20, 30.5, 30], [1, 2, 30, 40]]
     assert clip.visible.tolist() == [0, 3]
+    assert clip.boxes[2].tolist() == [0, 0, 0, 0], 'an absent target, which counts'
+    assert np.isnan(clip.boxes[[1, 4]]).all(), 'unknown, which does not'
 
 
 def test_vot_before_2018_has_images_in_the_folder_of_the_sequence(
@@ -217,10 +219,8 @@ def test_vot_masks(offset: tuple[int, int], first: bool) -> None:
     assert vot_box(line).tolist() == [left, top, width, height]
 
 
-@pytest.mark.parametrize(
-    'line', ['m0,0,4,3', 'm0,0,4,3,12', 'm0,0,0,0', 'nan,nan,nan,nan', '1', 'NaN NaN NaN NaN']
-)
-def test_vot_regions_without_a_target(line: str) -> None:
+@pytest.mark.parametrize('line', ['nan,nan,nan,nan', '1', 'NaN NaN NaN NaN', '1,2,nan,4,5,6'])
+def test_unknown_regions_of_vot(line: str) -> None:
     assert np.isnan(vot_box(line)).all()
 
 
@@ -236,10 +236,12 @@ def test_vot_boxes_may_be_separated_in_all_ways() -> None:
     assert vot_box('5,1,9,3,7,8').tolist() == [5, 1, 4, 7]
 
 
-@pytest.mark.parametrize('mask', ['m0,0,0,0,0,1', 'm0,0,0,0', 'm5,5,3,3,9'])
+@pytest.mark.parametrize(
+    'mask', ['m0,0,0,0,0,1', 'm0,0,0,0', 'm5,5,3,3,9', 'm0,0,4,3', 'm0,0,4,3,12']
+)
 def test_an_empty_mask_of_vot_is_an_absent_target(mask: str) -> None:
-    """As vot-toolkit writes and reads it."""
-    assert np.isnan(vot_box(mask)).all()
+    """As vot-toolkit writes and reads it: a region without extent, not an unknown one."""
+    assert vot_box(mask)[2:].tolist() == [0, 0]
 
 
 def test_a_mask_that_claims_gigabytes_is_refused() -> None:

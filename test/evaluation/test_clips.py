@@ -23,7 +23,14 @@ from data_sets import (
     trackingnet_test,
 )
 
-from hcat_ros.evaluation.clips import LAYOUTS, Clip, DataSetError, ImagesOf, read_clips
+from hcat_ros.evaluation.clips import (
+    LAYOUTS,
+    Clip,
+    DataSetError,
+    ImagesOf,
+    keep_scorable,
+    read_clips,
+)
 
 
 def names(clip: Clip) -> list[str]:
@@ -121,6 +128,20 @@ def test_test_splits_are_not_among_what_one_trains_on(tmp_path: Path, write_imag
     assert list(by_name('trackingnet', tmp_path / 'TRAIN_3')) == ['rg_1u0']
 
 
+def test_splits_and_sequences_of_got10k_behind_links_are_read(
+    tmp_path: Path, write_image: Write
+) -> None:
+    folder = got10k(tmp_path / 'disk', write_image)
+    root = tmp_path / 'GOT-10k'
+    root.mkdir()
+    (root / 'train').symlink_to(folder.parent)
+    assert list(by_name('got10k', root)) == ['GOT-10k_Train_000001']
+    (root / 'train').unlink()
+    (root / 'val').mkdir()
+    (root / 'val' / 'GOT-10k_Val_000001').symlink_to(folder)
+    assert list(by_name('got10k', root)) == ['GOT-10k_Val_000001']
+
+
 def test_a_test_split_whose_truth_one_has_is_read_with_it(
     tmp_path: Path, write_image: Write
 ) -> None:
@@ -161,6 +182,17 @@ def test_masks_of_one_object(tmp_path: Path, write_image: Write) -> None:
     assert clips['bear-1'].boxes[:2].tolist() == [[4, 5, 20, 10], [5, 5, 19, 10]]
     assert clips['bear-1'].visible.tolist() == [0, 1]
     assert names(clips['bear-1']) == ['00000.jpg', '00001.jpg', '00002.jpg']
+
+
+def test_masks_of_two_sizes_have_two_names(tmp_path: Path, write_image: Write) -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[5:15, 4:24] = 255
+    for size in ('1080p', '480p'):
+        write_image(tmp_path / f'JPEGImages/{size}/bear/00000.jpg')
+        write_image(tmp_path / f'Annotations/{size}/bear/00000.png', mask)
+    clips = by_name('masks', tmp_path)
+    assert sorted(clips) == ['1080p-bear-1', '480p-bear-1']
+    assert clips['480p-bear-1'].images[0].parts[-3:] == ('480p', 'bear', '00000.jpg')
 
 
 @pytest.mark.parametrize('palette', [True, False])
@@ -232,6 +264,16 @@ def test_plain_takes_one_sequence(
     assert list(by_name('plain', Path())) == ['my car']
 
 
+def test_plain_sequences_behind_links_have_the_names_of_the_links(
+    tmp_path: Path, sequence: Write
+) -> None:
+    for name in ('walk', 'run'):
+        (tmp_path / 'seqs').mkdir(exist_ok=True)
+        (tmp_path / 'seqs' / name).symlink_to(sequence(tmp_path / name / 'images', 3))
+    assert sorted(by_name('plain', tmp_path / 'seqs')) == ['run', 'walk']
+    assert list(by_name('plain', tmp_path / 'seqs' / 'walk')) == ['walk']
+
+
 def test_boxes_are_as_exact_as_their_text_or_as_small_as_asked_for(
     tmp_path: Path, write_image: Write
 ) -> None:
@@ -249,6 +291,19 @@ def test_boxes_that_are_not_finite_are_of_no_use() -> None:
     boxes = [[1, 1, 5, 5], [np.nan, 1, 5, 5], [1, 1, np.inf, 5], [1, 1, 5, 1.9], [1, 1, -5, 5]]
     clip = Clip('x', (Path('x'),) * 5, np.array(boxes, np.float32))
     assert clip.visible.tolist() == [0]
+
+
+def test_clips_with_a_single_box_are_left_out_by_name() -> None:
+    box, none = [1, 1, 5, 5], [np.nan] * 4
+    many = Clip('many', (Path('x'),) * 3, np.array([box, none, box]))
+    once = Clip('once', (Path('x'),) * 3, np.array([box, none, [1, 1, 1, 1]]))
+    with pytest.warns(UserWarning, match='skipped once: its target is in one frame only'):
+        assert keep_scorable([once, many]) == [many]
+    with (
+        pytest.warns(UserWarning, match='skipped once'),
+        pytest.raises(DataSetError, match='no sequence can be scored: once: its target'),
+    ):
+        keep_scorable([once])
 
 
 @pytest.mark.parametrize('folder', [Path('/data/set/car'), Path('car'), Path()])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,27 @@ def test_a_broken_sequence_is_skipped_counted_and_named(
     named = path.parent if path.parent.name not in ('img', 'color') else path.parent.parent
     assert str(named) in texts[0]
     assert texts[-1] == f'{layout}: skipped 1 in {tmp_path}, {whole - 1} clips are used'
+
+
+def test_folders_that_are_no_sequences_are_passed_over(tmp_path: Path, sequence: Write) -> None:
+    sequence(tmp_path / 'walk', 3)
+    sequence(tmp_path / '.trash', 3)
+    text(tmp_path / 'evaluation' / 'still' / 'run.json', '{}')
+    text(tmp_path / 'notes' / 'todo.txt', '')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert [clip.name for clip in read_clips('plain', tmp_path)] == ['walk']
+
+
+@pytest.mark.parametrize('mistake', ['images/0.png', '0.png', 'groundtruth_rect.txt'])
+def test_folders_that_were_meant_as_sequences_are_named(
+    tmp_path: Path, sequence: Write, write_image: Write, mistake: str
+) -> None:
+    sequence(tmp_path / 'walk', 3)
+    path = tmp_path / 'run' / mistake
+    text(path, '1,2,3,4\n') if path.suffix == '.txt' else write_image(path)
+    with pytest.warns(UserWarning, match=rf'skipped {tmp_path}/run: '):
+        assert [clip.name for clip in read_clips('plain', tmp_path)] == ['walk']
 
 
 @pytest.mark.parametrize(

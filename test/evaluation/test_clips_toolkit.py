@@ -154,11 +154,16 @@ def test_vot_regions(vot_toolkit: Any, line: str) -> None:
     )
 
 
-@pytest.mark.parametrize('line', ['1', 'nan,nan,nan,nan', 'm3,2,4,3', 'm3,2,4,3,12'])
+@pytest.mark.parametrize(
+    'line',
+    ['1', 'nan,nan,nan,nan', 'm3,2,4,3', 'm3,2,4,3,12', 'm0,0,0,0,0,1', '0,0,0,0'],
+)
 def test_vot_regions_without_a_target(vot_toolkit: Any, line: str) -> None:
     region = vot_toolkit.region.io.parse_region(line)
-    assert isinstance(region, vot_toolkit.region.Special) or region.is_empty()
-    assert np.isnan(vot_box(line)).all()
+    unknown = isinstance(region, vot_toolkit.region.Special)
+    assert unknown or region.is_empty()
+    expected = [np.nan, np.nan] if unknown else [0, 0]
+    np.testing.assert_array_equal(vot_box(line)[2:], expected)
 
 
 @pytest.mark.parametrize('seed', range(20))

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +79,24 @@ def test_what_is_kept_is_not_done_again(clips: list[Clip], tmp_path: Path) -> No
     kept = tmp_path / 'kept' / 'clip.csv'
     (first,) = run_passes([PassTask(StillSpec(), clips[0], file=kept)])
     np.testing.assert_array_equal(read_result(kept).boxes, first.boxes)
-    text = kept.read_text().replace('20.0,', '21.0,')
-    kept.write_text(text)
+    text = kept.read_text()
+    kept.write_text(text.replace('20.0,', '21.0,').replace('0,21.0,', '0,20.0,', 1))
     (again,) = run_passes([PassTask(StillSpec(), clips[0], file=kept)])
-    assert (again.boxes[:, 0] == 21).all(), 'read, not run'
+    assert again.boxes[:, 0].tolist() == [20, 21, 21, 21], 'read, not run'
     with pytest.raises(ValueError, match=r'clip.csv has 4 rows, clip_1 has 5 frames'):
         list(run_passes([PassTask(StillSpec(), clips[1], file=kept)]))
+
+
+def test_what_was_kept_from_another_first_box_is_refused(clips: list[Clip], tmp_path: Path) -> None:
+    kept = tmp_path / 'clip.csv'
+    list(run_passes([PassTask(StillSpec(), clips[0], 3, file=kept)]))
+    list(run_passes([PassTask(StillSpec(), clips[0], 3, file=kept)]))
+    with pytest.raises(ValueError, match=r'clip\.csv started from the box .*, the first box of '):
+        list(run_passes([PassTask(StillSpec(), clips[0], 4, file=kept)]))
+    corrected = replace(clips[0], boxes=np.add(clips[0].boxes, [0, 0, 0, 1]))
+    list(run_passes([PassTask(StillSpec(), clips[0], file=tmp_path / 'true.csv')]))
+    with pytest.raises(ValueError, match=r'box 20 30 32 24, .* is 20 30 32 25: .*--restart'):
+        list(run_passes([PassTask(StillSpec(), corrected, file=tmp_path / 'true.csv')]))
 
 
 def test_a_killed_run_goes_on_where_it_stopped(

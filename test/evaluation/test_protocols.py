@@ -106,6 +106,17 @@ def test_an_empty_true_box_is_missed() -> None:
     assert found['success AUC'] == pytest.approx(2 / 3 * 20 / 21)
 
 
+def test_vot_counts_an_absent_target_but_no_unknown_one() -> None:
+    """vot-toolkit 0.9 has an overlap of 0 where the true region is empty and the answer is not."""
+    box = [0, 0, 10, 10]
+    truth = [box, box, [0, 0, 0, 0], [NAN] * 4]
+    found = score('vot', truth, [box] * 4)
+    assert found.measures['AO'] == 1 / 2
+    shown = found.sequences[0]
+    assert np.isnan(shown.overlaps).tolist() == [True, False, True, True], 'no target, no overlap'
+    assert score('vot', truth, [box, box, [NAN] * 4, box]).measures['AO'] == 1 / 2
+
+
 def test_lists_that_do_not_go_together_are_refused() -> None:
     for clips in ([], [a_clip(TWO)]):
         with pytest.raises(ValueError, match='clips, 0 results, 1 sizes'):

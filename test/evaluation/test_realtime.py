@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -111,6 +112,17 @@ def test_a_given_latency_is_drawn_the_same_each_time() -> None:
     assert list(itertools.islice(rule.latencies('y'), 3)) != drawn[:3]
 
 
+def test_a_name_that_is_not_utf_8_has_latencies_too() -> None:
+    rule = RealTimeRule(30, Latency(0.04, 0.01))
+    one, other = (next(rule.latencies(os.fsdecode(name))) for name in (b'caf\xe9', b'caf\xe8'))
+    assert one != other
+
+
+def test_a_latency_beyond_all_numbers_of_frames_skips_them_all() -> None:
+    seen, _ = run(RealTimeRule(1e300, Latency(1e10)))
+    assert len(seen) == 1
+
+
 def test_a_measured_latency_is_that_of_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 0.25)  # each look at the clock is a quarter of a second later
     monkeypatch.setattr(realtime.time, 'perf_counter', lambda: next(clock))
@@ -124,6 +136,9 @@ def test_a_measured_latency_is_that_of_the_update(monkeypatch: pytest.MonkeyPatc
     [
         ({'fps': 0}, '0 frames a second: expected more than 0'),
         ({'fps': float('nan')}, 'nan frames a second'),
+        ({'fps': float('inf')}, 'inf frames a second: expected more than 0 and a finite number'),
+        ({'fps': 30, 'latency': Latency(float('inf'))}, 'latency inf ms .* both finite'),
+        ({'fps': 30, 'latency': Latency(0.01, float('nan'))}, 'a deviation of nan ms'),
         ({'fps': 30, 'permitted': 2}, 'permitted latency 2: expected 0 to 1'),
         ({'fps': 30, 'predict': 'magic'}, "predict 'magic': expected none or constant_velocity"),
         ({'fps': 30, 'latency': Latency(-0.01)}, 'latency -10 ms'),

@@ -12,9 +12,12 @@ import pytest
 from data_sets import Write, got10k, got10k_test, text, trackingnet_test
 
 from hcat_ros.evaluation.clips import Clip, read_clips
+from hcat_ros.evaluation.protocols import PROTOCOLS, score_run, score_sequence
 from hcat_ros.evaluation.result_files import read_boxes, write_submission
-from hcat_ros.evaluation.results import SequenceResult, write_result
+from hcat_ros.evaluation.results import SequenceResult, slug, write_result
+from hcat_ros.evaluation.scored_run import Run
 
+SIZE = (64, 48)
 ROWS = np.array([[10, 20, 30, 40], [11.125, 20.5, 30, 40], [12, 21, 31.75, 40]])
 
 
@@ -77,7 +80,34 @@ def test_rows_that_are_no_box_are_lost(tmp_path: Path) -> None:
     text(tmp_path / 'bag.txt', '10,20,30,40\nnan,nan,nan,nan\n1,inf,3,4\n')
     read = read_boxes(tmp_path, 'bag', 3)
     assert read.lost.tolist() == [False, True, True]
-    assert read.boxes.tolist() == [[10, 20, 30, 40], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert read.boxes[0].tolist() == [10, 20, 30, 40]
+    assert np.isnan(read.boxes[1:]).all()
+
+
+def test_a_lost_row_is_no_hit_near_the_corner(tmp_path: Path) -> None:
+    truth = np.array([[1, 2, 10, 10]] * 3, np.float64)
+    text(tmp_path / 'bag.txt', '1,2,10,10\nnan,nan,nan,nan\n1,2,10,10\n')
+    clip = Clip('bag', [Path(f'{n}.jpg') for n in range(3)], truth)
+    read = read_boxes(tmp_path, 'bag', 3)
+    score = score_sequence(PROTOCOLS['plain'], clip, read, SIZE)
+    assert score.measures['precision'] == 1 / 2
+    assert score.centre_errors.tolist()[1:] == [np.inf, 0]
+    for module in ('jinja2', 'matplotlib'):
+        pytest.importorskip(module, reason=f'the report needs {module}')
+    from hcat_ros.evaluation.report import write_report
+
+    run = Run('theirs', {}, [clip], [read], score_run(PROTOCOLS['plain'], [clip], [read], [SIZE]))
+    page = write_report(
+        [run], tmp_path / 'out', 'lost', frame=lambda *_: np.zeros((48, 64, 3), np.uint8)
+    )
+    assert 'missed at frame 1 (found again at 2)' in page.read_text()
+
+
+def test_our_own_results_of_names_that_are_no_file_names_are_found(tmp_path: Path) -> None:
+    write_result(result(), tmp_path / f'{slug("car 1")}.csv')
+    np.testing.assert_array_equal(read_boxes(tmp_path, 'car 1', 3).boxes, ROWS)
+    text(tmp_path / 'car 1.txt', '1,2,3,4\n' * 3)
+    assert read_boxes(tmp_path, 'car 1', 3).boxes[0].tolist() == [1, 2, 3, 4], 'the exact name'
 
 
 def test_a_missing_result_is_an_error_that_says_where_it_was_looked_for(tmp_path: Path) -> None:

@@ -29,6 +29,16 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ['clip.csv']
 
 
+def test_a_quote_that_nothing_closes_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'clip.csv'
+    write_result(some(2000), path)
+    lines = path.read_text().split('\n')
+    lines[2] = '1,"' + lines[2][2:]
+    path.write_text('\n'.join(lines))
+    with pytest.raises(ValueError, match=r'clip\.csv: field larger than .*delete the file'):
+        read_result(path)
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'reason'),
     [

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,8 @@ pytest.importorskip('onnxruntime', reason='an engine runs here')
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.protocols import PROTOCOLS
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
-from hcat_ros.evaluation.results import SequenceResult, read_result
-from hcat_ros.evaluation.runs import RUN_FILE, Entry, Evaluation, frame_size, rule_name, slug
+from hcat_ros.evaluation.results import SequenceResult, read_result, slug
+from hcat_ros.evaluation.runs import RUN_FILE, Entry, Evaluation, frame_size, rule_name
 from hcat_ros.evaluation.scored_run import Run
 from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
 
@@ -29,7 +30,7 @@ def evaluation(tmp_path: Path, sequence: Callable[..., Path]) -> Evaluation:
     for number in range(2):
         sequence(tmp_path / 'video' / f'clip_{number}', 7, number, absent=(2,))
     clips = read_clips('plain', tmp_path / 'video')
-    return Evaluation(PROTOCOLS['plain'], clips, 'video', tmp_path / 'out')
+    return Evaluation(PROTOCOLS['plain'], clips, tmp_path / 'video', tmp_path / 'out')
 
 
 class Seen:
@@ -125,6 +126,53 @@ def test_sequences_are_added_to_a_run(
         run(longer, STILL)
 
 
+def test_results_of_other_data_and_of_another_version_are_refused(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(evaluation, STILL)
+    shutil.copytree(tmp_path / 'video', tmp_path / 'copy')
+    other = replace(
+        evaluation, data=tmp_path / 'copy', clips=read_clips('plain', tmp_path / 'copy')
+    )
+    with pytest.raises(ValueError, match=rf'data {tmp_path}/video and now {tmp_path}/copy differ'):
+        run(other, STILL)
+    (tmp_path / 'link').symlink_to(tmp_path / 'video')
+    run(replace(evaluation, data=tmp_path / 'link'), STILL)
+    with monkeypatch.context() as patch:
+        patch.setattr('hcat_ros.evaluation.runs.__version__', '99.0')
+        with pytest.raises(ValueError, match=r'hcat_ros .* and now 99\.0 differ.*--restart'):
+            run(evaluation, STILL)
+    run(replace(other, restart=True), STILL)
+
+
+def test_what_an_older_run_file_does_not_tell_is_not_compared_but_first_boxes_are(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    run(evaluation, STILL)
+    path = evaluation.folder / 'still' / RUN_FILE
+    older = json.loads(path.read_text())
+    del older['data'], older['hcat_ros']
+    path.write_text(json.dumps(older))
+    run(evaluation, STILL)
+    assert json.loads(path.read_text()) == older, 'nobody knows what the kept results are of'
+    truth = tmp_path / 'video' / 'clip_0' / 'groundtruth.txt'
+    truth.write_text(truth.read_text().replace('20,30,', '20,31,'))
+    corrected = replace(evaluation, clips=read_clips('plain', tmp_path / 'video'))
+    with pytest.raises(ValueError, match=r'clip_0\.csv started from the box .*--restart'):
+        run(corrected, STILL)
+    run(replace(corrected, restart=True), STILL)
+    assert json.loads(path.read_text())['data'] == str(tmp_path / 'video')
+
+
+@pytest.mark.parametrize('content', ['[]', '{"sequences": []}', '3'])
+def test_a_run_file_that_is_no_object_is_named(evaluation: Evaluation, content: str) -> None:
+    run(evaluation, STILL)
+    path = evaluation.folder / 'still' / RUN_FILE
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r'run\.json is damaged .*--restart'):
+        run(evaluation, STILL)
+
+
 def test_a_damaged_run_file_is_named(evaluation: Evaluation) -> None:
     run(evaluation, STILL)
     path = evaluation.folder / 'still' / RUN_FILE
@@ -173,6 +221,15 @@ def test_names_for_files() -> None:
     assert names[0] == '30fps-measured'
     assert len(set(names)) == len(rules)
     assert all(slug(name) == name for name in names)
+
+
+@pytest.mark.parametrize('names', [('walk (1)', 'walk(1)'), ('walk', 'walk')])
+def test_sequences_that_would_share_a_file_are_refused(
+    evaluation: Evaluation, names: tuple[str, str]
+) -> None:
+    clips = [replace(clip, name=name) for clip, name in zip(evaluation.clips, names)]
+    with pytest.raises(ValueError, match=r"'(walk.*)' \(.*clip_0\) and '(walk.*)' \(.*clip_1\)"):
+        replace(evaluation, clips=clips)
 
 
 def test_the_size_of_frames(evaluation: Evaluation) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from answers import a_clip, a_result, agree
 
+from hcat_ros.evaluation.benchmarks import vot_box
 from hcat_ros.evaluation.metrics import overlaps
 from hcat_ros.evaluation.protocols import PROTOCOLS, score_run
 from hcat_ros.evaluation.vot import (
@@ -63,14 +64,23 @@ def region(vot: SimpleNamespace, box: np.ndarray) -> Any:
 
 
 def a_sequence(
-    vot: SimpleNamespace, folder: Path, truth: np.ndarray, starts: Sequence[Anchor] = ()
+    vot: SimpleNamespace,
+    folder: Path,
+    truth: np.ndarray,
+    starts: Sequence[Anchor] = (),
+    empty_masks: Sequence[int] = (),
 ) -> Any:
     """Files as VOT's, as its toolkit reads them; of the images it looks at none."""
     folder.mkdir()
     about = {'name': folder.name, 'fps': 30, 'length': len(truth), 'channels.color': 'color'}
     about |= {'width': SIZE[0], 'height': SIZE[1], 'channel.default': 'color'}
     (folder / 'sequence').write_text(''.join(f'{key}={about[key]}\n' for key in about))
-    lines = (','.join(repr(float(value)) for value in box) for box in truth)
+    lines = [
+        '0' if np.isnan(box).any() else ','.join(repr(float(value)) for value in box)
+        for box in truth
+    ]
+    for number in empty_masks:
+        lines[number] = 'm0,0,0,0,0,1'  # as the toolkit writes it
     (folder / 'groundtruth.txt').write_text('\n'.join(lines))
     marks = [0] * len(truth)
     for start in starts:
@@ -192,13 +202,17 @@ def test_one_pass_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: Path) 
         boxes = follow(rng, truth)
         # Without an answer the toolkit would leave the frame out.
         boxes[np.isnan(boxes)] = 0
-        sequence = a_sequence(vot, tmp_path / f'sequence{number}', truth)
+        # VOT's marks of an absent target, which counts, and of an unknown one, which does not.
+        truth[[7, 20, 21]], truth[9] = 0, NAN
+        boxes[21] = 0
+        sequence = a_sequence(vot, tmp_path / f'sequence{number}', truth, empty_masks=(20,))
         trajectory = vot.Trajectory(count)
         trajectory.set(0, vot.Special(vot.Trajectory.INITIALIZATION))
         for row, box in enumerate(boxes[1:], 1):
             trajectory.set(row, vot.Rectangle(*box))
         trajectory.write(experiment.results(tracker, sequence), f'{sequence.name}_001')
-        clips.append(a_clip(truth, sequence.name))
+        lines = (tmp_path / sequence.name / 'groundtruth.txt').read_text().splitlines()
+        clips.append(a_clip([vot_box(line) for line in lines], sequence.name))
         results.append(a_result(boxes))
         sequences.append(sequence)
         parts.append(analysis.subcompute(experiment, tracker, sequence, []))

@@ -80,6 +80,15 @@ def test_bombs_and_nonsense_in_yaml_are_refused(tmp_path: Path, text: str, reaso
         load_yaml(tmp_path / 'model.yaml')
 
 
+@pytest.mark.parametrize(
+    'text', ['name: !!bool maybe', 'grid: !!int ""', 'date: !!timestamp then', 'a: !!float ""']
+)
+def test_yaml_tags_that_do_not_fit_their_values_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'model.yaml').write_text(text)
+    with pytest.raises(ValueError, match=r'model\.yaml: '):
+        load_yaml(tmp_path / 'model.yaml')
+
+
 def test_plain_yaml_is_read(tmp_path: Path) -> None:
     (tmp_path / 'a.yaml').write_text('a: 1\nb: [x, 2.5, null]\n')
     assert load_yaml(tmp_path / 'a.yaml') == {'a': 1, 'b': ['x', 2.5, None]}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip('onnx')
@@ -58,6 +59,16 @@ class Needs:
     def overlap(self, graph: Path, for_tensorrt: bool = False) -> Overlap:
         good = self.needed in graph.read_text().split(',')
         return Overlap((0.6 if good else 0.5,))
+
+
+def test_a_judge_needs_a_clip_with_a_second_box(tmp_path: Path) -> None:
+    boxes = np.array([[1, 1, 5, 5], [np.nan] * 4])
+    once = Clip('once', (Path('0.png'), Path('1.png')), boxes)
+    with (
+        pytest.warns(UserWarning, match='skipped once'),
+        pytest.raises(ValueError, match='no sequence can be scored: once'),
+    ):
+        Judge(load_model('hcat_base'), [once], tmp_path)
 
 
 def test_the_worst_layer_comes_first() -> None:

@@ -27,7 +27,7 @@ from hcat_ros.evaluation.report.tables import (
     update_seconds,
 )
 from hcat_ros.evaluation.scored_run import Run
-from hcat_ros.files import write_text
+from hcat_ros.files import printable, write_text
 
 PAGE = Path(__file__).with_name('page.html')
 STRIPS, CHARTS = 6, 24
@@ -57,8 +57,9 @@ def write_report(
     page = _page(runs, scenes, title, strips, max(charts, strips), frame)
     text = render_markdown(runs, scenes, title)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / 'report.md', text)
-    write_text(folder / 'report.html', page)
+    # Names of files and folders may have bytes that are not UTF-8.
+    write_text(folder / 'report.md', printable(text))
+    write_text(folder / 'report.html', printable(page))
     return folder / 'report.html'
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hcat_ros.evaluation.annotation_files import absent_where_empty
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.protocols import SequenceScore
 from hcat_ros.evaluation.results import SequenceResult
@@ -33,7 +34,7 @@ class Answer(NamedTuple):
     @property
     def truth(self) -> NDArray[np.float64]:
         """(n, 4), x y w h, a row for each of the result's; NaN without a target."""
-        return np.asarray(self.clip.boxes[self.first :], np.float64)
+        return absent_where_empty(np.asarray(self.clip.boxes[self.first :], np.float64))
 
     @property
     def absent(self) -> NDArray[np.bool_]:
