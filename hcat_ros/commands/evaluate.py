@@ -213,11 +213,12 @@ def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
     """Return the clips of these names, all without names. Raises ValueError for one not there."""
     if not names:
         return clips
-    there = {clip.name: clip for clip in clips}
+    there = dict.fromkeys(clip.name for clip in clips)
     missing = [name for name in names if name not in there]
     if missing:
         raise ValueError(f'no sequence {", ".join(missing)}; there are {", ".join(there)}')
-    return [there[name] for name in dict.fromkeys(names)]
+    # Two of one name are both there, for `Evaluation` to refuse.
+    return [clip for name in dict.fromkeys(names) for clip in clips if clip.name == name]
 
 
 def entry(text: str, texts: Sequence[str]) -> Entry:
