@@ -65,8 +65,7 @@ def deliver(talker: Talker, message: Any) -> None:
     """Give a message to the callback of the node's subscription to its type."""
     for subscription in talker.tracker._inputs:
         if subscription.msg_type is type(message):
-            given = (message, {'publication_sequence_number': None})
-            subscription.callback(*given[: 1 if isinstance(message, Detection2DArray) else 2])
+            subscription.callback(message, {'publication_sequence_number': None})
 
 
 def samples() -> dict[str, Any]:
