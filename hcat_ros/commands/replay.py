@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hcat_ros.boxes import Box
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.window import drawn_box
 from hcat_ros.engines import ENGINES
 from hcat_ros.files import write_text
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.scored_run import Run
 
-SCORES = 'replay.json'
-"""File of the measures, for programs."""
 MOST_SPANS = 8
 """Most spans with a lost target that the summary lists."""
 
@@ -102,7 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Replay, print the summary. Raises ValueError, OSError, EngineError, RuntimeError."""
+    """Replay, print the summary.
+
+    Raises ValueError, OSError, EngineError, RuntimeError; IncompleteError, at the end, for parts of
+    the bag that could not be used.
+    """
     try:
         from hcat_ros.evaluation.bags.reading import open_bag
         from hcat_ros.evaluation.bags.recorded_tracks import judge_recorded, recorded_tracks
@@ -133,13 +136,17 @@ def run(arguments: argparse.Namespace) -> None:
     )
     with open_bag(arguments.bag) as bag:
         out = arguments.out or Path(f'{bag.name}_replay')
+        read = [arguments.track] if arguments.track else []
+        # Before the replay, which takes long: a bag without a track is told at once.
+        tracks = recorded_tracks(arguments.track, bag.findings) if arguments.track else []
         tracker, title, configuration = _tracker(arguments)
-        replayed = replay(bag, options, tracker, out, force=arguments.force, progress=_with_a_bar)
+        replayed = replay(
+            bag, options, tracker, out, force=arguments.force, read=read, progress=_with_a_bar
+        )
         about = _about(bag, replayed)
         runs = [replayed.sequences.run(title, {**configuration, **about})]
         lines = _summary(bag, replayed, runs[0], bool(options.truths))
         if arguments.track:
-            tracks = recorded_tracks(arguments.track, bag.findings)
             other = judge_recorded(replayed.sequences, tracks, bag.findings)
             name = f'track in {arguments.track.name}'
             runs.append(other.sequences.run(name, {'tracker': {'recorded': name}, **about}))
@@ -155,10 +162,15 @@ def run(arguments: argparse.Namespace) -> None:
             written += [str(page), str(page.with_suffix('.md'))]
             written.append(str(_write_scores(judged, list(bag.findings), out)))
         print(f'wrote {", ".join(written)}')
+        if left_out := bag.findings.left_out:
+            more = f'; and {len(left_out) - 1} more, see the notes' if len(left_out) > 1 else ''
+            raise IncompleteError(f'{arguments.bag}: parts were left out: {left_out[0]}{more}')
 
 
 def _write_scores(runs: list[Run], findings: list[str], out: Path) -> Path:
     """Write replay.json: the measures of each run, and the findings in the bag."""
+    from hcat_ros.evaluation.bags.replay import SCORES
+
     content = {
         'runs': [
             {
@@ -244,10 +256,14 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list
         median, slow = 1e3 * np.percentile(seconds, (50, 95))
         rate = 1 / seconds.mean()
         lines.append(f'{median:.1f} ms an image, 95 % within {slow:.1f} ms, {rate:.1f} a second')
-    numbers = replayed.sequences.numbers()
-    lost = [span for pair in zip(results, numbers) for span in _lost_spans(*pair)]
+    several = len(results) > 1
+    lost = [
+        f'{first}-{last}{f" (target {number})" if several else ""}'
+        for number, pair in enumerate(zip(results, replayed.sequences.numbers()), 1)
+        for first, last in _lost_spans(*pair)
+    ]
     count = sum(int(result.lost.sum()) for result in results)
-    listed = ', '.join(f'{first}-{last}' for first, last in lost[:MOST_SPANS])
+    listed = ', '.join(lost[:MOST_SPANS])
     more = f' and {len(lost) - MOST_SPANS} more' if len(lost) > MOST_SPANS else ''
     lines.append(f'lost on {count} images{f": {listed}{more}" if lost else ""}')
     return lines

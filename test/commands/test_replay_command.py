@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -20,11 +22,14 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag, write_sequence_bag
 
 from hcat_ros.boxes import Box
+from hcat_ros.commands import replay
 from hcat_ros.commands.main import main
+from hcat_ros.evaluation.bags.message_types import Topic
 from hcat_ros.evaluation.bags.output import detection
-from hcat_ros.evaluation.bags.replay import WRITTEN
+from hcat_ros.evaluation.bags.replay import JUDGEMENT, WRITTEN, Replayed
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.one_pass import measures, one_pass
+from hcat_ros.evaluation.results import SequenceResult
 from hcat_ros.evaluation.trackers import HcatSpec
 
 ENGINE = ['--engine', 'onnxruntime', '--precision', 'fp32', '--threads', '1']
@@ -163,6 +168,100 @@ def test_a_recorded_track_is_judged_beside_the_own(
     gap = float(re.search(r'at most ([\d.e-]+) px', text)[1])  # type: ignore[index]
     assert gap < 1e-9
     assert '| track in first |' in (second / 'report.md').read_text()
+
+
+@pytest.mark.parametrize('kept', ['folder', 'file', 'truth'])
+def test_what_a_replay_reads_is_never_written_over(
+    tmp_path: Path,
+    sequence: Callable[..., Path],
+    kept: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`walk_replay` is where the replay of `walk` goes, and here it is read, too."""
+    monkeypatch.chdir(tmp_path)
+    write_sequence_bag(tmp_path / 'walk', sequence(tmp_path / 'images' / 'patch'))
+    assert main(['replay', 'walk', '--truth', '/truth', *ENGINE]) == 0
+    before = {file: file.read_bytes() for file in Path('walk_replay').iterdir()}
+    argv = {
+        'folder': ['--track', 'walk_replay'],
+        'file': ['--track', 'walk_replay/track.mcap'],
+        'truth': ['--truth', 'walk_replay/track.csv'],
+    }[kept]
+    assert 'which is read; name another output' in failure(['walk', *argv, '--force'], capfd)
+    assert {file: file.read_bytes() for file in Path('walk_replay').iterdir()} == before
+
+
+def test_an_earlier_judgement_does_not_stay_beside_another_track(
+    bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    argv = ['replay', str(bag), '--out', str(out), *ENGINE]
+    assert main([*argv, '--truth', '/truth']) == 0
+    assert {file.name for file in out.iterdir()} == {*WRITTEN, *JUDGEMENT}
+    assert main([*argv, '--force']) == 0
+    assert {file.name for file in out.iterdir()} == set(WRITTEN)
+    evaluation = tmp_path / 'evaluation'
+    evaluation.mkdir()
+    (evaluation / 'report.html').write_text('of an evaluation')
+    argv = [str(bag), '--truth', '/truth', '--out', str(evaluation)]
+    assert 'holds report.html already: name another folder' in failure(argv, capfd)
+    assert 'is not the folder of a replay' in failure([*argv, '--force'], capfd)
+    assert (evaluation / 'report.html').read_text() == 'of an evaluation'
+
+
+def test_a_track_that_there_is_not_is_told_before_the_replay(
+    bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    assert 'no bag nowhere' in failure([str(bag), '--track', 'nowhere', '--out', str(out)], capfd)
+    assert not out.exists()
+
+
+def incomplete(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """What the command warns of on stderr when it ends with 3."""
+    capfd.readouterr()
+    assert main(['replay', *ENGINE, *argv]) == 3
+    text = capfd.readouterr().err.splitlines()[-1]
+    assert text.startswith('hcat replay: warning: ')
+    return text
+
+
+def test_the_replay_of_a_damaged_bag_is_incomplete(
+    bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = bag / 'walk.mcap'
+    file.write_bytes(file.read_bytes()[:-8])
+    out = tmp_path / 'out'
+    text = incomplete([str(bag), '--out', str(out)], capfd)
+    assert f'{bag}: parts were left out: walk.mcap: read record by record' in text
+    assert (out / 'track.csv').is_file()
+
+
+def test_the_replay_without_the_target_that_was_named_is_incomplete(
+    bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box = ['--box', '5000', '5000', '10', '10']
+    text = incomplete([str(bag), *box, '--out', str(tmp_path / 'out')], capfd)
+    assert 'refused boxes: 1, the first: image 0: init box refused: box x=5000' in text
+
+
+def test_spans_with_a_lost_target_say_whose_they_are() -> None:
+    lost = [np.array([0, 1, 1, 0, 1], bool), np.array([0, 0, 0, 1, 0], bool)]
+    boxes = np.ones((5, 4))
+    results = [SequenceResult(boxes, np.ones(5), each, np.full(5, 0.01)) for each in lost]
+    numbers = [np.arange(5), np.arange(10, 15)]
+
+    def told(count: int) -> str:
+        sequences = SimpleNamespace(
+            results=lambda: ([], results[:count]), numbers=lambda: numbers[:count]
+        )
+        topic = Topic('/camera', 'sensor_msgs/msg/Image', 15)
+        replayed = Replayed(topic, '--box', cast('Any', sequences), 15, 15)
+        return replay._summary(cast('Any', SimpleNamespace(name='walk')), replayed, None, False)[-1]
+
+    assert told(1) == 'lost on 3 images: 1-2, 4-4'
+    assert told(2) == 'lost on 4 images: 1-2 (target 1), 4-4 (target 1), 13-13 (target 2)'
 
 
 def test_without_truth_and_with_a_note(

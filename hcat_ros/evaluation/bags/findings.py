@@ -12,19 +12,32 @@ class Findings:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self._first: dict[str, str] = {}
-        self._notes: dict[str, None] = {}
+        self._notes: dict[str, bool] = {}
+        """The sentences, and whether each means that a part was left out."""
+        self._left_out: set[str] = set()
 
-    def add(self, kind: str, detail: str) -> None:
-        """Count one. kind: what it is, in the plural."""
+    def add(self, kind: str, detail: str, *, left_out: bool = False) -> None:
+        """Count one. kind: what it is, in the plural; left_out: see the property."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._first.setdefault(kind, detail)
+        if left_out:
+            self._left_out.add(kind)
 
-    def note(self, text: str) -> None:
-        """Keep a sentence; the same one counts once."""
-        self._notes[text] = None
+    def note(self, text: str, *, left_out: bool = False) -> None:
+        """Keep a sentence; the same one counts once. left_out: see the property."""
+        self._notes[text] = left_out or self._notes.get(text, False)
 
     def __iter__(self) -> Iterator[str]:
         """Yield a line for each sentence and each kind."""
         yield from self._notes
-        for kind, count in self.counts.items():
-            yield f'{kind}: {count}, the first: {self._first[kind]}'
+        for kind in self.counts:
+            yield self._line(kind)
+
+    @property
+    def left_out(self) -> list[str]:
+        """The lines about parts of the input that should have been used and could not be."""
+        sentences = [text for text, left_out in self._notes.items() if left_out]
+        return sentences + [self._line(kind) for kind in self.counts if kind in self._left_out]
+
+    def _line(self, kind: str) -> str:
+        return f'{kind}: {self.counts[kind]}, the first: {self._first[kind]}'

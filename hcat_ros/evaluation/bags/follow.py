@@ -85,7 +85,7 @@ def follow(
     for frame, next_frame in _with_next(frames):
         yield from following.add(frame, next_frame)
     for reason in start.unused():
-        findings.add('init boxes not used', reason)
+        findings.add('init boxes not used', reason, left_out=True)
 
 
 class _Following:
@@ -114,7 +114,8 @@ class _Following:
 
     def _refuse(self, kind: str, reason: str) -> None:
         assert self._frame is not None
-        self._findings.add(kind, f'image {self._frame.index}: {reason}')
+        left_out = kind in ('refused boxes', 'failed frames')
+        self._findings.add(kind, f'image {self._frame.index}: {reason}', left_out=left_out)
 
     def add(self, frame: BagFrame, next_frame: BagFrame | None) -> Iterator[Followed]:
         """Yield an image; next_frame: the one that follows it."""

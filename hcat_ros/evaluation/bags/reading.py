@@ -87,7 +87,8 @@ class Bag:
             if journal.is_file() and journal.stat().st_size:
                 self.findings.note(
                     f'{journal.name} has messages that are not in {whole.name} and are not read: '
-                    f'move them there with `sqlite3 {whole.name} "PRAGMA wal_checkpoint"`'
+                    f'move them there with `sqlite3 {whole.name} "PRAGMA wal_checkpoint"`',
+                    left_out=True,
                 )
         self.topics: dict[str, Topic] = {}
         """Topics by name. Their counts are those that metadata.yaml states; without it, those of
@@ -214,12 +215,13 @@ class Bag:
                 message = decode_message(stored.data, topic.type)
             except ValueError as error:
                 kind = f'messages on {topic.name} that cannot be read'
-                self.findings.add(kind, f'number {number}: {error}')
+                self.findings.add(kind, f'number {number}: {error}', left_out=True)
                 continue
             yield number, stored.log_time, message
         if number + 1 < topic.count:
             ends = f', the last {(last - first) / 1e9:.3f} s after the first' if number >= 0 else ''
-            self.findings.note(f'{topic.name}: read {number + 1} of {topic.count} messages{ends}')
+            text = f'{topic.name}: read {number + 1} of {topic.count} messages{ends}'
+            self.findings.note(text, left_out=True)
 
     def times(self, topic: Topic) -> list[tuple[int, int]]:
         """Return (header stamp, time of recording) of all messages, ns; stamp 0 if missing."""
@@ -243,7 +245,8 @@ class Bag:
             try:
                 yield _frame(number, log_time, message, mono16_bits)
             except ValueError as error:
-                self.findings.add('images that cannot be used', f'image {number}: {error}')
+                kind = 'images that cannot be used'
+                self.findings.add(kind, f'image {number}: {error}', left_out=True)
 
     def frame_at(self, topic: Topic, log_time: int, stamp: int, mono16_bits: int = 16) -> BagFrame:
         """Return the image with this stamp, recorded at this time; its `index` is always 0.
@@ -259,7 +262,7 @@ class Bag:
     def _tell_damage(self) -> None:
         for file in self._files:
             for text in file.damage[self._told.get(file.path, 0) :]:
-                self.findings.note(f'{file.path.name}: {text}')
+                self.findings.note(f'{file.path.name}: {text}', left_out=True)
             self._told[file.path] = len(file.damage)
 
 
@@ -306,7 +309,7 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
         others = (file, file.with_name(f'{file.name}{PACKED}'), file.with_suffix(''))
         found = next((other for other in others if other in there), None)
         if found is None:
-            findings.note(f'{file.name} is missing')
+            findings.note(f'{file.name} is missing', left_out=True)
         else:
             files.append(found)
     return files or there, counts

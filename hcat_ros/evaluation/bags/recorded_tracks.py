@@ -49,8 +49,9 @@ def recorded_tracks(path: Path, findings: Findings) -> list[RecordedTrack]:
             score = best_class(message)[1] if message.results else float('nan')
             track = Track(box_of(message), score, state)
             tracks.append(RecordedTrack(nanoseconds(message.header.stamp), track))
+        left_out = bag.findings.left_out
         for text in bag.findings:
-            findings.note(f'{path.name}: {text}')
+            findings.note(f'{path.name}: {text}', left_out=text in left_out)
     return tracks
 
 

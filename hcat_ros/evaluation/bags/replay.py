@@ -28,13 +28,17 @@ from hcat_ros.evaluation.bags.named_boxes import (
 )
 from hcat_ros.evaluation.bags.output import COLUMNS, TrackBag, TrackTable
 from hcat_ros.evaluation.bags.reading import METADATA, Bag, BagFrame
-from hcat_ros.files import scratch_folder
+from hcat_ros.files import check_outputs, scratch_folder
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image, to_bgr
 
 BAG, TABLE = 'track', 'track.csv'
 WRITTEN = (f'{BAG}.mcap', TABLE, METADATA)
 """The files of a replay. Its folder is a rosbag2."""
+SCORES = 'replay.json'
+"""File of the measures, for programs."""
+JUDGEMENT = ('report.html', 'report.md', SCORES)
+"""The files that `hcat replay` adds where a track is judged by a truth."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +95,18 @@ def replay(
     out: Path,
     *,
     force: bool = False,
+    read: Sequence[Path] = (),
     progress: Callable[[Iterable[BagFrame], int], Iterable[BagFrame]] = lambda frames, _: frames,
 ) -> Replayed:
     """Follow the target through a bag and write into the folder `out`: see `WRITTEN`.
 
-    force: whether the files of an earlier replay are replaced. progress: passes images on and
-    shows how far it is. What was not as it should be is in `bag.findings`. Raises ValueError for
-    options that do not fit the bag, and without any image; OSError, EngineError. Files are there
-    whole or not at all.
+    force: whether the files of an earlier replay are replaced; its `JUDGEMENT` is then removed, as
+    it is not about the new tracks. read: other bags and files that the caller reads; like the bag
+    and the truths they are never written over. progress: passes images on and shows how far it is.
+    What was not as it should be is in `bag.findings`. Raises ValueError for options that do not fit
+    the bag, and without any image; OSError, EngineError. Files are there whole or not at all.
     """
-    _check_free(out, bag.path, force)
+    _check_free(out, bag.path, (*map(Path, options.truths), *read), force)
     topic = bag.image_topic(options.image)
     truths = [truth_from(bag, source, topic) for source in options.truths]
     start, named_by = _start(bag, options, truths)
@@ -140,8 +146,11 @@ def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tupl
                 images.add(index)
                 followed += any(one.track is not None for one in answers)
             stack.close()
-            for name in WRITTEN if images else ():
-                (partial / name).replace(out / name)
+            if images:
+                for name in JUDGEMENT:
+                    (out / name).unlink(missing_ok=True)
+                for name in WRITTEN:
+                    (partial / name).replace(out / name)
     finally:
         if made and not any(out.iterdir()):
             with suppress(OSError):
@@ -149,10 +158,13 @@ def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tupl
     return len(images), followed
 
 
-def _check_free(out: Path, bag: Path, force: bool) -> None:
+def _check_free(out: Path, bag: Path, read: Sequence[Path], force: bool) -> None:
+    """Raise ValueError where writing would destroy what is read, or what no replay has written."""
     if out.resolve() in (bag.resolve(), bag.resolve().parent if bag.is_file() else None):
         raise ValueError(f'--out {out} is where the bag lies; name another folder')
-    there = [name for name in WRITTEN if (out / name).exists()]
+    files = (*WRITTEN, *JUDGEMENT)
+    check_outputs((out, *(out / name for name in files)), read)
+    there = [name for name in files if (out / name).exists()]
     if not there:
         return
     if not force:

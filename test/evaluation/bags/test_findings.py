@@ -21,3 +21,15 @@ def test_each_kind_is_told_once_with_its_first() -> None:
         'late images: 2, the first: image 3',
         'odd images: 1, the first: image 4',
     ]
+
+
+def test_the_parts_that_were_left_out_are_among_the_lines() -> None:
+    findings = Findings()
+    findings.note('metadata.yaml is missing: the files in the folder are read')
+    findings.note('walk_3.mcap is missing', left_out=True)
+    findings.note('walk_3.mcap is missing')
+    findings.add('images passed over', 'image 3')
+    findings.add('refused boxes', 'image 0', left_out=True)
+    findings.add('refused boxes', 'image 1', left_out=True)
+    assert findings.left_out == ['walk_3.mcap is missing', 'refused boxes: 2, the first: image 0']
+    assert len(list(findings)) == 4
