@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import platform
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from hcat_ros.evaluation import speed
 from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.speed_group import SpeedTask, measure_group
 from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
-from hcat_ros.files import check_outputs, write_text
+from hcat_ros.files import check_outputs, scratch_folder, write_text
 from hcat_ros.files.pictures import write_picture
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
@@ -98,8 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
     models = [load_model(name) for name in arguments.model]
     folders = [str(model.folder) for model in models]
     groups = []
-    with tempfile.TemporaryDirectory(prefix='hcat-') as folder:
-        costs = prepare(models, arguments, Path(folder))
+    with scratch_folder('hcat-benchmark') as folder:
+        costs = prepare(models, arguments, folder)
         missing = dict(costs.missing)
         for threads in arguments.threads:
             task = SpeedTask(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.files import check_outputs, load_json, write_text
 from hcat_ros.frames import FrameSource
 from hcat_ros.tracking.encodings import Image
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the clips. Goes on with the videos that are not done.
 
-    Raises ValueError, OSError; a video that cannot be read is named and left out.
+    A video that cannot be read is named and left out. Raises ValueError, OSError; IncompleteError,
+    at the end, for videos and frames that were left out.
     """
     try:
         from hcat_ros.training.config import load_config
@@ -59,27 +61,37 @@ def run(arguments: argparse.Namespace) -> None:
     check_outputs((arguments.out,), arguments.videos)
     arguments.out.mkdir(parents=True, exist_ok=True)
     done = _read_done(arguments.out)
+    left_out = []
     for video in tqdm(arguments.videos, unit='video', disable=None):
         name = str(video.resolve())
         if name in done:
             continue
         try:
-            done[name] = _label(video, arguments.out, committee, config, arguments.rate)
+            count, remarks = _label(video, arguments.out, committee, config, arguments.rate)
         except (ValueError, FileNotFoundError) as error:
             tqdm.write(f'left out: {error}')
+            left_out.append(str(error))
             continue
+        done[name] = count
+        left_out += [f'{video}: {remark}' for remark in remarks]
         _write_done(arguments.out, done)
         tqdm.write(f'{video}: {done[name]} clips')
     print(f'{sum(done.values())} clips of {len(done)} videos in {arguments.out}')
+    if left_out:
+        raise (IncompleteError if done else ValueError)('; '.join(left_out))
 
 
-def _label(video: Path, out: Path, committee: Committee, config: LabelConfig, rate: float) -> int:
+def _label(
+    video: Path, out: Path, committee: Committee, config: LabelConfig, rate: float
+) -> tuple[int, list[str]]:
+    """Write the clips of a video; return their number, and the frames left out, in words."""
     from hcat_ros.training.pseudo_labels import follow_both_ways, propose_targets, write_clip
 
     count = 0
+    source = FrameSource(str(video))
     # Videos of one name, as the folders `img` of many data sets, have clips of their own.
     path_digest = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:6]
-    for start, frames in _spans(video, config, rate):
+    for start, frames in _spans(source, config, rate):
         rng = np.random.default_rng(start)
         second = frames[min(2, len(frames) - 1)]
         for number, box in enumerate(propose_targets(frames[0], second, rng, config.targets)):
@@ -90,14 +102,15 @@ def _label(video: Path, out: Path, committee: Committee, config: LabelConfig, ra
                     continue
                 write_clip(clip, frames[: len(span.boxes)], span.boxes)
             count += 1
-    return count
+    return count, source.remarks
 
 
-def _spans(video: Path, config: LabelConfig, rate: float) -> Iterator[tuple[int, list[Image]]]:
-    """Yield the first frame's number and the reduced frames of span after span."""
+def _spans(
+    source: FrameSource, config: LabelConfig, rate: float
+) -> Iterator[tuple[int, list[Image]]]:
+    """Yield the first frame's number and the reduced frames of span after span; close `source`."""
     from hcat_ros.training.pseudo_labels import reduce_size
 
-    source = FrameSource(str(video))
     step = max(1, round(source.fps / rate))
     span: list[Image] = []
     first = 0

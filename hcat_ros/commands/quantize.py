@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from pathlib import Path
 
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import keep_scorable, read_clips
+from hcat_ros.evaluation.clips import ONE_FRAME, keep_scorable, read_data_set
+from hcat_ros.files import scratch_folder
 from hcat_ros.models import (
     ACCEPTED_DROP,
     INT8_SEARCH_FILE,
@@ -47,9 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate, rank, choose, write. Raises ValueError, ModelError, RuntimeError, OSError.
+    """Calibrate, rank, choose, write. The model is as it was unless a graph is accepted.
 
-    The model is as it was unless a graph is accepted.
+    Raises ValueError, ModelError, RuntimeError, OSError; IncompleteError, at the end, for sequences
+    that were left out.
     """
     try:
         from hcat_ros.quantization.choice import Judge, worst_first, write_accepted
@@ -64,11 +66,11 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model)
     if not os.access(model.folder, os.W_OK):
         raise ValueError(f'{model.folder} cannot be written to; copy it and name the copy')
-    clips = read_clips('plain', arguments.data)
-    crops = crops_along_tracks(clips, model.card, CALIBRATION + TEST)
-    judged = keep_scorable(read_clips('plain', arguments.evaluate))
-    with tempfile.TemporaryDirectory(prefix='hcat-quantize-') as temporary:
-        made = Path(temporary)
+    data = read_data_set('plain', arguments.data)
+    crops = crops_along_tracks(data.clips, model.card, CALIBRATION + TEST)
+    evaluated = read_data_set('plain', arguments.evaluate)
+    judged = keep_scorable(evaluated.clips)
+    with scratch_folder('hcat-quantize') as made:
         quantizer = SearchQuantizer(model, crops[:CALIBRATION], crops[CALIBRATION:], made)
         layers = worst_first(quantizer)
         judge = Judge(model, judged, made, arguments.starts, arguments.jobs, show_messages)
@@ -95,3 +97,15 @@ def run(arguments: argparse.Namespace) -> None:
             raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is as it was')
         add_to_model(model, files, scores={**model.card.scores, 'INT8': scores})
     print(f'wrote {", ".join(files)} into {model.folder}')
+    skipped = {
+        str(each.what): f'{each.what}: {each.reason}'
+        for each in (*data.left_out, *evaluated.left_out)
+    }
+    kept = {clip.name for clip in judged}
+    skipped |= {
+        clip.name: f'{clip.name}: {ONE_FRAME}'
+        for clip in evaluated.clips
+        if clip.name not in kept
+    }
+    if skipped:
+        raise IncompleteError(f'sequences left out: {"; ".join(skipped.values())}')

@@ -10,14 +10,13 @@ builds our fp32 files in fp32 only.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcat_ros.engines.base import EngineError
+from hcat_ros.files import scratch_folder
 
 if TYPE_CHECKING:
     import tensorrt
@@ -100,10 +99,10 @@ def _build(
         kept.extend((builder, config))
 
     try:
-        with tempfile.TemporaryDirectory() as scratch, G_LOGGER.verbosity(G_LOGGER.WARNING):
+        with scratch_folder('hcat-tensorrt') as scratch, G_LOGGER.verbosity(G_LOGGER.WARNING):
             if timing is not None:
                 # Not the cache's own file: Polygraphy puts a lock file beside what it reads.
-                file = Path(scratch) / 'timing'
+                file = scratch / 'timing'
                 file.write_bytes(timing)
                 settings['load_timing_cache'] = str(file)
             network: Any = NetworkFromOnnxBytes(onnx)

@@ -64,13 +64,14 @@ def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
     the old file is still there, and the OSError names `path`. A device or FIFO is written directly.
     Raises OSError.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        if target.is_dir():
+    # By its own name: what /dev/stdout and >(gzip) lead to, a pipe without a place, has no path.
+    if path.exists() and not path.is_file():
+        if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, 'Is a folder, expected a file', str(path))
         with _name_in_errors(path):
-            yield target
+            yield path
         return
+    target = Path(os.path.realpath(path))
     with _name_in_errors(path):
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -125,10 +126,8 @@ def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     begin = f'.{name}.{_MARK}-'
     _clear(parent, begin, '')
-    folder = Path(tempfile.mkdtemp(prefix=begin, dir=parent))
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder, descriptor = _held_folder(parent, begin)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -159,6 +158,20 @@ def _held_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:  # not cleared away before it was locked
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _held_folder(parent: Path, begin: str) -> tuple[Path, int]:
+    """Return a new folder and the descriptor whose lock keeps others from clearing it away."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=begin, dir=parent))
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # cleared away before it was opened
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # not cleared away before it was locked; its name is random
             return path, descriptor
         os.close(descriptor)
 

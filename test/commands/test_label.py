@@ -148,13 +148,34 @@ def test_a_video_that_cannot_be_read_is_named_and_left_out(
     broken, missing = tmp_path / 'broken.avi', tmp_path / 'missing.avi'
     broken.write_text('no video')
     good = write_video(tmp_path / 'good.avi', moving(0, 32))
-    assert label(broken, missing, good) == 0
+    assert label(broken, missing) == 1, 'there is nothing that could be used'
+    capsys.readouterr()
+    assert label(broken, missing, good) == 3
     told = capsys.readouterr()
     for path in (broken, missing):
         assert any(
             'left out' in line and str(path) in line for line in (told.out + told.err).splitlines()
         )
     assert '1 clips of 1 videos' in told.out
+    (warning,) = (line for line in told.err.splitlines() if 'warning' in line)
+    assert warning.startswith('hcat label: warning: ')
+    assert str(broken) in warning
+    assert str(missing) in warning
+    assert str(good) not in warning
+
+
+def test_frames_that_cannot_be_read_are_told_at_the_end(
+    label: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'img'
+    folder.mkdir()
+    for index, frame in enumerate(moving(0, 14, step=2)):
+        assert cv2.imwrite(str(folder / f'{index:02d}.png'), frame)
+    (folder / '14.png').write_text('no image')
+    assert label(folder, options=('--rate', '30')) == 3
+    told = capsys.readouterr()
+    assert '1 clips of 1 videos' in told.out
+    assert f'hcat label: warning: {folder}: 1 of 15 images left out: ' in told.err
 
 
 def test_what_cannot_be_is_told_in_one_line(

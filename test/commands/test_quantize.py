@@ -64,6 +64,21 @@ def test_accepted_graphs_join_the_model(
     assert not [path for path in model.iterdir() if path.name.startswith('.')]
 
 
+def test_sequences_that_were_left_out_are_told_at_the_end(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / 'data' / 'broken'
+    broken.mkdir()
+    (broken / 'groundtruth.txt').write_text('no box\n')
+    with pytest.warns(UserWarning, match='skipped'):
+        assert main([*arguments, '--max-drop', '0.3']) == 3
+    told = capsys.readouterr()
+    assert f'wrote {INT8_SEARCH_FILE}' in told.out
+    warning = told.err.splitlines()[-1]
+    assert 'hcat quantize: warning: sequences left out: ' in warning
+    assert warning.count(str(broken)) == 1 + warning.count(f'{broken}/groundtruth.txt')
+
+
 def test_a_model_that_would_lose_the_target_is_left_as_it_was(
     arguments: list[str],
     model: Path,

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,38 @@ def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
 def test_a_device_is_written_as_it_is() -> None:
     write_text(Path('/dev/null'), 'gone')
     assert Path('/dev/null').is_char_device()
+
+
+@pytest.mark.parametrize('where', ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1'])
+def test_a_pipe_is_written_by_the_name_that_it_was_given(where: str) -> None:
+    """As of `--csv /dev/stdout | sort` and `--csv >(gzip)`: it leads to no path of a file."""
+    code = 'import sys; from pathlib import Path; from hcat_ros.files import whole_rows\n'
+    code += f'with whole_rows(Path({where!r})) as file: file.write("1,2")'
+    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ('1,2', '')
+
+
+@pytest.mark.parametrize('call', ['open', 'flock'])
+def test_a_folder_that_another_process_clears_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Another one's clearing, at the moment between the folder's making and its lock."""
+    module = {'open': os, 'flock': fcntl}[call]
+    original, cleared = getattr(module, call), []
+
+    def clear_first(*arguments: Any, **options: Any) -> Any:
+        if not cleared:
+            cleared.extend(tmp_path.iterdir())
+            cleared[0].rmdir()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, call, clear_first)
+    with scratch_folder('work', tmp_path) as folder:
+        assert len(cleared) == 1
+        assert folder.is_dir()
+        assert folder not in cleared
+        (folder / 'part').write_text('there')
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
