@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from hcat_ros.tracking import TargetState, Track
 from hcat_ros.tracking.encodings import Image
@@ -13,18 +17,48 @@ _COLOURS = {
     TargetState.UNCERTAIN: (40, 200, 240),
     TargetState.LOST: (60, 60, 230),
 }
+OUTSIDE = 50
+"""Distance from the image, pixels, to which a box is drawn: no line is as thick."""
 
 
 def draw_track(image: Image, track: Track, text: str = '', name: str = '') -> None:
     """Draw the box, `name` and score on a BGR image (H, W, 3), in place, and `text` in a corner."""
     colour = _COLOURS[track.state]
     scale = max(image.shape[0] / 720, 0.5)
-    x, y, w, h = (round(value) for value in track.box)
-    cv2.rectangle(image, (x, y), (x + w, y + h), colour, max(1, round(2 * scale)))
+    draw_box(image, track.box, colour, max(1, round(2 * scale)))
+    corner, _ = _corners(image, track.box)
     score = 'lost' if track.state is TargetState.LOST else f'{track.score:.2f}'
-    draw_label(image, f'{name} {score}'.lstrip(), (x, y), scale, colour)
+    draw_label(image, f'{name} {score}'.lstrip(), corner, scale, colour)
     if text:
         draw_label(image, text, (0, image.shape[0]), scale, (255, 255, 255))
+
+
+def draw_box(
+    image: Image,
+    box: Sequence[float] | NDArray[np.float64],
+    colour: tuple[int, ...],
+    line: int,
+    line_type: int = cv2.LINE_8,
+) -> None:
+    """Draw a box of finite x, y, w, h on an image, in place. line: its thickness, pixels."""
+    corners = _corners(image, box)
+    cv2.rectangle(image, *corners, colour, line, line_type)
+
+
+def _corners(
+    image: Image, box: Sequence[float] | NDArray[np.float64]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the corners of a box, those far outside moved to just outside the image.
+
+    OpenCV's integers overflow for boxes far outside.
+    """
+    x, y, w, h = box
+    far = [side + OUTSIDE for side in (image.shape[1], image.shape[0])]
+    low, high = (
+        np.clip(corner, -OUTSIDE, far).round().astype(int).tolist()
+        for corner in ((x, y), (x + w, y + h))
+    )
+    return (low[0], low[1]), (high[0], high[1])
 
 
 def draw_label(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.boxes import Box
-from hcat_ros.drawing import draw_track
+from hcat_ros.drawing import draw_box, draw_track
 from hcat_ros.tracking import TargetState, Track
 
 
@@ -16,6 +16,8 @@ def drawn(track: Track, shape: tuple[int, int] = (360, 640), text: str = '') -> 
 
 
 BOX = Box(100, 120, 80, 60)
+FAR = Box(1e10, -1e10, 2e10, 1e10)
+"""Beyond the integers of 32 bits that OpenCV draws with."""
 
 
 def track(box: Box = BOX, score: float = 0.5, lost: bool = False) -> Track:
@@ -64,9 +66,25 @@ def test_the_score_stays_in_the_image(box: Box) -> None:
 
 @pytest.mark.parametrize(
     'box',
-    [Box(-50, -20, 100, 60), Box(600, 340, 200, 200), Box(-10, -10, 900, 900), Box(5e4, 0, 9, 9)],
+    [
+        Box(-50, -20, 100, 60),
+        Box(600, 340, 200, 200),
+        Box(-10, -10, 900, 900),
+        Box(5e4, 0, 9, 9),
+        FAR,
+    ],
 )
 @pytest.mark.parametrize('shape', [(360, 640), (1, 1), (2160, 30)])
 def test_a_box_out_of_the_frame_is_no_error(box: Box, shape: tuple[int, int]) -> None:
     image = drawn(track(box), shape)
     assert image.shape == (*shape, 3)
+
+
+def test_a_box_far_outside_hides_nothing_and_one_far_around_shows_its_edge() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    draw_box(image, FAR, (255, 255, 255), 2)
+    assert not image.any()
+    draw_box(image, (-1e10, 20, 2e10, 1e10), (255, 255, 255), 1)
+    rows, columns = np.nonzero(image.any(axis=2))
+    assert set(rows) == {20}
+    assert set(columns) == set(range(80))

@@ -16,7 +16,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from hcat_ros.boxes import Box
-from hcat_ros.drawing import draw_label, draw_track
+from hcat_ros.drawing import draw_box, draw_label, draw_track
 from hcat_ros.evaluation.bags.follow import Followed
 from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
@@ -171,8 +171,7 @@ def draw_answers(answers: Sequence[Followed]) -> Image:
     several = len({followed.target for followed in answers}) > 1
     for followed in answers:
         if np.isfinite(followed.truth).all():
-            x, y, w, h = (round(value) for value in followed.truth.tolist())
-            cv2.rectangle(picture, (x, y), (x + w, y + h), TRUTH_COLOUR, 1)
+            draw_box(picture, followed.truth, TRUTH_COLOUR, 1)
         if followed.starts:
             words.append(f'target {followed.target} named')
         if (track := followed.track) is not None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcat_ros.drawing import draw_box
 from hcat_ros.evaluation.clips import Clip
 from hcat_ros.evaluation.report.scenes import Scene
 from hcat_ros.files.pictures import read_picture
@@ -206,11 +207,6 @@ def _draw_box(
     """Draw a box with a dark rim, which is seen on any ground."""
     if not np.isfinite(box).all():
         return
-    # OpenCV's integers overflow for boxes far outside.
-    far = np.array([picture.shape[1] + 50, picture.shape[0] + 50])
-    (x1, y1), (x2, y2) = (
-        np.clip((point - corner) * scale, -50, far).round().astype(int).tolist()
-        for point in (box[:2], box[:2] + box[2:])
-    )
-    cv2.rectangle(picture, (x1, y1), (x2, y2), (20, 20, 20), line + 2, cv2.LINE_AA)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
+    shown = np.concatenate([(box[:2] - corner) * scale, box[2:] * scale])
+    draw_box(picture, shown, (20, 20, 20), line + 2, cv2.LINE_AA)
+    draw_box(picture, shown, colour, line, cv2.LINE_AA)

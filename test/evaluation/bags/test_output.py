@@ -93,6 +93,16 @@ def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
         assert (picture[38, 45] != 40).any() == (each.track is not None)  # and of the track
 
 
+def test_a_truth_far_outside_the_image_is_no_error(tmp_path: Path) -> None:
+    truth = np.array([1e10, -1e10, 30.0, 16.0])
+    answer = Followed(image(1), None, 1, False, '', truth, NAN)
+    with TrackBag(tmp_path / 'track') as written:
+        written.write([answer])
+    with open_bag(tmp_path / 'track') as bag:
+        ((_, _, message),) = bag.decode_topic(bag.topics['/truth'])
+    assert box_of(message).x == pytest.approx(1e10)
+
+
 def test_the_table(tmp_path: Path) -> None:
     with TrackTable(tmp_path / 'track.csv') as table:
         for each in followed():
