@@ -42,6 +42,10 @@ VISION_MSGS = {
 """vision_msgs 4, which `rosbags` does not have and bags of Humble in SQLite do not bring."""
 
 _ZSTD = b'\x28\xb5\x2f\xfd'
+LARGEST_MESSAGE = 512 << 20
+"""Bytes that a message may unpack to: an image of 100 megapixels with 5 bytes each."""
+PIECE = 4 << 20
+"""Bytes that are unpacked at once."""
 
 
 @dataclass(frozen=True, order=True)
@@ -75,16 +79,46 @@ def typestore() -> Typestore:
     return store
 
 
+def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> bytes:
+    """Return what zstd has compressed, or only its first bytes.
+
+    A few kilobytes can unpack to gigabytes, so it is done in pieces. Raises ValueError for more
+    than `largest` bytes, and for what is not zstd's or damaged.
+    """
+    left = largest + 1 if first is None else first
+    parts = []
+    try:
+        # Across frames: as zstd itself, which takes several for one.
+        with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+            while left > 0 and (part := reader.read(min(left, PIECE))):
+                parts.append(part)
+                left -= len(part)
+    except zstandard.ZstdError as error:
+        raise ValueError(f'its compression is damaged: {error}') from error
+    if first is None and left <= 0:
+        raise ValueError(
+            f'it unpacks to more than {largest} bytes, the most that are expected of it'
+        )
+    return parts[0] if len(parts) == 1 else b''.join(parts)
+
+
+def unpack_message(data: bytes, first: int | None = None) -> bytes:
+    """Return the bytes of a message, or only the first ones, also if zstd has compressed them.
+
+    Raises ValueError for more than `LARGEST_MESSAGE` bytes, and for damaged ones.
+    """
+    if data[:4] == _ZSTD:  # no CDR begins like this
+        return decompress_zstd(data, LARGEST_MESSAGE, first)
+    return data if first is None else data[:first]
+
+
 def decode_message(data: bytes, kind: str) -> Any:
     """Return the message of a type that these bytes hold, also if zstd has compressed them.
 
     Raises ValueError.
     """
     try:
-        content = data
-        if data[:4] == _ZSTD:  # no CDR begins like this
-            content = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        return typestore().deserialize_cdr(content, kind)
+        return typestore().deserialize_cdr(unpack_message(data), kind)
     except Exception as error:  # what damaged bytes make these two raise has no common base
         raise ValueError(f'{len(data)} bytes are no {kind} ({error})') from error
 

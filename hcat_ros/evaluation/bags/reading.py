@@ -22,6 +22,7 @@ from hcat_ros.evaluation.bags.message_types import (
     StoredMessage,
     Topic,
     decode_message,
+    unpack_message,
 )
 from hcat_ros.evaluation.bags.storage import (
     PACKED,
@@ -227,10 +228,14 @@ class Bag:
         """Return (header stamp, time of recording) of all messages, ns; stamp 0 if missing."""
         found = []
         for stored in self.messages([topic.name]):
+            try:
+                data = unpack_message(stored.data, 12)
+            except ValueError:
+                data = b''
             # CDR: four bytes that tell the order of the others, then the header's stamp.
-            order = '<iI' if stored.data[1:2] == b'\x01' else '>iI'
-            if len(stored.data) >= 12:
-                seconds, rest = struct.unpack(order, bytes(stored.data[4:12]))
+            order = '<iI' if data[1:2] == b'\x01' else '>iI'
+            if len(data) == 12:
+                seconds, rest = struct.unpack(order, bytes(data[4:]))
                 found.append((seconds * 10**9 + rest, stored.log_time))
             else:
                 found.append((0, stored.log_time))

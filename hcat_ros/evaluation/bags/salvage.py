@@ -8,6 +8,7 @@ recording: chunk by chunk, or row by row. `SalvagedMcap` also sorts undamaged fi
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -22,7 +23,7 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.summary import Summary
 
-from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
+from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic, decompress_zstd
 
 MOST_MISSING = 50_000
 """Consecutive unreadable rows after which a database counts as ended: more than a damaged page of
@@ -115,7 +116,7 @@ class SalvagedMcap:
                         )
                         continue
                     try:
-                        inside = breakup_chunk(record, validate_crc=True)
+                        inside = breakup_chunk(_unpacked(record), validate_crc=True)
                     except Exception as error:  # of the compression or of the records in it
                         damage.append(f'a chunk of {len(record.data)} bytes is damaged ({error})')
                         continue
@@ -157,6 +158,19 @@ def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
     return StreamReader(
         stream, skip_magic=not at_start, emit_chunks=True, record_size_limit=max(size, 1)
     )
+
+
+def _unpacked(chunk: Chunk) -> Chunk:
+    """Return a chunk without zstd's compression.
+
+    Raises ValueError if it has not the size that it claims: `mcap` takes whatever comes.
+    """
+    if chunk.compression != 'zstd':
+        return chunk
+    data = decompress_zstd(chunk.data, chunk.uncompressed_size)
+    if len(data) != chunk.uncompressed_size:
+        raise ValueError(f'it unpacks to {len(data)} bytes, not to {chunk.uncompressed_size}')
+    return dataclasses.replace(chunk, compression='', data=data)
 
 
 def _summary(stream: BinaryIO) -> Summary | None:

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import zstandard
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, storage_mcap
 
-from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic
+from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic, decompress_zstd
 from hcat_ros.evaluation.bags.salvage import (
+    LARGEST_CHUNK,
     Salvaged,
     SalvagedMcap,
     is_unindexed,
@@ -39,6 +40,15 @@ FOREIGN = (
     (b'<html', 'is a page of HTML, not a bag; download the file itself'),
 )
 """How files begin that are taken for bags, and what to do."""
+
+
+def _unpack_chunk(data: bytes, size: int) -> bytes:
+    return decompress_zstd(data, min(size, LARGEST_CHUNK))
+
+
+# `rosbags` looks at the size that a chunk of an MCAP file claims only after it has unpacked all
+# that there is, which may be gigabytes.
+storage_mcap.DECOMPRESSORS['zstd'] = _unpack_chunk
 
 
 def is_storage(path: Path) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
+import zstandard
 from rosbags.typesys import get_types_from_msg
 
 from hcat_ros.boxes import Box
+from hcat_ros.evaluation.bags import message_types
 from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
@@ -23,6 +26,7 @@ from hcat_ros.evaluation.bags.message_types import (
     encode_message,
     header,
     typestore,
+    unpack_message,
 )
 from hcat_ros.evaluation.bags.output import compress_image, detection
 from hcat_ros.message_data import best_class, box_of, nanoseconds
@@ -100,6 +104,34 @@ def test_bytes_that_are_no_message(data: bytes) -> None:
     expected = re.escape(f'{len(data)} bytes are no {DETECTION} (')
     with pytest.raises(ValueError, match=expected):
         decode_message(data, DETECTION)
+
+
+@pytest.mark.parametrize('stated', [True, False])
+def test_a_small_message_that_unpacks_to_much_is_refused(
+    monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    """Whether or not the compressed bytes state their size."""
+    monkeypatch.setattr(message_types, 'LARGEST_MESSAGE', 1 << 20)
+    machine = zstandard.ZstdCompressor(write_content_size=stated)
+    for size, refused in ((1 << 20, False), ((1 << 20) + 1, True), (64 << 20, True)):
+        data = machine.compress(bytes(size))
+        assert len(data) < 10_000
+        if not refused:
+            assert unpack_message(data) == bytes(size)
+            continue
+        tracemalloc.start()
+        with pytest.raises(ValueError, match='it unpacks to more than 1048576 bytes'):
+            decode_message(data, COMPRESSED)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8 << 20
+
+
+def test_the_first_bytes_of_a_message() -> None:
+    data = bytes(range(256)) * 1000
+    assert unpack_message(zstandard.compress(data), 12) == data[:12]
+    assert unpack_message(data, 12) == data[:12]
+    assert unpack_message(zstandard.compress(data)) == data
 
 
 def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:

@@ -135,6 +135,15 @@ def test_an_image_is_found_again_by_its_times(tmp_path: Path, images: list[np.nd
                 bag.frame_at(topic, stamp + DELAY, 5)
 
 
+@every_kind
+def test_the_times_are_those_of_the_images(
+    tmp_path: Path, images: list[np.ndarray], kind: dict
+) -> None:
+    with open_bag(write_bag(tmp_path / 'walk', images, **kind)) as bag:
+        expected = [(stamp, stamp + DELAY) for stamp in stamps_of(7)]
+        assert bag.times(bag.image_topic()) == expected
+
+
 # What cannot be read
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
+import zstandard
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, stamps_of, write_bag
 
 from hcat_ros.evaluation.bags.reading import METADATA, open_bag
@@ -228,3 +231,33 @@ def test_the_order_where_the_index_is_gone(tmp_path: Path) -> None:
             stamps = [frame.stamp - BEGIN for frame in bag.frames(bag.topics[CAMERA])]
         if storage == 'mcap':  # in one chunk
             assert stamps == [0, SECOND, 2 * SECOND, 3 * SECOND]
+
+
+@pytest.mark.parametrize('indexed', [True, False])
+@pytest.mark.parametrize('stated', [True, False])
+def test_a_chunk_that_unpacks_to_more_than_it_claims_takes_no_memory(
+    tmp_path: Path, indexed: bool, stated: bool
+) -> None:
+    """Its compressed bytes are replaced, those of the index that say where things are kept."""
+    small = np.zeros((8, 8, 3), np.uint8)
+    path = write_bag(tmp_path / 'walk', [small] * 2000, packed='storage') / 'walk.mcap'
+    content = path.read_bytes()
+    place = content.index(b'\x04\0\0\0zstd') + 8
+    (length,) = struct.unpack('<Q', content[place : place + 8])
+    bomb = zstandard.ZstdCompressor(write_content_size=stated).compress(bytes(256 << 20))
+    assert len(bomb) <= length, 'it has to fit where the chunk is'
+    # Zstandard passes over a skippable frame, here the rest of the place.
+    rest = length - len(bomb)
+    assert rest >= 8
+    bomb += struct.pack('<II', 0x184D2A50, rest - 8) + bytes(rest - 8)
+    content = content[: place + 8] + bomb + content[place + 8 + length :]
+    path.write_bytes(content if indexed else content[:-8])
+    tracemalloc.start()
+    with open_bag(path) as bag:
+        if CAMERA in bag.topics:
+            assert list(bag.frames(bag.topics[CAMERA])) == []
+        findings = ' '.join(bag.findings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 'is damaged (it unpacks to more than' in findings
+    assert peak < 64 << 20
