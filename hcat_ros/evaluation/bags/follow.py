@@ -224,8 +224,9 @@ class _Sequence:
 class Sequences:
     """Results of a replay: a sequence for each target, from the image that it was named on."""
 
-    def __init__(self, bag: Bag, topic: Topic) -> None:
-        self._bag, self._topic = bag, topic
+    def __init__(self, bag: Bag, topic: Topic, mono16_bits: int = 16) -> None:
+        """mono16_bits: how many bits of a mono16 pixel the sensor fills."""
+        self._bag, self._topic, self._mono16_bits = bag, topic, mono16_bits
         self._by_target: dict[int, _Sequence] = {}
 
     def add(self, followed: Followed) -> None:
@@ -285,7 +286,7 @@ class Sequences:
         Each starts with the box that it was named with. An image without an answer keeps the one
         of the image before.
         """
-        others = Sequences(self._bag, self._topic)
+        others = Sequences(self._bag, self._topic, self._mono16_bits)
         for number, each in self._by_target.items():
             answers = Answers()
             box, lost = each.answers.result().boxes[0].tolist(), False
@@ -335,7 +336,7 @@ class Sequences:
         """Return the image of a row of a clip's result from the bag, BGR; for the report."""
         log_time, stamp, _ = self._named()[clip.name].places[row]
         try:
-            frame = self._bag.frame_at(self._topic, log_time, stamp)
+            frame = self._bag.frame_at(self._topic, log_time, stamp, self._mono16_bits)
         except ValueError:
             return None
         return to_bgr(frame.image, frame.encoding)

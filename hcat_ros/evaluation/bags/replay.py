@@ -112,7 +112,7 @@ def replay(
     start, named_by = _start(bag, options, truths)
     frames = progress(_frames(bag, topic, options), topic.count)
     passing = follow(tracker, frames, start, truths, bag.findings, options.max_targets)
-    sequences = Sequences(bag, topic)
+    sequences = Sequences(bag, topic, options.mono16_bits)
     images, followed = _write(passing, sequences, out)
     if images == 0:
         raise ValueError(f'{bag.path}: no image on {topic.name} could be used')

@@ -106,6 +106,23 @@ def test_no_image_that_can_be_used(tmp_path: Path, tracker: Tracker) -> None:
     assert not (tmp_path / 'out').exists()
 
 
+def test_the_images_of_the_report_are_those_that_were_tracked(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    """2048 of 4096 levels of a sensor of 12 bits is 128 of 256."""
+    with BagWriter(tmp_path / 'walk') as written:
+        for stamp in stamps_of(3):
+            deep = np.full((96, 128), 2048, np.uint16)
+            written.add('/camera', stamp, raw_image(stamp, deep, 'mono16'))
+    with open_bag(tmp_path / 'walk') as bag:
+        options = Options(boxes=(OTHER,), mono16_bits=12)
+        replayed = replay(bag, options, tracker, tmp_path / 'out')
+        for sequences in (replayed.sequences, replayed.sequences.answered_by({})):
+            picture = sequences.read_frame(sequences.results()[0][0], 1)
+            assert picture is not None
+            assert np.unique(picture).tolist() == [128]
+
+
 def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
     tmp_path: Path, tracker: Tracker
 ) -> None:
