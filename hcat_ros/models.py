@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import site
 import sysconfig
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from hcat_ros.files import load_yaml, read_bytes, shown, whole_file
+from hcat_ros.files import load_yaml, parse_yaml, read_bytes, shown, whole_file, write_text
 
 DEFAULT_MODEL = 'hcat_base'
 CARD_FILE = 'model.yaml'
@@ -242,6 +241,11 @@ def _read_card(path: Path) -> ModelCard:
         content = load_yaml(path)
     except (OSError, ValueError) as error:
         raise ModelError(f'cannot read {path}: {error}') from error
+    return _card_of(content, path)
+
+
+def _card_of(content: Any, path: Path) -> ModelCard:
+    """Return the card with these fields. path: for messages. Raises ModelError."""
     try:
         if not isinstance(content, dict):
             raise ValueError(f'expected a mapping of fields, got {shown(content)}')
@@ -262,18 +266,23 @@ def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Mod
     """Copy files into a model's folder under these names and change its card; return it read anew.
 
     changes: fields of `ModelCard`. Each file replaces the old one in one step, the card last. If
-    that is interrupted, or the new card is not usable, the old card's hashes no longer match and
-    the model is refused: it never runs half new. Raises OSError, ValueError, and ModelError for a
-    card that would not be usable.
+    that is interrupted, the old card's hashes no longer match and the model is refused: it never
+    runs half new. Raises OSError, ValueError, and ModelError for a card that would not be usable;
+    after that the model is as it was.
     """
     path = model.folder / CARD_FILE
     content = load_yaml(path) | changes
-    content['sha256'] = dict(content['sha256'])
-    for name, source in files.items():
+    _card_of(content, path)
+    added = {name: read_bytes(source) for name, source in files.items()}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in added.items()}
+    content['sha256'] = {**content['sha256'], **hashes}
+    try:
+        text = card_text(content)
+        card = _card_of(parse_yaml(text, str(path)), path)
+    except (TypeError, ValueError) as error:  # of values that YAML or JSON cannot hold
+        raise error if isinstance(error, ModelError) else ModelError(f'{path}: {error}') from error
+    for name, data in added.items():
         with whole_file(model.folder / name) as partial:
-            shutil.copyfile(source, partial)
-            content['sha256'][name] = hashlib.sha256(partial.read_bytes()).hexdigest()
-    with whole_file(path) as partial:
-        partial.write_text(card_text(content), encoding='utf-8')
-        card = _read_card(partial)
+            partial.write_bytes(data)
+    write_text(path, text)
     return Model(model.folder, card)

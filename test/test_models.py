@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import sysconfig
 from pathlib import Path
@@ -253,9 +254,15 @@ def test_files_and_fields_are_added(tmp_path: Path) -> None:
 def test_a_card_that_would_be_of_no_use_is_not_written(tmp_path: Path) -> None:
     folder = write_model(tmp_path / 'm')
     before = (folder / CARD_FILE).read_bytes()
-    for changes in ({'grid': 0}, {'no_such_field': 1}):
-        with pytest.raises(ModelError):
-            add_to_model(load_model(folder), {}, **changes)
+    new = tmp_path / 'new'
+    new.write_bytes(b'a new search graph')
+    for files in ({}, {SEARCH_FILE: new}, {'a name': new}):
+        for changes in ({'grid': 0}, {'no_such_field': 1}, {'scores': {'AO': {1, 2}}}):
+            with pytest.raises(ModelError, match=re.escape(f'{folder / CARD_FILE}: ')):
+                add_to_model(load_model(folder), files, **changes)
+    with pytest.raises(ModelError, match="sha256 of 'a name': expected the name of a file"):
+        add_to_model(load_model(folder), {SEARCH_FILE: new, 'a name': new})
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*GRAPHS, CARD_FILE])
     with pytest.raises(FileNotFoundError):
         add_to_model(load_model(folder), {SEARCH_FILE: tmp_path / 'nowhere'})
     assert (folder / CARD_FILE).read_bytes() == before
