@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import reprlib
@@ -59,16 +60,19 @@ def check_name(path: Path) -> None:
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     """Return what a regular file holds.
 
-    Raises OSError, also for a socket; ValueError, naming the file, for a folder, a FIFO or a
-    device, and for more than `largest` bytes.
+    Raises OSError; ValueError, naming the file, for a folder, a FIFO, a socket or a device, and for
+    more than `largest` bytes.
     """
-    # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            _check_regular(path, os.stat(path).st_mode)
+        raise
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            kind = next((name for test, name in _KINDS if test(found.st_mode)), 'no file')
-            raise ValueError(f'{printable(path)} is {kind}; expected a file')
+        _check_regular(path, found.st_mode)
         if found.st_size > largest:
             raise ValueError(
                 f'{printable(path)} has {found.st_size} bytes; expected at most {largest}'
@@ -83,6 +87,13 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     finally:
         os.close(descriptor)
     return b''.join(parts) if len(parts) > 1 else parts[0]
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    """Raise ValueError, naming the file and its kind, for what is no regular file."""
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS if test(mode)), 'no file')
+        raise ValueError(f'{printable(path)} is {kind}; expected a file')
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tracemalloc
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe')
     with pytest.raises(ValueError, match='pipe is a FIFO; expected a file'):
         read_bytes(tmp_path / 'pipe')
+
+
+def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the whole path may be longer than a socket's name
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind('talk')
+        with pytest.raises(ValueError, match='talk is a socket; expected a file'):
+            read_bytes(Path('talk'))
 
 
 @pytest.mark.parametrize(('path', 'kind'), [('/dev/zero', 'a device'), ('/tmp', 'a folder')])
