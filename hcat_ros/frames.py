@@ -24,7 +24,7 @@ from hcat_ros.tracking.encodings import Image
 DEFAULT_FPS = 30.0
 PATIENCE = 100
 """A file has ended when its consecutive failed reads outnumber by more than this the stated frames
-that are left after them."""
+that were left before them."""
 MOST_FAILURES = 10_000
 """A file has ended after more consecutive failed reads than this, whatever length it states."""
 
@@ -114,8 +114,8 @@ class FrameSource:
         """Yield the frames; a file or folder can be iterated again, from `start` each time.
 
         Unreadable frames are skipped and reported in `remarks`. Raises ValueError for a folder
-        without a readable image, and for a video without a frame at or after a `start` above 0. A
-        camera or any other video without a readable frame yields nothing.
+        without a readable image, and for a video without a readable frame at or after `start`. A
+        camera without a frame yields nothing.
         """
         self.remarks = []
         if self._images:
@@ -153,7 +153,7 @@ class FrameSource:
             if not found:
                 failures += 1
                 # The end, unless more was stated: a damaged part fails frame by frame.
-                left = self.count - index - failures
+                left = self.count - index
                 if self.is_camera or failures > min(max(left, 0) + PATIENCE, MOST_FAILURES):
                     break
                 continue
@@ -177,6 +177,8 @@ class FrameSource:
             return
         if good == 0 and self._start:
             raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
+        if good == 0:
+            raise ValueError(f'{self.source} has no readable frame ({self._stated} are stated)')
         if self._stated and not self._asked:
             self._check_end(good, clock.last)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hcat_ros.frames import DEFAULT_FPS, FrameSource
+from hcat_ros.frames import DEFAULT_FPS, PATIENCE, FrameSource
 
 COUNT = 12
 
@@ -213,6 +213,35 @@ def test_frames_behind_a_damaged_part_are_read_at_their_own_times(tmp_path: Path
     assert source.remarks[-1] == f'100 frames stated, {len(frames)} read'
     lost = sum(int(text.split()[0]) for text in source.remarks[:-1])
     assert lost == 100 - len(frames)
+
+
+def test_frames_behind_a_long_damaged_part_are_read(tmp_path: Path) -> None:
+    """More of them are damaged than there are behind, by more than `PATIENCE`."""
+    path = tmp_path / 'damaged.mp4'
+    content = bytearray(long_video(path, 500))
+    noise = np.random.default_rng(1).integers(0, 255, len(content) * 11 // 20, np.uint8).tobytes()
+    begin = len(content) // 5
+    content[begin : begin + len(noise)] = noise
+    path.write_bytes(content)
+    source = FrameSource(str(path))
+    frames = list(source)
+    indices = np.array([frame.index for frame in frames])
+    gap = int(np.diff(indices).argmax())
+    lost, behind = int(indices[gap + 1] - indices[gap] - 1), len(frames) - gap - 1
+    assert lost > behind + PATIENCE
+    assert indices[-1] == 499
+    assert frames[-1].time == pytest.approx(499 / 30, abs=0.001)
+
+
+def test_a_video_without_a_readable_frame_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'damaged.mp4'
+    content = bytearray(long_video(path, 20))
+    begin, end = content.index(b'mdat') + 4, content.index(b'moov') - 4
+    content[begin:end] = np.random.default_rng(1).integers(0, 255, end - begin, np.uint8).tobytes()
+    path.write_bytes(content)
+    expected = r'damaged\.mp4 has no readable frame \(20 are stated\)'
+    with pytest.raises(ValueError, match=expected):
+        list(FrameSource(str(path)))
 
 
 def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:

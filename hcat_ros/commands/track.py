@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
     with contextlib.closing(source):
         frames, fitted, busy = _track(source, trackers, arguments)
     if frames == 0:
-        raise ValueError(f'{arguments.video} gave no frame')
+        raise ValueError(
+            f'camera {arguments.video} gave no frame; see whether another program has it'
+        )
     if frames > 1:
         card = engine.card
         print(
