@@ -30,6 +30,7 @@ from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
+from hcat_ros.commands.ending import INCOMPLETE
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.launch_files import declared_arguments
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
@@ -153,7 +154,8 @@ class Replay:
 
     def reported(self, event: ProcessExited) -> Entities:
         """End it all."""
-        if event.returncode != 0:
+        # Of a damaged bag, too, there is a report; what was left out is told above.
+        if event.returncode not in (0, INCOMPLETE):
             raise RuntimeError(f'hcat replay has ended with {event.returncode}')
         return [Shutdown(reason='the bag has been replayed')]
 

@@ -45,7 +45,7 @@ _ZSTD = b'\x28\xb5\x2f\xfd'
 LARGEST_MESSAGE = 512 << 20
 """Bytes that a message may unpack to: an image of 100 megapixels with 5 bytes each."""
 PIECE = 4 << 20
-"""Bytes that are unpacked at once."""
+"""Bytes that are unpacked at once where the compressed ones do not state their number."""
 
 
 @dataclass(frozen=True, order=True)
@@ -88,9 +88,13 @@ def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> byte
     left = largest + 1 if first is None else first
     parts = []
     try:
+        stated = zstandard.frame_content_size(data)  # -1 if it is not stated
+        piece = stated if PIECE < stated <= largest else PIECE
+        if first is None and stated > largest:
+            left = 0
         # Across frames: as zstd itself, which takes several for one.
         with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
-            while left > 0 and (part := reader.read(min(left, PIECE))):
+            while left > 0 and (part := reader.read(min(left, piece))):
                 parts.append(part)
                 left -= len(part)
     except zstandard.ZstdError as error:
