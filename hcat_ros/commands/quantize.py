@@ -103,9 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     kept = {clip.name for clip in judged}
     skipped |= {
-        clip.name: f'{clip.name}: {ONE_FRAME}'
-        for clip in evaluated.clips
-        if clip.name not in kept
+        clip.name: f'{clip.name}: {ONE_FRAME}' for clip in evaluated.clips if clip.name not in kept
     }
     if skipped:
         raise IncompleteError(f'sequences left out: {"; ".join(skipped.values())}')
