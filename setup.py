@@ -42,6 +42,7 @@ EVALUATE = [
     'matplotlib>=3.5',
     'rosbags>=0.11.9',
     'mcap>=1.2.1',
+    'lz4>=3',
     'zstandard>=0.21',
 ]
 # onnx and onnxruntime run the teachers.

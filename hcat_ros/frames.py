@@ -48,8 +48,8 @@ class FrameSource:
 
     source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: frames per
     second, in place of a file's own timestamps; 0 keeps them, and gives a folder `DEFAULT_FPS`. A
-    camera's frames have the time of their arrival. start: first frame of a file or folder; a
-    camera ignores it. count: number of frames, unreadable ones included; 0 for all.
+    camera's frames have the time of their arrival. start: first frame of a file or folder; 0
+    for a camera. count: number of frames, unreadable ones included; 0 for all.
 
     Raises FileNotFoundError or ValueError, naming the source, for what cannot be opened.
     """
@@ -65,7 +65,7 @@ class FrameSource:
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
         if self.is_camera and start:
-            raise ValueError(f'start {start}: a camera has no frame to begin with but the next one')
+            raise ValueError(f'start {start}: expected 0, a camera starts with its next frame')
         if not self.is_camera and not path.exists():
             raise FileNotFoundError(f'no video, image folder or camera {source}')
         stated, self._stated = DEFAULT_FPS, 0

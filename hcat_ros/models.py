@@ -267,8 +267,8 @@ def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Mod
 
     changes: fields of `ModelCard`. Each file replaces the old one in one step, the card last. If
     that is interrupted, the old card's hashes no longer match and the model is refused: it never
-    runs half new. Raises OSError, ValueError, and ModelError for a card that would not be usable;
-    after that the model is as it was.
+    runs half new. Raises ValueError and ModelError, for a card that would not be usable, with the
+    model as it was; OSError, which while writing is such an interruption.
     """
     path = model.folder / CARD_FILE
     content = load_yaml(path) | changes

@@ -244,6 +244,11 @@ def test_a_video_without_a_readable_frame_is_refused(tmp_path: Path) -> None:
         list(FrameSource(str(path)))
 
 
+def test_a_camera_has_no_frame_to_begin_with() -> None:
+    with pytest.raises(ValueError, match='expected 0, a camera starts with its next frame'):
+        FrameSource('0', start=5)
+
+
 def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
     path = tmp_path / 'cut.avi'
     content = long_video(path, 60)

@@ -20,6 +20,7 @@ ROSDEP_KEYS = {
 }
 EXTRAS = {
     'jinja2',
+    'lz4',
     'markupsafe',
     'matplotlib',
     'mcap',

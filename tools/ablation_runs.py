@@ -138,6 +138,8 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     _drawn.cache_clear()  # gigabytes of decoded images
     folder = plan.out / 'runs' / f'{row}-{seed}'
     config = configuration(plan, row, seed)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / 'run.json').is_file():
+        raise ValueError(f'{folder} is of an earlier version of this tool; delete it')
     claim(folder, {'config': asdict(config), 'groups': plan.groups}, 'run.json')
     cached = CachedGroups(
         plan.out / 'features', _origin(plan, configuration(plan, row), _network(config))

@@ -151,9 +151,10 @@ def run(arguments: argparse.Namespace) -> None:
     for item in map(evaluation.settle, entries):
         if arguments.submission:
             path = arguments.out / f'{slug(item.title)}.zip'
+            total = len(evaluation.left_out) + len(clips)
             if lacking := write_archive(evaluation, item, path):
                 incomplete.append(
-                    f'{path} lacks {len(lacking)} of {len(data.left_out) + len(clips)} sequences, '
+                    f'{path} lacks {len(lacking)} of {total} sequences, '
                     f'and the server may refuse it: {"; ".join(lacking)}'
                 )
             print(f'wrote {path}')

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import ONE_FRAME, keep_scorable, read_data_set
+from hcat_ros.evaluation.clips import describe_left_out, keep_scorable, read_data_set
 from hcat_ros.files import scratch_folder
 from hcat_ros.models import (
     ACCEPTED_DROP,
@@ -97,13 +97,6 @@ def run(arguments: argparse.Namespace) -> None:
             raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is as it was')
         add_to_model(model, files, scores={**model.card.scores, 'INT8': scores})
     print(f'wrote {", ".join(files)} into {model.folder}')
-    skipped = {
-        str(each.what): f'{each.what}: {each.reason}'
-        for each in (*data.left_out, *evaluated.left_out)
-    }
-    kept = {clip.name for clip in judged}
-    skipped |= {
-        clip.name: f'{clip.name}: {ONE_FRAME}' for clip in evaluated.clips if clip.name not in kept
-    }
-    if skipped:
-        raise IncompleteError(f'sequences left out: {"; ".join(skipped.values())}')
+    left_out = describe_left_out(data, data.clips) + describe_left_out(evaluated, judged)
+    if left_out:
+        raise IncompleteError(f'sequences left out: {"; ".join(dict.fromkeys(left_out))}')

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
-from hcat_ros.evaluation.clips import keep_scorable, read_clips
+from hcat_ros.evaluation.clips import describe_left_out, keep_scorable, read_data_set
 from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
@@ -77,12 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Sweep, print the table, write what was asked for.
 
-    Raises ValueError, OSError, ModelError, EngineError; RuntimeError for a plot without matplotlib.
+    Raises ValueError, OSError, ModelError, EngineError; RuntimeError for a plot without matplotlib;
+    IncompleteError, at the end, for sequences that were left out.
     """
     check_outputs((arguments.plot,), (arguments.sequences,))
     if arguments.plot and importlib.util.find_spec('matplotlib') is None:
         raise RuntimeError("--plot needs matplotlib; pip install 'hcat_ros[evaluate]'")
-    clips = keep_scorable(read_clips('plain', arguments.sequences))
+    data = read_data_set('plain', arguments.sequences)
+    clips = keep_scorable(data.clips)
     card = load_model(arguments.model).card.tracking
     names = ('window_penalty', 'size_smoothing', 'box_correction')
     corrections = arguments.corrections or [card['box_correction']]
@@ -140,6 +143,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.write:
         write_card(model, best, arguments.starts)
         print(f'wrote {model.folder / CARD_FILE}')
+    if left_out := describe_left_out(data, clips):
+        raise IncompleteError(f'sequences left out: {"; ".join(left_out)}')
 
 
 def table(rows: list[TunedRow]) -> str:

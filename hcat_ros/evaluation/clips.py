@@ -24,7 +24,16 @@ from hcat_ros.evaluation.image_clip import Clip, Found, ImagesOf, Skipped, clip_
 from hcat_ros.files import load_json, shown
 from hcat_ros.files.pictures import image_files, is_image, read_mask
 
-__all__ = ['LAYOUTS', 'Clip', 'DataSetError', 'ImagesOf', 'Skipped', 'keep_scorable', 'read_clips']
+__all__ = [
+    'LAYOUTS',
+    'Clip',
+    'DataSetError',
+    'ImagesOf',
+    'Skipped',
+    'describe_left_out',
+    'keep_scorable',
+    'read_clips',
+]
 
 
 ONE_FRAME = 'its target is in one frame only'
@@ -98,6 +107,14 @@ def keep_scorable(clips: Sequence[Clip]) -> list[Clip]:
             f'no sequence can be scored: {", ".join(clip.name for clip in clips)}: {ONE_FRAME}'
         )
     return kept
+
+
+def describe_left_out(data: DataSet, kept: Sequence[Clip]) -> list[str]:
+    """Return a line for each part of a data set that is not among the clips that were kept."""
+    names = {clip.name for clip in kept}
+    others = [clip.name for clip in data.clips if clip.name not in names]
+    unusable = [f'{each.what}: {each.reason}' for each in data.left_out]
+    return [*unusable, *(f'{name}: {ONE_FRAME}' for name in others)]
 
 
 def _plain(root: Path) -> Found:

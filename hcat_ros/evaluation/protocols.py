@@ -142,7 +142,7 @@ def _to_whole_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> Sco
 
 
 def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as VOT: overlap in pixels of the frame; NaN without a box or a true one."""
+    """Compare as VOT: overlap in pixels of the frame; NaN where the tracker gave no box."""
     overlaps = pixel_overlaps(boxes, truth, size)
     overlaps[np.isnan(boxes).any(axis=1)] = np.nan
     return _exactly(boxes, truth, size)._replace(overlaps=overlaps)

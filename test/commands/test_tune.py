@@ -52,7 +52,7 @@ def test_a_sweep_writes_table_plot_and_card(
 
 
 def test_a_sequence_of_a_single_box_is_left_out_of_the_card(
-    sequences: Path, tmp_path: Path
+    sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     once = sequences / 'once'
     shutil.copytree(sequences / 'square', once)
@@ -61,7 +61,8 @@ def test_a_sequence_of_a_single_box_is_left_out_of_the_card(
     shutil.copytree(load_model('hcat_base').folder, model)
     words = ['tune', str(sequences), '--model', str(model), '--penalties', '0.2', '--write']
     with pytest.warns(UserWarning, match='skipped once: its target is in one frame only'):
-        assert main([*words, '--smoothings', '0.5']) == 0
+        assert main([*words, '--smoothings', '0.5']) == 3
+    assert 'left out: once: its target is in one frame only' in capsys.readouterr().err
     scores = load_model(model).card.scores
     assert list(scores['AO']) == ['square']
     assert 0.5 < scores['mean AO'] <= 1

@@ -56,6 +56,7 @@ def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
     came: list[int] = []
     asked: list[bool] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
+    hup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
     try:
         with ending.watch_signals():
             ending.set_callback(lambda: asked.append(ending.asked))
@@ -73,6 +74,7 @@ def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
             assert ending.asked
     finally:
         signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGHUP, hup)
     assert asked == [True] * len(SIGNALS)
 
 

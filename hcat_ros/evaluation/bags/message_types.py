@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+import lz4.frame
 import zstandard
 
 try:
@@ -104,6 +105,19 @@ def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> byte
             f'it unpacks to more than {largest} bytes, the most that are expected of it'
         )
     return parts[0] if len(parts) == 1 else b''.join(parts)
+
+
+def decompress_lz4(data: bytes, largest: int) -> bytes:
+    """Return what LZ4 has compressed. Raises ValueError for more than `largest` bytes."""
+    try:
+        content: bytes = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=largest + 1)
+    except RuntimeError as error:
+        raise ValueError(f'its compression is damaged: {error}') from error
+    if len(content) > largest:
+        raise ValueError(
+            f'it unpacks to more than {largest} bytes, the most that are expected of it'
+        )
+    return content
 
 
 def unpack_message(data: bytes, first: int | None = None) -> bytes:

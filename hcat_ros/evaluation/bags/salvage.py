@@ -23,7 +23,12 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.summary import Summary
 
-from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic, decompress_zstd
+from hcat_ros.evaluation.bags.message_types import (
+    StoredMessage,
+    Topic,
+    decompress_lz4,
+    decompress_zstd,
+)
 
 MOST_MISSING = 50_000
 """Consecutive unreadable rows after which a database counts as ended: more than a damaged page of
@@ -161,13 +166,14 @@ def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
 
 
 def _unpacked(chunk: Chunk) -> Chunk:
-    """Return a chunk without zstd's compression.
+    """Return a chunk without its compression.
 
     Raises ValueError if it has not the size that it claims: `mcap` takes whatever comes.
     """
-    if chunk.compression != 'zstd':
+    unpack = {'zstd': decompress_zstd, 'lz4': decompress_lz4}.get(chunk.compression)
+    if unpack is None:
         return chunk
-    data = decompress_zstd(chunk.data, chunk.uncompressed_size)
+    data = unpack(chunk.data, chunk.uncompressed_size)
     if len(data) != chunk.uncompressed_size:
         raise ValueError(f'it unpacks to {len(data)} bytes, not to {chunk.uncompressed_size}')
     return dataclasses.replace(chunk, compression='', data=data)

@@ -12,7 +12,12 @@ from pathlib import Path
 import zstandard
 from rosbags.rosbag2 import Reader, storage_mcap
 
-from hcat_ros.evaluation.bags.message_types import StoredMessage, Topic, decompress_zstd
+from hcat_ros.evaluation.bags.message_types import (
+    StoredMessage,
+    Topic,
+    decompress_lz4,
+    decompress_zstd,
+)
 from hcat_ros.evaluation.bags.salvage import (
     LARGEST_CHUNK,
     Salvaged,
@@ -42,13 +47,12 @@ FOREIGN = (
 """How files begin that are taken for bags, and what to do."""
 
 
-def _unpack_chunk(data: bytes, size: int) -> bytes:
-    return decompress_zstd(data, min(size, LARGEST_CHUNK))
-
-
 # `rosbags` looks at the size that a chunk of an MCAP file claims only after it has unpacked all
 # that there is, which may be gigabytes.
-storage_mcap.DECOMPRESSORS['zstd'] = _unpack_chunk
+storage_mcap.DECOMPRESSORS |= {
+    'zstd': lambda data, size: decompress_zstd(data, min(size, LARGEST_CHUNK)),
+    'lz4': lambda data, size: decompress_lz4(data, min(size, LARGEST_CHUNK)),
+}
 
 
 def is_storage(path: Path) -> bool:

@@ -47,12 +47,14 @@ from hcat_ros.nodes.tracker.settings import FOR_TRACKER, SETTINGS, engine_option
 from hcat_ros.tracking import TargetState, Tracker, TrackerConfig, warm_up
 from hcat_ros.tracking.frame_buffer import StampedFrame
 from hcat_ros.tracking.session import TrackedFrame, TrackingSession, target_ids
+from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import TargetRequest
 
 DETECTED_PLACE = 0.3
 """IoU from which a detection is of a target that is followed already."""
 MOST_SEARCHES = 8
-"""Searches for lost targets in the detections of one message: images must not wait for long."""
+"""Searches for lost targets in the detections of one message, or one detection for each lost target
+if those are more: images must not wait for long."""
 
 
 class TrackerNode(GuardedLifecycleNode):
@@ -143,7 +145,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
         self._dropped_images = Drops(lambda: self.count_publishers(images.topic))
         self._unseen = 0
-        """Images dropped since the last one that was tracked."""
+        """Images that were sent, and not tracked, since the last one that was."""
         self._publisher_filter = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         if values['init_box']:
@@ -232,11 +234,13 @@ class TrackerNode(GuardedLifecycleNode):
             return
         frame = self._images.frame(message)
         if frame is None:
+            self._unseen += 1
             return
         self._sample_age('image age on arrival', frame)
         turn = self._images.turn(frame)
         session.begin_anew(turn)
         if turn.is_passed_over:
+            self._unseen += turn is Turn.LATE
             return
         assert self._output is not None  # configured
         self._output.view(self._images.view, frame.header)

@@ -11,11 +11,16 @@ import pytest
 
 pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
 
+import lz4.frame
 import zstandard
+from rosbags.rosbag2 import storage_mcap
 from rosbags.typesys import get_types_from_msg
 
 from hcat_ros.boxes import Box
-from hcat_ros.evaluation.bags import message_types
+from hcat_ros.evaluation.bags import (
+    message_types,
+    storage,  # noqa: F401  bounds rosbags' own unpacking
+)
 from hcat_ros.evaluation.bags.message_types import (
     COMPRESSED,
     DETECTION,
@@ -23,6 +28,7 @@ from hcat_ros.evaluation.bags.message_types import (
     VISION_MSGS,
     build_message,
     decode_message,
+    decompress_lz4,
     encode_message,
     header,
     typestore,
@@ -144,3 +150,18 @@ def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:
 def test_a_stamp_survives() -> None:
     for stamp in (0, 1_700_000_000_123_456_789, -1):
         assert nanoseconds(header(stamp, '').stamp) == stamp
+
+
+def test_lz4_unpacks_no_more_than_is_expected() -> None:
+    bomb = lz4.frame.compress(bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        for unpack in (decompress_lz4, storage_mcap.DECOMPRESSORS['lz4']):
+            with pytest.raises(ValueError, match='unpacks to more than 1000 bytes'):
+                unpack(bomb, 1000)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert decompress_lz4(lz4.frame.compress(b'abc'), 3) == b'abc'
+    with pytest.raises(ValueError, match='its compression is damaged'):
+        decompress_lz4(b'no frame of LZ4', 100)
