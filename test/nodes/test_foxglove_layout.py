@@ -141,7 +141,7 @@ def test_the_documented_command_puts_it_into_a_namespace(
     layout: dict[str, Any], checkout: Path
 ) -> None:
     text = (checkout / 'docs' / 'ros_system.md').read_text()
-    script = re.search(r"^sed '([^']+)' \\\n  config/foxglove_layout\.json", text, re.MULTILINE)
+    script = re.search(r"^sed '([^']+)' \\\n  \S.*config/foxglove_layout\.json", text, re.MULTILINE)
     assert script
     command = ['sed', script[1], str(checkout / 'config' / 'foxglove_layout.json')]
     moved = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
