@@ -260,7 +260,7 @@ class Sequences:
         """The sequences in the order in which their targets were named."""
         return list(self._by_target.values())
 
-    def _named(self) -> dict[str, _Sequence]:
+    def _by_clip_name(self) -> dict[str, _Sequence]:
         """Return the sequences by the names of their clips."""
         sequences = self._sequences
         if len(sequences) == 1:
@@ -305,7 +305,7 @@ class Sequences:
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:
         """Return a clip and a result for each target. The clips' images have names, no files."""
         clips, results = [], []
-        for name, sequence in self._named().items():
+        for name, sequence in self._by_clip_name().items():
             images = ImagesOf(self._bag.path, (f'{index:06d}' for _, _, index in sequence.places))
             clips.append(Clip(name, images, np.array(sequence.truth, np.float64)))
             results.append(sequence.answers.result())
@@ -334,7 +334,7 @@ class Sequences:
 
     def read_frame(self, clip: Clip, row: int) -> Image | None:
         """Return the image of a row of a clip's result from the bag, BGR; for the report."""
-        log_time, stamp, _ = self._named()[clip.name].places[row]
+        log_time, stamp, _ = self._by_clip_name()[clip.name].places[row]
         try:
             frame = self._bag.frame_at(self._topic, log_time, stamp, self._mono16_bits)
         except ValueError:

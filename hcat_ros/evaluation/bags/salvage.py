@@ -121,7 +121,7 @@ class SalvagedMcap:
                         )
                         continue
                     try:
-                        inside = breakup_chunk(_unpacked(record), validate_crc=True)
+                        inside = breakup_chunk(_unpack_chunk(record), validate_crc=True)
                     except Exception as error:  # of the compression or of the records in it
                         damage.append(f'a chunk of {len(record.data)} bytes is damaged ({error})')
                         continue
@@ -165,7 +165,7 @@ def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
     )
 
 
-def _unpacked(chunk: Chunk) -> Chunk:
+def _unpack_chunk(chunk: Chunk) -> Chunk:
     """Return a chunk without its compression.
 
     Raises ValueError if it has not the size that it claims: `mcap` takes whatever comes.
