@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import os
 import pickle
@@ -141,6 +142,9 @@ class Trainer:
         torch.set_num_threads(schedule.threads)
         # Before the loader forks: its processes inherit it, and one that calls it itself hangs.
         cv2.setNumThreads(1)
+        # Likewise: a forked process that destroyed an ONNX Runtime session lying in garbage would
+        # wait for ever for the session's threads, which it has not got.
+        gc.collect()
         steps = range(self.step, schedule.steps)
         loader = DataLoader(
             self.data,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,16 @@ schedule:
   workers: 0
   precision: fp32
 """
+
+
+@pytest.fixture
+def no_garbage() -> None:
+    """Leave no garbage to forked processes.
+
+    One that destroys an ONNX Runtime session of an earlier test waits for ever for the session's
+    threads, which it has not got.
+    """
+    gc.collect()
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def test_an_item_has_the_documented_form(
     assert len(data) > 1 << 39
 
 
+@pytest.mark.usefixtures('no_garbage')
 def test_an_item_is_a_function_of_seed_and_index_alone(clips: ClipSource) -> None:
     """Whatever was asked before, by whichever process, with whichever cache."""
     cutouts = [np.full((20, 30, 4), 200, np.uint8)]
@@ -122,6 +123,7 @@ def test_nothing_but_unreadable_images_is_an_error() -> None:
     assert broken.drawn == 100
 
 
+@pytest.mark.usefixtures('no_garbage')
 @pytest.mark.filterwarnings('ignore:skipped')
 def test_unreadable_images_are_counted_in_all_processes(tmp_path: Path, clips: ClipSource) -> None:
     data = GroupDataset([PhotoSource([tmp_path / 'missing.png']), clips], [1.0, 1.0], 1)

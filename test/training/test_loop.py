@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from hcat_ros.training.config import TrainConfig
 from hcat_ros.training.groups import GroupDataset
 from hcat_ros.training.loop import STATE_FILE, WEIGHTS_FILE
 from hcat_ros.training.losses import Losses
+
+MODEL = Path(__file__).parents[2] / 'models/hcat_nano/template.onnx'
 
 
 def test_the_loss_falls(
@@ -223,3 +227,30 @@ def test_batchnorms_are_trained_if_asked_for(
         assert changed == (last and not (norm and frozen)), name
         if name.endswith(('running_mean', 'running_var')):
             assert torch.equal(kept[name], value), 'the averaged weights go with its statistics'
+
+
+def test_forked_processes_inherit_no_garbage(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that collects an ONNX Runtime session waits for ever for the session's threads."""
+    runtime = pytest.importorskip('onnxruntime')
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 2
+    garbage: list[Any] = [runtime.InferenceSession(MODEL, options)]
+    garbage.append(garbage)
+    item = GroupDataset.__getitem__
+
+    def collect_first(data: GroupDataset, index: int) -> Any:
+        gc.collect()
+        return item(data, index)
+
+    monkeypatch.setattr(GroupDataset, '__getitem__', collect_first)
+    monkeypatch.setattr(loop, 'DataLoader', functools.partial(loop.DataLoader, timeout=60))
+    made = trainer(scheduled(config, steps=1, workers=1), tmp_path)
+    gc.disable()  # only the trainer collects it
+    try:
+        del garbage
+        made.run()
+    finally:
+        gc.enable()
+    assert made.step == 1

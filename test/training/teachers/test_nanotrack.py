@@ -158,6 +158,7 @@ class Asked(Dataset[int]):
         return self.made.count(os.getpid())
 
 
+@pytest.mark.usefixtures('no_garbage')
 def test_each_process_makes_its_own_sessions_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
