@@ -8,6 +8,7 @@ import re
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,11 @@ MOST_QUEUED = 64
 """Messages that wait to be sent on one link; of more, the oldest are dropped."""
 WRITE_TIMEOUT = 0.1
 """Seconds that a serial device may take for a message; then the message is dropped."""
+MOST_AGE = 0.5
+"""Seconds that a message may wait for a serial device; then it is dropped.
+
+After a pause of the line no velocity of before the pause may move the vehicle.
+"""
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for what is queued, and then for the thread that reads."""
 ENDPOINT = re.compile(
@@ -89,7 +95,8 @@ class Link:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._told = ''
-        self._queue: deque[Any] = deque(maxlen=MOST_QUEUED)
+        self._queue: deque[tuple[float, Any]] = deque(maxlen=MOST_QUEUED)
+        """Messages and the times at which they were queued (s, monotonic)."""
         self._queued = threading.Condition()
         self._ends = False
         """Whether the sender ends once the queue is empty."""
@@ -105,7 +112,7 @@ class Link:
         """Queue a message, and return at once; it is dropped while the connection is broken."""
         # A copy: to be sent, a message is packed into itself, on other links at the same time.
         with self._queued:
-            self._queue.append(copy(message))
+            self._queue.append((time.monotonic(), copy(message)))
             self._queued.notify()
 
     def close(self) -> None:
@@ -127,21 +134,24 @@ class Link:
                 self._queued.wait_for(lambda: self._queue or self._ends)
                 if not self._queue:
                     return
-                message = self._queue.popleft()
+                queued_at, message = self._queue.popleft()
             try:
-                self._write(message)
+                self._write(message, queued_at)
             except Exception as error:  # a value that does not fit into its field, a dead socket
                 self._say(f'{message.get_type()} not sent: {error}')
 
-    def _write(self, message: Any) -> None:
+    def _write(self, message: Any, queued_at: float) -> None:
         connection = self._connection
         if connection is None:
             return
         if self._is_serial:
             # pyserial would try all the time, and pymavlink would say that the device is dead.
             _, writable, _ = select.select([], [connection.fd], [], WRITE_TIMEOUT)
-            if not writable:
-                self._say('the device takes no bytes: messages are dropped; check its flow control')
+            if not writable or time.monotonic() - queued_at > MOST_AGE:
+                self._say(
+                    'the device takes no bytes, or too few: messages are dropped; '
+                    'check its flow control and baud rate'
+                )
                 return
         with self._lock:
             if self._connection is connection:
