@@ -6,6 +6,7 @@ The CUDA and TensorRT providers were not run on hardware here.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +53,8 @@ class OnnxRuntimeEngine:
     precisions: tuple[str, ...] = ('fp32', 'int8')
     """The first where none is chosen."""
 
-    def provider_options(self, precision: str) -> dict[str, str]:
-        """Return the options of the provider."""
+    def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
+        """Return the options of the provider for an ONNX file's content."""
         return {}
 
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
@@ -75,9 +76,6 @@ class OnnxRuntimeEngine:
                 f'this ONNX Runtime has no {self.provider}, it has {", ".join(available)}; '
                 'pip install onnxruntime-gpu'
             )
-        # What a GPU's provider cannot take runs on the CPU.
-        fallback = [] if self.provider == 'CPUExecutionProvider' else ['CPUExecutionProvider']
-        self._providers = [(self.provider, self.provider_options(precision)), *fallback]
         self._ort = onnxruntime
         search = search_file(model, precision)
         options = onnxruntime.SessionOptions()
@@ -87,8 +85,8 @@ class OnnxRuntimeEngine:
         options.enable_mem_pattern = False
         options.log_severity_level = 3  # errors reach us as exceptions
         card = model.card
-        self._template = self._session(model, TEMPLATE_FILE, card.template_size, options)
-        self._search = self._session(model, search, card.search_size, options, card.grid)
+        self._template = self._session(model, TEMPLATE_FILE, precision, options, card.template_size)
+        self._search = self._session(model, search, precision, options, card.search_size, card.grid)
         self._card = EngineCard.of(card, self.name, onnxruntime.__version__, precision)
         self._binding = self._search.io_binding()
         self._bound: OnnxRuntimeFeatures | None = None
@@ -104,15 +102,18 @@ class OnnxRuntimeEngine:
             raise EngineError(f'{model.folder / search}: {error}') from error
 
     def _session(
-        self, model: Model, name: str, size: int, options: Any, grid: int = 0
+        self, model: Model, name: str, precision: str, options: Any, size: int, grid: int = 0
     ) -> onnxruntime.InferenceSession:
         """Load a graph and check that its sizes are those of the card."""
         path, content = model.folder / name, graph_content(model, name)
+        # What a GPU's provider cannot take runs on the CPU.
+        fallback = [] if self.provider == 'CPUExecutionProvider' else ['CPUExecutionProvider']
+        provider = (self.provider, self.provider_options(precision, content))
         try:
             session = self._ort.InferenceSession(
                 content,
                 options,
-                providers=self._providers,
+                providers=[provider, *fallback],
                 disabled_optimizers=DISABLED_OPTIMIZERS,
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
@@ -166,7 +167,7 @@ class OnnxRuntimeCudaEngine(OnnxRuntimeEngine):
     provider = 'CUDAExecutionProvider'
     precisions = ('fp32',)
 
-    def provider_options(self, precision: str) -> dict[str, str]:
+    def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
         """Return the options of the provider: no TensorFloat-32, which has 10 bits."""
         return {'use_tf32': '0'}
 
@@ -178,11 +179,23 @@ class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
     provider = 'TensorrtExecutionProvider'
     precisions = ('fp16', 'fp32')
 
-    def provider_options(self, precision: str) -> dict[str, str]:
-        """Return the options of the provider."""
+    def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
+        """Return the options of the provider.
+
+        Each ONNX file has a cache folder of its own: by what the provider names its engines after,
+        a network that was trained anew is the same. Raises EngineError without such a folder.
+        """
+        folder = cache_folder() / self.name / hashlib.sha256(content).hexdigest()[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # the provider creates one level of it
+        except OSError as error:
+            raise EngineError(
+                f'no folder for TensorRT engines: {error}; set XDG_CACHE_HOME to one that can be '
+                'written'
+            ) from error
         return {
             'trt_fp16_enable': str(precision == 'fp16'),
             'trt_layer_norm_fp32_fallback': 'True',
             'trt_engine_cache_enable': 'True',
-            'trt_engine_cache_path': str(cache_folder() / self.name),
+            'trt_engine_cache_path': str(folder),
         }
