@@ -112,7 +112,7 @@ class BearingFilter:
             state.elevation_rate,
             covariance,
         )
-        return _rotated(moved, self._ego.rotation(state.time, time))
+        return _rotate(moved, self._ego.rotation(state.time, time))
 
     def _after_travel(self, azimuth: float, elevation: float, travel: Array) -> tuple[float, float]:
         """Return a bearing as it is after the platform has travelled by `travel` (3,), m."""
@@ -171,7 +171,7 @@ def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Array:
     )
 
 
-def _rotated(bearing: Bearing, rotation: Array) -> Bearing:
+def _rotate(bearing: Bearing, rotation: Array) -> Bearing:
     """Return a bearing in the frame of a camera that has turned by `rotation` (3, 3)."""
     azimuth, elevation = bearing.azimuth, bearing.elevation
     direction = rotation.T @ _direction(azimuth, elevation)

@@ -127,7 +127,7 @@ class Follower:
         self._bearing.update(measurement)
         self._measure_range(measurement)
         self._last_accepted, self._last_on_course = self._now, measurement.stamp
-        missing = self._plausibility.confirmations_needed(self.config)
+        missing = self._plausibility.missing_confirmations(self.config)
         self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
         return ''
 

@@ -74,7 +74,7 @@ class Plausibility:
             and abs(above) < LOST_GATE * measurement.height_rad
         )
 
-    def confirmations_needed(self, config: FollowConfig) -> int:
+    def missing_confirmations(self, config: FollowConfig) -> int:
         """Return how many plausible measurements are still to come before one moves by them."""
         return max(config.confirmations - self._good, self._doubt)
 

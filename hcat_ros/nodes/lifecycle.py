@@ -132,7 +132,7 @@ class GuardedLifecycleNode(LifecycleNode):
         if bond is not None:
             bond.end()
 
-    def _guarded(self, name: str, action: Callable[[], None]) -> str:
+    def _attempt(self, name: str, action: Callable[[], None]) -> str:
         """Return in one line why an action failed, which is logged in full; '' if it did not."""
         try:
             action()
@@ -152,39 +152,39 @@ class GuardedLifecycleNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured and free for another attempt."""
         with ENDING.interruptible():  # an engine may be built here, which takes minutes
-            self.failure = self._guarded('configure', self.configure)
+            self.failure = self._attempt('configure', self.configure)
         if not self.failure:
             return_freed_memory()  # what loading took
             return super().on_configure(state)
-        self._guarded('clean up', self.cleanup)
+        self._attempt('clean up', self.cleanup)
         return FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Activate; a failure leaves the node inactive."""
-        self.failure = self._guarded('activate', self._activate_with_bond)
+        self.failure = self._attempt('activate', self._activate_with_bond)
         if not self.failure:
             return super().on_activate(state)
-        self._guarded('deactivate', self.deactivate)
+        self._attempt('deactivate', self.deactivate)
         self._end_bond()
         return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
-        self.failure = self._guarded('deactivate', self.deactivate) or self.failure
+        self.failure = self._attempt('deactivate', self.deactivate) or self.failure
         self._end_bond()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up."""
-        self.failure = self._guarded('clean up', self.cleanup) or self.failure
+        self.failure = self._attempt('clean up', self.cleanup) or self.failure
         return_freed_memory()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything, from whichever state."""
-        first = self._guarded('deactivate', self.deactivate)
+        first = self._attempt('deactivate', self.deactivate)
         self._end_bond()
-        second = self._guarded('clean up', self.cleanup)
+        second = self._attempt('clean up', self.cleanup)
         self.failure = first or second or self.failure
         return super().on_shutdown(state)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,28 @@ def video(tmp_path: Path) -> str:
     return str(path)
 
 
+def play(given: list[Parameter], on_image: Callable[[Image], None]) -> None:
+    """Play a video with a viewer beside it until as many images as TIMES have come, or 60 s."""
+    count = 0
+
+    def receive(image: Image) -> None:
+        nonlocal count
+        count += 1
+        on_image(image)
+
+    viewer = rclpy.create_node('viewer')
+    viewer.create_subscription(Image, 'image', receive, QoSProfile(depth=20))
+    source = VideoSource(parameter_overrides=given)
+    executor = SingleThreadedExecutor()
+    for node in (viewer, source):
+        executor.add_node(node)
+    deadline = time.monotonic() + 60
+    while count < len(TIMES) and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.1)
+    for node in (viewer, source):
+        node.destroy_node()
+
+
 def test_each_frame_comes_at_its_own_time(
     ros: None, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,19 +78,7 @@ def test_each_frame_comes_at_its_own_time(
 
     monkeypatch.setattr('hcat_ros.frames.FrameSource.__iter__', frames)
     came: list[float] = []
-    viewer = rclpy.create_node('viewer')
-    viewer.create_subscription(
-        Image, 'image', lambda message: came.append(time.monotonic()), QoSProfile(depth=20)
-    )
-    source = VideoSource(parameter_overrides=[Parameter('source', value=video)])
-    executor = SingleThreadedExecutor()
-    for node in (viewer, source):
-        executor.add_node(node)
-    deadline = time.monotonic() + 60
-    while len(came) < len(TIMES) and time.monotonic() < deadline:
-        executor.spin_once(timeout_sec=0.1)
-    for node in (viewer, source):
-        node.destroy_node()
+    play([Parameter('source', value=video)], lambda image: came.append(time.monotonic()))
     assert len(came) == len(TIMES)
     # Never early; late by what a busy machine adds.
     times = np.array(came) - came[0]
@@ -100,17 +110,7 @@ def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
 def test_images_come_whatever_the_clock_of_the_stamps_does(ros: None, video: str) -> None:
     """Simulated time that stands holds up timers as a system clock that was set back does."""
     images: list[Image] = []
-    viewer = rclpy.create_node('viewer')
-    viewer.create_subscription(Image, 'image', images.append, QoSProfile(depth=20))
     given = [Parameter('source', value=video), Parameter('use_sim_time', value=True)]
-    source = VideoSource(parameter_overrides=given)
-    executor = SingleThreadedExecutor()
-    for node in (viewer, source):
-        executor.add_node(node)
-    deadline = time.monotonic() + 30
-    while len(images) < len(TIMES) and time.monotonic() < deadline:
-        executor.spin_once(timeout_sec=0.1)
-    for node in (viewer, source):
-        node.destroy_node()
+    play(given, images.append)
     assert len(images) == len(TIMES)
     assert {(image.header.stamp.sec, image.header.stamp.nanosec) for image in images} == {(0, 0)}
