@@ -38,7 +38,6 @@ RUNTIMES = {
 EXPORT = ['torch>=2.6', 'safetensors>=0.4', 'onnx>=1.15', 'onnxslim>=0.1.50', 'onnxruntime>=1.16']
 EVALUATE = [
     'jinja2>=3',
-    'markupsafe>=2',
     'matplotlib>=3.5',
     'rosbags>=0.11.9',
     'mcap>=1.2.1',

@@ -21,7 +21,6 @@ ROSDEP_KEYS = {
 EXTRAS = {
     'jinja2',
     'lz4',
-    'markupsafe',
     'matplotlib',
     'mcap',
     'ncnn',

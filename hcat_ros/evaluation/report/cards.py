@@ -7,9 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup
-
-from hcat_ros.evaluation.report.charts import time_chart
+from hcat_ros.evaluation.report.charts import Chart, time_chart
 from hcat_ros.evaluation.report.scenes import Scene, headline
 from hcat_ros.evaluation.report.strips import StripPicture, failures
 from hcat_ros.evaluation.report.tables import NO_VALUE
@@ -45,7 +43,7 @@ class Card(NamedTuple):
     missed: str
     """When the first run misses the target, in words."""
     facts: list[Fact]
-    chart: Markup
+    chart: Chart
     shots: list[Shot]
 
 
@@ -68,7 +66,7 @@ def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[Stri
         int(told.absent.sum()),
         _describe_misses(scene),
         facts,
-        time_chart(scene, f'time{number}', label),
+        time_chart(scene, label),
         [Shot(each, told.first + each.moment.row, _about(scene, each)) for each in pictures],
     )
 

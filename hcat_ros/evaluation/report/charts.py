@@ -1,35 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's charts: success and precision plots, what happens over time, latency."""
+"""The report's charts: success and precision plots, what happens over time, latency.
+
+Each is an SVG file of its own inside of the page, as Matplotlib writes it. The page's style sheet
+inverts them where the reader's screen is dark.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from hcat_ros.evaluation.report.scenes import Scene, spans
-from hcat_ros.evaluation.report.svg import ABSENT, GRID, TEXT, colour, dashes, inline_svg
 
+TEXT, GRID, ABSENT = '#1b1f24', '#d5d9de', '#e1e4e9'
+COLOURS = ('#0067b0', '#d05400', '#00855f', '#a8478f', '#9a6f00', '#5b6470')
+"""Colours of runs; a seventh run has the first one's again."""
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.4, 1.2), (6, 1.5, 1.4, 1.5))
+"""Lengths of strokes and gaps in line widths: runs differ without colours too."""
 MOST_POINTS = 1000
 """Most points of a line over time; longer ones are thinned so that each dip stays."""
+
+STYLE: dict[Any, Any] = {
+    'axes.axisbelow': True,
+    'axes.edgecolor': GRID,
+    'axes.facecolor': 'none',
+    'axes.grid': True,
+    'axes.labelcolor': TEXT,
+    'axes.spines.right': False,
+    'axes.spines.top': False,
+    'figure.facecolor': 'none',
+    'font.family': 'sans-serif',
+    'font.sans-serif': ['DejaVu Sans', 'sans-serif'],
+    'font.size': 10,
+    'grid.color': GRID,
+    'grid.linewidth': 0.7,
+    'lines.linewidth': 1.6,
+    'svg.fonttype': 'none',
+    'svg.hashsalt': 'hcat_ros',
+    'text.color': TEXT,
+    'xtick.bottom': False,
+    'xtick.color': TEXT,
+    'ytick.color': TEXT,
+    'ytick.left': False,
+}
+
+
+class Chart(NamedTuple):
+    """A figure of the page."""
+
+    svg: bytes
+    width: float
+    height: float
+    """Its proportions, in pixels at which its letters have a size of 10."""
+    label: str
+    """What is to be seen, for those who do not."""
+
+    @property
+    def source(self) -> str:
+        """The address of an image that holds it."""
+        return f'data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}'
+
+
+def colour(run: int) -> str:
+    """Return a run's colour."""
+    return COLOURS[run % len(COLOURS)]
+
+
+def dashes(run: int) -> tuple[float, ...]:
+    """Return the strokes and gaps of a run's line; empty for a solid one."""
+    return DASHES[run % len(DASHES)]
+
+
+def _draw_chart(draw: Callable[[Figure], None], size: tuple[float, float], label: str) -> Chart:
+    width, height = size
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's own settings would make another page
+        mpl.rcParams.update(STYLE)
+        figure = Figure(figsize=(width / 72, height / 72))
+        draw(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format='svg', metadata={'Date': None})
+    return Chart(file.getvalue(), width, height, label)
 
 
 def curve_chart(
     curves: Sequence[NDArray[np.float64]],
     x: NDArray[np.floating[Any]],
     title: str,
-    name: str,
     label: str,
     mark: float | None = None,
-) -> Markup:
+) -> Chart:
     """Draw a curve of each run, (len(x),) shares of frames; NaN curves are left out.
 
     title: of the x axis; mark: the x at which the runs are compared, if it is one.
@@ -44,14 +115,14 @@ def curve_chart(
                 axes.plot(x, curve, color=colour(number), linestyle=_line_style(number))
         axes.set(xlim=(x[0], x[-1]), ylim=(0, 1.005), xlabel=title, ylabel='share of frames')
 
-    return inline_svg(draw, (330, 270), name, label)
+    return _draw_chart(draw, (330, 270), label)
 
 
 def _line_style(run: int) -> str | tuple[int, tuple[float, ...]]:
     return (0, dashes(run)) if dashes(run) else '-'
 
 
-def time_chart(scene: Scene, name: str, label: str) -> Markup:
+def time_chart(scene: Scene, label: str) -> Chart:
     """Draw IoU and score of each run over the frames of a sequence.
 
     Grey: frames without a true box. Bars below: frames that a run calls lost; where there is
@@ -97,7 +168,7 @@ def time_chart(scene: Scene, name: str, label: str) -> Markup:
                         color=colour(0), alpha=0.14, linewidth=0,
                     )  # fmt: skip
 
-    return inline_svg(draw, (480, height), name, label)
+    return _draw_chart(draw, (480, height), label)
 
 
 def _lines(
@@ -156,8 +227,8 @@ def thin_out(
 
 
 def latency_chart(
-    times: Sequence[NDArray[np.float64]], name: str, label: str, limit: float | None = None
-) -> Markup | None:
+    times: Sequence[NDArray[np.float64]], label: str, limit: float | None = None
+) -> Chart | None:
     """Draw how long the updates of each run took: histograms over milliseconds, logarithmic.
 
     times: (m,) of each run, seconds; limit: time between two frames, to be marked. The slowest
@@ -189,7 +260,7 @@ def latency_chart(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.spines['bottom'].set_color(GRID)
 
-    return inline_svg(draw, (480, 210), name, label)
+    return _draw_chart(draw, (480, 210), label)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -12,13 +12,12 @@ from jinja2 import Environment, StrictUndefined
 
 from hcat_ros import __version__
 from hcat_ros.evaluation.report.cards import card
-from hcat_ros.evaluation.report.charts import latency_chart
+from hcat_ros.evaluation.report.charts import colour, dashes, latency_chart
 from hcat_ros.evaluation.report.configuration import commands, protocols, settings, words
 from hcat_ros.evaluation.report.markdown import render_markdown
 from hcat_ros.evaluation.report.plots import plots
 from hcat_ros.evaluation.report.scenes import Scene, headline, scenes_of
 from hcat_ros.evaluation.report.strips import ReadFrame, read_frame, strip
-from hcat_ros.evaluation.report.svg import COLOURS, dashes
 from hcat_ros.evaluation.report.tables import (
     NO_VALUE,
     sequence_table,
@@ -83,7 +82,6 @@ def _page(
     rates = {run.real_time.fps for run in runs if run.real_time is not None}
     latency = latency_chart(
         [update_seconds(run) for run in runs],
-        'latency',
         'Histogram of how long the updates of each run took; the table below has the numbers',
         1 / max(rates) if rates else None,
     )
@@ -110,7 +108,7 @@ def _page(
             for run in runs
             if len(run.clips) < len(scenes)
         ],
-        colours=COLOURS,
+        colour=colour,
         dashes=dashes,
         no_value=NO_VALUE,
     )

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hcat_ros.evaluation.metrics import (
@@ -17,7 +16,7 @@ from hcat_ros.evaluation.metrics import (
     PRECISION_THRESHOLDS,
     SUCCESS_THRESHOLDS,
 )
-from hcat_ros.evaluation.report.charts import curve_chart
+from hcat_ros.evaluation.report.charts import Chart, curve_chart
 from hcat_ros.evaluation.report.tables import NO_VALUE
 from hcat_ros.evaluation.scored_run import Run
 
@@ -36,7 +35,7 @@ class Plot(NamedTuple):
     title: str
     measure: str
     """Name of the measure that the legend's numbers give."""
-    chart: Markup
+    chart: Chart
     legend: list[LegendEntry]
 
 
@@ -98,7 +97,7 @@ def _plot(kind: _Kind, runs: Sequence[Run]) -> Plot | None:
     ]
     numbers = ', '.join(f'{entry.title} {entry.value}' for entry in legend)
     label = f'{kind.title} plot. Share of frames, {kind.where}: {numbers}'
-    chart = curve_chart(curves, kind.x, kind.axis, kind.title.split()[0].lower(), label, kind.at)
+    chart = curve_chart(curves, kind.x, kind.axis, label, kind.at)
     return Plot(kind.title, kind.where, chart, legend)
 
 

@@ -56,6 +56,11 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     @property
+    def pictures(self) -> list[dict[str, str]]:
+        """The attributes of each picture of a video's frame."""
+        return [image for image in self.all('img') if image.get('class') != 'chart']
+
+    @property
     def words(self) -> str:
         """All that is written on the page."""
         return ' '.join(' '.join(self.text).split())

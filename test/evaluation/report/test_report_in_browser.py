@@ -14,10 +14,7 @@ from hcat_ros.evaluation.report import write_report
 from hcat_ros.evaluation.scored_run import Run
 
 FIRST = "document.querySelector('#sequences tbody th').textContent.trim()"
-COLOURS = {
-    'light': ('rgb(255, 255, 255)', 'rgb(0, 103, 176)'),
-    'dark': ('rgb(20, 23, 27)', 'rgb(95, 176, 245)'),
-}
+GROUNDS = {'light': 'rgb(255, 255, 255)', 'dark': 'rgb(20, 23, 27)'}
 GROUND = 'getComputedStyle(document.body).backgroundColor'
 
 
@@ -40,24 +37,34 @@ def test_it_fits_and_complains_of_nothing(
     browser.wait('[...document.images].every((image) => image.complete && image.naturalWidth)')
     assert browser.value('document.images.length') > 6
     assert browser.value('document.documentElement.scrollWidth') <= width
-    assert browser.value(GROUND) == COLOURS[scheme][0]
-    # Charts are drawn in the colours of the page and no smaller than can be read.
-    stroke = "getComputedStyle(document.querySelector('.plots path[style*=run-0]')).stroke"
-    assert browser.value(stroke) == COLOURS[scheme][1]
-    letters = "[...document.querySelectorAll('.chart text')]"
-    boxes = f'{letters}.map((text) => text.getBoundingClientRect())'
-    assert min(browser.value(f'{boxes}.map((box) => Math.max(box.width, box.height))')) > 6
-    assert min(browser.value(f'{boxes}.map((box) => Math.min(box.width, box.height))')) > 4
+    assert browser.value(GROUND) == GROUNDS[scheme]
+    # Letters of 10 pixels in a chart are no smaller on the screen than can be read.
+    scale = "(chart) => chart.clientWidth / chart.getAttribute('width')"
+    assert min(browser.value(f"[...document.querySelectorAll('.chart')].map({scale})")) > 0.6
     assert browser.log == []
 
 
-def test_it_is_there_to_be_seen(runs: list[Run], tmp_path: Path, browser: Any) -> None:
-    show(browser, write_report(runs, tmp_path, 'A title'), 1200)
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_lines_and_letters_of_a_chart_stand_out(
+    runs: list[Run], tmp_path: Path, browser: Any, scheme: str
+) -> None:
+    show(browser, write_report(runs, tmp_path, 'A title'), 1200, scheme)
+    browser.wait('[...document.images].every((image) => image.complete)')
     browser.screenshot(tmp_path / 'page.png')
-    pixels = cv2.imread(str(tmp_path / 'page.png'))
-    assert pixels.shape == (900, 1200, 3)
-    assert 0.01 < float((pixels < 128).any(axis=2).mean()) < 0.5
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+    page = cv2.imread(str(tmp_path / 'page.png')).astype(int)
+    assert page.shape == (900, 1200, 3)
+
+    def pixels(element: str) -> np.ndarray:
+        box = f"document.querySelector('{element}').getBoundingClientRect()"
+        x, y, width, height = browser.value(f'(b => [b.x, b.y, b.width, b.height])({box})')
+        return page[int(y) : int(y + height), int(x) : int(x + width)]
+
+    chart, swatch = pixels('.plots .chart').reshape(-1, 3), pixels('tbody .block')
+    colour = swatch[swatch.shape[0] // 2, swatch.shape[1] // 2]
+    assert (abs(chart - colour).max(axis=1) < 16).sum() > 50  # run 0's line
+    light = chart.mean(axis=1)
+    assert np.ptp(light) > 140  # letters on the page's ground
+    assert (np.median(light) > 128) == (scheme == 'light')
 
 
 def test_sequences_are_sorted_by_a_click(runs: list[Run], tmp_path: Path, browser: Any) -> None:

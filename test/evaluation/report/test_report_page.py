@@ -96,7 +96,7 @@ def test_a_strip_tells_how_the_target_was_missed(
     runs: list[Run], clips: list[Clip], tmp_path: Path
 ) -> None:
     page = Page(write_report(runs, tmp_path, 'A title', strips=1))
-    alts = [image['alt'] for image in page.all('img')]
+    alts = [image['alt'] for image in page.pictures]
     scores = runs[0].results[0].scores
     assert [alt.split(':')[0] for alt in alts] == [
         'ball, frame 0, start',
@@ -108,7 +108,7 @@ def test_a_strip_tells_how_the_target_was_missed(
     ]
     assert f'IoU 0.00, score {scores[24]:.2f}, said lost' in alts[3]
     assert 'missed at frame 20 (found again at 34)' in page.words
-    for image in page.all('img'):
+    for image in page.pictures:
         data = base64.b64decode(image['src'].removeprefix('data:image/jpeg;base64,'))
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.shape[:2] == (int(image['height']), int(image['width'])) == (240, 320)
@@ -125,7 +125,7 @@ def test_names_from_outside_are_text(clips: list[Clip], tmp_path: Path) -> None:
     page = Page(path)
     assert len(page.all('script')) == 1
     assert page.all('script') == [{}]
-    assert all(image['src'].startswith('data:image/jpeg') for image in page.all('img'))
+    assert all(image['src'].startswith('data:image/jpeg') for image in page.pictures)
     assert not any(name.startswith('on') for _, a in page.elements for name in a)
     plain = ' '.join(NASTY.split())
     # Title, heading, and at least a row and a column each.
@@ -167,7 +167,7 @@ def test_a_report_that_fails_leaves_the_old_one(runs: list[Run], tmp_path: Path)
 def test_frames_may_come_from_elsewhere(runs: list[Run], clips: list[Clip], tmp_path: Path) -> None:
     bare = [replace(clip, images=()) for clip in clips]
     run = replace(runs[0], clips=bare)
-    assert Page(write_report([run], tmp_path, 'No images')).all('img') == []
+    assert Page(write_report([run], tmp_path, 'No images')).pictures == []
     asked = []
 
     def frame(clip: Clip, index: int) -> np.ndarray:
@@ -176,7 +176,7 @@ def test_frames_may_come_from_elsewhere(runs: list[Run], clips: list[Clip], tmp_
 
     page = Page(write_report([run], tmp_path, 'Images of a bag', strips=1, frame=frame))
     assert [index for name, index in asked if name == 'ball'] == [0, 19, 20, 24, 27, 34]
-    assert len(page.all('img')) == 6
+    assert len(page.pictures) == 6
 
 
 def test_a_run_without_some_sequences_is_said_to_lack_them(
@@ -212,7 +212,7 @@ def test_one_run_with_one_sequence_whatever_it_lacks(
     page = Page(write_report([run], tmp_path, 'One'))
     assert page.tables[1][0] == ['sequence', 'frames', *run.score.measures]
     assert page.tables[1][1] == ['ball', '60', *(f'{v:.3f}' for v in run.score.measures.values())]
-    assert len(page.all('img')) >= 3
+    assert len(page.pictures) >= 3
     assert 'nan' not in page.words.lower().split()
 
 
@@ -248,7 +248,7 @@ def test_without_any_score(runs: list[Run], tmp_path: Path) -> None:
     page = Page(write_report([replace(runs[0], score=empty)], tmp_path, 'No truth'))
     assert 'nan' not in page.words.lower().split()
     assert 'Success' not in [text.strip() for text in page.text]
-    assert len(page.all('img')) == 3  # the start of each
+    assert len(page.pictures) == 3  # the start of each
 
 
 def test_two_hundred_sequences(clips: list[Clip], tmp_path: Path) -> None:
