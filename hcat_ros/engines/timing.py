@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the searches of engines in turn, so that the comparison holds on a machine that is busy.
+"""Times engines, trackers and networks side by side so that their ratios hold on a busy machine.
 
-Runtimes keep their worker threads spinning for a while after a call, in case another one follows
-(ONNX Runtime for about 20 ms of processor time), and those threads take the processor from the next
-engine. So before each turn the process rests until none of its other threads runs.
+Rows of a comparison take *turns* of several calls. Runtimes keep their worker threads spinning for
+a while after a call, in case another one follows (ONNX Runtime for about 20 ms of processor time),
+and those threads take the processor from the next row, the more the more threads there are. Each
+runtime is left with its own settings, which is how it is used, so before a turn the process
+*rests*: until none of its other threads runs. The first calls of a turn, on cold caches, do not
+count. Turning spinning off in one row alone would be unfair to it, in all rows alike would measure
+what nobody runs.
 """
 
 from __future__ import annotations
@@ -12,16 +16,19 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcat_ros.engines.base import Engine
 
-LEAD, BLOCK = 2, 4
-"""Searches of a turn that do not count (cold caches), and that do."""
+LEAD = 3
+"""Calls at the start of a turn that do not count."""
+BLOCK = 4
+"""Calls of an engine's turn that count."""
 HOPELESS = 1.5
 """Engines that take this many times as long as the fastest get no further turn."""
 REST_LIMIT = 1.0
@@ -29,6 +36,46 @@ REST_LIMIT = 1.0
 SHORT_REST = 0.05
 """Rest between the turns of engines where other threads of the process must not wait for long,
 s."""
+
+Row = TypeVar('Row')
+
+
+class Turn(NamedTuple):
+    """Times of one row's turn."""
+
+    seconds: NDArray[np.float64]
+    """What each call that counts took, (n,), or (n, stages)."""
+    rested: bool
+    """Whether the process came to rest before."""
+
+
+def take_turn(
+    call: Callable[[], float | Sequence[float]],
+    most: int,
+    *,
+    seconds: float = float('inf'),
+    rest_limit: float = REST_LIMIT,
+) -> Turn:
+    """Rest, then call once or more, at most `most` times, for about so many seconds.
+
+    call: does the work once and returns the seconds that it took, or those of each stage.
+    """
+    rested = rest(rest_limit)
+    spent = 0.0
+    for _ in range(LEAD):
+        spent += float(np.sum(call()))
+        if spent > seconds:
+            break
+    times = [call()]
+    while len(times) < most and np.sum(times) < seconds:
+        times.append(call())
+    return Turn(np.array(times, np.float64), rested)
+
+
+def rotate(rows: Sequence[Row], number: int) -> list[Row]:
+    """Return the rows in the order of a round: none always follows the same one's warm threads."""
+    first = number % len(rows) if rows else 0
+    return [*rows[first:], *rows[:first]]
 
 
 def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.float64]]:
@@ -38,30 +85,37 @@ def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.
     engine is left that can be the fastest. Raises EngineError.
     """
     rng = np.random.default_rng(0)
-    crops, features = [], []
+    calls = []
     for engine in engines:
         card = engine.card
         sides = (card.template_size, card.search_size)
         template, search = (rng.integers(0, 256, (side, side, 3), np.uint8) for side in sides)
-        crops.append(search)
-        features.append(engine.template(template))
+        calls.append(_timed_search(engine, template, search))
     times: list[list[float]] = [[] for _ in engines]
     running = list(range(len(engines)))
     end = time.perf_counter() + seconds
     while True:
         for index in running:
-            rest(SHORT_REST)
-            for count in range(LEAD + BLOCK):
-                started = time.perf_counter()
-                engines[index].search(crops[index], features[index])
-                if count >= LEAD:
-                    times[index].append(time.perf_counter() - started)
+            times[index] += take_turn(calls[index], BLOCK, rest_limit=SHORT_REST).seconds.tolist()
         medians = {index: float(np.median(times[index])) for index in running}
         limit = HOPELESS * min(medians.values())
         running = [index for index in running if medians[index] <= limit]
         decided = len(running) == 1 < len(engines)
         if decided or time.perf_counter() >= end:
             return [np.array(found) for found in times]
+
+
+def _timed_search(
+    engine: Engine, template: NDArray[np.uint8], search: NDArray[np.uint8]
+) -> Callable[[], float]:
+    features = engine.template(template)
+
+    def call() -> float:
+        started = time.perf_counter()
+        engine.search(search, features)
+        return time.perf_counter() - started
+
+    return call
 
 
 def rest(limit: float = REST_LIMIT) -> bool:

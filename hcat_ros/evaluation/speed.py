@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times trackers side by side so that their ratios hold on a machine that is not quiet.
-
-Rows take turns in *blocks* of several frames. Runtimes keep their worker threads spinning for a
-while after a call, in case another one follows (ONNX Runtime for about 20 ms of processor time),
-and those threads take the processor from the next row, the more the more threads there are. Each
-runtime is left with its own settings, which is how it is used, so before a block the process
-*rests*: until none of its other threads runs. The first frames of a block, on cold caches, do
-not count. Turning spinning off in one row alone would be unfair to it, in all rows alike would
-measure what nobody runs.
-"""
+"""Times the stages of trackers in turns, as `engines.timing` says why."""
 
 from __future__ import annotations
 
@@ -16,21 +7,20 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hcat_ros.engines.timing import rest
+from hcat_ros.engines.timing import rotate, take_turn
 from hcat_ros.evaluation.reference_engine import ReferenceEngine
 from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image
 
 BLOCK = 10
 """Measured frames of a row before the next one's turn."""
-LEAD = 3
-"""Frames before them that do not count."""
 STAGES = ('crop', 'search', 'decode')
 
 
@@ -100,26 +90,22 @@ def measure(
     of the crop, so that its search stage is its graph alone.
     """
     sizes = [BLOCK] * (frames // BLOCK) + [frames % BLOCK] * (frames % BLOCK > 0)
-    found: list[list[tuple[float, ...]]] = [[] for _ in trackers]
+    found: list[list[NDArray[np.float64]]] = [[] for _ in trackers]
     rested = True
     for number in progress(range(len(sizes) + 1)):
-        for turn in range(len(trackers)):
-            # Each round begins with another row, so that none always follows the same one.
-            row = (turn + number) % len(trackers)
+        for row in rotate(range(len(trackers)), number):
             tracker = trackers[row]
             # Before the rest: the template's graph has threads of its own.
             tracker.init(frame, box)
-            rested &= rest()
-            for _ in range(LEAD):
-                tracker.update(frame)
-            for _ in range(sizes[number - 1]):
-                tracker.update(frame)
-                if number > 0:
-                    found[row].append(_stages(tracker))
-    return Times([np.array(times) for times in found], rested)
+            turn = take_turn(partial(_time_update, tracker, frame), sizes[number - 1])
+            rested &= turn.rested
+            if number > 0:
+                found[row].append(turn.seconds)
+    return Times([np.concatenate(turns) for turns in found], rested)
 
 
-def _stages(tracker: Tracker) -> tuple[float, ...]:
+def _time_update(tracker: Tracker, frame: Image) -> tuple[float, ...]:
+    tracker.update(frame)
     crop, search, decode = tracker.stage_times
     preparing = tracker.engine.preparing if isinstance(tracker.engine, ReferenceEngine) else 0.0
     return crop + preparing, search - preparing, decode

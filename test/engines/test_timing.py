@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hcat_ros.engines import EngineCard, EngineError, Prediction
-from hcat_ros.engines.timing import BLOCK, rest, time_searches
+from hcat_ros.engines.timing import BLOCK, LEAD, rest, rotate, take_turn, time_searches
 
 
 class Sleeping:
@@ -70,3 +70,49 @@ def test_a_thread_that_never_rests_does_not_hold_it_up() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_rest_waits_for_threads_that_run() -> None:
+    end = threading.Event()
+
+    def spin() -> None:
+        while not end.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        assert not rest(limit=0.1)
+        threading.Timer(0.05, end.set).start()
+        assert rest(limit=30)
+        assert end.is_set()
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_the_first_calls_of_a_turn_do_not_count() -> None:
+    numbers = iter(range(100))
+    turn = take_turn(lambda: float(next(numbers)), 4)
+    assert turn.seconds.tolist() == [LEAD, LEAD + 1, LEAD + 2, LEAD + 3]
+    assert turn.rested
+
+
+def test_a_turn_ends_when_its_time_is_over_but_has_one_call() -> None:
+    assert take_turn(lambda: 1.0, 10, seconds=2.5).seconds.tolist() == [1.0, 1.0, 1.0]
+    numbers = iter([9.0, 7.0])
+    assert take_turn(lambda: next(numbers), 10, seconds=2.5).seconds.tolist() == [7.0]
+
+
+def test_a_turn_has_the_times_of_each_stage() -> None:
+    turn = take_turn(lambda: (1.0, 2.0), 3, seconds=4.0)
+    assert turn.seconds.tolist() == [[1.0, 2.0], [1.0, 2.0]]
+
+
+def test_each_round_begins_with_another_row() -> None:
+    assert [rotate('abc', number) for number in (0, 1, 5)] == [
+        ['a', 'b', 'c'],
+        ['b', 'c', 'a'],
+        ['c', 'a', 'b'],
+    ]
+    assert rotate([], 3) == []

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hcat_ros.engines.timing import rest
-from hcat_ros.evaluation.speed import BLOCK, LEAD, measure, pin_to_processors, quantiles
+from hcat_ros.engines.timing import LEAD
+from hcat_ros.evaluation.speed import BLOCK, measure, pin_to_processors, quantiles
 from hcat_ros.tracking import Tracker
 
 needs_affinity = pytest.mark.skipif(
@@ -48,25 +47,6 @@ def test_nothing_is_pinned_where_not_asked_or_not_able(
         monkeypatch.delattr(os, 'sched_setaffinity', raising=False)
     with pin_to_processors(1 if missing else 0) as processors:
         assert processors == []
-
-
-def test_rest_waits_for_threads_that_run() -> None:
-    end = threading.Event()
-
-    def spin() -> None:
-        while not end.is_set():
-            sum(range(1000))
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
-        assert not rest(limit=0.1)
-        threading.Timer(0.05, end.set).start()
-        assert rest(limit=30)
-        assert end.is_set()
-    finally:
-        end.set()
-        thread.join()
 
 
 def test_rows_take_turns_in_blocks_and_the_first_frames_do_not_count(scripted_engine: Any) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times systems in several runtimes in turn, each runtime in a process of its own.
 
-A system is a network of the paper's tables: HCAT, TransT, an ablation. `evaluation.speed` says why
+A system is a network of the paper's tables: HCAT, TransT, an ablation. `engines.timing` says why
 rows take turns and why a process rests before its turn. Runtimes have processes of their own here
 because their thread pools keep the processors that they first find, and because OpenVINO and
 PyTorch in one process have ended with SIGSEGV.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.engines import Engine, EngineError, load_engine
 from hcat_ros.engines.self_test import self_test
-from hcat_ros.engines.timing import rest
+from hcat_ros.engines.timing import Turn, rest, rotate, take_turn
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
 from hcat_ros.evaluation.speed import pin_to_processors
@@ -32,8 +32,6 @@ from hcat_ros.models import REFERENCE_FILE, Model, load_model
 AUTHORS, OURS = 'authors', 'ours'
 """The forms of a network: the authors' graph, and ours with the template's part computed once."""
 RUNTIMES = ('torch', 'onnxruntime', 'openvino')
-LEAD = 2
-"""Calls at the start of a turn that do not count."""
 MOST = 10
 """Calls of a turn that count, at most."""
 
@@ -162,14 +160,14 @@ class Worker:
         if answer is not None:
             self.rows, self.missing = answer
 
-    def turn(self, row: TimedRow, seconds: float) -> tuple[float, bool] | None:
-        """Return the median call of a turn and whether the process rested before it.
+    def turn(self, row: TimedRow, seconds: float) -> Turn | None:
+        """Return the times of a turn.
 
         None when the process has failed; `missing` then says why and `rows` is empty.
         """
         with contextlib.suppress(OSError):  # it has ended; the answer tells how
             self._pipe.send((row, seconds))
-        answer: tuple[float, bool] | None = self._answer()
+        answer: Turn | None = self._answer()
         return answer
 
     def close(self) -> None:
@@ -202,25 +200,13 @@ def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
         pipe.send((list(calls), missing))
         while True:
             row, seconds = pipe.recv()
-            pipe.send(_turn(calls[row], seconds))
+            turn = take_turn(calls[row], MOST, seconds=seconds)
+            rest()  # the next turn is another process's
+            pipe.send(turn)
     except (EOFError, ConnectionError):  # the parent has ended
         return
     except (OSError, ValueError, RuntimeError) as error:
         pipe.send(RuntimeError(str(error)))
-
-
-def _turn(call: Call, seconds: float) -> tuple[float, bool]:
-    rested = rest()
-    lead = 0.0
-    for _ in range(LEAD):
-        lead += call()
-        if lead > seconds:
-            break
-    times = [call()]
-    while len(times) < MOST and sum(times) < seconds:
-        times.append(call())
-    rest()  # the next turn is another process's
-    return float(np.median(times)), rested
 
 
 def measure(
@@ -246,10 +232,10 @@ def measure(
         for number in progress(range(rounds)):
             for row in _order(list(found), number):
                 worker = next(w for w in workers if w.runtime == row.runtime)
-                answer = worker.turn(row, seconds) if worker.rows else None
-                if answer is not None:
-                    found[row].append(answer[0])
-                    rested &= answer[1]
+                turn = worker.turn(row, seconds) if worker.rows else None
+                if turn is not None:
+                    found[row].append(float(np.median(turn.seconds)))
+                    rested &= turn.rested
         missing = {what: why for worker in workers for what, why in worker.missing.items()}
     finally:
         for worker in workers:
@@ -264,7 +250,5 @@ def _order(rows: list[TimedRow], number: int) -> list[TimedRow]:
     random.Random(number).shuffle(systems)
     order = []
     for system in systems:
-        own = [row for row in rows if row.system == system]
-        first = number % len(own)
-        order += own[first:] + own[:first]
+        order += rotate([row for row in rows if row.system == system], number)
     return order
