@@ -4,7 +4,6 @@
 ros2 launch hcat_ros replay.launch.py bag:=walk rate:=0.5 init_box:='[262, 432, 42, 142]'
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,10 @@ from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
-from hcat_ros.commands.ending import INCOMPLETE
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.launch_files import declared_arguments
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
+from hcat_ros.nodes.tools.replay_run import ReplayRun
 
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
@@ -41,26 +40,22 @@ OURS = ('namespace', 'image', 'cameras', 'autostart', 'image_transport', 'use_si
 """Arguments of tracker.launch.py that are not passed on as they are."""
 POLL = 0.2
 """Seconds between looks at who is there and what has come."""
-QUIET = 3.0
-"""Seconds without a track, once the bag has been played, after which none is waiting any more."""
 Entities = list[LaunchDescriptionEntity]
 
 
 class Replay:
-    """One run. The bag is played once the tracker is ready; all ends when that has caught up.
+    """Does what a `ReplayRun` decides, as actions of the launch service.
 
-    Each method that returns entities is a step; they are what the launch service does next.
+    Each method that returns entities is a step; they are what the service does next.
     """
 
     def __init__(self, plan: ReplayPlan) -> None:
-        self.plan = plan
+        self.run = ReplayRun(plan)
         self.counting: Any = None
-        self.tracks, self.caught_up = 0, False
-        self.started = self.last_track = time.monotonic()
 
     def begin(self) -> Entities:
         """Start the tracker and the recorder, and look out for both to be ready."""
-        plan = self.plan
+        plan = self.run.plan
         tracker = IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(TRACKER)),
             launch_arguments={
@@ -86,15 +81,15 @@ class Replay:
             output='screen',
         )
         steps = {
-            self.player: self.played_to_the_end,
-            self.recorder: self.recorded,
-            self.report: self.reported,
+            self.player: self.end_playing,
+            self.recorder: self.end_recording,
+            self.report: self.end_report,
         }
 
         def ended(event: ProcessExited, context: LaunchContext) -> Entities:
             if context.is_shutdown:
                 return []
-            return steps.get(event.action, self.tracker_ended)(event)
+            return steps.get(event.action, self.fail)(event)
 
         on_exit = RegisterEventHandler(OnProcessExit(on_exit=ended))
         wait = self.poll(self.await_all)
@@ -108,59 +103,42 @@ class Replay:
         """Play the bag once the tracker takes images and the recorder tracks."""
         node = get_ros_node(context)
         if self.counting is None:
-            self.counting = node.create_subscription(Detection2D, self.plan.track, self.count, 1000)
-        plan = self.plan
-        readers = {plan.played: plan.node, plan.track: '/rosbag2_recorder'}
-        for topic, name in readers.items():
-            infos = node.get_subscriptions_info_by_topic(topic)
-            if name not in [f'{i.node_namespace.rstrip("/")}/{i.node_name}' for i in infos]:
-                if time.monotonic() - self.started > plan.patience:
-                    reason = f'{name} is not ready: it has not subscribed to {topic}'
-                    raise RuntimeError(f'after {plan.patience:g} s {reason}')
-                return [self.poll(self.await_all)]
-        return [self.player]
+            self.counting = node.create_subscription(
+                Detection2D, self.run.plan.track, lambda _: self.run.note_track(), 1000
+            )
 
-    def count(self, message: Detection2D) -> None:
-        """Note a track."""
-        self.tracks += 1
-        self.last_track = time.monotonic()
+        def subscribers(topic: str) -> list[str]:
+            infos = node.get_subscriptions_info_by_topic(topic)
+            return [f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in infos]
+
+        return [self.player if self.run.has_readers(subscribers) else self.poll(self.await_all)]
 
     def await_quiet(self, context: LaunchContext) -> Entities:
         """End the recording once no more tracks come."""
-        if time.monotonic() - self.last_track < QUIET:
+        if not self.run.has_caught_up():
             return [self.poll(self.await_quiet)]
-        self.caught_up = True
-        images = f'{self.plan.images} images on {self.plan.image}'
-        hint = 'that with the init box has none; if more are missing, lower rate'
         return [
-            LogInfo(msg=f'{self.tracks} tracks of {images} ({hint})'),
+            LogInfo(msg=self.run.describe_tracks()),
             EmitEvent(event=ShutdownProcess(process_matcher=matches_action(self.recorder))),
         ]
 
-    def played_to_the_end(self, event: ProcessExited) -> Entities:
+    def end_playing(self, event: ProcessExited) -> Entities:
         """Wait for the tracks of the images that are still waiting."""
-        if event.returncode != 0:
-            raise RuntimeError(f'ros2 bag play has ended with {event.returncode}')
-        self.last_track = time.monotonic()
+        self.run.end_playing(event.returncode)
         return [self.poll(self.await_quiet)]
 
-    def recorded(self, event: ProcessExited) -> Entities:
+    def end_recording(self, event: ProcessExited) -> Entities:
         """Report, if there is something to report on."""
-        if not self.caught_up or not self.plan.recording.exists():
-            raise RuntimeError(f'ros2 bag record has ended with {event.returncode}')
-        if self.tracks == 0:
-            raise RuntimeError('the tracker has sent no track: see what it says above')
+        self.run.end_recording(event.returncode)
         return [self.report]
 
-    def reported(self, event: ProcessExited) -> Entities:
+    def end_report(self, event: ProcessExited) -> Entities:
         """End it all."""
-        # Of a damaged bag, too, there is a report; what was left out is told above.
-        if event.returncode not in (0, INCOMPLETE):
-            raise RuntimeError(f'hcat replay has ended with {event.returncode}')
+        self.run.end_report(event.returncode)
         return [Shutdown(reason='the bag has been replayed')]
 
-    def tracker_ended(self, event: ProcessExited) -> Entities:
-        """Fail: what goes on without it waits for ever."""
+    def fail(self, event: ProcessExited) -> Entities:
+        """Fail: without the tracker the rest would wait for ever."""
         raise RuntimeError(f'{event.process_name} has ended with {event.returncode}')
 
 
