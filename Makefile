@@ -49,7 +49,7 @@ demo-mavlink: setup $(call STAMP,mavlink)
 	@$(ACTIVATE)
 	python tools/demo_mavlink.py
 
-demo-follow: setup
+demo-follow: setup $(call STAMP,evaluate)
 	@$(ACTIVATE)
 	python tools/demo_follow.py $(FOLLOW) \
 		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
@@ -120,7 +120,7 @@ ablation: setup-test
 	OMP_NUM_THREADS=1 python tools/ablation.py --data $(TRAIN) --eval $(DATA) \
 		--backbone $(BACKBONE) $(if $(SEEDS),--seeds $(SEEDS))
 
-soak: setup
+soak: setup $(call STAMP,evaluate)
 	@$(ACTIVATE)
 	python tools/soak.py --minutes $(or $(MINUTES),30)
 
@@ -155,9 +155,9 @@ $(call STAMP,test): setup.py | $(call STAMP,run)
 	$(PIP) $(CONSTRAINTS) --no-build-isolation --no-deps got10k==0.1.3 vot-toolkit==0.9.0
 	touch $@
 
-$(call STAMP,mavlink): setup.py | $(call STAMP,run)
-	@echo 'installing pymavlink'
-	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[mavlink]'
+$(call STAMP,mavlink) $(call STAMP,evaluate): $(call STAMP,%): setup.py | $(call STAMP,run)
+	@echo 'installing what hcat_ros[$*] needs'
+	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[$*]'
 	touch $@
 
 $(call STAMP,lint): setup.py | $(call STAMP,test)

@@ -29,6 +29,7 @@ from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import ExecutableInPackage
 from vision_msgs.msg import Detection2D
 
+from hcat_ros.commands.ending import INCOMPLETE
 from hcat_ros.nodes.fast_dds import profile_variables
 from hcat_ros.nodes.launch_files import declared_arguments
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
@@ -134,7 +135,8 @@ class Replay:
 
     def end_report(self, event: ProcessExited) -> Entities:
         """End it all."""
-        self.run.end_report(event.returncode)
+        # Of a damaged bag, too, there is a report; what was left out is told above.
+        self.run.end_report(event.returncode, (0, INCOMPLETE))
         return [Shutdown(reason='the bag has been replayed')]
 
     def fail(self, event: ProcessExited) -> Entities:

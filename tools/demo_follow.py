@@ -27,7 +27,7 @@ from node_processes import NodeProcesses
 from numpy.typing import NDArray
 from ros_domain import take_domain
 
-from hcat_ros.files.pictures import write_picture
+from hcat_ros.files.figures import write_figure
 from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import PATHS, PLATFORMS, Scenario
 from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
@@ -143,7 +143,7 @@ def write_pictures(viewer: Viewer, recorded: Recording, loop: Loop, out: Path) -
     if scenario.platform != 'gimbal':
         kept = loop.config.desired_range or moments[0].bearing.range
     title = f'platform {scenario.platform}, path {scenario.path}, seed {scenario.seed}'
-    write_picture(out / 'follow.png', chart(moments, scenario.horizontal_fov, kept, title))
+    write_figure(out / 'follow.png', chart(moments, scenario.horizontal_fov, kept, title))
 
 
 def main() -> int:

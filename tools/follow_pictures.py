@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hcat_ros.drawing import draw_label, draw_track
@@ -18,12 +19,9 @@ from hcat_ros.following import Command
 from hcat_ros.simulation import TrueBearing
 from hcat_ros.tracking import Track
 
-BLUE, GREEN, RED = (200, 120, 40), (60, 150, 60), (60, 90, 210)
-SHADE, GUIDE, INK = (232, 232, 232), (190, 190, 190), (30, 30, 30)
+BLUE, GREEN, RED = 'tab:blue', 'tab:green', 'tab:red'
 GOAL = 0.05
 """Share of the field of view under which the bearing error is to stay."""
-LEFT, WIDE, HIGH, GAP = 80, 900, 190, 56
-"""Pixels of the chart."""
 
 Values = NDArray[np.float64]
 
@@ -110,7 +108,7 @@ class Line(NamedTuple):
     """A curve of a panel."""
 
     name: str
-    colour: tuple[int, int, int]
+    colour: str
     values: Values
 
 
@@ -142,7 +140,7 @@ def panels(moments: Sequence[Moment], fov: float, kept: float | None) -> tuple[P
         error.append(Line('elevation', GREEN, share('elevation')))
         turns.append(Line('tilt', GREEN, -np.degrees(command('pitch_rate'))))
     goal = 100 * GOAL
-    title = f'bearing error [% of the field of view]; lines at +-{goal:g}'
+    title = f'bearing error [% of the field of view]; lines at ±{goal:g}'
     found = [Panel(title, tuple(error), (-goal, 0.0, goal), (-2 * goal, 2 * goal))]
     if kept is not None:
         ranges = np.array([moment.bearing.range for moment in moments])
@@ -162,81 +160,36 @@ def panels(moments: Sequence[Moment], fov: float, kept: float | None) -> tuple[P
     return tuple(found)
 
 
-def chart(
-    moments: Sequence[Moment], fov: float, kept: float | None, title: str
-) -> NDArray[np.uint8]:
-    """Return a picture of the errors and commands over time, BGR.
+def chart(moments: Sequence[Moment], fov: float, kept: float | None, title: str) -> Figure:
+    """Return a figure of the errors and commands over time.
 
     Spans where the target cannot be seen are grey. fov: rad; kept: range [m], None for a gimbal.
     """
     shown = panels(moments, fov, kept)
-    height = 40 + len(shown) * (HIGH + GAP) + 30
-    picture = np.full((height, LEFT + WIDE + 110, 3), 255, np.uint8)
+    figure = Figure(figsize=(10.8, 0.8 + 2.2 * len(shown)), dpi=100, constrained_layout=True)
+    figure.suptitle(title)
     times = np.array([moment.seconds for moment in moments])
-    end = max(float(times[-1]), 0.1)
-
-    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = INK) -> None:
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(picture, text, (x, y), font, 0.45, colour, 1, cv2.LINE_AA)
-
-    def across(seconds: float) -> int:
-        return LEFT + round(seconds / end * WIDE)
-
-    write(title, LEFT, 24)
-    spans = hidden_spans(times, np.array([not moment.seen for moment in moments]))
-    for number, panel in enumerate(shown):
-        top = 40 + GAP // 2 + number * (HIGH + GAP)
-        marks = ticks(panel)
-        low, high = marks[0], marks[-1]
-
-        def down(value: float, top: int = top, low: float = low, high: float = high) -> int:
-            share = (high - min(max(value, low), high)) / (high - low)
-            return top + round(share * HIGH)
-
-        for start, stop in spans:
-            cv2.rectangle(
-                picture, (across(start), top), (across(stop), top + HIGH), SHADE, cv2.FILLED
-            )
+    hidden = np.array([not moment.seen for moment in moments])
+    for axes, panel in zip(figure.subplots(len(shown), sharex=True), shown):
+        axes.set_title(panel.title, loc='left')
+        axes.fill_between(
+            times, 0, 1, where=hidden, transform=axes.get_xaxis_transform(), color='0.9'
+        )
         for guide in panel.guides:
-            cv2.line(picture, (LEFT, down(guide)), (LEFT + WIDE, down(guide)), GUIDE, 1)
-        for value in marks:
-            text = f'{value:g}'
-            (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-            write(text, LEFT - 10 - width, down(value) + 5)
-            cv2.line(picture, (LEFT - 4, down(value)), (LEFT, down(value)), INK, 1)
-        for place, line in enumerate(panel.lines):
-            points = [(across(at), down(value)) for at, value in zip(times, line.values)]
-            cv2.polylines(picture, [np.array(points, np.int32)], False, line.colour, 2, cv2.LINE_AA)
-            write(line.name, LEFT + WIDE + 12, top + 20 + 22 * place, line.colour)
-        cv2.rectangle(picture, (LEFT, top), (LEFT + WIDE, top + HIGH), (120, 120, 120), 1)
-        write(panel.title, LEFT, top - 9)
-        step = 1 if end < 8 else 5
-        for second in range(0, math.floor(end) + 1, step):
-            cv2.line(
-                picture, (across(second), top + HIGH), (across(second), top + HIGH + 4), INK, 1
-            )
-            write(f'{second}', across(second) - 5, top + HIGH + 19)
-    write('seconds' + ('; grey: the target cannot be seen' if spans else ''), LEFT, height - 12)
-    return picture
+            axes.axhline(guide, color='0.75', linewidth=0.8)
+        for line in panel.lines:
+            axes.plot(times, line.values, color=line.colour, label=line.name)
+        axes.set_ylim(*limits(panel))
+        axes.legend(loc='upper right')
+    axes.set_xlabel('seconds' + ('; grey: the target cannot be seen' if hidden.any() else ''))
+    return figure
 
 
-def ticks(panel: Panel) -> list[float]:
-    """Return the round values that mark a panel's axis, from its lowest to its highest."""
+def limits(panel: Panel) -> tuple[float, float]:
+    """Return the lowest and the highest value that a panel shows."""
     values = np.concatenate([line.values for line in panel.lines])
     # Single peaks, as while the target is gone, may be cut off.
     low = min(panel.least[0], float(np.percentile(values, 0.5)))
     high = max(panel.least[1], float(np.percentile(values, 99.5)))
-    rough = (high - low) / 4
-    ten = 10.0 ** math.floor(math.log10(rough))
-    step = next(round_step * ten for round_step in (1, 2, 2.5, 5, 10) if round_step * ten >= rough)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [step * number for number in range(first, last + 1)]
-
-
-def hidden_spans(times: Values, away: NDArray[np.bool_]) -> list[tuple[float, float]]:
-    """Return the spans of seconds over which `away` holds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], away, [False]]).astype(int)))
-    last = len(times) - 1
-    return [
-        (float(times[first]), float(times[min(end, last)])) for first, end in edges.reshape(-1, 2)
-    ]
+    room = 0.05 * (high - low)
+    return low - room, high + room

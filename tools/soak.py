@@ -31,7 +31,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 from hcat_ros.boxes import Box
 from hcat_ros.engines import ENGINES
-from hcat_ros.files.pictures import write_picture
+from hcat_ros.files.figures import write_figure
 from hcat_ros.message_data import image_view
 from hcat_ros.models import DEFAULT_MODEL
 from hcat_ros.nodes.detections import detection_message
@@ -216,7 +216,7 @@ def main() -> int:
         samples, operator = soak(arguments)
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_csv(samples, arguments.out / 'soak.csv')
-        write_picture(arguments.out / 'soak.png', chart(samples, arguments.warm_up))
+        write_figure(arguments.out / 'soak.png', chart(samples, arguments.warm_up))
         limits = Limits(arguments.warm_up, arguments.max_slope, arguments.max_rise)
         problems = report(samples, operator, limits)
     except (RuntimeError, ValueError, OSError) as error:

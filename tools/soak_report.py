@@ -6,10 +6,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 
@@ -110,41 +110,21 @@ def write_csv(samples: Sequence[Sample], path: Path) -> None:
         writer.writerows([f'{value:.6g}' for value in sample] for sample in samples)
 
 
-def chart(samples: Sequence[Sample], warm_up: float) -> NDArray[np.uint8]:
-    """Return a picture of memory, latency, descriptors and threads over time, BGR."""
-    panels: tuple[tuple[str, dict[str, Any]], ...] = (
-        ('memory [MB]', {'resident': (200, 120, 40), 'shared': (60, 150, 60)}),
-        ('image to detection [ms]', {'p50': (60, 150, 60), 'p99': (60, 90, 210)}),
-        ('open', {'descriptors': (160, 70, 150), 'threads': (200, 120, 40)}),
-    )
-    left, wide, high, gap = 70, 800, 170, 50
-    picture = np.full((len(panels) * (high + gap) + gap, left + wide + 130, 3), 255, np.uint8)
-    end = max(samples[-1].seconds, 1.0)
-
-    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = (30, 30, 30)) -> None:
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(picture, text, (x, y), font, 0.45, colour, 1, cv2.LINE_AA)
-
-    for number, (title, lines) in enumerate(panels):
-        top = gap + number * (high + gap)
-        highest = max(float(np.nanmax([getattr(s, name) for s in samples])) for name in lines)
-        highest = 1.15 * max(highest, 1.0)
-        warm = left + round(min(warm_up / end, 1.0) * wide)
-        cv2.rectangle(picture, (left, top), (warm, top + high), (238, 238, 238), cv2.FILLED)
-        cv2.rectangle(picture, (left, top), (left + wide, top + high), (120, 120, 120), 1)
-        write(title, left, top - 10)
-        write(f'{highest:.0f}', 12, top + 8)
-        write('0', 12, top + high)
-        for place, (name, colour) in enumerate(lines.items()):
-            points = [
-                (
-                    left + round(sample.seconds / end * wide),
-                    top + high - round(getattr(sample, name) / highest * high),
-                )
-                for sample in samples
-                if np.isfinite(getattr(sample, name))
-            ]
-            cv2.polylines(picture, [np.array(points, np.int32)], False, colour, 1, cv2.LINE_AA)
-            write(name, left + wide + 12, top + 20 + 22 * place, colour)
-    write(f'{end / 60:.1f} minutes; grey: warm-up', left, picture.shape[0] - 15)
-    return picture
+def chart(samples: Sequence[Sample], warm_up: float) -> Figure:
+    """Return a figure of memory, latency, descriptors and threads over time."""
+    panels = {
+        'memory [MB]': ('resident', 'shared'),
+        'image to detection [ms]': ('p50', 'p99'),
+        'open': ('descriptors', 'threads'),
+    }
+    figure = Figure(figsize=(10, 8), dpi=100, constrained_layout=True)
+    minutes = [sample.seconds / 60 for sample in samples]
+    for axes, (title, names) in zip(figure.subplots(len(panels), sharex=True), panels.items()):
+        axes.set_title(title, loc='left')
+        axes.axvspan(0, min(warm_up / 60, minutes[-1]), color='0.93')
+        for name in names:
+            axes.plot(minutes, [getattr(sample, name) for sample in samples], label=name)
+        axes.set_ylim(bottom=0)
+        axes.legend(loc='lower right')
+    axes.set_xlabel('minutes; grey: warm-up')
+    return figure

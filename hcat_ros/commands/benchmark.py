@@ -24,7 +24,7 @@ from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.speed_group import SpeedTask, measure_group
 from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
 from hcat_ros.files import check_outputs, scratch_folder, write_text
-from hcat_ros.files.pictures import write_picture
+from hcat_ros.files.figures import check_matplotlib, write_figure
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
 PAPER = 'HCAT of the paper'
@@ -82,10 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print tables, write what was asked for.
 
-    Raises ValueError, ModelError; EngineError if no engine could be loaded.
+    Raises ValueError, ModelError; EngineError if no engine could be loaded; RuntimeError for a
+    plot without Matplotlib.
     """
     read = [arguments.weights] if arguments.weights else []
     check_outputs((arguments.json, arguments.plot), read)
+    if arguments.plot:
+        check_matplotlib('--plot')
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
@@ -146,7 +149,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
         write_text(arguments.json, json.dumps(content, indent=1) + '\n')
     if arguments.plot:
-        write_picture(arguments.plot, chart(groups))
+        write_figure(arguments.plot, chart(groups))
 
 
 def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) -> Costs:

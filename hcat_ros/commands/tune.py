@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,8 @@ from hcat_ros.evaluation.metrics import LostMeasures, lost_measures, roc_auc
 from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
-from hcat_ros.files import check_outputs, whole_file
+from hcat_ros.files import check_outputs
+from hcat_ros.files.figures import check_matplotlib, write_figure
 from hcat_ros.markdown import markdown_table
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     IncompleteError, at the end, for sequences that were left out.
     """
     check_outputs((arguments.plot,), (arguments.sequences,))
-    if arguments.plot and importlib.util.find_spec('matplotlib') is None:
-        raise RuntimeError("--plot needs matplotlib; pip install 'hcat_ros[evaluate]'")
+    if arguments.plot:
+        check_matplotlib('--plot')
     data = read_data_set('plain', arguments.sequences)
     clips = keep_scorable(data.clips)
     card = load_model(arguments.model).card.tracking
@@ -195,8 +195,7 @@ def write_plot(path: Path, rows: list[TunedRow]) -> None:
     axes.margins(0.1)
     axes.grid(True)
     axes.legend()
-    with whole_file(path) as partial:
-        figure.savefig(partial, format='png')
+    write_figure(path, figure)
 
 
 def write_card(model: Model, best: TunedRow, starts: int) -> None:

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from hcat_ros.evaluation.speed import STAGES, Quantiles
 from hcat_ros.markdown import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NO_VALUE = '-'
 
@@ -123,37 +121,36 @@ def document(group: SpeedTable) -> dict[str, Any]:
     return {**asdict(group), 'rows': rows}
 
 
-def chart(groups: Sequence[SpeedTable]) -> NDArray[np.uint8]:
-    """Return a picture of the search stage's medians, a bar a row, BGR.
+def chart(groups: Sequence[SpeedTable]) -> Figure:
+    """Return a figure of the search stage's medians, a panel a group and a bar a row.
 
-    Ratios to each group's baseline stand on the bars; reference graphs are grey.
+    Ratios to each group's baseline stand beside the bars; reference graphs are grey.
     """
-    names, bars, right, line, gap = 460, 420, 150, 28, 44
-    height = 50 + sum(gap + line * len(group.rows) for group in groups) + 20
-    picture = np.full((height, names + bars + right, 3), 255, np.uint8)
-    longest = max(row.stages['search'].median for group in groups for row in group.rows)
+    from matplotlib.figure import Figure
+
+    rows = [len(group.rows) for group in groups]
+    height = 0.6 + sum(0.7 + 0.3 * number for number in rows)
+    figure = Figure(figsize=(10, height), dpi=100, constrained_layout=True)
+    figure.suptitle('Search stage, median of a frame (how many times as fast as the first)')
     models = list(dict.fromkeys(row.model for group in groups for row in group.rows))
-    colours = dict(
-        zip(models, itertools.cycle(((200, 120, 40), (60, 150, 60), (60, 90, 210), (160, 70, 150))))
+    heights = [2 + number for number in rows]
+    panels = figure.subplots(
+        len(groups), sharex=True, squeeze=False, gridspec_kw={'height_ratios': heights}
     )
-
-    def write(text: str, x: int, y: int, size: float, colour: int = 30) -> None:
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(picture, text, (x, y), font, size, (colour,) * 3, 1, cv2.LINE_AA)
-
-    write('Search stage, median of a frame (how many times as fast as the first)', 12, 28, 0.6)
-    y = 50
-    for group in groups:
-        y += gap
-        write(f'{group.title}, peak {group.peak_gflops:.0f} GFLOP/s', 12, y - 10, 0.5)
-        for row in group.rows:
-            median = row.stages['search'].median
-            end = names + max(2, round(median / longest * bars))
-            colour = (165, 165, 165) if row.reference else colours[row.model]
-            write(row.model, 12, y + 19, 0.45)
-            write(row.label, 170, y + 19, 0.42, 90)
-            cv2.rectangle(picture, (names, y + 3), (end, y + line - 5), colour, cv2.FILLED)
-            ratio = f'{median:.1f} ms   {group.ratio(row, "search"):.2f}x'
-            write(ratio, end + 8, y + 19, 0.45)
-            y += line
-    return picture
+    for group, axes in zip(groups, panels[:, 0]):
+        medians = [row.stages['search'].median for row in group.rows]
+        colours = [
+            '0.65' if row.reference else f'C{models.index(row.model) % 10}' for row in group.rows
+        ]
+        bars = axes.barh(range(len(medians)), medians, color=colours)
+        ratios = [
+            f'{median:.1f} ms   {group.ratio(row, "search"):.2f}x'
+            for row, median in zip(group.rows, medians)
+        ]
+        axes.bar_label(bars, ratios, padding=5)
+        axes.set_yticks(range(len(medians)), [f'{row.model}, {row.label}' for row in group.rows])
+        axes.invert_yaxis()
+        axes.margins(x=0.25)
+        axes.set_title(f'{group.title}, peak {group.peak_gflops:.0f} GFLOP/s', loc='left')
+    panels[-1, 0].set_xlabel('ms')
+    return figure

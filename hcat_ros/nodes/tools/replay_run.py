@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
-from hcat_ros.commands.ending import INCOMPLETE
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
 
 QUIET = 3.0
@@ -71,8 +70,10 @@ class ReplayRun:
         if self.tracks == 0:
             raise RuntimeError('the tracker has sent no track: see what it says above')
 
-    def end_report(self, returncode: int) -> None:
-        """Check that there is a report. Raises RuntimeError if there is none."""
-        # Of a damaged bag, too, there is a report; what was left out is told above.
-        if returncode not in (0, INCOMPLETE):
+    def end_report(self, returncode: int, successes: Collection[int]) -> None:
+        """Check that there is a report. Raises RuntimeError if there is none.
+
+        successes: exit codes of `hcat replay` that say that it has written one.
+        """
+        if returncode not in successes:
             raise RuntimeError(f'hcat replay has ended with {returncode}')

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from hcat_ros.commands.ending import INCOMPLETE
 from hcat_ros.nodes.tools.replay_run import QUIET, ReplayRun
 
 TRACKER, RECORDER = '/front/hcat_tracker', '/rosbag2_recorder'
@@ -75,8 +74,8 @@ def test_the_recording_goes_on_while_tracks_come(run: ReplayRun, clock: Clock) -
     assert run.describe_tracks().startswith(f'5 tracks of 30 images on {IMAGE} (')
     run.plan.recording.mkdir()
     run.end_recording(2)  # as it ends after SIGINT
-    run.end_report(0)
-    run.end_report(INCOMPLETE)
+    run.end_report(0, (0, 3))
+    run.end_report(3, (0, 3))
 
 
 def test_a_step_that_fails_ends_the_run(run: ReplayRun, clock: Clock) -> None:
@@ -93,4 +92,4 @@ def test_a_step_that_fails_ends_the_run(run: ReplayRun, clock: Clock) -> None:
     with pytest.raises(RuntimeError, match='the tracker has sent no track'):
         run.end_recording(0)
     with pytest.raises(RuntimeError, match='hcat replay has ended with 1'):
-        run.end_report(1)
+        run.end_report(1, (0, 3))

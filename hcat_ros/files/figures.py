@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes Matplotlib's figures, which the extra `evaluate` brings."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcat_ros.files.writing import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def check_matplotlib(option: str) -> None:
+    """Raise RuntimeError, naming the option that needs Matplotlib, where there is none."""
+    if importlib.util.find_spec('matplotlib') is None:
+        raise RuntimeError(f"{option} needs matplotlib; pip install 'hcat_ros[evaluate]'")
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all. Raises OSError."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, format='png')
