@@ -135,12 +135,13 @@ class Browser:
         points = [
             self.place(x + w * step / steps, y + h * step / steps) for step in range(steps + 1)
         ]
-        self._mouse('mousePressed', points[0])
+        self.send_mouse('mousePressed', points[0])
         for point in points[1:]:
-            self._mouse('mouseMoved', point)
-        self._mouse('mouseReleased', points[-1])
+            self.send_mouse('mouseMoved', point)
+        self.send_mouse('mouseReleased', points[-1])
 
-    def _mouse(self, kind: str, point: tuple[float, float]) -> None:
+    def send_mouse(self, kind: str, point: tuple[float, float]) -> None:
+        """Send what the left button does: mousePressed, mouseMoved or mouseReleased."""
         held = {'button': 'left', 'buttons': 0 if kind == 'mouseReleased' else 1, 'clickCount': 1}
         self.call('Input.dispatchMouseEvent', type=kind, x=point[0], y=point[1], **held)
 
@@ -159,8 +160,8 @@ class Browser:
             '(({left, top, width, height}) => [left + width / 2, top + height / 2])'
             f"(document.getElementById('{element}').getBoundingClientRect())"
         )
-        self._mouse('mousePressed', point)
-        self._mouse('mouseReleased', point)
+        self.send_mouse('mousePressed', point)
+        self.send_mouse('mouseReleased', point)
 
     def press(self, key: str) -> None:
         """Press a key, by its name."""

@@ -70,7 +70,8 @@ def test_commands_of_hcat_have_these_verbs_and_options() -> None:
             verb, *rest = words[words.index('hcat') + 1 :]
             parser = argparse.ArgumentParser()
             VERBS[verb].add_arguments(parser)
-            options = {name for action in parser._actions for name in action.option_strings}
+            actions = parser._actions  # noqa: SLF001, of argparse
+            options = {name for action in actions for name in action.option_strings}
             given = {word.partition('=')[0] for word in rest if word.startswith('--')}
             assert given <= options, f'{page}: {line}'
             seen += 1

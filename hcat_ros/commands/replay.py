@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,17 +256,25 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list
         median, slow = 1e3 * np.percentile(seconds, (50, 95))
         rate = 1 / seconds.mean()
         lines.append(f'{median:.1f} ms an image, 95 % within {slow:.1f} ms, {rate:.1f} a second')
+    lines.append(describe_losses(results, replayed.sequences.numbers()))
+    return lines
+
+
+def describe_losses(results: Sequence[SequenceResult], numbers: Sequence[NDArray[np.int64]]) -> str:
+    """Return on how many images targets were lost, and the first spans of them.
+
+    numbers: numbers in the bag of each target's images.
+    """
     several = len(results) > 1
     lost = [
         f'{first}-{last}{f" (target {number})" if several else ""}'
-        for number, pair in enumerate(zip(results, replayed.sequences.numbers()), 1)
+        for number, pair in enumerate(zip(results, numbers), 1)
         for first, last in _lost_spans(*pair)
     ]
     count = sum(int(result.lost.sum()) for result in results)
     listed = ', '.join(lost[:MOST_SPANS])
     more = f' and {len(lost) - MOST_SPANS} more' if len(lost) > MOST_SPANS else ''
-    lines.append(f'lost on {count} images{f": {listed}{more}" if lost else ""}')
-    return lines
+    return f'lost on {count} images{f": {listed}{more}" if lost else ""}'
 
 
 def _measures(run: Run) -> str:

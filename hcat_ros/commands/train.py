@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError('--out DIR is needed, the folder of the run')
     # Before the first step: a wrong folder shall not end the run after hours.
     clips = read_clips('plain', arguments.validate) if arguments.validate else []
-    device = _join_other_processes(arguments.device)
+    device = join_other_processes(arguments.device)
     try:
         _train(config, data, clips, device, arguments)
     except FloatingPointError as error:
@@ -119,7 +119,7 @@ def _train(
         log.close()
 
 
-def _join_other_processes(device: str) -> str:
+def join_other_processes(device: str) -> str:
     """Under torchrun, join the group of its processes; return the device of this one."""
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         return device

@@ -139,14 +139,16 @@ class Evaluation:
         if not kept:
             raise ValueError(f'{entry.title}: no sequence can be scored; {"; ".join(left_out)}')
         usable = replace(self, clips=[clip for clip, _ in kept])
-        run = usable._score_results(entry, [answer for _, answer in kept])
+        answers = [answer for _, answer in kept]
+        run = usable._score_results(entry, answers)  # noqa: SLF001, of this class
         if left_out:
             total = len(kept) + len(left_out)
             remark = f'{len(kept)} of {total} sequences; left out: {"; ".join(left_out)}'
             run = replace(run, remarks=(remark,))
         if self.real_time is None or isinstance(entry.tracker, Path):
             return run
-        real = usable._real_time(entry, entry.tracker, self.real_time, run, progress)
+        rule = self.real_time
+        real = usable._real_time(entry, entry.tracker, rule, run, progress)  # noqa: SLF001
         return replace(run, real_time=real)
 
     def _results(

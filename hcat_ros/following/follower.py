@@ -48,11 +48,12 @@ class Follower:
 
     def __init__(self, config: FollowConfig) -> None:
         self.config = config
-        self._ego = EgoMotion(config.actuation_delay, config.actuation_lag)
-        self._bearing = BearingFilter(self._ego, config.bearing_process_noise)
-        self._range = RangeFilter(self._ego, config.range_process_noise)
+        self.ego_motion = EgoMotion(config.actuation_delay, config.actuation_lag)
+        """How the camera has turned and travelled, by commands and measured rates."""
+        self._bearing = BearingFilter(self.ego_motion, config.bearing_process_noise)
+        self._range = RangeFilter(self.ego_motion, config.range_process_noise)
         self._size = RangeFromSize()
-        self._plausibility = Plausibility(self._ego)
+        self._plausibility = Plausibility(self.ego_motion)
         self._safety = Safety()
         self._steering = Steering(config)
         self._target: str | None = None
@@ -74,7 +75,7 @@ class Follower:
     def configure(self, config: FollowConfig) -> None:
         """Change gains and limits while following; another platform or range mode starts anew."""
         before, self.config = self.config, config
-        self._ego.delay, self._ego.lag = config.actuation_delay, config.actuation_lag
+        self.ego_motion.delay, self.ego_motion.lag = config.actuation_delay, config.actuation_lag
         self._bearing.process_noise = config.bearing_process_noise
         self._range.process_noise = config.range_process_noise
         self._steering.configure(config)
@@ -193,7 +194,7 @@ class Follower:
             return (
                 f'it is from {time - self._now:.2f} s in the future: are the clocks synchronised?'
             )
-        self._ego.record_turning(time, yaw_rate, pitch_rate)
+        self.ego_motion.record_turning(time, yaw_rate, pitch_rate)
         return ''
 
     def command(self, now: float) -> Command:
@@ -210,7 +211,7 @@ class Follower:
             command = Command(reason=verdict.reason)
         else:
             command = self._motion(now, dt, verdict)
-        self._ego.record_command(now, command)
+        self.ego_motion.record_command(now, command)
         return command
 
     def bearing(self, time: float) -> Bearing | None:
@@ -349,7 +350,7 @@ class Follower:
     def _start_anew(self, now: float) -> None:
         self._forget_target()
         self._steering.stop()
-        self._ego.clear()
+        self.ego_motion.clear()
         self._safety.start_anew()
         self._now, self._commanded, self._last_accepted = now, None, -math.inf
 

@@ -50,11 +50,11 @@ def useless_overrides(node: Node, words: Sequence[str], others: Collection[str] 
         misspelt = difflib.get_close_matches(
             own, ['/' + name.lstrip('/') for name in names], 1, ALIKE
         )
-        if names and not any(_fits(name, own) for name in names):
+        if names and not any(is_for_node(name, own) for name in names):
             problems.append(
                 f'{path} has parameters for {", ".join(names[:5])}, none for this node, {own}'
             )
-        elif misspelt and not _fits(misspelt[0], own) and not _is_common(misspelt[0], own):
+        elif misspelt and not is_for_node(misspelt[0], own) and not _is_common(misspelt[0], own):
             problems.append(f'{path} has parameters for {misspelt[0]}: did you mean {own}?')
     return problems
 
@@ -98,10 +98,10 @@ def _nodes(tree: Any, above: str = '') -> Iterator[str]:
             yield from _nodes(below, path)
 
 
-def _fits(name: str, own: str) -> bool:
-    """Return whether a name, which may have `*` and `**` in it, is that of a node.
+def is_for_node(name: str, own: str) -> bool:
+    """Return whether a name in a parameter file, with `*` and `**` in it or not, is for a node.
 
-    One without a namespace is in the root, as rcl reads it.
+    own: full name of the node. A name without a namespace is in the root, as rcl reads it.
     """
     parts = re.split(r'(\*\*|\*)', '/' + name.lstrip('/'))
     pattern = ''.join({'**': '.*', '*': '[^/]+'}.get(part, re.escape(part)) for part in parts)

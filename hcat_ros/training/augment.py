@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -110,6 +111,30 @@ def paste(image: Image, cutout: Image, box: Box) -> None:
     image[y0:y1, x0:x1] = (under + alpha * (patch[:, :, :3] - under.astype(np.float32))).astype(
         np.uint8
     )
+
+
+def choose_distractor(
+    image: Image, box: Box, cutouts: Sequence[Image], twin: float, rng: np.random.Generator
+) -> Image:
+    """Return a cutout or, with the probability `twin`, a recoloured copy of the target, BGRA.
+
+    Without cutouts it is a copy: of the target's visible part, or of a corner of the image where
+    that part is too small.
+    """
+    size = image.shape[0]
+    x0, y0 = max(0, round(box.x)), max(0, round(box.y))
+    x1, y1 = min(size, round(box.x + box.w)), min(size, round(box.y + box.h))
+    visible = x1 - x0 > 8 and y1 - y0 > 8
+    if cutouts and not (visible and rng.random() < twin):
+        return cutouts[int(rng.integers(len(cutouts)))]
+    if not visible:
+        x0, y0, x1, y1 = 0, 0, size // 4, size // 4
+    copied = recolour(image[y0:y1, x0:x1], rng, 2.0)
+    # Only an ellipse is opaque: the corners of the box show background.
+    h, w = copied.shape[:2]
+    y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
+    alpha = np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)
+    return np.dstack((copied, alpha))
 
 
 def add_distractor(image: Image, box: Box, other: Image, rng: np.random.Generator) -> Image:

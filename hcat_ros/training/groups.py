@@ -144,7 +144,8 @@ class GroupDataset(Dataset[Group]):
         """Return a BGR crop, changed as by another camera or other light, as RGB."""
         chances = self.chances
         if is_search and rng.random() < chances.distractor:
-            crop = augment.add_distractor(crop, box, self._distractor(crop, box, rng), rng)
+            other = augment.choose_distractor(crop, box, self.cutouts, chances.twin, rng)
+            crop = augment.add_distractor(crop, box, other, rng)
         if is_search and rng.random() < chances.occlusion:
             crop = augment.occlude(crop, box, rng)
         crop = augment.recolour(crop, rng, chances.strength)
@@ -166,23 +167,6 @@ class GroupDataset(Dataset[Group]):
             return None
         photo = self._cache.read(self.surroundings[int(rng.integers(len(self.surroundings)))])
         return None if photo is None else augment.random_square(photo, self.search_size, rng)
-
-    def _distractor(self, crop: Image, box: Box, rng: np.random.Generator) -> Image:
-        """Return a cutout, or a recoloured copy of the object (of a corner if hidden), BGRA."""
-        size = crop.shape[0]
-        x0, y0 = max(0, round(box.x)), max(0, round(box.y))
-        x1, y1 = min(size, round(box.x + box.w)), min(size, round(box.y + box.h))
-        visible = x1 - x0 > 8 and y1 - y0 > 8
-        if not self.cutouts or (visible and rng.random() < self.chances.twin):
-            if not visible:
-                x0, y0, x1, y1 = 0, 0, size // 4, size // 4
-            twin = augment.recolour(crop[y0:y1, x0:x1], rng, 2.0)
-            # Only an ellipse is opaque: the corners of the box show background.
-            h, w = twin.shape[:2]
-            y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
-            alpha = np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)
-            return np.dstack((twin, alpha))
-        return self.cutouts[int(rng.integers(len(self.cutouts)))]
 
 
 def collate(groups: list[Group]) -> Group:

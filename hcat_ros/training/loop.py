@@ -32,7 +32,7 @@ STATE_FILE = 'state.pt'
 WEIGHTS_FILE = 'weights.safetensors'
 
 
-class _Indices(Sampler[int]):
+class StepSampler(Sampler[int]):
     """Yields the group indices of each step; every process gets a range of its own."""
 
     def __init__(self, steps: range, groups: int, rank: int, world: int) -> None:
@@ -149,15 +149,14 @@ class Trainer:
         loader = DataLoader(
             self.data,
             batch_size=schedule.groups,
-            sampler=_Indices(steps, schedule.groups, self.rank, self.world),
+            sampler=StepSampler(steps, schedule.groups, self.rank, self.world),
             num_workers=schedule.workers,
             collate_fn=collate,
             prefetch_factor=4 if schedule.workers else None,
         )
         started = time.perf_counter()
         for batch in loader:
-            losses, pairs = self._train_step(batch)
-            self.step += 1
+            losses, pairs = self.train_step(batch)
             # From the end of one step to that of the next: waiting for views counts.
             ended = time.perf_counter()
             on_step(self.step, losses, pairs * self.world / (ended - started))
@@ -168,8 +167,11 @@ class Trainer:
             if self.rank == 0 and validate_every and (last or self.step % validate_every == 0):
                 validate(self.ema_model.eval(), self.step)
 
-    def _train_step(self, group: Group) -> tuple[Losses, int]:
-        """Take a step on a batch of groups; return its losses and the number of pairs."""
+    def train_step(self, group: Group) -> tuple[Losses, int]:
+        """Take the next step, on a batch of groups; return its losses and the number of pairs.
+
+        Raises FloatingPointError for a loss or a gradient that is not finite.
+        """
         schedule, step = self.schedule, self.step
         # From the step, not from a generator's state: a resumed run repeats the same draws.
         seed = [schedule.seed, step, self.rank, 1]
@@ -216,6 +218,7 @@ class Trainer:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self._update_ema()
+        self.step += 1
         return losses, len(pairs.present)
 
     def _taught(self, group: Group, pairs: Pairs) -> Taught | None:

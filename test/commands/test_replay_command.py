@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -22,11 +20,10 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, write_bag, write_sequence_bag
 
 from hcat_ros.boxes import Box
-from hcat_ros.commands import replay
 from hcat_ros.commands.main import main
-from hcat_ros.evaluation.bags.message_types import Topic
+from hcat_ros.commands.replay import describe_losses
 from hcat_ros.evaluation.bags.output import detection
-from hcat_ros.evaluation.bags.replay import JUDGEMENT, WRITTEN, Replayed
+from hcat_ros.evaluation.bags.replay import JUDGEMENT, WRITTEN
 from hcat_ros.evaluation.clips import read_clips
 from hcat_ros.evaluation.one_pass import measures, one_pass
 from hcat_ros.evaluation.results import SequenceResult
@@ -251,17 +248,11 @@ def test_spans_with_a_lost_target_say_whose_they_are() -> None:
     boxes = np.ones((5, 4))
     results = [SequenceResult(boxes, np.ones(5), each, np.full(5, 0.01)) for each in lost]
     numbers = [np.arange(5), np.arange(10, 15)]
-
-    def told(count: int) -> str:
-        sequences = SimpleNamespace(
-            results=lambda: ([], results[:count]), numbers=lambda: numbers[:count]
-        )
-        topic = Topic('/camera', 'sensor_msgs/msg/Image', 15)
-        replayed = Replayed(topic, '--box', cast('Any', sequences), 15, 15)
-        return replay._summary(cast('Any', SimpleNamespace(name='walk')), replayed, None, False)[-1]
-
-    assert told(1) == 'lost on 3 images: 1-2, 4-4'
-    assert told(2) == 'lost on 4 images: 1-2 (target 1), 4-4 (target 1), 13-13 (target 2)'
+    assert describe_losses(results[:1], numbers[:1]) == 'lost on 3 images: 1-2, 4-4'
+    assert (
+        describe_losses(results, numbers)
+        == 'lost on 4 images: 1-2 (target 1), 4-4 (target 1), 13-13 (target 2)'
+    )
 
 
 def test_without_truth_and_with_a_note(

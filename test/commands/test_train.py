@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,13 @@ def test_validation_keeps_the_best_weights(
     def look(step: int) -> None:
         best.append((out / 'best.safetensors').read_bytes())
 
-    original = Trainer._train_step
+    original = Trainer.train_step
 
     def step(self: Trainer, group: Any) -> Any:
         look(self.step)
         return original(self, group)
 
-    monkeypatch.setattr(Trainer, '_train_step', step)
+    monkeypatch.setattr(Trainer, 'train_step', step)
     assert train(config, out, *options[:2], '--validate-every', '1', '--steps', '5') == 0
     look(5)
     assert [row['mean'] for row in rows(out / 'validation.jsonl')][1:] == [0.9, 0.5, 0.95]
@@ -221,16 +221,15 @@ def test_unreadable_images_are_counted_at_the_end(
 
 
 def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hcat_ros.commands import train as verb
+    from hcat_ros.commands.train import join_other_processes
 
     made: list[Any] = []
     monkeypatch.setenv('WORLD_SIZE', '4')
     monkeypatch.setenv('LOCAL_RANK', '3')
     monkeypatch.setattr(torch.distributed, 'init_process_group', made.append)
     monkeypatch.setattr(torch.cuda, 'set_device', made.append)
-    join: Callable[[str], str] = verb._join_other_processes
-    assert join('cuda') == 'cuda:3'
-    assert join('cpu') == 'cpu'
+    assert join_other_processes('cuda') == 'cuda:3'
+    assert join_other_processes('cpu') == 'cpu'
     assert made == ['cuda:3', 'nccl', 'gloo']
     monkeypatch.setenv('WORLD_SIZE', '1')
-    assert join('cuda') == 'cuda'
+    assert join_other_processes('cuda') == 'cuda'

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 
 from hcat_ros.following import Command
-from hcat_ros.following.ego_motion import EgoMotion, turn
+from hcat_ros.following.ego_motion import MEMORY, EgoMotion, turn
 
 
 def yaw_of(rotation: np.ndarray) -> float:
@@ -60,12 +61,13 @@ def test_measured_turning_replaces_commanded_where_there_is_some() -> None:
 
 
 def test_history_is_bounded_and_forgotten() -> None:
-    ego = EgoMotion(delay=0.1, lag=0.0)
-    for tick in range(3000):
-        ego.record_command(tick * 0.01, Command(yaw_rate=1.0))
-        ego.record_turning(tick * 0.01, 1.0, 0.0)
-    assert len(ego._segments) < 600
-    assert len(ego._times) < 600
+    ego, sizes = EgoMotion(delay=0.1, lag=0.0), []
+    for second in range(30):
+        for tick in range(100 * second, 100 * second + 100):
+            ego.record_command(tick * 0.01, Command(yaw_rate=1.0))
+            ego.record_turning(tick * 0.01, 1.0, 0.0)
+        sizes.append(len(pickle.dumps(ego)))
+    assert sizes[2] < sizes[-1] < 1.1 * sizes[math.ceil(MEMORY)]
     ego.clear()
     assert ego.rotation(0, 100) == pytest.approx(np.eye(3))
 

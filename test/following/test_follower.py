@@ -179,7 +179,7 @@ def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
 
 def turned(follower: Follower, begin: float, end: float) -> float:
     """The yaw by which a follower takes its camera to have turned, rad."""
-    rotation = follower._ego.rotation(begin, end)
+    rotation = follower.ego_motion.rotation(begin, end)
     return math.atan2(rotation[1, 0], rotation[0, 0])
 
 

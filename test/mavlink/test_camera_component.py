@@ -18,6 +18,7 @@ from hcat_ros.mavlink.messages import CameraIdentity
 from hcat_ros.mavlink.requests import ImageSize
 
 STATUS = mavlink.MAVLINK_MSG_ID_CAMERA_TRACKING_IMAGE_STATUS
+IMAGES = ImageSize(640, 480)
 RECTANGLE = (0.25, 0.5, 0.5, 0.75)
 BOX = Box(160, 240, 160, 120)
 """The same in the images."""
@@ -46,7 +47,7 @@ class Tracker:
 class Station:
     """A ground station with a camera at the other end of the wire."""
 
-    def __init__(self, **identity: Any) -> None:
+    def __init__(self, size: ImageSize | None = IMAGES, **identity: Any) -> None:
         self.tracker = Tracker()
         self.now = 100.0
         self.got: list[Any] = []
@@ -60,7 +61,8 @@ class Station:
             self.now,
         )
         self.camera.add_link('link')
-        self.camera.set_size(ImageSize(640, 480))
+        if size is not None:
+            self.camera.set_size(size)
         self._up = mavlink.MAVLink(None, srcSystem=255, srcComponent=190)
         self._down = mavlink.MAVLink(None, srcSystem=1, srcComponent=100)
         self._ears, self._camera_ears = mavlink.MAVLink(None), mavlink.MAVLink(None)
@@ -297,8 +299,7 @@ def test_what_cannot_be_tracked_is_denied(
 
 
 def test_before_the_first_image_it_is_rejected_for_the_moment() -> None:
-    station = Station()
-    station.camera._seen.size = None
+    station = Station(size=None)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     assert station.result() == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
     station.wait(1.0)

@@ -152,7 +152,7 @@ def test_closing_sends_what_is_queued(hear: Any) -> None:
     other = mavutil.mavlink_connection(f'udpin:127.0.0.1:{port}')
     for time_around in range(20):
         heard = hear(f'udpout:127.0.0.1:{port}')
-        until(lambda heard=heard: heard.link._connection, 'the link')
+        until(lambda heard=heard: heard.link.times_opened, 'the link')
         for number in range(MOST_QUEUED // 2):
             heard.link.send(numbered(number))
         heard.link.close()
@@ -166,12 +166,12 @@ def test_one_message_on_many_links_is_whole_on_each(hear: Any) -> None:
     others = [mavutil.mavlink_connection(f'udpin:127.0.0.1:{free_port()}') for _ in range(4)]
     ports = [other.port.getsockname()[1] for other in others]
     links = [hear(f'udpout:127.0.0.1:{port}').link for port in ports]
-    until(lambda: all(link._connection for link in links), 'the links')
+    until(lambda: all(link.times_opened for link in links), 'the links')
     for number in range(MOST_QUEUED):
         message = numbered(number)
         for link in links:
             link.send(message)
-        assert not message._msgbuf, 'the sender has a copy'
+        assert not message.get_msgbuf(), 'the sender has a copy'
     for other in others:
         got = [other.recv_match(type='PING', blocking=True, timeout=LIMIT) for _ in range(64)]
         assert [one.seq for one in got] == list(range(64))

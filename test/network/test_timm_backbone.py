@@ -90,7 +90,7 @@ def test_a_network_with_one_goes_round(tmp_path: Path) -> None:
 
 
 def test_weights_of_timm_are_loaded_by_its_own_names(tmp_path: Path) -> None:
-    timm = from_timm._timm()
+    timm = from_timm.import_timm()
     torch.manual_seed(0)
     whole = timm.create_model('mobilenetv2_100').eval()
     safetensors.torch.save_file(whole.state_dict(), tmp_path / 'model.safetensors')

@@ -126,7 +126,7 @@ class FollowTalker:
         assert self.follower.state_label == 'active', self.follower.failure
         self.spin(self.connected, 'connections')
         self.infos.publish(camera_info() if info is None else info)
-        self.spin(lambda: self.follower._input.camera.camera is not None, 'camera')
+        self.spin(lambda: self.follower.camera is not None, 'camera')
         self.spin(lambda: bool(self.commands), 'a command')
 
     def connected(self) -> bool:
@@ -169,7 +169,7 @@ class FollowTalker:
         """Publish tracks until the command of this name is not zero; return it."""
         deadline = time.monotonic() + 20
         while not (self.commands and abs(self.last[name]) > 0.01):
-            assert time.monotonic() < deadline, f'no {name}: {self.follower._command}'
+            assert time.monotonic() < deadline, f'no {name}: {self.follower.last_command}'
             self.stream(0.1, box)
         return self.last[name]
 

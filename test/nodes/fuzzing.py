@@ -63,9 +63,15 @@ def tracks(talker: Talker) -> None:
 
 def deliver(talker: Talker, message: Any) -> None:
     """Give a message to the callback of the node's subscription to its type."""
-    for subscription in talker.tracker._inputs:
+    for subscription in list(talker.tracker.subscriptions):
         if subscription.msg_type is type(message):
             subscription.callback(message, {'publication_sequence_number': None})
+
+
+def service_callback(node: Any, kind: Any) -> Any:
+    """Return the callback of a node's service of a type."""
+    (service,) = (one for one in node.services if one.srv_type is kind)
+    return service.callback
 
 
 def samples() -> dict[str, Any]:

@@ -56,6 +56,13 @@ def stamp(number: int) -> Time:
     return Time(sec=1000 + number // 20, nanosec=number % 20 * 50_000_000)
 
 
+def count_matched(node: Any, topic: str) -> int:
+    """Return how many subscriptions a node's publisher of a topic is matched with."""
+    name = node.resolve_topic_name(topic)
+    (publisher,) = (one for one in node.publishers if one.topic_name == name)
+    return int(publisher.get_subscription_count())
+
+
 class Talker:
     """Publishes to a tracker node and keeps what it answers."""
 

@@ -94,7 +94,7 @@ def test_qos_overrides_reach_this_node_alone_and_what_does_not_fit_is_told(
     talker.node.destroy_publisher(talker.images)
     talker.images = talker.node.create_publisher(Image, 'image', BEST_EFFORT)
     talker.tracker.start()
-    subscription = talker.tracker._inputs[-1]
+    (subscription,) = (s for s in talker.tracker.subscriptions if s.topic_name == '/image')
     assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert subscription.qos_profile.depth == 4
     assert IMAGE_QOS.reliability == ReliabilityPolicy.BEST_EFFORT, 'that of the next node'

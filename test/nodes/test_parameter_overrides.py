@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from follow_talker import FollowTalker
 from talker import Talker
 
-from hcat_ros.nodes.parameter_overrides import _fits
+from hcat_ros.nodes.parameter_overrides import is_for_node
 
 Follow = Callable[..., FollowTalker]
 
@@ -35,7 +35,7 @@ Follow = Callable[..., FollowTalker]
     ],
 )
 def test_names_are_matched_as_rcl_matches_them(pattern: str, node: str, fits: bool) -> None:
-    assert _fits(pattern, node) == fits
+    assert is_for_node(pattern, node) == fits
 
 
 def test_the_tracker_warns_of_a_parameter_that_it_does_not_have(

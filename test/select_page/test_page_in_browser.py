@@ -81,15 +81,15 @@ def test_the_stamp_is_that_of_the_picture_on_the_screen_at_the_end(
     browser.wait(f'{PICTURE}.dataset.stamp')
     if hold:
         browser.click('hold')
-    browser._mouse('mousePressed', browser.place(100, 60))
-    browser._mouse('mouseMoved', browser.place(120, 80))
+    browser.send_mouse('mousePressed', browser.place(100, 60))
+    browser.send_mouse('mouseMoved', browser.place(120, 80))
     server.feed.show(seen(STAMP + 1))
     if hold:
         time.sleep(0.5)
         assert browser.value(f'{PICTURE}.dataset.stamp') == str(STAMP)
     else:
         browser.wait(f"{PICTURE}.dataset.stamp == '{STAMP + 1}'")
-    browser._mouse('mouseReleased', browser.place(148, 100))
+    browser.send_mouse('mouseReleased', browser.place(148, 100))
     stamp, box = asked_box(robot)
     assert stamp == STAMP + (not hold)
     assert tuple(box) == pytest.approx(BOX, abs=1.5)
@@ -104,10 +104,10 @@ def test_a_click_and_a_cancelled_drag_send_nothing(
     browser.wait(f'{PICTURE}.dataset.stamp')
     browser.click('picture')
     browser.wait(f"{MESSAGE}.includes('too small')")
-    browser._mouse('mousePressed', browser.place(100, 60))
-    browser._mouse('mouseMoved', browser.place(150, 90))
+    browser.send_mouse('mousePressed', browser.place(100, 60))
+    browser.send_mouse('mouseMoved', browser.place(150, 90))
     browser.press('Escape')
-    browser._mouse('mouseReleased', browser.place(150, 90))
+    browser.send_mouse('mouseReleased', browser.place(150, 90))
     time.sleep(0.3)
     assert robot.asked == []
 

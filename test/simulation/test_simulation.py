@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hcat_ros.boxes import iou
 from hcat_ros.simulation import PATHS, PLATFORMS, PlatformCommand, Scenario, SimFrame, Simulation
 from hcat_ros.simulation.occluder import LONGEST, SHORTEST
+from hcat_ros.simulation.pictures import Pictures, load_pictures
 from hcat_ros.simulation.platform import STOP
 
 DT = 1 / 15
@@ -68,12 +70,18 @@ def test_a_plain_controller_keeps_the_target_in_view(path: str, platform: str) -
 
 
 @pytest.mark.parametrize('platform', sorted(PLATFORMS))
-def test_the_truths_box_is_where_the_target_is_drawn(platform: str) -> None:
-    """Two worlds that differ in nothing but the target's height show where it is."""
+def test_the_truths_box_is_where_the_target_is_drawn(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two worlds that differ in nothing but the target's picture show where it is."""
     scenario = Scenario('zigzag', platform, seed=3, speed=0.2, **CLEAN)
     simulation = Simulation(scenario)
+
+    def without_target(*arguments: Any) -> Pictures:
+        return replace(load_pictures(*arguments), targets=[np.zeros((8, 8, 4), np.uint8)])
+
+    monkeypatch.setattr('hcat_ros.simulation.simulation.load_pictures', without_target)
     gone = Simulation(scenario)
-    gone._target = type(gone._target)(np.zeros((8, 8, 4), np.uint8), 1.0)
     for _ in range(4):
         command = PlatformCommand(forward=0.5, yaw_rate=0.1, pitch_rate=0.1)
         frame, without = (s.step(0.2, command) for s in (simulation, gone))

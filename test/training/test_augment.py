@@ -190,6 +190,23 @@ def test_what_is_pasted_ends_at_the_image(box: Box, pixels: tuple[int, ...] | No
     assert (image == expected).all()
 
 
+@pytest.mark.parametrize('box', [Box(60, 60, 50, 40), Box(-200, 10, 40, 40), Box(5, 5, 4, 4)])
+@pytest.mark.parametrize('cutouts', [[], [np.full((20, 30, 4), 255, np.uint8)]])
+def test_distractors_are_cut_outs_or_copies_of_the_object(
+    picture: Callable[..., np.ndarray], box: Box, cutouts: list[np.ndarray]
+) -> None:
+    crop = picture(256, 256, 1)
+    shapes = set()
+    for seed in range(20):
+        other = augment.choose_distractor(crop, box, cutouts, 0.5, np.random.default_rng(seed))
+        assert other.dtype == np.uint8
+        assert set(np.unique(other[:, :, 3])) <= {0, 255}
+        shapes.add(other.shape)
+    visible = box == Box(60, 60, 50, 40)
+    twin, other = (40, 50, 4) if visible else (64, 64, 4), (20, 30, 4)
+    assert shapes == ({twin} if not cutouts else {twin, other} if visible else {other})
+
+
 @given(
     st.integers(0, 10_000),
     st.floats(0, 80),

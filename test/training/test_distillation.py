@@ -105,7 +105,7 @@ def test_each_pair_gets_what_the_teachers_say_of_it(
 
     for name in ('pairs_of_groups', 'hcat_losses'):
         watched(name)
-    made._train_step(batch)
+    made.train_step(batch)
     pairs = calls['pairs_of_groups'][1]
     assert 3 <= pairs.present.sum() <= 11
     given, shares = calls['hcat_losses'][0][4:6]

@@ -182,24 +182,6 @@ def test_chances_of_1_change_everything(clips: ClipSource, monkeypatch: Any) -> 
     assert group.searches.shape == grey.searches.shape
 
 
-@pytest.mark.parametrize('box', [Box(60, 60, 50, 40), Box(-200, 10, 40, 40), Box(5, 5, 4, 4)])
-@pytest.mark.parametrize('cutouts', [[], [np.full((20, 30, 4), 255, np.uint8)]])
-def test_distractors_are_cut_outs_or_copies_of_the_object(
-    picture: Callable[..., np.ndarray], box: Box, cutouts: list[np.ndarray]
-) -> None:
-    crop = picture(256, 256, 1)
-    data = GroupDataset([Flat(0, 0, 0)], [1.0], chances=Chances(twin=0.5), cutouts=cutouts)
-    shapes = set()
-    for seed in range(20):
-        other = data._distractor(crop, box, np.random.default_rng(seed))
-        assert other.dtype == np.uint8
-        assert set(np.unique(other[:, :, 3])) <= {0, 255}
-        shapes.add(other.shape)
-    visible = box == Box(60, 60, 50, 40)
-    twin, other = (40, 50, 4) if visible else (64, 64, 4), (20, 30, 4)
-    assert shapes == ({twin} if not cutouts else {twin, other} if visible else {other})
-
-
 @pytest.mark.parametrize('fields', [{'grey': 1.5}, {'noise': -0.1}, {'strength': -1}])
 def test_chances_out_of_their_range_are_named(fields: dict[str, float]) -> None:
     name, value = next(iter(fields.items()))

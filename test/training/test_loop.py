@@ -198,7 +198,7 @@ def test_pairs_a_second_count_the_waiting_for_views(
 def test_each_process_and_step_has_its_own_groups() -> None:
     world, groups, steps = 3, 2, 4
     numbers = [
-        list(loop._Indices(range(first, steps), groups, rank, world))
+        list(loop.StepSampler(range(first, steps), groups, rank, world))
         for first in (0, 2)
         for rank in range(world)
     ]

@@ -38,13 +38,13 @@ HANG = """
 import sys, time
 from hcat_ros.commands.main import main
 from hcat_ros.training.loop import Trainer
-step = Trainer._train_step
+step = Trainer.train_step
 def hanging(self, group):
     if self.step == 5:
         print('in the sixth step', flush=True)
         time.sleep(600)
     return step(self, group)
-Trainer._train_step = hanging
+Trainer.train_step = hanging
 sys.exit(main())
 """
 

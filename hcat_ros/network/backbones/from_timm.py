@@ -29,7 +29,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, stride: int) -> None:
         super().__init__()
-        timm = _timm()
+        timm = import_timm()
         # Of timm's ways to get at features the one that drops what comes after them.
         how = {'features_only': True, 'feature_cls': 'getter'}
         try:
@@ -71,7 +71,7 @@ def _of_255(values: Any) -> tuple[float, float, float]:
     return r, g, b
 
 
-def _timm() -> Any:
+def import_timm() -> Any:
     """Return the module. Raises ModuleNotFoundError naming the extra to install."""
     try:
         try:

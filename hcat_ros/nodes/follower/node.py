@@ -12,7 +12,7 @@ from typing import Any
 from std_srvs.srv import SetBool
 from vision_msgs.msg import Detection2D
 
-from hcat_ros.following import Command, Follower, bearing_of
+from hcat_ros.following import CameraModel, Command, Follower, bearing_of
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.nodes.diagnostics import Health, NodeDiagnostics, Refusals
 from hcat_ros.nodes.follower.clock import ClockWatch
@@ -50,7 +50,8 @@ class FollowerNode(GuardedLifecycleNode):
         self.follower: Follower | None = None
         """Follower that commands while the node is configured, otherwise None."""
         self._active = False
-        self._command = Command(reason='not active')
+        self.last_command = Command(reason='not active')
+        """Command that was sent last, with the reason why it is zero or slow."""
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
         self._last_track_time = math.inf
@@ -64,6 +65,11 @@ class FollowerNode(GuardedLifecycleNode):
         self._timer = self.steady_timer(1 / self._settings['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
         self.start_soon(self._settings['autostart'])
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """Camera of the tracks, in pixels of their images; None while it is not known."""
+        return None if self.follower is None else self._input.camera.camera
 
     # Transitions
 
@@ -141,7 +147,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._dead_man.moving_until(None)
         if self._active:
             self._active = False
-            self._command = Command(reason='not active')
+            self.last_command = Command(reason='not active')
             self._output.stop(self._settings['base_frame'])
 
     def _fail(self, error: Exception) -> None:
@@ -266,21 +272,21 @@ class FollowerNode(GuardedLifecycleNode):
             return
         try:
             self._apply_parameters(follower)
-            self._command = self._next_command(follower)
-            self._output.command(self._command, self._settings['base_frame'])
+            self.last_command = self._next_command(follower)
+            self._output.command(self.last_command, self._settings['base_frame'])
             self._watch_over(follower)
             self._tell_silence(follower.config.stale_timeout)
         except Exception as error:
             self._fail(error)
             return
         self.refusals.statistics.count('commands')
-        if self._command.allowed > 0:
+        if self.last_command.allowed > 0:
             self._sample('image age at command', self._now() - self._image_stamp)
 
     def _watch_over(self, follower: Follower) -> None:
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
         # No deadline in simulated time, whose seconds differ from those of the dead man's thread.
-        if self._command.is_zero or self.get_parameter('use_sim_time').value is True:
+        if self.last_command.is_zero or self.get_parameter('use_sim_time').value is True:
             self._dead_man.moving_until(None)
         else:
             self._dead_man.moving_until(self._last_track_time + follower.config.stale_timeout)
@@ -328,11 +334,11 @@ class FollowerNode(GuardedLifecycleNode):
         problems += self._surroundings.look(*self._input.topics, self._input.camera.has_input)
         now = self._now()
         values = following_values(
-            self._command, follower.bearing(now), follower.target_range(now), follower.config
+            self.last_command, follower.bearing(now), follower.target_range(now), follower.config
         )
         if follower.range_source:
             values['range from'] = follower.range_source
-        return Health(*following_state(self._command, problems), values)
+        return Health(*following_state(self.last_command, problems), values)
 
 
 def main(args: Sequence[str] | None = None) -> int:

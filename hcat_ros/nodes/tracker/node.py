@@ -70,7 +70,8 @@ class TrackerNode(GuardedLifecycleNode):
     def __init__(self, load: Callable[..., Engine] = load_engine, **kwargs: Any) -> None:
         super().__init__('hcat_tracker', **kwargs)
         self._load = load
-        self._engine: Engine | None = None
+        self.engine: Engine | None = None
+        """Engine while the node is configured, otherwise None."""
         self.session: TrackingSession | None = None
         """Targets and past frames while the node is active, otherwise None."""
         self._card_values: dict[str, float] = {}
@@ -106,7 +107,7 @@ class TrackerNode(GuardedLifecycleNode):
             engine = self._load(model, **engine_options(values))
         started = time.perf_counter()
         warm_up(engine)
-        self._engine = engine
+        self.engine = engine
         # Unset parameters take the model card's values and are reset when the model changes.
         self._card_values = {
             name: value
@@ -131,10 +132,10 @@ class TrackerNode(GuardedLifecycleNode):
     def activate(self) -> None:
         """Subscribe: from here on frames are tracked."""
         values = self._settings.values()
-        assert self._engine is not None  # configured
+        assert self.engine is not None  # configured
         config = TrackerConfig(**{name: values[name] for name in FOR_TRACKER})
         self.session = TrackingSession(
-            Tracker(self._engine, config),
+            Tracker(self.engine, config),
             values['buffer_mb'] * 1024 * 1024,
             values['stamp_tolerance'],
             self.refusals.add,
@@ -186,7 +187,7 @@ class TrackerNode(GuardedLifecycleNode):
         """Free the engine."""
         if self._output is not None:
             self._output.destroy()
-        self._engine = self._output = None
+        self.engine = self._output = None
         self._diagnostics.hardware, self._diagnostics.standing = '', {}
 
     def destroy_node(self) -> None:
@@ -362,7 +363,7 @@ class TrackerNode(GuardedLifecycleNode):
         later = [
             setting.name for setting in SETTINGS if setting.name in changes and not setting.live
         ]
-        if later and self._engine is not None:
+        if later and self.engine is not None:
             self.get_logger().info(
                 f'{", ".join(later)}: takes effect when the node is configured and activated again'
             )

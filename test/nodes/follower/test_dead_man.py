@@ -62,11 +62,12 @@ def test_an_earlier_deadline_counts_at_once(dead_man: DeadMan, stops: Stops) -> 
 
 
 def test_its_thread_keeps_nothing_alive() -> None:
-    stops = Stops()
+    stops, before = Stops(), set(threading.enumerate())
     made, gone = DeadMan(stops.stop), weakref.ref(stops)
+    (thread,) = set(threading.enumerate()) - before
     made.moving_until(time.monotonic() + 3600)
     del stops
     gc.collect()
     assert gone() is None
-    made._thread.join(30)
-    assert not made._thread.is_alive()
+    thread.join(30)
+    assert not thread.is_alive()

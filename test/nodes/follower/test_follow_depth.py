@@ -161,26 +161,57 @@ def test_the_mode_is_switched_while_it_runs(follow: Callable[..., FollowTalker])
     talker.spin(lambda: 'range from' not in talker.says(''), 'no range')
 
 
-def test_what_waits_is_bounded() -> None:
-    """A hundred seconds of depth images without a track, and of tracks without depth."""
-    found: list[tuple[float, ...]] = []
-    waiting = DepthInput(0.02, lambda *values: found.append(values), lambda kind, reason: None)
-    message = depth_message(scene(3.0))
+class Waiting:
+    """A depth input and the stamps of what it has found; images and tracks are 30 a second."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+        self.refused: list[str] = []
+        self._camera = CameraModel.from_fov(*SIZE, 1.2)
+        self._input = DepthInput(
+            0.01,
+            lambda stamp, *values: self.found.append(stamp),
+            lambda kind, reason: self.refused.append(reason),
+        )
+
+    def add_image(self, number: int, like: Image) -> None:
+        image = Image(height=like.height, width=like.width, encoding=like.encoding, step=like.step)
+        image.header.stamp, image.data = Time(seconds=number / 30).to_msg(), like.data
+        self._input.add_image(image)
+
+    def add_track(self, number: int) -> None:
+        self._input.add_track(DepthTrack(number / 30, AHEAD, self._camera))
+
+
+@pytest.mark.parametrize(
+    ('size', 'most'),
+    [((64, 48), follower_depth.MOST_TRACKS), (SIZE, follower_depth.MOST_BYTES // (640 * 480 * 4))],
+    ids=['by their number', 'by their bytes'],
+)
+def test_depth_images_that_wait_are_bounded(size: tuple[int, int], most: int) -> None:
+    """A hundred seconds of them without a track; a track finds its image while that waits."""
+    waiting, image = Waiting(), depth_message(scene(3.0, size))
     for number in range(3000):
-        late = depth_message(np.ones((1, 1), np.float32)) if number < 2900 else message
-        late.header.stamp = Time(seconds=number / 30).to_msg()
-        waiting.add_image(late)
-    assert sum(len(image.data) for image in waiting._images) <= follower_depth.MOST_BYTES
-    assert len(waiting._images) <= follower_depth.MOST_TRACKS
-    camera = CameraModel.from_fov(*SIZE, 1.2)
-    for number in range(3000, 6000):
-        waiting.add_track(DepthTrack(number / 30, AHEAD, camera))
-    assert len(waiting._tracks) <= follower_depth.MOST_TRACKS
-    assert found == []
+        waiting.add_image(number, image)
     huge = Image(width=1, height=1, encoding='16UC1', step=2)
     huge.data = array.array('B', bytes(follower_depth.MOST_BYTES + 1))
-    waiting.add_image(huge)
-    assert len(waiting._images) <= follower_depth.MOST_TRACKS
+    waiting.add_image(3000, huge)
+    assert len(waiting.refused) == 1
+    for number in range(3001):  # from the oldest on, as one that is found drops all before it
+        waiting.add_track(number)
+    assert len(waiting.found) == most
+    assert waiting.found[-1] == pytest.approx(2999 / 30)
+
+
+def test_tracks_that_wait_are_bounded() -> None:
+    """A hundred seconds of them without a depth image."""
+    waiting, image = Waiting(), depth_message(scene(3.0, (64, 48)))
+    for number in range(3000):
+        waiting.add_track(number)
+    for number in range(3000):
+        waiting.add_image(number, image)
+    assert len(waiting.found) == follower_depth.MOST_TRACKS
+    assert waiting.found[-1] == pytest.approx(2999 / 30)
 
 
 def test_pose_transform_and_marker_of_a_target_at_a_depth(

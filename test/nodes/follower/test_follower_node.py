@@ -195,7 +195,7 @@ def test_a_field_of_view_set_while_running_is_enough_with_the_tracker_s_images(
     talker.says('the size of the images is not known')
     views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
     views.publish(CameraInfo(width=SIZE[0], height=SIZE[1]))
-    talker.spin(lambda: talker.follower._input.camera.camera is not None, 'the size')
+    talker.spin(lambda: talker.follower.camera is not None, 'the size')
     talker.stream(0.5, LEFT)
     yaw, _ = angles(talker.bearings[-1].pose.pose.orientation)
     assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)

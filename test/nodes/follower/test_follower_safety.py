@@ -27,6 +27,8 @@ from rosgraph_msgs.msg import Clock
 
 from hcat_ros.boxes import Box
 from hcat_ros.following import Command
+from hcat_ros.message_data import nanoseconds
+from hcat_ros.nodes.follower.camera import CameraSource
 
 Follow = Callable[..., FollowTalker]
 SLACK = 0.15
@@ -184,6 +186,18 @@ def test_it_can_start_on_hold(follow: Follow) -> None:
     assert talker.follow(LEFT, 'yaw') > 0
 
 
+def holds(talker: FollowTalker) -> bool:
+    """Wait for diagnostics of from now on; return whether they say that it is on hold."""
+    talker.diagnostics.clear()
+    since = talker.follower.get_clock().now().nanoseconds
+
+    def fresh() -> bool:
+        return any(nanoseconds(one.header.stamp) > since for one in talker.diagnostics)
+
+    talker.spin(fresh, 'diagnostics of now')
+    return talker.says('')['hold'] == 'true'
+
+
 def test_start_on_hold_set_while_running_holds_from_the_next_configure(
     turning: FollowTalker,
 ) -> None:
@@ -207,10 +221,10 @@ def test_start_on_hold_set_while_running_holds_from_the_next_configure(
     # Set again, it asks again.
     assert turning.set('start_on_hold', True).successful
     assert all(turning.change(transition) for transition in life)
-    assert turning.follower._held
+    assert holds(turning)
     assert turning.set('start_on_hold', False).successful
     assert all(turning.change(transition) for transition in life)
-    assert turning.follower._held, 'only ~/hold releases'
+    assert holds(turning), 'only ~/hold releases'
 
 
 def test_deactivation_ends_with_zeros(turning: FollowTalker) -> None:
@@ -245,7 +259,7 @@ def test_an_error_that_nobody_foresaw_stops_and_deactivates(
         raise RuntimeError('nobody foresaw this')
 
     node = turning.follower
-    owner: Any = node._input.camera if where == 'camera_info' else node.follower
+    owner: Any = CameraSource if where == 'camera_info' else node.follower
     monkeypatch.setattr(owner, 'take' if where == 'camera_info' else where, fail)
     turning.send(LEFT)
     turning.infos.publish(camera_info())

@@ -70,7 +70,7 @@ def test_the_follower_takes_it_if_asked_to(follow: Callable[..., FollowTalker], 
         talker.spin(lambda: counts['refused imu messages'] == 2, 'all of them')
     else:
         talker.spin_for(0.5)
-    turned = talker.follower.follower._ego.rotation(now - 0.9, now - 0.1)
+    turned = talker.follower.follower.ego_motion.rotation(now - 0.9, now - 0.1)
     angle = math.atan2(turned[1, 0], turned[0, 0])
     assert angle == pytest.approx(0.4 * 0.8 if used else 0.0, abs=1e-3)
     assert np.linalg.det(turned) == pytest.approx(1.0)

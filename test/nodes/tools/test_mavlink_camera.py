@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,12 +97,21 @@ Rig = tuple[Talker, Station]
 
 @pytest.fixture
 def rig(talk: Callable[..., Talker]) -> Iterator[Callable[..., Rig]]:
-    """A function that brings up a tracker, its camera and a station, with these parameters."""
+    """A function that brings up a tracker, its camera and a station, with these parameters.
+
+    beside: endpoint of another connection than that of the station.
+    """
     nodes: list[MavlinkCamera] = []
 
-    def make(start: bool = True, tracker: dict[str, Any] | None = None, **parameters: Any) -> Rig:
+    def make(
+        start: bool = True,
+        tracker: dict[str, Any] | None = None,
+        beside: str = '',
+        **parameters: Any,
+    ) -> Rig:
         talker, port = talk(**(tracker or {})), free_port()
-        values = {'connections': f'udpin:127.0.0.1:{port}', 'status_rate': 20.0, **parameters}
+        connections = f'udpin:127.0.0.1:{port} {beside}'
+        values = {'connections': connections, 'status_rate': 20.0, **parameters}
         node = MavlinkCamera(
             parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
         )
@@ -158,14 +169,24 @@ def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Ri
 
 def test_lines_go_on_after_a_warning(rig: Callable[..., Rig], capfd: Any) -> None:
     """rclpy raises where one line of source logs at two levels."""
-    talker, _ = rig(start=False)
-    (camera,) = (n for n in talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
-    camera._refusals.add('refused tracks', 'track refused: a warning')
-    camera._log('a target was named')
-    logged = capfd.readouterr().err
-    assert '[WARN]' in logged
-    assert 'track refused: a warning' in logged
-    assert 'a target was named' in logged
+    talker, station = rig(start=False)
+    tracks = talker.node.create_publisher(Detection2D, 'track', 10)
+    bad = detection_message(Detection2D().header, TARGET)
+    bad.bbox.size_x = math.nan
+    logged: list[str] = []
+
+    def has_logged(pattern: str) -> bool:
+        logged.append(capfd.readouterr().err)
+        return re.search(pattern, ''.join(logged)) is not None
+
+    def warns() -> bool:
+        tracks.publish(bad)  # more than once: it may not be connected yet
+        return has_logged(r'\[WARN\].*track refused: box')
+
+    talker.spin(warns, 'the warning')
+    assert station.track(TARGET).result == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
+    line = r'\[INFO\].*not done: the tracker has not received an image yet'
+    talker.spin(lambda: has_logged(line), 'the line')
 
 
 def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[..., Rig]) -> None:
@@ -298,9 +319,11 @@ def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
 
 
 def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> None:
+    before = set(threading.enumerate())
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=5.0, motion_stamped=False)
     )
+    (dead_man,) = (one for one in set(threading.enumerate()) - before if one.name == 'dead man')
     follower.hold(False)
     follower.command()
     follower.talker.spin(lambda: bool(follower.moves()), 'the velocity')
@@ -311,32 +334,52 @@ def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> N
     assert len(follower.moves()) > 1
     assert len(follower.zeros()) >= 3
     assert follower.zeros()[-1] is follower.moves()[-1]
-    assert not node._dead_man.is_alive()
+    assert not dead_man.is_alive()
+
+
+class GimbalManager:
+    """Listens on a TCP port and keeps what comes."""
+
+    def __init__(self) -> None:
+        self.link = mavutil.mavlink_connection('tcpin:127.0.0.1:0')
+        self.endpoint = 'tcp:{}:{}'.format(*self.link.listen.getsockname())
+        self.got: list[Any] = []
+
+    def start_anew(self) -> None:
+        self.link.close()
+        self.link = mavutil.mavlink_connection(self.endpoint.replace('tcp', 'tcpin'))
+        self.got.clear()
+
+    def heard(self, kind: str, command: int | None = None) -> list[Any]:
+        """Messages of a kind that have come so far, about a command unless it is None."""
+        while (message := self.link.recv_msg()) is not None:
+            self.got.append(message)
+        found = [m for m in self.got if m.get_type() == kind]
+        return [m for m in found if command in (None, getattr(m, 'command', None))]
 
 
 def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
     rig: Callable[..., Rig],
 ) -> None:
-    """A serial line or a gimbal manager that was away: its answer of before counts no more."""
-    follower = Follower(rig(start=False, motion='gimbal', motion_stamped=False))
-    station = follower.station
-    follower.hold(False)
-
-    def asked() -> list[Any]:
-        station.read()
-        return [m for m in station.got if m.get_type() == 'COMMAND_LONG' and m.command == 1001]
-
-    follower.talker.spin(lambda: len(asked()) >= 2, 'the second request')
-    station.link.mav.command_ack_send(1001, 0, 0, 0, 1, 100)
-    (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
-    follower.talker.spin(lambda: node._motion._requests == 0, 'the answer')
-    before = len(asked())
-    node._links[0]._connection.port.close()  # as of a device that is pulled out
-    follower.talker.spin(lambda: node._links[0].times_opened == 2, 'the link, opened again')
-    # Its port heard nobody yet.
-    follower.talker.spin(
-        lambda: station.wait('HEARTBEAT') and len(asked()) > before, 'a request', timeout=60
+    """A gimbal manager that was away: its answer of before counts no more."""
+    manager, configure = GimbalManager(), mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
+    follower = Follower(
+        rig(start=False, motion='gimbal', motion_stamped=False, beside=manager.endpoint)
     )
+    spin = follower.talker.spin
+    spin(lambda: bool(manager.heard('HEARTBEAT')), 'its link')
+    follower.hold(False)
+    # A repeated one: by now the camera has seen that the link was opened.
+    spin(lambda: any(m.confirmation for m in manager.heard('COMMAND_LONG', configure)), 'a second')
+    manager.link.mav.command_ack_send(configure, mavlink.MAV_RESULT_ACCEPTED, 0, 0, 1, 100)
+    # Messages of a link are taken in their order: with this answer that one has been taken.
+    other = mavlink.MAV_CMD_REQUEST_MESSAGE
+    manager.link.mav.command_long_send(1, 100, other, 0, IMAGE_STATUS, 0, 0, 0, 0, 0, 0)
+    spin(lambda: bool(manager.heard('COMMAND_ACK', other)), 'the next answer')
+    manager.start_anew()
+    spin(lambda: bool(manager.heard('COMMAND_LONG', configure)), 'a request', timeout=60)
+    assert manager.heard('COMMAND_LONG', configure)[0].confirmation == 0
+    manager.link.close()
 
 
 def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:

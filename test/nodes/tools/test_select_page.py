@@ -15,7 +15,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 aiohttp = pytest.importorskip('aiohttp', reason='needs aiohttp (pip install aiohttp)')
 
 from rclpy.parameter import Parameter
-from talker import TARGET, Talker, scene, stamp, truth
+from talker import TARGET, Talker, count_matched, scene, stamp, truth
 
 from hcat_ros.boxes import Box, iou
 from hcat_ros.nodes.images import image_message
@@ -71,8 +71,12 @@ class Operator:
     def sees(self, state: str) -> bool:
         return bool(self.states) and self.states[-1]['state'] == state
 
+    def leave(self) -> Future[None]:
+        """Leave the page; the future is done once that is."""
+        return self._begin(self._live.close())
+
     def close(self) -> None:
-        self._begin(self._live.close()).result(5)
+        self.leave().result(5)
         self._task.result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -100,7 +104,7 @@ def look(talk: Callable[..., Talker]) -> Iterator[Callable[..., tuple[Talker, Op
                 lambda: (
                     talker.images.get_subscription_count() == subscribed
                     and talker.boxes.get_subscription_count() > 0
-                    and page._requests.has_listener
+                    and count_matched(page, 'init_box') > 0
                     and page.count_publishers('track') > 0
                 ),
                 'the page to be connected',
@@ -285,7 +289,7 @@ def test_images_are_subscribed_only_while_somebody_looks(look: Any) -> None:
     second = Operator(operator_page(talker), talker.spin)
     second.close()
     assert talker.images.get_subscription_count() == 2
-    operator._begin(operator._live.close())
+    operator.leave()
     talker.spin(lambda: talker.images.get_subscription_count() == 1, 'the end of the subscription')
 
 

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 from builtin_interfaces.msg import Time
-from fuzzing import HEIGHT, WIDTH, deliver
+from fuzzing import HEIGHT, WIDTH, deliver, service_callback
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lifecycle_msgs.srv import ChangeState
@@ -29,6 +29,7 @@ from talker import TARGET, Talker, scene
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from hcat_ros.nodes.images import image_message
+from hcat_ros.nodes.tracker.settings import SETTINGS
 from hcat_ros.tracking.encodings import ENCODINGS
 
 HYPOTHESIS = {'images': 1500, 'boxes': 1000, 'parameters': 700, 'transitions': 500}
@@ -119,9 +120,8 @@ def test_boxes_and_detections(quick: Talker) -> None:
 
 def test_parameters(quick: Talker) -> None:
     """Through the service's callback: what a client sends."""
-    tracker = quick.tracker
-    set_parameters = tracker._parameter_service._set_parameters_callback
-    names = st.sampled_from([*tracker._settings._settings, 'no_such', ''])
+    set_parameters = service_callback(quick.tracker, SetParameters)
+    names = st.sampled_from([*(setting.name for setting in SETTINGS), 'no_such', ''])
 
     @many(HYPOTHESIS['parameters'])
     @given(st.lists(st.builds(ParameterMessage, name=names, value=VALUES), min_size=1, max_size=2))
@@ -144,7 +144,7 @@ class _Response:
 
 
 def test_transitions(quick: Talker) -> None:
-    change = quick.tracker._service_change_state.callback
+    change = service_callback(quick.tracker, ChangeState)
 
     @many(HYPOTHESIS['transitions'])
     @given(st.integers(0, 255), st.sampled_from(['', 'configure', 'activate', 'x', 'cleanup']))

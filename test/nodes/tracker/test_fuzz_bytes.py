@@ -75,7 +75,7 @@ def test_mutated_messages(quick: Talker, transport: str) -> None:
         assert quick.set('image_transport', 'compressed').successful
         tracker.trigger_activate()
     quick.set('init_mode', 'best')
-    wanted = [s.msg_type for s in tracker._inputs]
+    wanted = [subscription.msg_type for subscription in tracker.subscriptions]
     raws = [(type(m), serialize_message(m)) for m in samples().values() if type(m) in wanted]
     delivered = 0
     while delivered < MUTATIONS[transport]:

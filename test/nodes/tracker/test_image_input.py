@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.time import Time as RosTime
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
-from talker import TARGET, Talker, scene, stamp, truth
+from talker import TARGET, Talker, count_matched, scene, stamp, truth
 
 from hcat_ros.boxes import iou
 from hcat_ros.message_data import box_of
@@ -77,8 +77,7 @@ def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], enc
     talker.start()
     pictures: list[Image] = []
     talker.node.create_subscription(Image, 'track_image', pictures.append, 10)
-    publisher = talker.tracker._output._pictures
-    talker.spin(lambda: publisher.get_subscription_count() == 1, 'the subscription')
+    talker.spin(lambda: count_matched(talker.tracker, 'track_image') == 1, 'the subscription')
     for number in range(4):
         talker.send_message(MESSAGES[encoding](scene(number)), stamp(number))
         if number == 0:

@@ -10,7 +10,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
-from talker import TARGET, Talker, scene, stamp, truth
+from talker import TARGET, Talker, count_matched, scene, stamp, truth
 from vision_msgs.msg import Detection2DArray, ObjectHypothesisWithPose
 
 from hcat_ros.boxes import Box, iou
@@ -218,8 +218,7 @@ def test_track_image_is_drawn_while_somebody_looks(talk: Callable[..., Talker]) 
     talker.send(1)
     pictures: list[Image] = []
     subscription = talker.node.create_subscription(Image, 'track_image', pictures.append, 10)
-    publisher = talker.tracker._output._pictures
-    talker.spin(lambda: publisher.get_subscription_count() == 1, 'the subscription')
+    talker.spin(lambda: count_matched(talker.tracker, 'track_image') == 1, 'the subscription')
     talker.send(2)
     talker.spin(lambda: len(pictures) == 1, 'a picture')
     talker.node.destroy_subscription(subscription)

@@ -62,15 +62,18 @@ def test_nodes_share_the_engine_until_the_last_is_cleaned_up(ros: None) -> None:
     try:
         for node in nodes:
             node.start()
-        assert front._engine is back._engine is not None
-        assert front._inputs[-1].topic_name == '/front/image'
-        assert back._inputs[-1].topic_name == '/usb_cam/image_raw'
+        assert front.engine is back.engine is not None
+        images = [
+            [one.topic_name for one in node.subscriptions if one.msg_type is Image]
+            for node in nodes
+        ]
+        assert images == [['/front/image'], ['/usb_cam/image_raw']]
         front.trigger_deactivate()
         front.trigger_cleanup()
-        assert front._engine is None
+        assert front.engine is None
         assert back.state_label == 'active'
         front.start()
-        assert front._engine is back._engine
+        assert front.engine is back.engine
     finally:
         for node in nodes:
             node.destroy_node()
