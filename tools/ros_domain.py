@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
-import tempfile
+import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 DOMAINS = range(1, 102)
 """Those whose ports belong to no other programs on Linux."""
@@ -19,20 +17,20 @@ _RANDOM = random.SystemRandom()  # another's seed must not lead two processes th
 
 @contextlib.contextmanager
 def own_domain() -> Iterator[int]:
-    """Yield the number of a domain that is held until the end, also by a process that is killed."""
-    folder = Path(tempfile.gettempdir()) / f'ros_domains_of_{os.getuid()}'
-    folder.mkdir(exist_ok=True)
+    """Yield the number of a domain that is held until the end, also by a process that is killed.
+
+    The name of a socket holds it, which all users and temporary folders of a network share, as
+    they do the domain's ports.
+    """
     while True:
         for number in _RANDOM.sample(DOMAINS, len(DOMAINS)):
-            descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket(socket.AF_UNIX) as name:
+                try:
+                    name.bind(f'\0ros_domain_{number}')
+                except OSError:  # another one has it
+                    continue
                 yield number
                 return
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(descriptor)
         time.sleep(0.5)  # all are taken
 
 

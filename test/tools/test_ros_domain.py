@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ros_domain
+
+HOLD = """
+import sys, ros_domain
+ros_domain.DOMAINS = [int(word) for word in sys.argv[1:]]
+with ros_domain.own_domain() as number:
+    print(number, flush=True)
+    sys.stdin.read()
+"""
+TWO = (900_001, 900_002)
+"""Numbers of no real domain, so that nobody else on this machine holds one."""
+
+
+def test_each_holder_has_a_domain_of_its_own_until_it_ends_or_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ros_domain, 'DOMAINS', TWO)
+    command = [sys.executable, '-c', HOLD, *map(str, TWO)]
+    environment = {'PYTHONPATH': str(Path(ros_domain.__file__).parent), 'TMPDIR': str(tmp_path)}
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
+    with subprocess.Popen(command, env=environment, **pipes) as other:  # type: ignore[call-overload]
+        theirs = int(other.stdout.readline())
+        for _ in range(10):
+            with ros_domain.own_domain() as ours:
+                assert {ours, theirs} == set(TWO)
+        other.kill()
+    with ros_domain.own_domain() as first, ros_domain.own_domain() as second:
+        assert {first, second} == set(TWO)
