@@ -139,16 +139,14 @@ class Evaluation:
         if not kept:
             raise ValueError(f'{entry.title}: no sequence can be scored; {"; ".join(left_out)}')
         usable = replace(self, clips=[clip for clip, _ in kept])
-        answers = [answer for _, answer in kept]
-        run = usable._score_results(entry, answers)  # noqa: SLF001, of this class
+        run = usable.score_results(entry, [answer for _, answer in kept])
         if left_out:
             total = len(kept) + len(left_out)
             remark = f'{len(kept)} of {total} sequences; left out: {"; ".join(left_out)}'
             run = replace(run, remarks=(remark,))
         if self.real_time is None or isinstance(entry.tracker, Path):
             return run
-        rule = self.real_time
-        real = usable._real_time(entry, entry.tracker, rule, run, progress)  # noqa: SLF001
+        real = usable.run_real_time(entry, entry.tracker, self.real_time, run, progress)
         return replace(run, real_time=real)
 
     def _results(
@@ -178,7 +176,7 @@ class Evaluation:
                 raise ValueError(answer.reason)
         return [answer for answer in found if not isinstance(answer, LeftOut)]
 
-    def _real_time(
+    def run_real_time(
         self,
         entry: Entry,
         tracker: TrackerSpec,
@@ -186,8 +184,10 @@ class Evaluation:
         offline: Run,
         progress: Progress,
     ) -> RealTime:
+        """Run a tracker that gets no frame while it is busy. offline: its run without a hurry."""
+
         def headline(results: Sequence[SequenceResult]) -> float:
-            return self._score_results(entry, results).score.measures[measure]
+            return self.score_results(entry, results).score.measures[measure]
 
         measure = self.protocol.measures[0]
         before = offline.score.measures[measure]
@@ -203,7 +203,8 @@ class Evaluation:
         skipped = float(np.isnan(later).mean())
         return RealTime(rule.fps, before, headline(results), skipped, least)
 
-    def _score_results(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
+    def score_results(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
+        """Score an entry's results, one of each clip."""
         score = score_run(self.protocol, self.clips, results, self._sizes())
         whole = {
             **entry.configuration,
