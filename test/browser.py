@@ -4,7 +4,6 @@
 import asyncio
 import base64
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,22 +11,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-
-NAMES = (
-    'chromium',
-    'chromium-browser',
-    'chromium-headless-shell',
-    'google-chrome',
-    'chrome-headless-shell',
-)
+from install_browser import REMEDY, find_browser
 
 
 def chromium() -> str:
     """The browser's path: HCAT_CHROMIUM, or one that is installed. Skips where there is none."""
-    names = (os.environ.get('HCAT_CHROMIUM', ''), *NAMES)
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    found = find_browser()
     if found is None:
-        pytest.skip('needs Chromium: apt install chromium, or its path in HCAT_CHROMIUM')
+        pytest.skip(f'needs a browser: run tools/install_browser.py, or {REMEDY}')
     return found
 
 
