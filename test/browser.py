@@ -4,6 +4,7 @@
 import asyncio
 import base64
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -47,6 +48,8 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
+            # A group of its own: Debian's chromium-headless-shell starts the browser as a child.
+            start_new_session=True,
         )
         port_file = folder / 'DevToolsActivePort'
         deadline = time.monotonic() + 60
@@ -167,9 +170,9 @@ class Browser:
         """End the browser."""
         self._loop.run_until_complete(self._session.close())
         self._loop.close()
-        self._process.terminate()
+        os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
