@@ -25,7 +25,7 @@ VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo demo-follow demo-mavlink hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-lint
+.PHONY: demo demo-follow demo-mavlink hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-browser setup-lint
 
 # ROS from apt or a workspace, not the one that this Makefile makes.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
@@ -54,13 +54,13 @@ demo-follow: setup $(call STAMP,evaluate)
 	python tools/demo_follow.py $(FOLLOW) \
 		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
 
-test: setup-test
+test: setup-test setup-browser
 	@$(ACTIVATE)
 	python -m pytest -n $(WORKERS) --dist loadfile
 	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines
 	tools/test_other_pythons.sh
 
-check: setup-test lint
+check: setup-test setup-browser lint
 	@$(ACTIVATE)
 	python -m pytest -q -m 'not slow' -n $(WORKERS) --dist loadfile
 
@@ -139,6 +139,10 @@ endif
 setup: ros $(call STAMP,run)
 setup-test: setup $(call STAMP,test)
 setup-lint: setup-test $(call STAMP,lint)
+
+# Without one the tests of web pages skip.
+setup-browser: setup
+	@$(VENV)/bin/python tools/install_browser.py || true
 
 $(call STAMP,run): setup.py | ros
 	@echo 'installing hcat_ros and ONNX Runtime'

@@ -4,7 +4,7 @@
 import asyncio
 import base64
 import os
-import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,22 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-
-NAMES = (
-    'chromium',
-    'chromium-browser',
-    'chromium-headless-shell',
-    'google-chrome',
-    'chrome-headless-shell',
-)
+from install_browser import REMEDY, find_browser
 
 
 def chromium() -> str:
     """The browser's path: HCAT_CHROMIUM, or one that is installed. Skips where there is none."""
-    names = (os.environ.get('HCAT_CHROMIUM', ''), *NAMES)
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    found = find_browser()
     if found is None:
-        pytest.skip('needs Chromium: apt install chromium, or its path in HCAT_CHROMIUM')
+        pytest.skip(f'needs a browser: run tools/install_browser.py, or {REMEDY}')
     return found
 
 
@@ -56,6 +48,8 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
+            # A group of its own: Debian's chromium-headless-shell starts the browser as a child.
+            start_new_session=True,
         )
         port_file = folder / 'DevToolsActivePort'
         deadline = time.monotonic() + 60
@@ -177,9 +171,9 @@ class Browser:
         """End the browser."""
         self._loop.run_until_complete(self._session.close())
         self._loop.close()
-        self._process.terminate()
+        os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)

