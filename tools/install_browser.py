@@ -9,6 +9,7 @@ Standard library only; may be killed and run again, also by several at once.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -50,9 +51,23 @@ for (const file of process.argv.slice(1))
 
 
 def find_browser() -> str | None:
-    """Return the path of HCAT_CHROMIUM, of an installed Chromium or of the one installed here."""
-    names = (os.environ.get('HCAT_CHROMIUM', ''), *NAMES)
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+    """Return the path of HCAT_CHROMIUM, of an installed Chromium or of the one installed here.
+
+    One that does not run, as Ubuntu's stub in a container without snap, does not count.
+    """
+    for name in (os.environ.get('HCAT_CHROMIUM', ''), *NAMES):
+        path = shutil.which(name) if name else None
+        if path and runs(path):
+            return path
+    return None
+
+
+def runs(path: str) -> bool:
+    """Return whether a program starts and tells its version."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command, nowhere = (path, '--version'), subprocess.DEVNULL
+        return not subprocess.run(command, stdout=nowhere, stderr=nowhere, timeout=60).returncode
+    return False
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> None:

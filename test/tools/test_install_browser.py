@@ -35,6 +35,15 @@ def test_where_there_is_one_nothing_is_done(
     assert [path.name for path in (tmp_path / 'checkout').iterdir()] == ['tools']
 
 
+def test_one_that_does_not_run_does_not_count(
+    install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    stub = tmp_path / 'chromium'
+    stub.write_text('#!/bin/sh\nexit 1\n')
+    stub.chmod(0o755)
+    assert install(HCAT_CHROMIUM=str(stub)).returncode == 1
+
+
 def test_one_line_says_why_there_is_none_and_what_to_do(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
