@@ -158,6 +158,8 @@ def read_mask(path: Path) -> tuple[NDArray[np.generic], bool]:
             except (OSError, SyntaxError, ValueError) as error:
                 raise PictureError(f'{name} is not a readable image: {error}') from None
     mask = _decoded(data, name, UNCHANGED, MAX_IMAGE_PIXELS)
+    if not np.issubdtype(mask.dtype, np.integer):
+        raise PictureError(f'{name} has pixels of type {mask.dtype}; expected whole numbers')
     if mask.ndim == 3:
         mask = mask[:, :, :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     return mask, False
