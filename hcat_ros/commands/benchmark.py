@@ -83,8 +83,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises ValueError, ModelError; EngineError if no engine could be loaded.
     """
-    read = [arguments.weights] if arguments.weights else []
-    check_outputs((arguments.json, arguments.plot), read)
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
@@ -96,6 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
     engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine
     models = [load_model(name) for name in arguments.model]
     folders = [str(model.folder) for model in models]
+    read = [arguments.weights] if arguments.weights else []
+    check_outputs((arguments.json, arguments.plot), [*folders, *read])
     groups = []
     with scratch_folder('hcat-benchmark') as folder:
         costs = prepare(models, arguments, folder)

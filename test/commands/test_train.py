@@ -116,6 +116,18 @@ def test_pairs_can_be_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['pairs.png', 'run.yaml', 'video']
 
 
+def test_an_image_that_is_trained_on_is_not_drawn_over(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((config.parent / 'video').rglob('*.png'), None)
+    assert image is not None
+    before = image.read_bytes()
+    assert f'{image} would be written over' in failure(
+        [str(config), '--show-pairs', str(image)], capsys
+    )
+    assert image.read_bytes() == before
+
+
 def test_pairs_of_another_stride_can_be_shown(config: Path, tmp_path: Path) -> None:
     config.write_text(RUN.replace('channels: 32,', 'channels: 32, stride: 8,', 1))
     assert main(['train', str(config), '--show-pairs', str(tmp_path / 'pairs.png')]) == 0
