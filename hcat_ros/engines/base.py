@@ -127,8 +127,8 @@ def graph_content(model: Model, name: str) -> bytes:
         )
     if loop := _LOOP.search(content):
         raise EngineError(
-            f'{model.folder / name} has the operator {loop[1].decode()}, which may run without end; '
-            'expected a graph as hcat export writes it'
+            f'{model.folder / name} has the operator {loop[1].decode()}, which may run without '
+            'end; expected a graph as hcat export writes it'
         )
     return content
 
