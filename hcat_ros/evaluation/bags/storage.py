@@ -186,6 +186,8 @@ class StorageFile:
                     connections = [entry for entry in reader.connections if entry.topic in names]
                     found = reader.messages(connections, start, stop) if connections else ()
                     for connection, log_time, data in found:
+                        if not (isinstance(log_time, int) and isinstance(data, bytes | memoryview)):
+                            raise ValueError('a message has a text for its time or content')
                         passed.count(log_time)
                         yield StoredMessage(connection.topic, log_time, data)
                 stated = sum(connection.msgcount for connection in connections)
