@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,26 @@ def test_a_model_that_is_read_is_not_written_over(
     assert main([*words, str(card), '--model', str(card.parent)]) == 1
     assert f'{card} would be written over {card.parent}' in capsys.readouterr().err
     assert card.read_bytes() == before
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_signal_while_a_module_is_loaded_is_told_as_a_signal(
+    wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pybind11 makes an ImportError, "initialization failed", of what cuts it short."""
+
+    def run(arguments: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            error = ImportError('initialization failed')
+            if not wrapped:
+                raise error from None
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+
+    monkeypatch.setattr(track, 'run', run)
+    assert main(['track', 'video.mp4']) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == 'hcat track: ended by SIGTERM\n'
 
 
 @pytest.mark.parametrize('closed', ['', '<&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
