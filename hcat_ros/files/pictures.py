@@ -25,7 +25,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from hcat_ros.files.reading import printable, read_bytes
+from hcat_ros.files.reading import printable, read_bytes, stand_in
 from hcat_ros.files.writing import whole_file
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -65,7 +65,8 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
         ) from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
         del error  # of a parser; says nothing to a user
-        raise PictureError(f'{name} is not a readable image ({len(data)} bytes)') from None
+        what = stand_in(data) or f'is not a readable image ({len(data)} bytes)'
+        raise PictureError(f'{name} {what}') from None
 
 
 def file_size(path: Path) -> tuple[int, int]:

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hcat_ros.files import read_bytes, shown, whole_file
+from hcat_ros.files import read_bytes, shown, stand_in, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
 
@@ -125,6 +125,8 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             content = read_bytes(path)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
+    if what := stand_in(content):
+        raise CheckpointError(f'{path} {what}')
     if path.suffix == '.safetensors':
         return _read_safetensors(path, content)
     _check_records(path, content)

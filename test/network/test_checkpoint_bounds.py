@@ -34,6 +34,22 @@ def test_values_that_are_not_finite_are_named(
     assert f"'{name}' has values that are not finite" in refusal(path)
 
 
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        ('version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
+        ('\n<!DOCTYPE html><html>', 'is a page of HTML; download the file itself'),
+    ],
+)
+def test_what_lies_in_the_place_of_a_checkpoint_is_called_so(
+    tmp_path: Path, suffix: str, content: str, reason: str
+) -> None:
+    path = tmp_path / f'weights{suffix}'
+    path.write_text(content)
+    assert reason in refusal(path)
+
+
 @pytest.mark.parametrize('kind', ['sparse', 'csr', 'quantized', 'nested', 'meta'])
 def test_tensors_that_are_not_plain_are_named(model: HCAT, tmp_path: Path, kind: str) -> None:
     name = 'input_proj.bias'
