@@ -16,6 +16,7 @@ from hcat_ros.files import check_name
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
+    has_several,
     image_files,
     read_picture,
 )
@@ -95,6 +96,11 @@ class FrameSource:
         path = Path(self.source).expanduser()
         if not self.is_camera and not path.is_file():
             raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
+        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several(path):
+            raise ValueError(
+                f'{self.source} holds several pictures, of which FFmpeg reads at most the first; '
+                'write each into a file of its own and name their folder'
+            )
         # By its whole path: what stands before a colon, as in 12:30.mp4, FFmpeg takes for a
         # protocol.
         place = int(self.source) if self.source.isdecimal() else str(path.absolute())

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from hcat_ros.frames import DEFAULT_FPS, PATIENCE, FrameSource
@@ -268,6 +269,18 @@ def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
     assert len(frames) == 60
     assert [frame.time for frame in frames] == pytest.approx([i / 30 for i in range(60)], abs=1e-3)
     assert source.remarks == []
+
+
+@pytest.mark.parametrize('name', ['stack.tif', 'STACK.TIFF', 'moving.webp'])
+def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> None:
+    """FFmpeg reads the first page of a TIFF and calls that the whole."""
+    pages = [PIL.Image.fromarray(image(index)) for index in range(3)]
+    kind = 'WEBP' if name.endswith('webp') else 'TIFF'
+    pages[0].save(tmp_path / name, format=kind, save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match='holds several pictures, of which FFmpeg reads'):
+        FrameSource(str(tmp_path / name))
+    pages[0].save(tmp_path / 'one.tif')
+    assert len(list(FrameSource(str(tmp_path / 'one.tif')))) == 1
 
 
 def test_the_first_frames_of_a_transport_stream_are_read(tmp_path: Path) -> None:

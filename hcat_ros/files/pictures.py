@@ -77,6 +77,18 @@ def file_size(path: Path) -> tuple[int, int]:
     return picture_size(read_bytes(path, LARGEST_FILE), printable(path))
 
 
+def has_several(path: Path) -> bool:
+    """Return whether an image file holds several pictures, as pages or an animation.
+
+    Raises OSError; ValueError for what is no regular file.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(read_bytes(path, LARGEST_FILE)), formats=FORMATS) as picture:
+            return bool(getattr(picture, 'is_animated', False))
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError):
+        return False  # no picture, which its reader will name
+
+
 def decode_picture(
     data: bytes | memoryview,
     name: str,
