@@ -16,6 +16,7 @@ from hcat_ros.files import check_name
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
+    has_several,
     image_files,
     read_picture,
 )
@@ -60,10 +61,11 @@ class FrameSource:
         path = Path(source).expanduser()
         check_name(path)
         self.source = source
-        self.is_camera = source.isdigit() or path.is_char_device()
+        self.is_camera = source.isdecimal() or path.is_char_device()
         self._start, self._asked, self._own_times = start, count, not fps
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
+        self._is_used = False
         if self.is_camera and start:
             raise ValueError(f'start {start}: expected 0, a camera starts with its next frame')
         if not self.is_camera and not path.exists():
@@ -76,7 +78,7 @@ class FrameSource:
             if self._stated == 0:
                 raise ValueError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)})')
         else:
-            self._capture = self._open_capture(path)
+            self._capture = self._open_capture()
             stated = self._capture.get(cv2.CAP_PROP_FPS)
             if not self.is_camera:
                 self._stated = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -90,10 +92,19 @@ class FrameSource:
         self.remarks: list[str] = []
         """Frames that the last pass over the source could not read, in words."""
 
-    def _open_capture(self, path: Path) -> cv2.VideoCapture:
+    def _open_capture(self) -> cv2.VideoCapture:
+        path = Path(self.source).expanduser()
         if not self.is_camera and not path.is_file():
             raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
-        capture = cv2.VideoCapture(int(self.source) if self.source.isdigit() else str(path))
+        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several(path):
+            raise ValueError(
+                f'{self.source} holds several pictures, of which FFmpeg reads at most the first; '
+                'write each into a file of its own and name their folder'
+            )
+        # By its whole path: what stands before a colon, as in 12:30.mp4, FFmpeg takes for a
+        # protocol.
+        place = int(self.source) if self.source.isdecimal() else str(path.absolute())
+        capture = cv2.VideoCapture(place)
         if not capture.isOpened():
             raise ValueError(f'OpenCV cannot open {self.source} as a video or camera')
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
@@ -121,6 +132,11 @@ class FrameSource:
         if self._images:
             yield from self._read_folder()
         elif self._capture is not None:
+            if self._is_used and not self.is_camera:
+                # Not by seeking, which loses frames of transport streams, in H.264 all of them.
+                self._capture.release()
+                self._capture = self._open_capture()
+            self._is_used = True
             yield from self._read_capture(self._capture)
 
     def _read_folder(self) -> Iterator[Frame]:
@@ -141,28 +157,31 @@ class FrameSource:
             self.remarks.append(f'{unreadable} of {self.count} images left out: {reason}')
 
     def _read_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
-        if not self.is_camera:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-            for _ in range(self._start):  # exact in every container, unlike seeking
-                capture.grab()
         clock = _Clock(self.fps)
         began: float | None = None
-        index = good = failures = 0
+        index, good, failures = -self._start, 0, 0  # those below 0 are passed over
         while not self._asked or index < self._asked:
-            found, image = capture.read()
+            found, image = capture.grab(), None
+            if found and index + failures >= 0:
+                found, image = capture.retrieve()
             if not found:
                 failures += 1
                 # The end, unless more was stated: a damaged part fails frame by frame.
-                left = self.count - index
+                left = self._stated - self._start - index
                 if self.is_camera or failures > min(max(left, 0) + PATIENCE, MOST_FAILURES):
                     break
                 continue
             if failures:
-                self.remarks.append(f'{failures} unreadable frames from frame {index} on')
+                first = max(index, 0)
                 index += failures
                 failures = 0
+                if index > first:
+                    self.remarks.append(f'{index - first} unreadable frames from frame {first} on')
                 if self._asked and index >= self._asked:
                     break
+            if index < 0:
+                index += 1
+                continue
             now = time.monotonic()
             began = now if began is None else began
             stamp = clock.at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, index)

@@ -21,7 +21,15 @@ from typing import Any
 
 import yaml
 
-from hcat_ros.files import load_yaml, parse_yaml, read_bytes, shown, whole_file, write_text
+from hcat_ros.files import (
+    load_yaml,
+    parse_yaml,
+    read_bytes,
+    shown,
+    stand_in,
+    whole_file,
+    write_text,
+)
 
 DEFAULT_MODEL = 'hcat_base'
 CARD_FILE = 'model.yaml'
@@ -173,6 +181,8 @@ class Model:
         except ValueError as error:
             raise ModelError(str(error)) from error
         found = hashlib.sha256(content).hexdigest()
+        if found != expected and (what := stand_in(content)):
+            raise ModelError(f'{path} {what}')
         if found != expected:
             raise ModelError(
                 f'{path} is damaged or was replaced: its sha256 is {found}, the card says '

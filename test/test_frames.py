@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from hcat_ros.frames import DEFAULT_FPS, PATIENCE, FrameSource
@@ -268,6 +269,71 @@ def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
     assert len(frames) == 60
     assert [frame.time for frame in frames] == pytest.approx([i / 30 for i in range(60)], abs=1e-3)
     assert source.remarks == []
+
+
+@pytest.mark.parametrize('name', ['stack.tif', 'STACK.TIFF', 'moving.webp'])
+def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> None:
+    """FFmpeg reads the first page of a TIFF and calls that the whole."""
+    pages = [PIL.Image.fromarray(image(index)) for index in range(3)]
+    kind = 'WEBP' if name.endswith('webp') else 'TIFF'
+    pages[0].save(tmp_path / name, format=kind, save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match='holds several pictures, of which FFmpeg reads'):
+        FrameSource(str(tmp_path / name))
+    pages[0].save(tmp_path / 'one.tif')
+    assert len(list(FrameSource(str(tmp_path / 'one.tif')))) == 1
+
+
+def test_the_first_frames_of_a_transport_stream_are_read(tmp_path: Path) -> None:
+    """A seek to frame 0 lands on frame 3 of MPEG-2, and of H.264 nothing is decoded after it."""
+    path = tmp_path / 'broadcast.ts'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mpg2'), 30.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no MPEG-2')
+    for number in range(60):
+        writer.write(np.full((48, 64, 3), 4 * number, np.uint8))
+    writer.release()
+    source = FrameSource(str(path))
+    for _ in range(2):
+        levels = [frame.image.mean() for frame in source]
+        assert levels == pytest.approx([4 * number for number in range(60)], abs=6)
+        assert source.remarks == []
+
+
+@pytest.mark.parametrize('name', ['12:30:05.mp4', 'http:x.mp4', 'data:x.mp4', 'a%03d.mp4'])
+def test_a_relative_name_with_a_colon_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mp4: str, name: str
+) -> None:
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    Path(mp4).rename(name)
+    assert indices(FrameSource(name)) == list(range(COUNT))
+
+
+def test_a_start_far_behind_the_end_is_refused_at_once(avi: str) -> None:
+    """It took minutes: each of the frames was asked for."""
+    with pytest.raises(ValueError, match=f'has {COUNT} frames, none at 1000000000'):
+        list(FrameSource(avi, start=1_000_000_000))
+
+
+def test_unreadable_frames_before_the_start_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / 'damaged.mp4'
+    content = bytearray(long_video(path, 100))
+    middle = len(content) // 5
+    noise = np.random.default_rng(1).integers(0, 255, len(content) // 10, np.uint8).tobytes()
+    content[middle : middle + len(noise)] = noise
+    path.write_bytes(content)
+    whole, part = FrameSource(str(path)), FrameSource(str(path), start=60)
+    expected = {frame.index - 60: frame.image for frame in whole if frame.index >= 60}
+    assert whole.remarks
+    assert 0 in expected
+    frames = list(part)
+    assert [frame.index for frame in frames] == list(expected)
+    assert all((frame.image == expected[frame.index]).all() for frame in frames)
+
+
+def test_a_digit_that_is_no_number_is_no_camera() -> None:
+    with pytest.raises(FileNotFoundError, match='no video, image folder or camera ²'):
+        FrameSource('²')
 
 
 def test_a_fifo_is_no_video(tmp_path: Path) -> None:

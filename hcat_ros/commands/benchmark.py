@@ -85,8 +85,6 @@ def run(arguments: argparse.Namespace) -> None:
     Raises ValueError, ModelError; EngineError if no engine could be loaded; RuntimeError for a
     plot without Matplotlib.
     """
-    read = [arguments.weights] if arguments.weights else []
-    check_outputs((arguments.json, arguments.plot), read)
     if arguments.plot:
         check_matplotlib('--plot')
     width, height = arguments.size
@@ -100,6 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine
     models = [load_model(name) for name in arguments.model]
     folders = [str(model.folder) for model in models]
+    read = [arguments.weights] if arguments.weights else []
+    check_outputs((arguments.json, arguments.plot), [*folders, *read])
     groups = []
     with scratch_folder('hcat-benchmark') as folder:
         costs = prepare(models, arguments, folder)

@@ -31,24 +31,31 @@ class Stopped(KeyboardInterrupt):
 @contextlib.contextmanager
 def signals_stop() -> Iterator[None]:
     """Have SIGINT, SIGTERM and SIGHUP raise `Stopped` in here; only in the main thread."""
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Once: the next would cut short what is being kept.
+        for each in SIGNALS:
+            if signal.getsignal(each) == stop:
+                signal.signal(each, signal.SIG_IGN)
+        came.append(number)
+        raise Stopped(number)
+
     before = {}
     try:
         for number in SIGNALS:
             handler = signal.getsignal(number)
             if handler != signal.SIG_IGN:  # as nohup and background jobs have it
-                before[number] = signal.signal(number, _stop)
+                before[number] = signal.signal(number, stop)
     except ValueError:  # another thread
         pass
     try:
         yield
+    except Exception as error:
+        # A module in C++ that is cut short while it is loaded makes an ImportError of it.
+        if came and isinstance(error.__cause__ or error, ImportError):
+            raise Stopped(came[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    # Once: the next would cut short what is being kept.
-    for each in SIGNALS:
-        if signal.getsignal(each) == _stop:
-            signal.signal(each, signal.SIG_IGN)
-    raise Stopped(number)

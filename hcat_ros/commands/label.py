@@ -147,7 +147,7 @@ def _read_done(out: Path) -> dict[str, int]:
         return {}
     try:
         return {str(name): int(count) for name, count in load_json(path).items()}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f'{path} is damaged ({error}); delete it') from error
 
 

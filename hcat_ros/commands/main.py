@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             )
         )
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        # Else the next file that is opened takes the number of a closed stream, and C libraries
+        # write their warnings into it.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
     arguments.command = ['hcat', *words]

@@ -31,6 +31,7 @@ from hcat_ros.evaluation.paper.turns import (
     measure,
 )
 from hcat_ros.files import check_outputs, write_text
+from hcat_ros.models import CARD_FILE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.seconds > 0:
         raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
     files = {name: run_file(name) for name in select_systems(arguments.only)}
+    for name in files if arguments.export else ():
+        if (arguments.export / name / CARD_FILE).exists():
+            raise ValueError(f'{arguments.export / name} holds a model; take another --export')
     results = read_results(arguments.results)
     missing: dict[str, str] = {}
     measuring = None

@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if arguments.box is None and not arguments.show:
         raise ValueError('name the target with --box X Y W H, or draw it with --show')
-    check_outputs((arguments.out, arguments.csv), (arguments.video,))
-    source = FrameSource(arguments.video, start=arguments.start)
     model = load_model(arguments.model)
+    check_outputs((arguments.out, arguments.csv), (arguments.video, model.folder))
+    source = FrameSource(arguments.video, start=arguments.start)
     settings = dict(model.card.tracking)
     if arguments.window_penalty is not None:
         settings['window_penalty'] = arguments.window_penalty

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from hcat_ros.files import check_outputs
 from hcat_ros.files.pictures import write_picture
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     overrides = {} if arguments.steps is None else {'steps': arguments.steps}
     config = load_config(arguments.config, **overrides)
+    read = [path for row in config.data for path in (row.root, row.cutouts, row.backgrounds)]
+    check_outputs((arguments.show_pairs,), [arguments.config, *filter(None, read)])
     # What the teachers say is in the lessons: nobody needs their files again.
     data = build_data(dataclasses.replace(config, teachers=()) if config.lessons else config)
     if arguments.show_pairs:

@@ -81,12 +81,13 @@ def run(arguments: argparse.Namespace) -> None:
     Raises ValueError, OSError, ModelError, EngineError; RuntimeError for a plot without matplotlib;
     IncompleteError, at the end, for sequences that were left out.
     """
-    check_outputs((arguments.plot,), (arguments.sequences,))
+    model = load_model(arguments.model)
+    check_outputs((arguments.plot,), (arguments.sequences, model.folder))
     if arguments.plot:
         check_matplotlib('--plot')
     data = read_data_set('plain', arguments.sequences)
     clips = keep_scorable(data.clips)
-    card = load_model(arguments.model).card.tracking
+    card = model.card.tracking
     names = ('window_penalty', 'size_smoothing', 'box_correction')
     corrections = arguments.corrections or [card['box_correction']]
     settings = [
@@ -97,7 +98,6 @@ def run(arguments: argparse.Namespace) -> None:
         TrackerConfig(**{**card, **setting})  # refuses bad values
     if arguments.starts < 1:
         raise ValueError(f'--starts {arguments.starts}: expected 1 or more')
-    model = load_model(arguments.model)
     how = (str(model.folder), arguments.engine, arguments.precision)
     starts = range(arguments.starts)
     tasks = [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ def checked_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
 def graph_content(model: Model, name: str) -> bytes:
     """Return a model's ONNX graph, whole in itself, as the card's hash has it.
 
-    Raises ModelError; EngineError for one whose weights lie in another file, which no hash covers.
+    Raises ModelError; EngineError for one whose weights lie in another file, which no hash covers,
+    and for one with loops, which may never end: no signal reaches a runtime in its work.
     """
     content = model.content(name)
     if _EXTERNAL in content:
@@ -123,11 +125,18 @@ def graph_content(model: Model, name: str) -> bytes:
             f'{model.folder / name} keeps weights in another file, which its hash does not cover; '
             'save it with its weights inside'
         )
+    if loop := _LOOP.search(content):
+        raise EngineError(
+            f'{model.folder / name} has the operator {loop[1].decode()}, which may run without '
+            'end; expected a graph as hcat export writes it'
+        )
     return content
 
 
 _EXTERNAL = b'\x0a\x08location\x12'
 """Key and tag of the value in a tensor's external_data, as protobuf writes it."""
+_LOOP = re.compile(rb'\x22\x04(Loop|Scan)')
+"""Tag, length and value of a node's op_type, as protobuf writes them."""
 
 
 def checked_shapes(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.evaluation.annotation_files import read_box_table, read_table
 from hcat_ros.evaluation.image_clip import Clip, Found, Skipped, clip_of, each_sequence
-from hcat_ros.files import read_text
+from hcat_ros.files import read_bytes, read_text
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, image_files
 
 OTB_FRAMES = {
@@ -61,7 +61,7 @@ def otb(root: Path) -> Found:
     Two targets are called <Sequence>.1 and .2. Boxes of zeros are kept: the toolkits count them.
     """
     found = root.glob('*/groundtruth_rect*.txt')
-    files = [path for path in found if path.read_bytes().strip()]
+    files = [path for path in found if _has_content(path)]
     targets = Counter(path.parent for path in files)
     for images in sorted(root.glob('*/img')):
         if images.parent not in targets:
@@ -80,6 +80,14 @@ def otb(root: Path) -> Found:
         return clip_of(name, images, boxes)
 
     yield from each_sequence(files, read)
+
+
+def _has_content(path: Path) -> bool:
+    """Return whether a text has any; one that cannot be read is for its reader to name."""
+    try:
+        return bool(read_bytes(path).strip())
+    except (OSError, ValueError):
+        return True
 
 
 def uav123(root: Path) -> Found:
@@ -201,9 +209,9 @@ def vot_box(line: str) -> NDArray[np.float64]:
     one number alone, and NaN among several, stand for an unknown region.
     """
     mask = line.lstrip().startswith('m')
-    numbers = np.array(re.split(r'[,\s]+', line.strip().lstrip('m').strip(',')), np.float64)
+    numbers = np.array(re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;')), np.float64)
     if mask and len(numbers) >= 4:
-        return _mask_box(numbers.astype(np.int64))
+        return _mask_box(numbers)
     count = len(numbers)
     if mask or not (count in (1, 4) or (count >= 6 and count % 2 == 0)):
         raise ValueError(f'expected a box, a polygon or a mask, got {line.strip()[:40]}')
@@ -215,17 +223,23 @@ def vot_box(line: str) -> NDArray[np.float64]:
     return np.concatenate([points.min(axis=0), points.max(axis=0) - points.min(axis=0)])
 
 
-def _mask_box(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    x, y, width, height = numbers[:4].tolist()
-    runs = numbers[4:]
+def _mask_box(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    usable = (np.abs(numbers) < 1 << 53) & (numbers == np.floor(numbers))
+    if not usable.all():
+        raise ValueError(f'a mask with the number {numbers[~usable][0]:g}: expected whole ones')
+    x, y, width, height, *_ = whole = numbers.astype(np.int64).tolist()
+    runs = np.array(whole[4:], np.int64)
     if width * height == 0:  # as VOT's toolkit writes an absent target: m0,0,0,0,0,1
         return np.zeros(4)
     if not 0 < width * height <= MAX_IMAGE_PIXELS or width < 0:
         raise ValueError(
             f'a mask of {width} x {height}: expected at most {MAX_IMAGE_PIXELS} pixels'
         )
-    if (runs < 0).any() or runs.sum() > width * height:
-        raise ValueError(f'the runs of a mask of {width} x {height} end at {runs.sum()}')
+    end = runs.sum(
+        dtype=np.float64
+    )  # a sum of integers may overflow, which repeat does not survive
+    if (runs < 0).any() or end > width * height:
+        raise ValueError(f'the runs of a mask of {width} x {height} end at {end:.0f}')
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     pixels = np.flatnonzero(inside)
     if len(pixels) == 0:

@@ -37,8 +37,12 @@ __all__ = [
 
 
 ONE_FRAME = 'its target is in one frame only'
+MOST_OBJECTS = 255
+"""Objects of a sequence of masks, as many as a palette has indices."""
 LARGEST_ANNOTATIONS = 2 << 30
 """Bytes: COCO's of training are half a gigabyte."""
+_UNEXPECTED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+"""What values of other types and sizes raise where those of a JSON file are used."""
 
 
 class DataSetError(ValueError):
@@ -229,18 +233,24 @@ def _coco(root: Path) -> Found:
             continue
         try:
             content = load_json(annotation, LARGEST_ANNOTATIONS)
-            names = {image['id']: folder / image['file_name'] for image in content['images']}
-            annotations = list(content['annotations'])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            images, annotations = list(content['images']), list(content['annotations'])
+        except _UNEXPECTED as error:
             yield Skipped(annotation, f'not as expected: {type(error).__name__} {error}')
             continue
+        names: dict[Any, Path] = {}
+        for number, item in enumerate(images):
+            try:
+                names[item['id']] = folder / item['file_name']
+            except _UNEXPECTED as error:
+                what = f'image {number} ({shown(item)})'
+                yield Skipped(annotation, f'{what} not as expected: {error}')
         for number, item in enumerate(annotations):
             try:
                 if item.get('iscrowd') or item['image_id'] not in names:
                     continue
                 boxes = np.array(item['bbox'], np.float64).reshape(1, 4)
                 yield Clip(f'coco-{item["id"]}', (names[item['image_id']],), boxes)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except _UNEXPECTED as error:
                 what = f'annotation {number} ({shown(item)})'
                 yield Skipped(annotation, f'{what} not as expected: {error}')
 
@@ -250,18 +260,18 @@ def _boxed(root: Path) -> Found:
     for listing in sorted(root.rglob('boxes.json')):
         try:
             listed = list(load_json(listing, LARGEST_ANNOTATIONS).items())
-        except (OSError, ValueError, AttributeError) as error:
+        except _UNEXPECTED as error:
             yield Skipped(listing, f'not as expected: {type(error).__name__} {error}')
             continue
         for name, boxes in listed:
             image = listing.parent / name
-            if not image.is_file():
-                yield Skipped(image, 'no such image')
-                continue
             try:
+                if not image.is_file():
+                    yield Skipped(image, 'no such image')
+                    continue
                 rows = np.array(boxes, np.float64).reshape(-1, 1, 4)
-            except (ValueError, TypeError) as error:
-                yield Skipped(listing, f'boxes of {name} not as expected: {error}')
+            except _UNEXPECTED as error:
+                yield Skipped(listing, f'boxes of {shown(name)} not as expected: {error}')
                 continue
             for number, row in enumerate(rows):
                 yield Clip(f'{name}-{number}', (image,), row)
@@ -296,6 +306,10 @@ def _masks(root: Path) -> Found:
             indexed &= has_palette
             mask = np.where(mask == 0xFFFFFF, 255, mask)
             values = [int(value) for value in np.unique(mask) if value != 0]
+            if len(objects.keys() | values) > MOST_OBJECTS:
+                reason = f'{len(values)} values or colours; expected one an object, {MOST_OBJECTS}'
+                yield Skipped(path, f'{reason} in all (masks as JPEG or with soft edges have more)')
+                continue
             for value in [v for v in values if v != 255] or values:
                 rows = objects.setdefault(value, np.full((len(images), 4), np.nan))
                 rows[number] = cv2.boundingRect((mask == value).astype(np.uint8))

@@ -72,7 +72,12 @@ def try_passes(
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
     with worker_pool(jobs, initialise) as pool:
-        yield from pool.map(_result, tasks)
+        # Not by its map, which cancels what waits when it is left: processes that are killed then
+        # make the pool's own thread fail, with a traceback.
+        waiting = [pool.submit(_result, task) for task in tasks]
+        waiting.reverse()
+        while waiting:
+            yield waiting.pop().result()
 
 
 def resolve_tracker(

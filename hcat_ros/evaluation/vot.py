@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcat_ros.files import read_text
+
 PERIOD = 50
 """Frames from anchor to anchor."""
 FAILURE_OVERLAP = 0.1
@@ -100,7 +102,7 @@ def read_anchors(path: Path, count: int) -> list[Anchor]:
     for another content.
     """
     try:
-        values = [float(value) for value in path.read_text(encoding='utf-8').split()]
+        values = [float(value) for value in read_text(path).split()]
     except ValueError as error:
         raise ValueError(f'{path}: expected a number a frame ({error})') from None
     if len(values) > count:

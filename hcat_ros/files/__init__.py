@@ -10,6 +10,7 @@ from hcat_ros.files.reading import (
     read_bytes,
     read_text,
     shown,
+    stand_in,
 )
 from hcat_ros.files.writing import check_outputs, scratch_folder, whole_file, whole_rows, write_text
 
@@ -24,6 +25,7 @@ __all__ = [
     'read_text',
     'scratch_folder',
     'shown',
+    'stand_in',
     'whole_file',
     'whole_rows',
     'write_text',

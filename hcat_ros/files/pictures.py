@@ -25,7 +25,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from hcat_ros.files.reading import printable, read_bytes
+from hcat_ros.files.reading import printable, read_bytes, stand_in
 from hcat_ros.files.writing import whole_file
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -65,7 +65,8 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
         ) from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
         del error  # of a parser; says nothing to a user
-        raise PictureError(f'{name} is not a readable image ({len(data)} bytes)') from None
+        what = stand_in(data) or f'is not a readable image ({len(data)} bytes)'
+        raise PictureError(f'{name} {what}') from None
 
 
 def file_size(path: Path) -> tuple[int, int]:
@@ -74,6 +75,18 @@ def file_size(path: Path) -> tuple[int, int]:
     Raises OSError; PictureError, naming the file.
     """
     return picture_size(read_bytes(path, LARGEST_FILE), printable(path))
+
+
+def has_several(path: Path) -> bool:
+    """Return whether an image file holds several pictures, as pages or an animation.
+
+    Raises OSError; ValueError for what is no regular file.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(read_bytes(path, LARGEST_FILE)), formats=FORMATS) as picture:
+            return bool(getattr(picture, 'is_animated', False))
+    except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError):
+        return False  # no picture, which its reader will name
 
 
 def decode_picture(
@@ -158,6 +171,8 @@ def read_mask(path: Path) -> tuple[NDArray[np.generic], bool]:
             except (OSError, SyntaxError, ValueError) as error:
                 raise PictureError(f'{name} is not a readable image: {error}') from None
     mask = _decoded(data, name, UNCHANGED, MAX_IMAGE_PIXELS)
+    if not np.issubdtype(mask.dtype, np.integer):
+        raise PictureError(f'{name} has pixels of type {mask.dtype}; expected whole numbers')
     if mask.ndim == 3:
         mask = mask[:, :, :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     return mask, False

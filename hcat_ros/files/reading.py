@@ -39,6 +39,20 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 6
 _SHORT.maxlevel = 2
 
 
+_FOREIGN = (
+    (b'version https://git-lfs', 'is the pointer of a file in Git LFS; fetch it with git lfs pull'),
+    (b'<!doctype html', 'is a page of HTML; download the file itself'),
+    (b'<html', 'is a page of HTML; download the file itself'),
+)
+"""How files begin that lie in the place of others, and what to do."""
+
+
+def stand_in(content: bytes | memoryview) -> str:
+    """Return what a file is that lies in the place of another, with the remedy; '' for others."""
+    start = bytes(content[:64]).lstrip().lower()
+    return next((what for sign, what in _FOREIGN if start.startswith(sign)), '')
+
+
 def shown(value: object) -> str:
     """Return a shortened `repr` of a value from outside, for messages.
 

@@ -128,7 +128,8 @@ def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
     _clear(parent, begin, '')
     folder, descriptor = _held_folder(parent, begin)
     try:
-        yield folder
+        with _name_in_errors(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hcat_ros.files import read_bytes, shown, whole_file
+from hcat_ros.files import read_bytes, shown, stand_in, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
 
@@ -35,6 +35,7 @@ _FOREIGN_CLASSES = (
 # The authors' files also carry the ResNet stages that the network leaves out.
 _UNUSED_TENSORS = re.compile(r'backbone\.0\.body\.(layer4|fc)\.')
 _METADATA_KEY = 'hcat_config'
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 LOG = logging.getLogger(__name__)
@@ -75,10 +76,18 @@ def load_checkpoint(
                 f'{value!r}'
             )
     with torch.device('meta'):
-        skeleton = HCAT(config)
-    _check_tensors(skeleton.state_dict(), dict(state), path)
+        expected = HCAT(config).state_dict()
+    _check_tensors(expected, dict(state), path)
     for name, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if not expected[name].is_floating_point():
+            continue
+        if tensor.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' has values of type {tensor.dtype}; expected one of "
+                f'{", ".join(map(str, _FLOATS))}'
+            )
+        state[name] = tensor.to(expected[name].dtype)
+        if not state[name].isfinite().all():
             raise CheckpointError(f"{path}: tensor '{name}' has values that are not finite")
     model = HCAT(config)
     _check_tensors(model.state_dict(), state, path)
@@ -116,6 +125,8 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             content = read_bytes(path)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
+    if what := stand_in(content):
+        raise CheckpointError(f'{path} {what}')
     if path.suffix == '.safetensors':
         return _read_safetensors(path, content)
     _check_records(path, content)
@@ -140,6 +151,12 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             )
         # DistributedDataParallel's.
         name = name.removeprefix('module.')
+        is_plain = value.layout == torch.strided and not value.is_quantized
+        if not is_plain or value.is_nested or value.is_meta:
+            raise CheckpointError(
+                f"{path}: tensor '{name[:80]}' is sparse, quantized, nested or without values; "
+                'save it dense'
+            )
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise CheckpointError(
                 f"{path}: tensor '{name[:80]}' of shape {tuple(value.shape)} holds fewer values"
@@ -173,7 +190,7 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], di
         state = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
         fields = json.loads(header.get('__metadata__', {}).get(_METADATA_KEY, '{}'))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f'{path}: not a readable safetensors file: {error}') from error
     if not isinstance(fields, dict):
         raise CheckpointError(f'{path}: metadata {_METADATA_KEY} is not an object: {shown(fields)}')

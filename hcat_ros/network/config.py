@@ -19,6 +19,10 @@ TIMM_PREFIX = 'timm/'
 ATTENTIONS = ('cross', 'self', 'self+cross')
 
 
+LARGEST_SIDE = 4096
+"""Largest side of a crop, pixels, as in a model card."""
+
+
 @dataclass(frozen=True)
 class HCATConfig:
     """The network's architecture; the defaults are the paper's HCAT (ResNet-18, N = 2, S = 16).
@@ -99,8 +103,11 @@ class HCATConfig:
         if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise ValueError(f'dropout {self.dropout!r}: expected 0 <= dropout < 1')
         for name in sizes:
-            if getattr(self, name) % 32:
-                raise ValueError(f'{name} {getattr(self, name)}: expected a multiple of 32')
+            if getattr(self, name) % 32 or getattr(self, name) > LARGEST_SIDE:
+                raise ValueError(
+                    f'{name} {getattr(self, name)}: expected a multiple of 32, at most '
+                    f'{LARGEST_SIDE}'
+                )
 
     @classmethod
     def transt(cls, hierarchical: bool = False) -> HCATConfig:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hcat_ros.files import shown
+
 Image = NDArray[np.uint8]
 
 
@@ -82,7 +84,7 @@ def encoding_named(name: str, also: Iterable[str] = ()) -> Encoding:
     except KeyError:
         remedy = f': {REFUSED[name]}' if name in REFUSED else ''
         raise ValueError(
-            f"encoding '{name}' is not supported{remedy}; supported are "
+            f'encoding {shown(name)} is not supported{remedy}; supported are '
             f'{", ".join((*ENCODINGS, *also))}'
         ) from None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from hcat_ros.files import shown
 from hcat_ros.tracking.encodings import Image
 
 PATIENCE = 1.0
@@ -56,7 +57,7 @@ class CameraView(NamedTuple):
     frame_id: str
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.height} of frame '{self.frame_id}'"
+        return f'{self.width}x{self.height} of frame {shown(self.frame_id)}'
 
 
 class ImageStream:

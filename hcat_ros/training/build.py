@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hcat_ros.evaluation.clips import Clip, DataSetError, read_clips
+from hcat_ros.files import read_text
 from hcat_ros.files.pictures import UNCHANGED, read_picture
 from hcat_ros.network import HCAT, load_checkpoint
 from hcat_ros.tracking.encodings import Image
@@ -113,7 +114,7 @@ def _source(row: DataConfig) -> Source:
     if row.kind == 'clips':
         clips = read_clips(row.layout, Path(row.root), np.float32)
         if row.names or row.names_file:
-            listed = Path(row.names_file).read_text().split() if row.names_file else []
+            listed = read_text(Path(row.names_file)).split() if row.names_file else []
             clips = _named(clips, [*row.names, *listed])
             if not clips:
                 wanted = row.names_file or ' or '.join(row.names)

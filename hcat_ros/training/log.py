@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hcat_ros.files import read_text, write_text
 from hcat_ros.tracking.encodings import Image
 from hcat_ros.training.losses import Losses
 
@@ -31,7 +32,7 @@ class TrainingLog:
             path = folder / name
             if path.is_file():
                 kept = [row for row in read_rows(path) if row['step'] <= step]
-                path.write_text(''.join(json.dumps(row) + '\n' for row in kept), encoding='utf-8')
+                write_text(path, ''.join(json.dumps(row) + '\n' for row in kept))
         self._board = _board(folder, step)
 
     def add(self, step: int, losses: Losses, pairs: float) -> None:
@@ -49,7 +50,8 @@ class TrainingLog:
     def best(self) -> float:
         """Return the best mean overlap so far, -1 before the first."""
         path = self.folder / VALIDATION_FILE
-        return max((row['mean'] for row in read_rows(path)), default=-1.0)
+        means = (row.get('mean') for row in read_rows(path))
+        return max((float(mean) for mean in means if isinstance(mean, int | float)), default=-1.0)
 
     def picture(self, name: str, make: Callable[[], Image]) -> None:
         """Show a BGR picture in TensorBoard; it is made only where that is installed."""
@@ -70,13 +72,18 @@ class TrainingLog:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log; a line that an interrupted process left unfinished is left out."""
+    """Return the rows of a log; lines without a step, as a killed process leaves, are left out.
+
+    Raises OSError; ValueError, naming the file, for what is no text.
+    """
     rows = []
-    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else []:
+    for line in read_text(path).splitlines() if path.is_file() else []:
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict) and isinstance(row.get('step'), int):
+            rows.append(row)
     return rows
 
 

@@ -193,5 +193,7 @@ def test_what_cannot_be_is_told_in_one_line(
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'labelled.json').write_text('[1')
     assert 'labelled.json is damaged' in failure()
+    (tmp_path / 'out' / 'labelled.json').write_text('{"a.mp4": 1e999}')
+    assert 'labelled.json is damaged' in failure()
     (tmp_path / 'run.yaml').write_text(RUN.split('teachers')[0])
     assert f'{tmp_path / "run.yaml"} names no teachers' in failure()

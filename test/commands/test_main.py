@@ -3,14 +3,22 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hcat_ros import __version__
 from hcat_ros.commands import main as command_line
 from hcat_ros.commands import track
 from hcat_ros.commands.main import VERBS, main
+from hcat_ros.models import load_model
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,6 +37,62 @@ def test_the_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for verb, module in VERBS.items():
         assert verb in text
         assert str(module.__doc__).strip().splitlines()[0].split()[0] in text
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ('track', 'nowhere.mp4', '--box', '1', '2', '3', '4', '--csv'),
+        ('track', 'nowhere.mp4', '--box', '1', '2', '3', '4', '--out'),
+        ('tune', '.', '--plot'),
+        ('benchmark', '--frames', '1', '--json'),
+        ('benchmark', '--frames', '1', '--plot'),
+    ],
+)
+def test_a_model_that_is_read_is_not_written_over(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = shutil.copytree(load_model('hcat_nano').folder, tmp_path / 'model') / 'model.yaml'
+    before = card.read_bytes()
+    assert main([*words, str(card), '--model', str(card.parent)]) == 1
+    assert f'{card} would be written over {card.parent}' in capsys.readouterr().err
+    assert card.read_bytes() == before
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_signal_while_a_module_is_loaded_is_told_as_a_signal(
+    wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pybind11 makes an ImportError, "initialization failed", of what cuts it short."""
+
+    def run(arguments: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            error = ImportError('initialization failed')
+            if not wrapped:
+                raise error from None
+        raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
+
+    monkeypatch.setattr(track, 'run', run)
+    assert main(['track', 'video.mp4']) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == 'hcat track: ended by SIGTERM\n'
+
+
+@pytest.mark.parametrize('closed', ['', '<&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
+def test_streams_that_are_closed_do_not_end_a_command(
+    closed: str, tmp_path: Path, write_image: Any
+) -> None:
+    """As under some daemons: the progress bar had nothing to write to."""
+    for number in range(3):
+        write_image(tmp_path / f'{number}.png', np.full((120, 160, 3), 90, np.uint8))
+    code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
+    words = ['track', str(tmp_path), '--box', '40', '40', '30', '30', '--engine', 'onnxruntime']
+    words += ['--precision', 'fp32', '--model', 'hcat_nano', '--csv', str(tmp_path / 'a.csv')]
+    line = f'{shlex.join([sys.executable, "-c", code, *words])} {closed}'
+    assert subprocess.run(line, shell=True, check=False).returncode == 0
+    rows = (tmp_path / 'a.csv').read_text().splitlines()
+    assert [row.split(',')[0] for row in rows] == ['frame', '0', '1', '2']
 
 
 @pytest.mark.parametrize('verb', VERBS)

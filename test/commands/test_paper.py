@@ -109,6 +109,16 @@ def test_results_that_are_read_are_not_written_over(
     assert path.read_text() == '[]'
 
 
+def test_a_model_is_not_exported_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trained one of the same name, by one that is untrained."""
+    card = tmp_path / 'hcat' / 'model.yaml'
+    card.parent.mkdir()
+    card.write_text('name: trained')
+    words = ['--only', 'hcat', '--rounds', '0', '--export', str(tmp_path)]
+    assert f'{card.parent} holds a model; take another --export' in failure(words, capsys)
+    assert card.read_text() == 'name: trained'
+
+
 def test_a_system_that_cannot_be_built_is_named(
     small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ pytest.importorskip('safetensors', reason='needs safetensors')
 from hcat_ros.commands.main import main
 from hcat_ros.network import load_checkpoint
 from hcat_ros.training import validation
+from hcat_ros.training.log import TrainingLog
 from hcat_ros.training.loop import Trainer
 
 RUN = """
@@ -104,6 +105,15 @@ def test_steps_can_be_overridden_and_a_run_goes_on(
     assert torch.load(out / 'state.pt')['step'] == 3
 
 
+@pytest.mark.parametrize('line', ['[]', '5', '{"a": 1}', '{"step": "x"}', '{"st', '[' * 20_000])
+def test_a_line_of_the_log_that_is_no_row_does_not_end_a_run(tmp_path: Path, line: str) -> None:
+    for name in ('log.jsonl', 'validation.jsonl'):
+        (tmp_path / name).write_text(f'{{"step": 2, "mean": 0.5}}\n{line}\n')
+    log = TrainingLog(tmp_path, 1, 3)
+    assert log.best() == 0.5
+    assert rows(tmp_path / 'log.jsonl') == [{'step': 2, 'mean': 0.5}]
+
+
 def test_pairs_can_be_shown(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +124,18 @@ def test_pairs_can_be_shown(
     assert image is not None
     assert image.shape == (6 * 128, 2 * (64 + 128), 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['pairs.png', 'run.yaml', 'video']
+
+
+def test_an_image_that_is_trained_on_is_not_drawn_over(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((config.parent / 'video').rglob('*.png'), None)
+    assert image is not None
+    before = image.read_bytes()
+    assert f'{image} would be written over' in failure(
+        [str(config), '--show-pairs', str(image)], capsys
+    )
+    assert image.read_bytes() == before
 
 
 def test_pairs_of_another_stride_can_be_shown(config: Path, tmp_path: Path) -> None:

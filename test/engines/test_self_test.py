@@ -147,6 +147,34 @@ def test_a_graph_with_weights_in_another_file_is_refused(copy: Model) -> None:
         load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
 
 
+def test_a_graph_with_a_loop_is_refused(copy: Model) -> None:
+    """A few hundred bytes that ran for ever, whatever signal came."""
+    onnx = pytest.importorskip('onnx')
+    make, kinds = onnx.helper, onnx.TensorProto
+    graph = onnx.load(str(copy.folder / SEARCH_FILE))
+    scores = make.make_tensor_value_info('a', kinds.FLOAT, [1, 16, 16])
+    carried = make.make_tensor_value_info('b', kinds.BOOL, [])
+    body = make.make_graph(
+        [make.make_node('Identity', [name], [f'{name}_out']) for name in 'ba'],
+        'body',
+        [make.make_tensor_value_info('i', kinds.INT64, []), carried, scores],
+        [
+            make.make_tensor_value_info('b_out', kinds.BOOL, []),
+            make.make_tensor_value_info('a_out', kinds.FLOAT, [1, 16, 16]),
+        ],
+    )
+    for node in graph.graph.node:
+        node.output[:] = ['found' if name == 'scores' else name for name in node.output]
+    graph.graph.initializer.append(make.make_tensor('count', kinds.INT64, [], [1 << 62]))
+    graph.graph.initializer.append(make.make_tensor('on', kinds.BOOL, [], [True]))
+    graph.graph.node.append(make.make_node('Loop', ['count', 'on', 'found'], ['scores'], body=body))
+    onnx.save(graph, str(copy.folder / SEARCH_FILE))
+    digest = hashlib.sha256((copy.folder / SEARCH_FILE).read_bytes()).hexdigest()
+    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
+    with pytest.raises(EngineError, match='has the operator Loop, which may run without end'):
+        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
+
+
 def test_an_engine_that_is_named_has_to_pass_too(copy: Model) -> None:
     """Its card's hash is right, its answers are those of other weights."""
     onnx = pytest.importorskip('onnx')

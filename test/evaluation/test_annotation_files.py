@@ -52,6 +52,12 @@ def test_boxes_have_four_numbers(tmp_path: Path, content: str) -> None:
         read_box_table(text(tmp_path / 'a.txt', content))
 
 
+def test_decimal_commas_are_suspected(tmp_path: Path) -> None:
+    (tmp_path / 'boxes.txt').write_text('1,5;2,5;10,0;11,0\n')
+    with pytest.raises(ValueError, match='or write points for decimal commas'):
+        read_box_table(tmp_path / 'boxes.txt')
+
+
 def test_flags_stand_on_one_line_or_on_many(tmp_path: Path) -> None:
     for content in ('0,1,0', '0\n1\n0\n'):
         assert read_flags(text(tmp_path / 'a.txt', content), 3).tolist() == [0, 1, 0]

@@ -231,7 +231,7 @@ def test_other_vot_regions_are_refused(line: str) -> None:
 
 
 def test_vot_boxes_may_be_separated_in_all_ways() -> None:
-    for line in ('1,2,3.5,4', '1\t2\t3.5\t4', ' 1 2 3.5 4 ', '1, 2, 3.5, 4\r'):
+    for line in ('1,2,3.5,4', '1\t2\t3.5\t4', ' 1 2 3.5 4 ', '1, 2, 3.5, 4\r', '1;2;3.5;4'):
         assert vot_box(line).tolist() == [1, 2, 3.5, 4]
     assert vot_box('5,1,9,3,7,8').tolist() == [5, 1, 4, 7]
 
@@ -247,6 +247,22 @@ def test_an_empty_mask_of_vot_is_an_absent_target(mask: str) -> None:
 def test_a_mask_that_claims_gigabytes_is_refused() -> None:
     with pytest.raises(ValueError, match='a mask of 1000000 x 1000000: expected at most'):
         vot_box('m0,0,1000000,1000000,0,1000000000000')
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        f'm0,0,10,10{f",{2**62}" * 4}',
+        f'm0,0,10,10{f",{2**52}" * 4096}',
+        'mnan,0,10,10,5',
+        'm1e300,0,10,10,5',
+        'm0,0,9.5,9,5',
+    ],
+)
+def test_a_mask_of_numbers_that_none_has_is_refused(line: str) -> None:
+    """Four runs of 2**62 have the sum 0 in 64 bits, and ended the process by SIGSEGV."""
+    with pytest.raises(ValueError, match=r'expected whole ones|the runs of a mask'):
+        vot_box(line)
 
 
 def test_names_with_spaces_in_vots_list(tmp_path: Path, write_image: Write) -> None:

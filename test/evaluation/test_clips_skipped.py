@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, lasot, nfs, otb, text, trackingnet, uav123, vot
@@ -112,7 +114,7 @@ def test_folders_that_were_meant_as_sequences_are_named(
         ('coco', '{"images": []}', 'annotations'),
         ('coco', '{"images": [], "annotations": 3}', 'TypeError'),
         ('boxed', '[]', 'AttributeError'),
-        ('boxed', '{"a.png": [[1, 2]]}', 'boxes of a.png not as expected'),
+        ('boxed', '{"a.png": [[1, 2]]}', "boxes of 'a.png' not as expected"),
     ],
 )
 def test_a_damaged_list_is_named(
@@ -129,6 +131,71 @@ def test_a_damaged_list_is_named(
         read_clips(layout, tmp_path)
     assert str(tmp_path / file) in str(warned[0].message)
     assert reason in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    'image', ['{"id": 3}', 'null', '{"id": [], "file_name": "x"}', '{"id": 3, "file_name": 5}']
+)
+def test_a_wrong_image_of_coco_does_not_cost_the_others(
+    tmp_path: Path, write_image: Write, image: str
+) -> None:
+    listing = coco(tmp_path, write_image)
+    whole = len(read_clips('coco', tmp_path))
+    content = listing.read_text()
+    text(listing, content.replace('"images": [', f'"images": [{image}, '))
+    with pytest.warns(UserWarning, match=r'image 0 \(.*\) not as expected'):
+        assert len(read_clips('coco', tmp_path)) == whole
+
+
+@pytest.mark.parametrize('entry', [f'"b.png": [[1{"0" * 400}, 2, 3, 4]]', f'"{"b" * 5000}": []'])
+def test_a_number_or_name_without_end_does_not_cost_the_others(
+    tmp_path: Path, write_image: Write, entry: str
+) -> None:
+    for name in 'ab':
+        write_image(tmp_path / f'{name}.png')
+    text(tmp_path / 'boxes.json', f'{{"a.png": [[1, 2, 3, 4]], {entry}}}')
+    with pytest.warns(UserWarning, match='boxes of .* not as expected'):
+        assert len(read_clips('boxed', tmp_path)) == 1
+
+
+@pytest.mark.parametrize('kind', ['folder', 'link', 'fifo'])
+def test_a_groundtruth_of_otb_that_is_no_file_does_not_cost_the_others(
+    tmp_path: Path, write_image: Write, kind: str
+) -> None:
+    for name in ('one', 'two'):
+        otb(tmp_path, write_image, name)
+    path = tmp_path / 'two/groundtruth_rect.txt'
+    path.unlink()
+    if kind == 'folder':
+        path.mkdir()
+    elif kind == 'link':
+        path.symlink_to('nowhere')
+    else:
+        os.mkfifo(path)
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        assert [clip.name for clip in read_clips('otb', tmp_path)] == ['one']
+    assert str(path) in str(warned[0].message)
+
+
+def test_a_mask_of_noise_or_fractions_does_not_cost_the_others(
+    tmp_path: Path, write_image: Write
+) -> None:
+    """Each colour of a mask is an object: of noise there would be millions."""
+    mask = np.zeros((24, 32), np.uint8)
+    mask[4:9, 4:9] = 255
+    for name in ('bear', 'cat', 'dog'):
+        write_image(tmp_path / f'JPEGImages/480p/{name}/00000.jpg')
+        write_image(tmp_path / f'Annotations/480p/{name}/00000.png', mask)
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    write_image(tmp_path / 'Annotations/480p/cat/00000.png', noise)
+    fractions = np.full((24, 32), np.nan, np.float32)
+    (tmp_path / 'Annotations/480p/dog/00000.png').unlink()
+    assert cv2.imwrite(str(tmp_path / 'Annotations/480p/dog/00000.tif'), fractions)
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        assert [clip.name for clip in read_clips('masks', tmp_path)] == ['bear-1']
+    texts = [str(warning.message) for warning in warned]
+    assert any('00000.png: 768 values or colours' in line for line in texts)
+    assert any('00000.tif has pixels of type float32' in line for line in texts)
 
 
 def test_a_split_of_coco_without_its_images_is_skipped(tmp_path: Path, write_image: Write) -> None:

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +136,24 @@ def test_a_killed_run_goes_on_where_it_stopped(
     for path in killed.glob('*.csv'):
         one, other = read_result(path), read_result(whole / path.name)
         np.testing.assert_array_equal(one.boxes, other.boxes)
+
+
+def test_a_run_that_is_left_ends_without_a_traceback_of_the_pool(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by Ctrl-C: passes wait, others run."""
+    failures: list[Any] = []
+    monkeypatch.setattr(threading, 'excepthook', failures.append)
+    before = set(threading.enumerate())
+    running = run_passes([PassTask(StillSpec(), clip, n) for n in range(200) for clip in clips], 2)
+    next(running)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    with pytest.raises(KeyboardInterrupt):
+        running.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
 
 
 def test_a_frame_that_cannot_be_read_is_named(clips: list[Clip]) -> None:

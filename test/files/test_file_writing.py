@@ -113,6 +113,14 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert error.value.filename == str(tmp_path / 'a.csv')
 
 
+def test_a_full_disk_names_the_scratch_folder(tmp_path: Path) -> None:
+    """write(2) names no file, and a command may write in several places."""
+    with pytest.raises(OSError, match='No space left on device') as error:  # noqa: SIM117
+        with scratch_folder('export', tmp_path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(error.value.filename).startswith(str(tmp_path / '.export.partial-'))
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     process = holder(tmp_path / 'a.csv')
     try:

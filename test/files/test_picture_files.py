@@ -125,3 +125,9 @@ def test_images_of_a_folder_without_macos_notes(tmp_path: Path) -> None:
 def test_a_suffix_of_no_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'a\.xyz: expected a name that ends in \.bmp'):
         write_picture(tmp_path / 'a.xyz', np.zeros((8, 9, 3), np.uint8))
+
+
+def test_a_pointer_of_git_lfs_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / 'a.jpg').write_bytes(b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
+    with pytest.raises(PictureError, match=r'a\.jpg is the pointer of a file in Git LFS; fetch it'):
+        read_picture(tmp_path / 'a.jpg')

@@ -34,6 +34,81 @@ def test_values_that_are_not_finite_are_named(
     assert f"'{name}' has values that are not finite" in refusal(path)
 
 
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        ('version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
+        ('\n<!DOCTYPE html><html>', 'is a page of HTML; download the file itself'),
+    ],
+)
+def test_what_lies_in_the_place_of_a_checkpoint_is_called_so(
+    tmp_path: Path, suffix: str, content: str, reason: str
+) -> None:
+    path = tmp_path / f'weights{suffix}'
+    path.write_text(content)
+    assert reason in refusal(path)
+
+
+@pytest.mark.parametrize('kind', ['sparse', 'csr', 'quantized', 'nested', 'meta'])
+def test_tensors_that_are_not_plain_are_named(model: HCAT, tmp_path: Path, kind: str) -> None:
+    name = 'input_proj.bias'
+    plain = model.state_dict()[name]
+    made = {
+        'sparse': plain.to_sparse,
+        'csr': torch.eye(3).to_sparse_csr,
+        'quantized': lambda: torch.quantize_per_tensor(plain, 0.1, 0, torch.quint8),
+        'nested': lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+        'meta': lambda: plain.to('meta'),
+    }
+    path = write(model, tmp_path, 'zip', **{name: made[kind]()})
+    assert f"tensor '{name}' is sparse, quantized, nested or without values" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    'dtype', [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str
+)
+def test_weights_of_a_type_that_loses_their_values_are_named(
+    model: HCAT, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    name = 'input_proj.bias'
+    path = write(model, tmp_path, 'zip', **{name: model.state_dict()[name].to(dtype)})
+    assert f"tensor '{name}' has values of type {dtype}; expected one of" in refusal(path)
+
+
+def test_weights_beyond_float32_are_not_finite(model: HCAT, tmp_path: Path) -> None:
+    name = 'input_proj.bias'
+    large = torch.full_like(model.state_dict()[name], 1e300, dtype=torch.float64)
+    path = write(model, tmp_path, 'zip', **{name: large})
+    assert f"'{name}' has values that are not finite" in refusal(path)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_weights_of_other_precisions_are_taken(
+    model: HCAT, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    state = model.state_dict()
+    torch.save(
+        {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()},
+        tmp_path / 'weights.pth',
+    )
+    loaded = load_checkpoint(tmp_path / 'weights.pth').state_dict()
+    assert all(loaded[name].dtype == value.dtype for name, value in state.items())
+    assert all(torch.allclose(loaded[name], value, atol=1e-2) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ('metadata', 'reason'),
+    [('[' * 100_000, 'recursion'), ('{"search_size": 1000000}', 'a multiple of 32, at most 4096')],
+)
+def test_metadata_without_end_is_refused(
+    model: HCAT, tmp_path: Path, metadata: str, reason: str
+) -> None:
+    path = tmp_path / 'weights.safetensors'
+    safetensors.torch.save_file(model.state_dict(), path, {'hcat_config': metadata})
+    assert reason in refusal(path)
+
+
 def test_prefixes_of_parallel_training_are_understood(model: HCAT, tmp_path: Path) -> None:
     """DistributedDataParallel puts `module.` before each name."""
     state = {f'module.{name}': value for name, value in model.state_dict().items()}

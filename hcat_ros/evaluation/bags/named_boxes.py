@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hcat_ros.boxes import Box
 from hcat_ros.evaluation.bags.message_types import DETECTION, Topic
 from hcat_ros.evaluation.bags.reading import Bag, BagFrame
+from hcat_ros.files import read_text
 from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
@@ -293,7 +294,7 @@ def read_truth(path: Path) -> Truth:
             box = [float(row[columns[name]]) for name in 'xywh']
             place = row[columns[key]] if key else str(number)
             place_number = _nanoseconds(place) if key == 'stamp' else int(place)
-        except (ValueError, IndexError, InvalidOperation):
+        except (ValueError, IndexError, ArithmeticError):
             expected = ', '.join(([key] if key else []) + list('xywh'))
             raise ValueError(
                 f'{path}, line {line}: expected {expected}, got {",".join(row)}'
@@ -305,16 +306,22 @@ def read_truth(path: Path) -> Truth:
 
 
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the fields of each line that has any; commas, tabs or spaces."""
-    with path.open(newline='', encoding='utf-8-sig', errors='replace') as file:
-        for number, line in enumerate(file, 1):
-            text = line.strip()
-            if text and not text.startswith('#'):
-                yield number, next(csv.reader([text])) if ',' in text else text.split()
+    """Yield the number and the fields of each line that has any; commas, semicolons or blanks."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        text = line.strip().replace(';', ',')
+        if not text or text.startswith('#'):
+            continue
+        try:
+            yield number, next(csv.reader([text])) if ',' in text else text.split()
+        except csv.Error as error:  # of a value without an end
+            raise ValueError(f'{path}, line {number}: {error}') from None
 
 
 def _nanoseconds(text: str) -> int:
     """Return a stamp: a whole number of nanoseconds, or seconds with a decimal point."""
     text = text.strip()
     # As a float, seconds since 1970 are exact to 0.2 microseconds only.
-    return int(Decimal(text) * 10**9) if set(text) & set('.eE') else int(text)
+    number = Decimal(text) * 10**9 if set(text) & set('.eE') else Decimal(int(text))
+    if not abs(number) < 1 << 63:
+        raise ValueError(f'stamp {text}: expected at most 63 bits of nanoseconds')
+    return int(number)

@@ -296,7 +296,9 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
         raise ValueError(f'{path} is no rosbag2: it holds no .mcap or .db3 file')
     try:
         bag = load_yaml(path / METADATA)['rosbag2_bagfile_information']
-        listed = [path / Path(name).name for name in bag['relative_file_paths']]
+        # Once each, however often it is listed.
+        names = dict.fromkeys(Path(name).name for name in bag['relative_file_paths'])
+        listed = [path / name for name in names]
         counts = {
             topic['topic_metadata']['name']: int(topic['message_count'])
             for topic in bag['topics_with_message_count']
@@ -304,7 +306,7 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
     except FileNotFoundError:
         findings.note(f'{METADATA} is missing: the files in the folder are read')
         return there, {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         reason = ' '.join(str(error).split())[:300]
         findings.note(f'{METADATA} is damaged ({reason}): the files in the folder are read')
         return there, {}

@@ -115,7 +115,8 @@ def replay(
     sequences = Sequences(bag, topic, options.mono16_bits)
     images, followed = _write(passing, sequences, out)
     if images == 0:
-        raise ValueError(f'{bag.path}: no image on {topic.name} could be used')
+        reasons = '; '.join(bag.findings.left_out) or 'none was read'
+        raise ValueError(f'{bag.path}: no image on {topic.name} could be used: {reasons}')
     for truth in truths:
         if unused := truth.unused():
             bag.findings.note(unused)

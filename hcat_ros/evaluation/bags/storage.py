@@ -26,7 +26,7 @@ from hcat_ros.evaluation.bags.salvage import (
     objection,
     salvage,
 )
-from hcat_ros.files import scratch_folder
+from hcat_ros.files import scratch_folder, stand_in
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'
@@ -38,13 +38,6 @@ LARGEST_RATIO = 1000
 32,000; pictures of one colour, which no camera takes, come to some hundreds."""
 LARGEST_UNPACKED = 1 << 30
 """Bytes that are unpacked at any ratio."""
-FOREIGN = (
-    (b'version https://git-lfs', 'is the pointer of a file in Git LFS; fetch it with git lfs pull'),
-    (b'#ROSBAG', 'is a bag of ROS 1; rosbags-convert --src FILE --dst FOLDER makes one of ROS 2'),
-    (b'<!doctype html', 'is a page of HTML, not a bag; download the file itself'),
-    (b'<html', 'is a page of HTML, not a bag; download the file itself'),
-)
-"""How files begin that are taken for bags, and what to do."""
 
 
 # `rosbags` looks at the size that a chunk of an MCAP file claims only after it has unpacked all
@@ -72,7 +65,9 @@ def foreign(path: Path) -> str:
         start = file.read(64).lstrip()
     if not start:
         return 'is empty'
-    return next((what for sign, what in FOREIGN if start.lower().startswith(sign.lower())), '')
+    if start.startswith(b'#ROSBAG'):
+        return 'is a bag of ROS 1; rosbags-convert --src FILE --dst FOLDER makes one of ROS 2'
+    return stand_in(start)
 
 
 def _free(path: Path) -> int:
@@ -186,6 +181,8 @@ class StorageFile:
                     connections = [entry for entry in reader.connections if entry.topic in names]
                     found = reader.messages(connections, start, stop) if connections else ()
                     for connection, log_time, data in found:
+                        if not (isinstance(log_time, int) and isinstance(data, bytes | memoryview)):
+                            raise ValueError('a message has a text for its time or content')
                         passed.count(log_time)
                         yield StoredMessage(connection.topic, log_time, data)
                 stated = sum(connection.msgcount for connection in connections)

@@ -55,7 +55,7 @@ def _read(path: Path, name: str) -> Result:
                 'hcat evaluate, --tracker LABEL=MODEL'
             )
         return _result(runs[number])
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
         raise ValueError(f'{path} is not what hcat evaluate writes ({error!r})') from error
 
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hcat_ros.files import read_bytes
+
 GRID = 16
 """Cells along a side of the student's score map: a search region of 256 px at stride 16."""
 TEMPLATE_SIZE, SEARCH_SIZE = 128, 256
@@ -127,6 +129,6 @@ class OnnxTeacher(ABC):
 
 def fingerprint(config: TeacherConfig) -> dict[str, Any]:
     """Return what a lesson depends on: the teacher's kind, files and whether its boxes count."""
-    files = (Path(path).read_bytes() for path in (config.backbone, config.head))
+    files = (read_bytes(Path(path)) for path in (config.backbone, config.head))
     hashes = [hashlib.sha256(content).hexdigest() for content in files]
     return {'kind': config.kind, 'boxes': config.boxes, 'sha256': hashes}

@@ -229,6 +229,7 @@ TEXTS = {
     'frames': 'frame,x,y,w,h\n2,5,6,30,40\n0,1,2,30,40\n',
     'columns in any order': 'w, h, frame, y, x, note\n30,40,0,2,1,a\n30,40,2,6,5,b\n',
     'header alone': 'X,Y,W,H\n1,2,30,40\nnan,nan,nan,nan\n5,6,30,40',
+    'semicolons': 'frame;x;y;w;h\n0;1;2;30;40\n2;5;6;30;40\n',
     'with a byte order mark': '\ufeffframe,x,y,w,h\n0,1,2,30,40\n2,5,6,30,40\n',
 }
 
@@ -276,6 +277,9 @@ def test_truth_by_stamp(tmp_path: Path, stamps: tuple[str, str], header: str) ->
         ('1,2,3,4\n1,2,x,4\n', 'line 2: expected x, y, w, h, got 1,2,x,4'),
         ('frame,x,y,w,h\n\n1,2,3,4\n', 'line 3: expected frame, x, y, w, h, got 1,2,3,4'),
         ('stamp,x,y,w,h\nnow,1,2,3,4\n', 'line 2: expected stamp, x, y, w, h, got now,1'),
+        ('1e999999999 1 2 3 4\n', 'line 1: expected stamp, x, y, w, h, got 1e999999999,1'),
+        ('9223372036854775808 1 2 3 4\n', 'line 1: expected stamp, x, y, w, h, got 922337203'),
+        (f'1,2,3,{"4" * 200_000}\n', 'line 1: field larger than'),
         ('1.5.1 1 2 3 4\n', 'line 1: expected stamp, x, y, w, h, got 1.5.1,1'),
     ],
 )
@@ -284,6 +288,12 @@ def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=f'truth.txt.*{reason}'):
         read_truth(path)
+
+
+def test_truth_in_utf16(tmp_path: Path) -> None:
+    path = tmp_path / 'truth.csv'
+    path.write_text('frame,x,y,w,h\n0,1,2,30,40\n', encoding='utf-16')
+    assert read_truth(path).box_for(frame(7.0, 0)).tolist() == [1, 2, 30, 40]
 
 
 def test_each_truth_starts_a_target_of_its_own() -> None:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,28 @@ def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
         assert 'images that cannot be used: 2, the first: image 0: compressed image' in finding
 
 
+def test_a_file_that_is_listed_twice_is_read_once(tmp_path: Path, images: list[np.ndarray]) -> None:
+    path = write_bag(tmp_path / 'walk', images)
+    content = yaml.safe_load((path / METADATA).read_text())
+    content['rosbag2_bagfile_information']['relative_file_paths'] *= 2
+    (path / METADATA).write_text(yaml.safe_dump(content))
+    with open_bag(path) as bag:
+        assert len(list(bag.frames(bag.image_topic()))) == len(images)
+
+
+def test_a_text_in_a_column_of_sqlite_costs_its_row_alone(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    path = write_bag(tmp_path / 'walk', images, storage='sqlite3')
+    with closing(sqlite3.connect(path / 'walk.db3')) as database, database:
+        database.execute("UPDATE messages SET timestamp = 'now' WHERE id = 3")
+        database.execute("UPDATE messages SET data = 'text' WHERE id = 5")
+    with open_bag(path) as bag:
+        frames = list(bag.frames(bag.image_topic()))
+        assert len(frames) == len(images) - 2
+        assert any('a text for its time or content' in line for line in bag.findings.left_out)
+
+
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
@@ -184,6 +208,11 @@ def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
         ('- a list', 'metadata.yaml is damaged'),
         ('rosbag2_bagfile_information: {version: 5', 'metadata.yaml is damaged'),
         ('rosbag2_bagfile_information: {relative_file_paths: null}', 'metadata.yaml is damaged'),
+        (
+            'rosbag2_bagfile_information: {relative_file_paths: [], topics_with_message_count: '
+            '[{topic_metadata: {name: /a}, message_count: .inf}]}',
+            'metadata.yaml is damaged',
+        ),
     ],
 )
 @every_kind
