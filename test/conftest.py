@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 # in a process of their own (Makefile).
 if not os.environ.get('HCAT_TEST_OPENVINO'):
     sys.modules['openvino'] = None  # type: ignore[assignment]
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Reproducible, and free of time limits, which a busy machine would break.
 settings.register_profile('hcat', max_examples=60, deadline=None, derandomize=True, database=None)
 settings.load_profile('hcat')

@@ -28,8 +28,6 @@ install() {
 
 logs=$(mktemp -d)
 running=()
-# Job control, or what runs in the background would ignore the Ctrl-C that some tests send.
-set -m
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
 # Prints pytest's arguments for a version, one a line.
 arguments_for() {

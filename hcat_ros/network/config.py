@@ -21,6 +21,16 @@ ATTENTIONS = ('cross', 'self', 'self+cross')
 
 LARGEST_SIDE = 4096
 """Largest side of a crop, pixels, as in a model card."""
+LARGEST_COUNTS = {
+    'channels': 4096,
+    'heads': 4096,
+    'ffn_channels': 16384,
+    'layers': 64,
+    'sparse_vectors': 4096,
+}
+"""Limits of what a file may ask for; beyond them a network takes memory without end."""
+MOST_MIXING = 64
+"""Most `SpatialMixing` blocks."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +89,19 @@ class HCATConfig:
             raise ValueError(f'stride {self.stride!r}: expected 8 or 16')
         if self.attention not in ATTENTIONS:
             raise ValueError(f"attention '{self.attention}': expected {', '.join(ATTENTIONS)}")
-        counts = ('channels', 'heads', 'ffn_channels', 'layers', 'sparse_vectors')
         sizes = ('template_size', 'search_size')
-        for name in (*counts, *sizes):
+        for name, most in {**LARGEST_COUNTS, **dict.fromkeys(sizes, LARGEST_SIDE)}.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} {value!r}: expected 1 or more, a whole number')
+            if not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f'{name} {value!r}: expected a whole number from 1 to {most}')
         switches = ('dilation', 'sparsification', 'hierarchical', 'box_anchor', 'correlation')
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f'{name} {getattr(self, name)!r}: expected true or false')
-        if not isinstance(self.mixing, int) or self.mixing < 0:
-            raise ValueError(f'mixing {self.mixing!r}: expected 0 or more, a whole number')
+        if not isinstance(self.mixing, int) or not 0 <= self.mixing <= MOST_MIXING:
+            raise ValueError(
+                f'mixing {self.mixing!r}: expected a whole number from 0 to {MOST_MIXING}'
+            )
         if self.dilation and (self.backbone, self.stride) != ('resnet50', 8):
             raise ValueError(
                 f'dilation: expected resnet50 at stride 8, got {self.backbone} at {self.stride}'
@@ -103,11 +114,8 @@ class HCATConfig:
         if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise ValueError(f'dropout {self.dropout!r}: expected 0 <= dropout < 1')
         for name in sizes:
-            if getattr(self, name) % 32 or getattr(self, name) > LARGEST_SIDE:
-                raise ValueError(
-                    f'{name} {getattr(self, name)}: expected a multiple of 32, at most '
-                    f'{LARGEST_SIDE}'
-                )
+            if getattr(self, name) % 32:
+                raise ValueError(f'{name} {getattr(self, name)}: expected a multiple of 32')
 
     @classmethod
     def transt(cls, hierarchical: bool = False) -> HCATConfig:

@@ -99,7 +99,12 @@ def test_weights_of_other_precisions_are_taken(
 
 @pytest.mark.parametrize(
     ('metadata', 'reason'),
-    [('[' * 100_000, 'recursion'), ('{"search_size": 1000000}', 'a multiple of 32, at most 4096')],
+    [
+        ('[' * 100_000, 'recursion'),
+        ('{"search_size": 1000000}', 'search_size 1000000: expected a whole number from 1 to 4096'),
+        ('{"layers": 100000000}', 'layers 100000000: expected a whole number from 1 to 64'),
+        ('{"mixing": 100000000}', 'mixing 100000000: expected a whole number from 0 to 64'),
+    ],
 )
 def test_metadata_without_end_is_refused(
     model: HCAT, tmp_path: Path, metadata: str, reason: str
@@ -153,10 +158,10 @@ def test_a_configuration_of_gigabytes_is_refused_before_it_is_built(
     model: HCAT, tmp_path: Path
 ) -> None:
     state = model.state_dict()
-    config = {**json.loads(json.dumps(vars(model.config))), 'sparse_vectors': 10**9}
+    config = {**json.loads(json.dumps(vars(model.config))), 'sparse_vectors': 4096}
     path = tmp_path / 'weights.safetensors'
     safetensors.torch.save_file(state, path, {'hcat_config': json.dumps(config)})
-    assert 'sparse_vectors 1000000000 does not fit its tensors' in refusal(path)
+    assert 'sparse_vectors 4096 does not fit its tensors' in refusal(path)
 
 
 def test_a_fifo_is_no_checkpoint(tmp_path: Path) -> None:

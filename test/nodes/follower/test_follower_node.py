@@ -76,7 +76,8 @@ def test_it_drives_to_the_range_that_it_is_told(follow: Follow, near: float, sig
 
 
 def test_bearing_and_pose_are_in_the_cameras_body_frame(follow: Follow) -> None:
-    talker = follow(range_mode='size', target_height=1.8)
+    # On hold, so that the camera does not turn and what was seen stays true.
+    talker = follow(range_mode='size', target_height=1.8, start_on_hold=True)
     talker.start()
     for _ in range(10):
         sent = talker.send(Box.from_center(120, 100, 60, 120))
