@@ -19,8 +19,8 @@
 # Jazzy is installed from PyPI into .venv.
 
 PYTHON ?= python3.11
-# Processes that share the tests, by file.
-WORKERS ?= 2
+# Processes that share the tests, by file: one more than the cores of a small machine, as tests wait.
+WORKERS ?= 3
 VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
