@@ -227,7 +227,7 @@ class FollowerNode(GuardedLifecycleNode):
         if reason and lost:
             return
         if camera is None or reason:
-            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
+            where = 'x={:.5g} y={:.5g} w={:.5g} h={:.5g}'.format(*box)
             self.refusals.add('refused tracks', f'track at {where} refused: {reason}')
             return
         self._clock_watch.record_track(arrival)
@@ -279,11 +279,12 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _watch_over(self, follower: Follower) -> None:
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
-        # No deadline in simulated time, whose seconds differ from those of the dead man's thread.
-        if self._command.is_zero or self.get_parameter('use_sim_time').value is True:
-            self._dead_man.moving_until(None)
-        else:
-            self._dead_man.moving_until(self._last_track_time + follower.config.stale_timeout)
+        since = self._last_track_time
+        if self.get_parameter('use_sim_time').value is True:
+            # Its seconds differ from those of the thread: there only a blocked executor counts.
+            since = time.monotonic()
+        stands = self._command.is_zero
+        self._dead_man.moving_until(None if stands else since + follower.config.stale_timeout)
 
     def _tell_silence(self, stale_timeout: float) -> None:
         """Log, once, that no more tracks come, and that they do again."""

@@ -343,11 +343,7 @@ class MavlinkCamera(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node, the executable `mavlink_camera`. Returns 1 for what cannot be used."""
-    try:
-        return run_node(MavlinkCamera, args)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f'mavlink_camera: {error}', file=sys.stderr)
-        return 1
+    return run_node(MavlinkCamera, args)
 
 
 if __name__ == '__main__':

@@ -326,6 +326,33 @@ def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> 
     assert talker.last['yaw'] > 0
 
 
+def test_an_executor_that_is_held_up_stops_the_platform_in_simulated_time_too(
+    follow: Follow,
+) -> None:
+    talker = follow(use_sim_time=True, stale_timeout=0.4)
+    clock = talker.node.create_publisher(Clock, '/clock', 10)
+    talker.start()
+    for step in range(round(1.0 * FPS)):
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(int(1e12 + step * 1e9 / FPS), 10**9)
+        clock.publish(message)
+        talker.spin_for(1 / FPS)
+        talker.send(LEFT)
+    assert talker.last['yaw'] > 0
+    time.sleep(1.0)  # as a message of a gigabyte would: nothing is spun
+    assert talker.follower.refusals.statistics.counts['stops by the dead man'] > 0
+
+
+@pytest.mark.parametrize('side', [1e300, -1e300])
+def test_a_number_of_300_digits_leaves_room_for_the_reason(
+    turning: FollowTalker, side: float
+) -> None:
+    turning.send(Box(side, 0.0, 10.0, 10.0))
+    turning.spin(
+        lambda: 'outside of the' in turning.follower.refusals.statistics.last_problem, 'the reason'
+    )
+
+
 def test_silence_of_the_tracker_is_told_once(
     follow: Follow, capfd: pytest.CaptureFixture[str]
 ) -> None:
