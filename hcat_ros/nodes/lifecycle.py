@@ -250,4 +250,4 @@ def _told(error: Exception) -> str:
     if not isinstance(error, ValueError):
         return 'error in a callback:\n' + ''.join(traceback.format_exception(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return f'error in a callback: {error} ({place.filename}, line {place.lineno}): ignored'
+    return f'error in a callback: {error} ({place.filename}, line {place.lineno})'

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
+from hcat_ros.following.camera import NARROWEST_FOV, WIDEST_FOV
 from hcat_ros.frames import Frame, FrameSource
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import compressed_message, image_message
@@ -47,7 +48,8 @@ SETTINGS = (
         0.0,
         'Field of view of the camera from side to side [rad], to publish a camera_info; 0: none.',
         0,
-        3.1,
+        WIDEST_FOV,
+        least=NARROWEST_FOV,
     ),
     Setting(
         'calibration',
