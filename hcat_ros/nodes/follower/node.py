@@ -25,6 +25,7 @@ from hcat_ros.nodes.follower.report import COUNTED, following_state, following_v
 from hcat_ros.nodes.follower.wiring import Surroundings
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 from hcat_ros.nodes.message_bounds import check_detection
+from hcat_ros.nodes.message_info import time_in_queue
 from hcat_ros.nodes.parameter_overrides import useless_overrides
 from hcat_ros.nodes.tracker.settings import SETTINGS as TRACKER_SETTINGS
 
@@ -199,7 +200,8 @@ class FollowerNode(GuardedLifecycleNode):
         follower, now = self.follower, self._now()
         if follower is None or not self._active:
             return
-        statistics, arrival = self.refusals.statistics, time.monotonic()
+        waited = time_in_queue(info)
+        statistics, arrival = self.refusals.statistics, time.monotonic() - waited
         statistics.count('tracks')
         try:
             check_detection(message)
@@ -221,9 +223,9 @@ class FollowerNode(GuardedLifecycleNode):
         if camera is not None and not reason:
             score, noise = best_class(message)[1], follower.config.centre_noise
             measurement = bearing_of(box, camera, score, stamp, message.id, noise)
-            reason = follower.track(measurement, now, lost)
+            reason = follower.track(measurement, now, lost, waited)
         elif lost:
-            reason = follower.track(None, now)
+            reason = follower.track(None, now, waited=waited)
         if reason and lost:
             return
         if camera is None or reason:

@@ -23,6 +23,7 @@ from follow_talker import (
     track_message,
 )
 from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
+from rclpy.time import Time as RosTime
 from rosgraph_msgs.msg import Clock
 
 from hcat_ros.boxes import Box
@@ -341,6 +342,27 @@ def test_an_executor_that_is_held_up_stops_the_platform_in_simulated_time_too(
     assert talker.last['yaw'] > 0
     time.sleep(1.0)  # as a message of a gigabyte would: nothing is spun
     assert talker.follower.refusals.statistics.counts['stops by the dead man'] > 0
+
+
+def test_tracks_that_waited_for_the_executor_are_no_newer_than_they_came(
+    turning: FollowTalker,
+) -> None:
+    """A flood of large messages held tracks up, and each moved the platform on: 0.8 s at 0.5."""
+    turning.stream(0.3, LEFT)
+    for _ in range(3):
+        time.sleep(0.02)
+        turning.send(LEFT)
+    since = time.time()
+    time.sleep(0.5)  # nothing is spun, for longer than the stale_timeout of 0.4 s
+    turning.spin_for(0.5)
+    late = [
+        message
+        for _, message in turning.commands
+        if RosTime.from_msg(message.header.stamp).nanoseconds / 1e9 > since + 0.4 + SLACK
+    ]
+    assert late
+    assert all(map(stands, late))
+    assert turning.follow(LEFT, 'yaw') > 0
 
 
 @pytest.mark.parametrize('side', [1e300, -1e300])
