@@ -137,8 +137,8 @@ def _check_chunks(data: memoryview, name: str) -> None:
 
     OpenCV 5 takes as many before it reads them, up to 4 GB.
     """
-    place = len(PNG_START) if data[: len(PNG_START)] == PNG_START else len(data)
-    while place < len(data) and data[place + 4 : place + 8] != b'IEND':
+    place = len(PNG_START) if bytes(data[: len(PNG_START)]) == PNG_START else len(data)
+    while place < len(data) and bytes(data[place + 4 : place + 8]) != b'IEND':
         length = int.from_bytes(data[place : place + 4], 'big')
         if length > len(data) - place:
             raise PictureError(
