@@ -34,6 +34,7 @@ FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_IMAGE_PIXELS = 100_000_000
 """Pixels of a picture that is decoded, unless told otherwise: 100 megapixels, 0.3 GB."""
 LARGEST_FILE = 512 << 20
+PNG_START = b'\x89PNG\r\n\x1a\n'
 
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
 """Reads a picture as it is stored, as image_transport does: turned by what its EXIF says, it would
@@ -134,6 +135,7 @@ def _decoded(
             f'{name} has {width} x {height} pixels by its header, more than the {max_pixels} of '
             'max_image_pixels'
         )
+    _check_chunks(memoryview(data), name)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -141,6 +143,22 @@ def _decoded(
     if pixels is None:
         raise PictureError(f'{name} is not a readable image ({len(data)} bytes)')
     return pixels
+
+
+def _check_chunks(data: memoryview, name: str) -> None:
+    """Raise PictureError for a PNG with a chunk that claims more bytes than there are.
+
+    OpenCV 5 takes as many before it reads them, up to 4 GB.
+    """
+    place = len(PNG_START) if bytes(data[: len(PNG_START)]) == PNG_START else len(data)
+    while place < len(data) and bytes(data[place + 4 : place + 8]) != b'IEND':
+        length = int.from_bytes(data[place : place + 4], 'big')
+        if length > len(data) - place:
+            raise PictureError(
+                f'{name} is not a readable image: a part of it claims {length} bytes, of '
+                f'{len(data)} in all'
+            )
+        place += length + 12  # length, type and check sum
 
 
 def read_picture(

@@ -22,6 +22,8 @@ COEFFICIENTS = {
 """Numbers of distortion coefficients by model of CameraInfo; 0: none given, no distortion."""
 NARROWEST_FOV, WIDEST_FOV = 0.01, 3.1
 """Limits of a field of view from side to side, rad: a pinhole camera cannot see 180 degrees."""
+FOCAL_LIMITS = 0.001, 1000.0
+"""Limits of a focal length, as shares of the longer side of the image."""
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""
@@ -61,11 +63,20 @@ class CameraModel:
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f'image size {self.width}x{self.height}: expected above 0')
-        for name in ('fx', 'fy', 'cx', 'cy', 'pitch'):
+        shortest, longest = (limit * max(self.width, self.height) for limit in FOCAL_LIMITS)
+        for name in ('fx', 'fy'):
             value = getattr(self, name)
-            if not math.isfinite(value) or (name in ('fx', 'fy') and value <= 0):
-                wanted = 'a finite number above 0' if name in ('fx', 'fy') else 'a finite number'
-                raise ValueError(f'{name} {value}: expected {wanted}; is the camera calibrated?')
+            if not shortest <= value <= longest:
+                raise ValueError(
+                    f'{name} {value:g}: expected {shortest:g} to {longest:g} for images of '
+                    f'{self.width}x{self.height}; is the camera calibrated?'
+                )
+        for name in ('cx', 'cy', 'pitch'):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(
+                    f'{name} {value}: expected a finite number; is the camera calibrated?'
+                )
         if abs(self.pitch) > math.pi / 2:
             raise ValueError(f'pitch {self.pitch}: expected -1.57 to 1.57')
         if self.model not in COEFFICIENTS:

@@ -109,27 +109,35 @@ class Follower:
         """Stand still at once while on, also over an activation; the target is still watched."""
         self._safety.holding = on
 
-    def track(self, measurement: BearingMeasurement | None, now: float, lost: bool = False) -> str:
-        """Process a track that has arrived. Returns why it was refused, '' if it was accepted.
+    def track(
+        self,
+        measurement: BearingMeasurement | None,
+        now: float,
+        lost: bool = False,
+        waited: float = 0.0,
+    ) -> str:
+        """Process a track. Returns why it was refused, '' if it was accepted.
 
         lost: the tracker reports the target lost; `measurement` is then where it looks for it,
         with any score, or None. An accepted track may not move the platform yet: `confirmations`
         of them must agree. Of a lost target '' means that the platform turns along its course.
+        waited: seconds since it arrived, by which it is older than one that arrives `now`.
         """
         if not self._set_time(now):
             return 'time is not a number'
+        arrival = self._now - waited
         if measurement is None or lost:
-            self._safety.record_loss(self._now)
-            return '' if measurement and self._follow_lost(measurement) else 'target lost'
+            self._safety.record_loss(arrival)
+            return '' if measurement and self._follow_lost(measurement, arrival) else 'target lost'
         reason = self._admit(measurement, self._now)
         if reason:
             self._safety.record_refusal(reason)
             return reason
         self._bearing.update(measurement)
         self._measure_range(measurement)
-        self._last_accepted, self._last_on_course = self._now, measurement.stamp
+        self._last_accepted, self._last_on_course = arrival, measurement.stamp
         missing = self._plausibility.missing_confirmations(self.config)
-        self._safety.record_track(measurement.stamp, measurement.score, self._now, missing)
+        self._safety.record_track(measurement.stamp, measurement.score, arrival, missing)
         return ''
 
     def record_depth(self, stamp: float, distance: float, deviation: float, now: float) -> str:
@@ -240,7 +248,7 @@ class Follower:
         )
         return width, height
 
-    def _follow_lost(self, measurement: BearingMeasurement) -> bool:
+    def _follow_lost(self, measurement: BearingMeasurement, arrival: float) -> bool:
         """Process what is seen in place of a lost target.
 
         Returns whether the platform keeps turning along the course of the target.
@@ -252,7 +260,7 @@ class Follower:
         ):
             return False
         on_course = self._plausibility.on_course(measurement, self.bearing(measurement.stamp))
-        if not self._safety.record_search(measurement.stamp, self._now, on_course, self.config):
+        if not self._safety.record_search(measurement.stamp, arrival, on_course, self.config):
             return False
         if on_course:
             # Its size is that of the last track: it says nothing of the range.
@@ -261,7 +269,7 @@ class Follower:
             self._last_on_course = measurement.stamp
         else:
             self._bearing.rewind(self._last_on_course - BEFORE_LOSS)
-        self._last_accepted = self._now
+        self._last_accepted = arrival
         return True
 
     def _admit(self, measurement: BearingMeasurement, now: float) -> str:

@@ -131,17 +131,20 @@ class MotionOutput:
                 self._requests = 0
                 self._request_control(now)
 
-    def command(self, rates: Rates, now: float) -> None:
-        """Take a command, and send it at once. What is not finite counts as a stop."""
+    def command(self, rates: Rates, now: float, waited: float = 0.0) -> None:
+        """Take a command, and send it at once. What is not finite counts as a stop.
+
+        waited: seconds since it arrived; one that is older than `timeout` is passed over.
+        """
         with self._lock:
-            if self.is_held:
+            if self.is_held or waited > self.settings.timeout:
                 return
             if not all(map(math.isfinite, rates)):
                 self._commanded = -math.inf
                 self._stop(now)
                 self._tell(f'command {tuple(rates)} is not finite: stop')
                 return
-            self._commanded, self._moves = now, True
+            self._commanded, self._moves = now - waited, True
             self._send(self._limit(rates), now)
 
     def advance(self, now: float) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +11,13 @@ from typing import Any
 import rclpy
 from lifecycle_msgs.msg import Transition
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from hcat_ros.files import shown
 from hcat_ros.nodes.ending import ENDING
 from hcat_ros.nodes.freed_memory import return_freed_memory
 from hcat_ros.nodes.manager_bond import BOND, ManagerBond
@@ -26,8 +27,10 @@ TRANSITIONS = {
     for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
 }
 """Names of the transitions by number; a request may leave the name out."""
-PATH_OF_RCL = r',? at \S+:\d+'
-"""Beginning of the part of rcl's messages that is of no use to an operator."""
+FORESEEN = (ValueError, RuntimeError, OSError, ParameterException, NameValidationException)
+"""Errors that say by themselves what is wrong; others are logged with their traceback."""
+ERROR_INTERVAL = 5.0
+"""Seconds between log lines about errors in callbacks."""
 LONGEST_FAILURE = 1000
 """Characters of a failure in the diagnostics and in answers; the log has all of it."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -50,20 +53,15 @@ class GuardedLifecycleNode(LifecycleNode):
         change_state = service.callback
 
         def guard(request: Any, response: Any) -> Any:
-            label = request.transition.label
-            why = ''
-            possible = [name for _, name, *_ in self._state_machine.available_transitions]
-            try:
-                # rclpy refuses an unknown name without a word, a number with an exception.
-                if not label or label in possible:
-                    return change_state(request, response)
-            except Exception as error:
-                why = f' ({re.split(PATH_OF_RCL, str(error))[0]})'
-            number = request.transition.id
+            number, label = request.transition.id, request.transition.label
+            possible = {name: id_ for id_, name, *_ in self._state_machine.available_transitions}
+            # rclpy refuses an unknown name without a word, a number with an exception.
+            if label in possible or (not label and number in possible.values()):
+                return change_state(request, response)
             asked = label or TRANSITIONS.get(number, f'number {number}')
             self.get_logger().error(
-                f"transition '{asked}' refused in state '{self.state_label}': possible are "
-                f'{", ".join(dict.fromkeys(possible)) or "none"}{why}'
+                f"transition {shown(asked)} refused in state '{self.state_label}': possible are "
+                f'{", ".join(possible) or "none"}'
             )
             response.success = False
             return response
@@ -136,7 +134,7 @@ class GuardedLifecycleNode(LifecycleNode):
         """Return in one line why an action failed, which is logged in full; '' if it did not."""
         try:
             action()
-        except (ValueError, RuntimeError, OSError) as error:
+        except FORESEEN as error:
             return self.log_error(f'cannot {name}: {error}')
         except Exception as error:
             return self.log_error(f'cannot {name}: {type(error).__name__}: {error}', error)
@@ -201,6 +199,8 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
 def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
     """Make nodes and spin them until they are told to end. Returns an exit code.
 
+    It is 1, with the reason on stderr, where ROS or a node cannot be made.
+
     All callbacks of ROS run in one thread: DDS keeps the newest frame while one runs. Some nodes
     have further threads (the follower's dead man, a bond's heartbeats, MAVLink's links, the web
     server), and signals are noted in one. An exception out of a callback is logged and the node
@@ -208,16 +208,16 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
     is destroyed before ROS is shut down.
     """
     with ENDING.watch_signals():
-        try:
-            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        except RuntimeError as error:  # arguments that ROS cannot read
-            print(f'cannot start: {type(error).__name__}: {error}', file=sys.stderr)
-            return 1
         nodes: list[Node] = []
         try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             # One by one: if the next one cannot be made, those before it are destroyed.
             for node in make():
                 nodes.append(node)
+        except FORESEEN as error:
+            print(f'cannot start: {error}', file=sys.stderr)
+            return 1
+        else:
             _spin(nodes)
         finally:
             for node in nodes:
@@ -241,5 +241,13 @@ def _spin(nodes: Sequence[Node]) -> None:
         except Exception as error:
             if not rclpy.ok() or 'context is invalid' in str(error):
                 break
-            nodes[0].get_logger().error(f'error in a callback:\n{traceback.format_exc()}')
+            nodes[0].get_logger().error(_told(error), throttle_duration_sec=ERROR_INTERVAL)
     ENDING.set_callback(lambda: None)
+
+
+def _told(error: Exception) -> str:
+    """Return an error in a callback in words: a value that nobody checked, or all of a fault."""
+    if not isinstance(error, ValueError):
+        return 'error in a callback:\n' + ''.join(traceback.format_exception(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f'error in a callback: {error} ({place.filename}, line {place.lineno})'

@@ -12,6 +12,11 @@ MOST_COEFFICIENTS = 14
 """Most distortion coefficients of a lens, as in OpenCV's largest model."""
 
 
+def check_image(message: Any) -> None:
+    """Raise ValueError for an image, raw or compressed, of which a name is too long."""
+    _check_name('header.frame_id', message.header.frame_id)
+
+
 def check_detection(message: Any) -> None:
     """Raise ValueError for a vision_msgs/Detection2D of which a part is too long."""
     _check('results', message.results, MOST_RESULTS)

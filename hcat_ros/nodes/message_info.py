@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,3 +21,12 @@ def with_info(callback: InfoCallback) -> Callable[..., None]:
     if HAS_INFO:
         return callback
     return lambda message: callback(message, {})
+
+
+def time_in_queue(info: Mapping[str, Any]) -> float:
+    """Return for how many seconds a message has waited here for its callback, 0 if not known.
+
+    While another callback runs, messages wait: they are no newer than when they came.
+    """
+    received = int(info.get('received_timestamp', 0))  # of the system's clock, which may be set
+    return max((time.time_ns() - received) / 1e9, 0.0) if received > 0 else 0.0

@@ -18,6 +18,8 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from hcat_ros.files import shown
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -34,6 +36,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     live: bool = False
     """Whether a change takes effect while the node runs."""
+    longest: int = 4096
+    """Most characters of a text; the longest path has as many."""
     least: float = 0.0
     """Smallest value above 0, of a setting whose 0 means none; 0: all from `low` on are taken."""
 
@@ -49,17 +53,22 @@ class Setting:
             return None
         if self.kind is list:
             if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-                raise ValueError(f'{self.name} {value!r}: expected {self.expected}')
+                raise ValueError(f'{self.name} {shown(value)}: expected {self.expected}')
             items = list(value)
             if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in items):
-                raise ValueError(f'{self.name} {items!r}: expected {self.expected}')
+                raise ValueError(f'{self.name} {shown(items)}: expected {self.expected}')
             return [float(item) for item in items]
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not self.kind:
-            raise ValueError(f'{self.name} {value!r}: expected {self.expected}')
+            raise ValueError(f'{self.name} {shown(value)}: expected {self.expected}')
+        if isinstance(value, str) and len(value) > self.longest:
+            raise ValueError(
+                f'{self.name} {shown(value)} has {len(value)} characters: expected at most '
+                f'{self.longest}'
+            )
         if self.choices and value not in self.choices:
-            raise ValueError(f"{self.name} '{value}': expected {self.expected}")
+            raise ValueError(f'{self.name} {shown(value)}: expected {self.expected}')
         number: Any = value
         outside = self.kind in (int, float) and not self.low <= number <= self.high
         if outside or (self.least and 0 < number < self.least):

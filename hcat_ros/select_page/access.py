@@ -9,6 +9,8 @@ import secrets
 import socket
 from urllib.parse import urlsplit
 
+from hcat_ros.files import shown
+
 MIN_TOKEN = 16
 """Characters: a shorter one could be found by trying."""
 
@@ -38,9 +40,9 @@ class Access:
     def refusal(self, host: str, origin: str | None) -> str:
         """Return why a request is refused by its Host and Origin headers, '' if it is not."""
         if self.loopback and not is_loopback_name(_hostname(host)):
-            return f"this page is served to this machine alone, not as '{host}'"
+            return f'this page is served to this machine alone, not as {shown(host)}'
         if origin is not None and _site(origin) != host.lower():
-            return f"requests from the site '{origin}' are refused"
+            return f'requests from the site {shown(origin)} are refused'
         return ''
 
     def token_fits(self, token: object) -> bool:

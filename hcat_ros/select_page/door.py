@@ -4,15 +4,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+LOG = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 """Most connections; beyond it the oldest that has not been admitted has to go, so that idle sockets
 lock nobody out."""
 PATIENCE = 20.0
 """Seconds in which a connection has to be admitted, whatever it sends or does not."""
+LOG_INTERVAL = 5.0
+"""Seconds between log lines about failed requests, which whoever reaches the port can cause."""
+LONGEST_REASON = 200
+"""Characters of such a line."""
 
 
 class Door:
@@ -23,6 +32,7 @@ class Door:
         self._headers = headers
         self._open: dict[_Connection, asyncio.TimerHandle] = {}
         self._admitted: set[Any] = set()
+        self._told = -math.inf
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
@@ -57,6 +67,17 @@ class Door:
         if (timer := self._open.pop(connection, None)) is not None:
             timer.cancel()
 
+    def record_failure(self, error: Exception) -> None:
+        """Log a failed request, unless another one has been logged lately."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told < LOG_INTERVAL:
+            return
+        self._told = now
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):  # it is no HTTP
+            LOG.warning('request refused: %s', ' '.join(str(error).split())[:LONGEST_REASON])
+        else:
+            LOG.error('a request failed', exc_info=error)
+
     def headers(self) -> dict[str, str]:
         """Return what every answer has."""
         return self._headers
@@ -79,6 +100,10 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, error: BaseException | None) -> None:
         self._door.left(self)
         super().connection_lost(error)
+
+    def log_exception(self, *arguments: Any, **named: Any) -> None:
+        """Log what aiohttp would log with a traceback for each request."""
+        self._door.record_failure(named.get('exc_info') or RuntimeError(*arguments))
 
     def handle_error(self, *arguments: Any, **named: Any) -> web.StreamResponse:
         """Answer what is no HTTP."""

@@ -197,6 +197,8 @@ class PageServer:
                 self._door.admit(request.protocol)
                 self._count_watchers(+1)
                 await client.serve(self.settings.title)
+        except ConnectionError:  # it has gone while it was answered
+            pass
         finally:
             del self._sockets[live]
             if watching:

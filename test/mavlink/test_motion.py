@@ -154,6 +154,18 @@ def test_commands_that_stay_away_stop_it_and_then_it_is_silent() -> None:
     assert 'no command for 0.5 s: stop' in vehicle.lines[-1]
 
 
+def test_a_command_that_waited_is_as_old_as_it_is() -> None:
+    vehicle = Vehicle('velocity', timeout=0.5)
+    vehicle.output.hold(False, 0.0)
+    vehicle.output.command(Rates(forward=1), 10.0, waited=0.6)
+    assert not any(moves(message) for message in vehicle.got)
+    vehicle.output.command(Rates(forward=1), 10.0, waited=0.4)
+    vehicle.output.advance(10.05)
+    assert moves(vehicle.got[-1])
+    vehicle.output.advance(10.15)
+    assert not moves(vehicle.got[-1])
+
+
 def test_hold_stops_it_at_once() -> None:
     vehicle = Vehicle('velocity')
     vehicle.output.hold(False, 0.0)

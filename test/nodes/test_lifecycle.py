@@ -68,6 +68,14 @@ def test_an_impossible_transition_is_refused_in_words(
     assert change(talker, Transition.TRANSITION_CONFIGURE)
 
 
+def test_the_name_of_a_transition_is_told_in_part(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = talk()
+    assert not change(talker, 0, 'fly' * 10**5)
+    assert len(capfd.readouterr().err) < 1000
+
+
 def test_a_missing_model_is_told_and_another_attempt_works(talk: Callable[..., Talker]) -> None:
     talker = talk(model='no_such_model')
     assert not change(talker, Transition.TRANSITION_CONFIGURE)

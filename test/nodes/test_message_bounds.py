@@ -5,10 +5,10 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
-from hcat_ros.nodes.message_bounds import check_camera_info, check_detection
+from hcat_ros.nodes.message_bounds import check_camera_info, check_detection, check_image
 
 
 def test_messages_of_usual_length_pass() -> None:
@@ -20,6 +20,16 @@ def test_messages_of_usual_length_pass() -> None:
     detection.id = 'a' * 256
     check_camera_info(info)
     check_detection(detection)
+
+
+@pytest.mark.parametrize('kind', [Image, CompressedImage])
+def test_images_of_a_frame_whose_name_is_too_long(kind: type) -> None:
+    message = kind()
+    message.header.frame_id = 'f' * 256
+    check_image(message)
+    message.header.frame_id = 'f' * 10**6
+    with pytest.raises(ValueError, match='frame_id has 1000000 characters'):
+        check_image(message)
 
 
 @pytest.mark.parametrize(

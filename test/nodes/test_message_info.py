@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from hcat_ros.boxes import Box, iou
 from hcat_ros.message_data import box_of
 from hcat_ros.nodes import message_info
 from hcat_ros.nodes.detections import detection_message
-from hcat_ros.nodes.message_info import with_info
+from hcat_ros.nodes.message_info import time_in_queue, with_info
 
 if TYPE_CHECKING:
     from follow_talker import FollowTalker
@@ -35,6 +36,22 @@ def test_the_info_is_empty_where_rclpy_gives_none(humble: None) -> None:
     found: list[tuple[Any, Mapping[str, Any]]] = []
     with_info(lambda message, info: found.append((message, info)))('message')
     assert found == [('message', {})]
+
+
+def test_messages_wait_while_nothing_is_spun(talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    waited: list[float] = []
+    talker.node.create_subscription(
+        Detection2D, 'init_box', lambda _, info: waited.append(time_in_queue(info)), 10
+    )
+    talker.spin(lambda: talker.boxes.get_subscription_count() > 0, 'a connection')
+    talker.boxes.publish(Detection2D())
+    time.sleep(0.4)
+    talker.spin(lambda: bool(waited), 'the message')
+    assert 0.3 < waited[0] < 5
+    assert time_in_queue({}) == time_in_queue({'received_timestamp': 0}) == 0
+    ahead = {'received_timestamp': time.time_ns() + 10**12}
+    assert time_in_queue(ahead) == 0, 'the clock was set back meanwhile'
 
 
 def test_the_tracker_follows(humble: None, talk: Callable[..., Talker]) -> None:

@@ -21,6 +21,7 @@ MODE = Setting('mode', str, 'a', 'A choice.', choices=('a', 'b'))
 COUNT = Setting('count', int, 3, 'A count.', 1, 9)
 FLAG = Setting('flag', bool, False, 'A switch.')
 ANGLE = Setting('angle', float, 0.0, 'An angle; 0: none.', 0, 3, least=0.01)
+NAME = Setting('name', str, '', 'A name.', longest=256)
 BOX = Setting('box', list, None, 'Numbers.')
 
 
@@ -69,6 +70,24 @@ def test_bad_values_are_named_with_what_is_expected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         setting.checked(value)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value'),
+    [
+        (NAME, 'x' * 257),
+        (MODE, 'x' * 10**6),
+        (PENALTY, 'x' * 10**6),
+        (BOX, ['x' * 10**6]),
+        (BOX, 'x' * 10**6),
+        (BOX, [True] * 10**6),
+    ],
+)
+def test_of_long_values_a_message_has_a_part(setting: Setting, value: Any) -> None:
+    with pytest.raises(ValueError, match='expected') as error:
+        setting.checked(value)
+    assert len(str(error.value)) < 300
+    assert NAME.checked('x' * 256)
 
 
 def test_a_node_comes_up_with_bad_overrides_and_tells_them(ros: None) -> None:

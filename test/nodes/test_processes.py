@@ -43,6 +43,34 @@ class Careless(Node):
 
 raise SystemExit(run_node(Careless))
 """
+BEFORE_1970 = """
+import os
+import signal
+from rclpy.clock import Clock as RosClock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from hcat_ros.nodes.lifecycle import run_node
+
+class Past(Node):
+    calls = 0
+
+    def __init__(self):
+        super().__init__('past', parameter_overrides=[Parameter('use_sim_time', value=True)])
+        self.clocks = self.create_publisher(Clock, '/clock', 100)
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.01, self.call, clock=steady)
+
+    def call(self):
+        self.calls += 1
+        message = Clock()
+        message.clock.sec = -5
+        self.clocks.publish(message)
+        if self.calls == 100:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+raise SystemExit(run_node(Past))
+"""
 PATIENT = """
 import gc
 import os
@@ -172,6 +200,37 @@ def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros:
     assert 'error in a callback' in done.stderr
     assert 'RuntimeError: call 1' in done.stderr
     assert 'call 2' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        'tracker_node',
+        'follower_node',
+        'select_page',
+        'mavlink_camera',
+        'camera_sim',
+        'video_source',
+    ],
+)
+@pytest.mark.usefixtures('ros_domain')
+def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
+    process = start(module, 'use_sim_time:=5')
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "cannot start: Trying to set parameter 'use_sim_time' to '5'" in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.usefixtures('ros_domain')
+def test_a_clock_below_0_is_told_in_a_line_now_and_then() -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', BEFORE_1970], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert 1 <= len(lines) <= 3, 'of 100 messages'
+    assert all('error in a callback: Seconds value must not be negative' in each for each in lines)
 
 
 @pytest.mark.parametrize('wait_for', ['start', 'node', 'active'])

@@ -120,3 +120,74 @@ def picture() -> Any:
     from hcat_ros.select_page.pictures import Picture
 
     return Picture(b'jpg', 32, 24)
+
+
+NO_REQUESTS = (
+    b'GET / HTTP/9.9\r\n\r\n',
+    b'GET / HTTP/1.1\r\n\r\n',
+    b'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+    b'GET /' + b'a' * 9000 + b' HTTP/1.1\r\n\r\n',
+    b'CONNECT [ HTTP/1.1\r\nHost: a\r\n\r\n',
+    b'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0',
+    b'POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello',
+)
+UPGRADE = (
+    b'GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n'
+    b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+)
+BROKEN_FRAMES = (
+    b'\xf1\x80\0\0\0\0',  # reserved bits
+    b'\x81\xff\x7f' + b'\xff' * 7 + b'\0' * 4,  # 2^63 bytes
+    b'\x80\x80\0\0\0\0',  # goes on with nothing
+    b'\x81\x82\0\0\0\0\xff\xff',  # no UTF-8
+    b'\x89\x80\0\0\0\0' * 20000,  # pings, and gone
+    b'\x01\x80\0\0\0\0' + b'\x00\x80\0\0\0\0' * 50000,  # nothing in many parts
+)
+
+
+@pytest.mark.parametrize(('interval', 'most'), [(5.0, 4), (0.0, 1000)])
+def test_what_is_no_request_costs_the_log_a_line_now_and_then(
+    serve: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    interval: float,
+    most: int,
+) -> None:
+    """It needs no token: aiohttp would log a traceback for each."""
+    monkeypatch.setattr(door_module, 'LOG_INTERVAL', interval)
+    server = serve()
+    requests = (*NO_REQUESTS, *(UPGRADE + frames for frames in BROKEN_FRAMES))
+
+    async def send(data: bytes) -> None:
+        reader, writer = await asyncio.open_connection('127.0.0.1', server.port)
+        with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
+            writer.write(data)
+            await asyncio.wait_for(reader.read(4096), LIMIT)
+        writer.transport.abort()
+
+    async def test() -> None:
+        for data in 5 * requests:
+            await send(data)
+        async with looking(server) as live:
+            assert (await ask(live, ask='reset'))['ok']
+
+    run(test)
+    records = caplog.records
+    assert 1 <= len(records) <= most, [record.getMessage() for record in records]
+    for record in records:
+        assert record.exc_info is None, record.getMessage()
+        assert len(record.getMessage()) < 300
+
+
+@pytest.mark.parametrize('header', [b'Host', b'Host: 127.0.0.1\r\nOrigin'])
+def test_names_that_are_not_utf_8_are_refused(serve: Any, header: bytes) -> None:
+    server = serve()
+
+    async def test() -> None:
+        reader, writer = await asyncio.open_connection('127.0.0.1', server.port)
+        writer.write(b'GET / HTTP/1.1\r\n' + header + b': \xff\xfe\r\n\r\n')
+        answer = await asyncio.wait_for(reader.read(4096), LIMIT)
+        writer.close()
+        assert answer.startswith(b'HTTP/1.1 403')
+
+    run(test)

@@ -25,6 +25,7 @@ from hcat_ros.nodes.follower.report import COUNTED, following_state, following_v
 from hcat_ros.nodes.follower.wiring import Surroundings
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode, run_node
 from hcat_ros.nodes.message_bounds import check_detection
+from hcat_ros.nodes.message_info import time_in_queue
 from hcat_ros.nodes.parameter_overrides import useless_overrides
 from hcat_ros.nodes.tracker.settings import SETTINGS as TRACKER_SETTINGS
 
@@ -205,7 +206,8 @@ class FollowerNode(GuardedLifecycleNode):
         follower, now = self.follower, self._now()
         if follower is None or not self._active:
             return
-        statistics, arrival = self.refusals.statistics, time.monotonic()
+        waited = time_in_queue(info)
+        statistics, arrival = self.refusals.statistics, time.monotonic() - waited
         statistics.count('tracks')
         try:
             check_detection(message)
@@ -227,13 +229,13 @@ class FollowerNode(GuardedLifecycleNode):
         if camera is not None and not reason:
             score, noise = best_class(message)[1], follower.config.centre_noise
             measurement = bearing_of(box, camera, score, stamp, message.id, noise)
-            reason = follower.track(measurement, now, lost)
+            reason = follower.track(measurement, now, lost, waited)
         elif lost:
-            reason = follower.track(None, now)
+            reason = follower.track(None, now, waited=waited)
         if reason and lost:
             return
         if camera is None or reason:
-            where = 'x={:.1f} y={:.1f} w={:.1f} h={:.1f}'.format(*box)
+            where = 'x={:.5g} y={:.5g} w={:.5g} h={:.5g}'.format(*box)
             self.refusals.add('refused tracks', f'track at {where} refused: {reason}')
             return
         self._clock_watch.record_track(arrival)
@@ -285,11 +287,12 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _watch_over(self, follower: Follower) -> None:
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
-        # No deadline in simulated time, whose seconds differ from those of the dead man's thread.
-        if self.last_command.is_zero or self.get_parameter('use_sim_time').value is True:
-            self._dead_man.moving_until(None)
-        else:
-            self._dead_man.moving_until(self._last_track_time + follower.config.stale_timeout)
+        since = self._last_track_time
+        if self.get_parameter('use_sim_time').value is True:
+            # Its seconds differ from those of the thread: there only a blocked executor counts.
+            since = time.monotonic()
+        stands = self.last_command.is_zero
+        self._dead_man.moving_until(None if stands else since + follower.config.stale_timeout)
 
     def _tell_silence(self, stale_timeout: float) -> None:
         """Log, once, that no more tracks come, and that they do again."""

@@ -16,6 +16,7 @@ from hcat_ros.following import CONFIG_FIELDS, CameraModel, FollowConfig
 from hcat_ros.following.camera import NARROWEST_FOV, WIDEST_FOV
 from hcat_ros.following.config import PLATFORMS
 from hcat_ros.nodes.manager_bond import BOND
+from hcat_ros.nodes.message_bounds import LONGEST_NAME
 from hcat_ros.nodes.parameters import Setting
 from hcat_ros.tracking.stream import CameraView
 
@@ -45,6 +46,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'base_link',
         'Frame of the commands, in the header of cmd_vel.',
         live=True,
+        longest=LONGEST_NAME,
     ),
     Setting(
         'camera_frame',
@@ -53,6 +55,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'Frame of target_bearing and target_pose: at the camera, x forward, y left, z up. Empty: '
         'that of the images without its _optical.',
         live=True,
+        longest=LONGEST_NAME,
     ),
     Setting(
         'target_frame',
@@ -60,6 +63,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         '',
         "Name under which the target is broadcast on /tf, as a child of the camera's frame with x "
         'forward, while its range is known. Empty: not at all.',
+        longest=LONGEST_NAME,
     ),
     Setting(
         'target_frame_parent',
@@ -67,6 +71,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         '',
         'Frame, as odom or map, that target_pose is in, by tf2 (which needs tf2_ros) at the stamp '
         "of the image; a pose without a transform is refused. Empty: the camera's.",
+        longest=LONGEST_NAME,
     ),
     Setting(
         'tf_timeout',

@@ -24,6 +24,7 @@ from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.follower.messages import body_frame
 from hcat_ros.nodes.images import depth_message, image_message
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.message_bounds import LONGEST_NAME
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import DRAWN_QOS, RELIABLE_QOS
@@ -115,7 +116,13 @@ SETTINGS = (
         2,
     ),
     Setting('stamped', bool, True, 'cmd_vel is a TwistStamped; false: a Twist.'),
-    Setting('frame_id', str, 'camera_optical', 'Frame id in the headers of images.'),
+    Setting(
+        'frame_id',
+        str,
+        'camera_optical',
+        'Frame id in the headers of images.',
+        longest=LONGEST_NAME,
+    ),
     Setting('init_box', bool, False, "The target's box is sent to init_box with the first frame."),
     Setting('duration', float, 0.0, 'Seconds after which it ends; 0: never.', 0, 1e6),
     Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
@@ -300,11 +307,7 @@ class CameraSim(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the simulation, the executable `camera_sim`. Returns 1 if it cannot be made."""
-    try:
-        return run_node(CameraSim, args)
-    except (ValueError, OSError) as error:
-        print(f'camera_sim: {error}', file=sys.stderr)
-        return 1
+    return run_node(CameraSim, args)
 
 
 if __name__ == '__main__':

@@ -40,11 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='composed', description=__doc__)
     parser.add_argument('nodes', nargs='+', choices=NODES, metavar='NODE', help=', '.join(NODES))
     names = list(dict.fromkeys(parser.parse_args(remove_ros_args(words)[1:]).nodes))
-    try:
-        return run_nodes(lambda: make_nodes(names), words)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f'composed: {error}', file=sys.stderr)
-        return 1
+    return run_nodes(lambda: make_nodes(names), words)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -27,6 +27,7 @@ from hcat_ros.message_data import box_of
 from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.lifecycle import run_node
 from hcat_ros.nodes.message_bounds import MOST_RESULTS, check_camera_info, check_detection
+from hcat_ros.nodes.message_info import time_in_queue, with_info
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import LATCHED_QOS, RELIABLE_QOS, overridable
@@ -204,7 +205,11 @@ class MavlinkCamera(Node):
         kind = TwistStamped if values['motion_stamped'] else Twist
         options = overridable()
         self.create_subscription(
-            kind, 'cmd_vel', self._on_command, copy(RELIABLE_QOS), qos_overriding_options=options
+            kind,
+            'cmd_vel',
+            with_info(self._on_command),
+            copy(RELIABLE_QOS),
+            qos_overriding_options=options,
         )
         self.create_service(SetBool, '~/hold', self._on_hold)
         self.get_logger().info(
@@ -326,12 +331,11 @@ class MavlinkCamera(Node):
         good = [box for box in boxes if all(map(math.isfinite, box)) and box.w >= 1 and box.h >= 1]
         self.camera.set_detections(good, time.monotonic())
 
-    def _on_command(self, message: Twist | TwistStamped) -> None:
+    def _on_command(self, message: Twist | TwistStamped, info: Mapping[str, Any]) -> None:
+        now, waited = time.monotonic(), time_in_queue(info)
         twist = message.twist if isinstance(message, TwistStamped) else message
         linear, angular = twist.linear, twist.angular
-        self._motion.command(
-            Rates(linear.x, linear.y, linear.z, angular.z, angular.y), time.monotonic()
-        )
+        self._motion.command(Rates(linear.x, linear.y, linear.z, angular.z, angular.y), now, waited)
 
     def _on_hold(self, request: Any, response: Any) -> Any:
         self._motion.hold(request.data, time.monotonic())
@@ -343,11 +347,7 @@ class MavlinkCamera(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node, the executable `mavlink_camera`. Returns 1 for what cannot be used."""
-    try:
-        return run_node(MavlinkCamera, args)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f'mavlink_camera: {error}', file=sys.stderr)
-        return 1
+    return run_node(MavlinkCamera, args)
 
 
 if __name__ == '__main__':

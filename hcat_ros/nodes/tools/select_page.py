@@ -278,11 +278,7 @@ def shown_track(message: Detection2D) -> ShownTrack:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node, the executable `select_page`. Returns 1 if the page cannot be served."""
-    try:
-        return run_node(SelectPage, args)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f'select_page: {error}', file=sys.stderr)
-        return 1
+    return run_node(SelectPage, args)
 
 
 if __name__ == '__main__':

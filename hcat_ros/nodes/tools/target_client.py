@@ -22,6 +22,7 @@ except ImportError:  # a package of its own, which not everybody builds
 from hcat_ros.boxes import Box
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.message_bounds import LONGEST_NAME
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import RELIABLE_QOS
 from hcat_ros.nodes.tools.tracker_health import TrackerHealth
@@ -29,7 +30,13 @@ from hcat_ros.nodes.tools.tracker_health import TrackerHealth
 SETTINGS = (
     Setting('tracker', str, 'hcat_tracker', 'Name of the tracker node, in this namespace or full.'),
     Setting('box', list, None, 'Target in the newest image: x, y, w, h in pixels.'),
-    Setting('class_id', str, '', "Class of the tracks; empty: the tracker's own parameter."),
+    Setting(
+        'class_id',
+        str,
+        '',
+        "Class of the tracks; empty: the tracker's own parameter.",
+        longest=LONGEST_NAME,
+    ),
     Setting('reset', bool, False, 'Drop the target, or all of them, instead.'),
     Setting('primary', str, '', 'Make the target of this id the primary one instead.'),
     Setting('drop', str, '', 'Drop the target of this id instead.'),
@@ -205,11 +212,7 @@ def main(args: Sequence[str] | None = None) -> int:
         clients.append(TargetClient())
         return clients[0]
 
-    try:
-        code = run_node(make, args)
-    except (ValueError, OSError) as error:
-        print(f'target_client: {error}', file=sys.stderr)
-        return 1
+    code = run_node(make, args)
     return clients[0].exit_code if clients else code
 
 

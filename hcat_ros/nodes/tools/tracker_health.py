@@ -58,7 +58,7 @@ class TrackerHealth:
         self._summary = summary
         self._lifecycle = values.get('lifecycle', 'active')
         refused = values.get('refused boxes', '0')
-        count = int(refused) if refused.isdecimal() else 0
+        count = int(refused) if refused.isdecimal() and len(refused) < 20 else 0
         # The first report tells of boxes that somebody else has sent.
         if self._refused is not None and count > self._refused:
             self.problem = values.get('last problem', 'the tracker refused the box')

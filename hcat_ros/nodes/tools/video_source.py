@@ -19,10 +19,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
+from hcat_ros.following.camera import NARROWEST_FOV, WIDEST_FOV
 from hcat_ros.frames import Frame, FrameSource
 from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import compressed_message, image_message
 from hcat_ros.nodes.lifecycle import run_node
+from hcat_ros.nodes.message_bounds import LONGEST_NAME
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.tools.calibration import camera_info_of, read_calibration
@@ -39,14 +41,15 @@ SETTINGS = (
     ),
     Setting('encoding', str, 'bgr8', 'Of raw images.', choices=('bgr8', 'rgb8', 'mono8')),
     Setting('jpeg_quality', int, 90, 'Of compressed images.', 1, 100),
-    Setting('frame_id', str, 'camera', 'Frame id in the headers.'),
+    Setting('frame_id', str, 'camera', 'Frame id in the headers.', longest=LONGEST_NAME),
     Setting(
         'horizontal_fov',
         float,
         0.0,
         'Field of view of the camera from side to side [rad], to publish a camera_info; 0: none.',
         0,
-        3.1,
+        WIDEST_FOV,
+        least=NARROWEST_FOV,
     ),
     Setting(
         'calibration',
@@ -203,11 +206,7 @@ class VideoSource(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the source, the executable `video_source`. Returns 1 if it cannot be opened."""
-    try:
-        return run_node(VideoSource, args)
-    except (ValueError, OSError) as error:
-        print(f'video_source: {error}', file=sys.stderr)
-        return 1
+    return run_node(VideoSource, args)
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from hcat_ros.message_data import decoded_image, image_view, nanoseconds
 from hcat_ros.nodes.input_watch import InputWatch
+from hcat_ros.nodes.message_bounds import check_image
 from hcat_ros.nodes.parameters import Settings
 from hcat_ros.tracking.frame_buffer import StampedFrame
 from hcat_ros.tracking.frozen import FrozenImages
@@ -44,6 +45,7 @@ class ImageInput:
     def frame(self, message: Image | CompressedImage) -> StampedFrame | None:
         """Return a message as a frame, None if it cannot be read."""
         try:
+            check_image(message)
             if isinstance(message, CompressedImage):
                 pixels, encoding = decoded_image(message, self._settings['max_image_pixels'])
             else:

@@ -10,6 +10,7 @@ from hcat_ros.engines import ENGINES
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.models import DEFAULT_MODEL, TRACKING_FIELDS
 from hcat_ros.nodes.manager_bond import BOND
+from hcat_ros.nodes.message_bounds import LONGEST_NAME
 from hcat_ros.nodes.parameters import Setting
 from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
@@ -190,7 +191,14 @@ SETTINGS = (
         'Take detections of these classes alone, with commas between; empty: any.',
         live=True,
     ),
-    Setting('class_id', str, 'target', 'Class of tracks whose init box names none.', live=True),
+    Setting(
+        'class_id',
+        str,
+        'target',
+        'Class of tracks whose init box names none.',
+        live=True,
+        longest=LONGEST_NAME,
+    ),
     Setting(
         'buffer_mb',
         int,

@@ -23,6 +23,7 @@ from follow_talker import (
     track_message,
 )
 from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
+from rclpy.time import Time as RosTime
 from rosgraph_msgs.msg import Clock
 
 from hcat_ros.boxes import Box
@@ -338,6 +339,54 @@ def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> 
     assert any(stands(message) for _, message in talker.commands[before:])
     run(1.0, goes=True)
     assert talker.last['yaw'] > 0
+
+
+def test_an_executor_that_is_held_up_stops_the_platform_in_simulated_time_too(
+    follow: Follow,
+) -> None:
+    talker = follow(use_sim_time=True, stale_timeout=0.4)
+    clock = talker.node.create_publisher(Clock, '/clock', 10)
+    talker.start()
+    for step in range(round(1.0 * FPS)):
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(int(1e12 + step * 1e9 / FPS), 10**9)
+        clock.publish(message)
+        talker.spin_for(1 / FPS)
+        talker.send(LEFT)
+    assert talker.last['yaw'] > 0
+    time.sleep(1.0)  # as a message of a gigabyte would: nothing is spun
+    assert talker.follower.refusals.statistics.counts['stops by the dead man'] > 0
+
+
+def test_tracks_that_waited_for_the_executor_are_no_newer_than_they_came(
+    turning: FollowTalker,
+) -> None:
+    """A flood of large messages held tracks up, and each moved the platform on: 0.8 s at 0.5."""
+    turning.stream(0.3, LEFT)
+    for _ in range(3):
+        time.sleep(0.02)
+        turning.send(LEFT)
+    since = time.time()
+    time.sleep(0.5)  # nothing is spun, for longer than the stale_timeout of 0.4 s
+    turning.spin_for(0.5)
+    late = [
+        message
+        for _, message in turning.commands
+        if RosTime.from_msg(message.header.stamp).nanoseconds / 1e9 > since + 0.4 + SLACK
+    ]
+    assert late
+    assert all(map(stands, late))
+    assert turning.follow(LEFT, 'yaw') > 0
+
+
+@pytest.mark.parametrize('side', [1e300, -1e300])
+def test_a_number_of_300_digits_leaves_room_for_the_reason(
+    turning: FollowTalker, side: float
+) -> None:
+    turning.send(Box(side, 0.0, 10.0, 10.0))
+    turning.spin(
+        lambda: 'outside of the' in turning.follower.refusals.statistics.last_problem, 'the reason'
+    )
 
 
 def test_silence_of_the_tracker_is_told_once(

@@ -404,7 +404,7 @@ def test_parameters_of_no_use_are_told(ros: None, parameters: list[str], reason:
     command = [sys.executable, '-m', 'hcat_ros.executables', 'mavlink_camera', '--ros-args', *words]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode == 1
-    assert f'mavlink_camera: {reason}' in found.stderr
+    assert f'cannot start: {reason}' in found.stderr
     assert 'Traceback' not in found.stderr
 
 

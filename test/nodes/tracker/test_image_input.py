@@ -276,3 +276,15 @@ def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
         log += capfd.readouterr().err
     assert 'no image for 2 s' in log
     assert 'images come' not in log
+
+
+def test_the_name_of_a_frame_goes_to_nobody_if_it_is_too_long(talk: Callable[..., Talker]) -> None:
+    talker = talk()
+    talker.start()
+    talker.send_message(image_message(scene(0), 'bgr8'), stamp(0), frame_id='f' * 10**6)
+    assert 'frame_id has 1000000 characters' in statistics(talker).last_problem
+    talker.send(1)
+    talker.name_target(truth(1))
+    talker.send(2)
+    talker.spin(lambda: bool(talker.tracks), 'a track')
+    assert {track.header.frame_id for track in talker.tracks} == {'front'}
