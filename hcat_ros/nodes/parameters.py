@@ -60,6 +60,8 @@ class Setting:
             return [float(item) for item in items]
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if self.kind is str and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # source:=0, a camera: ROS reads the value as YAML
         if type(value) is not self.kind:
             raise ValueError(f'{self.name} {shown(value)}: expected {self.expected}')
         if isinstance(value, str) and len(value) > self.longest:
@@ -158,7 +160,7 @@ class Settings:
             )
 
     def _convert(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Return the parameters in the settings' types: 1 for a real number becomes 1.0.
+        """Return the parameters in the settings' types: 1 becomes 1.0, or '1' for a text.
 
         Values that are none of the setting stay, to be refused.
         """

@@ -23,6 +23,7 @@ FLAG = Setting('flag', bool, False, 'A switch.')
 ANGLE = Setting('angle', float, 0.0, 'An angle; 0: none.', 0, 3, least=0.01)
 NAME = Setting('name', str, '', 'A name.', longest=256)
 BOX = Setting('box', list, None, 'Numbers.')
+SOURCE = Setting('source', str, '', 'A camera.')
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ BOX = Setting('box', list, None, 'Numbers.')
         (PENALTY, 0.25, 0.25),
         (PENALTY, 1, 1.0),
         (MODE, 'b', 'b'),
+        (SOURCE, 0, '0'),
         (COUNT, 9, 9),
         (FLAG, True, True),
         (BOX, [1, 2.5], [1.0, 2.5]),
@@ -54,7 +56,9 @@ def test_good_values(setting: Setting, value: Any, result: Any) -> None:
         (PENALTY, True, 'penalty True: expected a number'),
         (PENALTY, None, 'penalty is not set'),
         (MODE, 'c', "mode 'c': expected a or b"),
-        (MODE, 1, 'mode 1: expected a or b'),
+        (MODE, 1, "mode '1': expected a or b"),
+        (SOURCE, True, 'source True: expected a text'),
+        (SOURCE, 0.5, r'source 0\.5: expected a text'),
         (COUNT, 2.0, 'count 2.0: expected a whole number from 1 to 9'),
         (COUNT, 0, 'count 0: expected a whole number'),
         (FLAG, 1, 'flag 1: expected true or false'),
@@ -173,6 +177,13 @@ def test_a_whole_number_given_for_a_real_one_becomes_one(ros: None) -> None:
     node = rclpy.create_node('n', parameter_overrides=[Parameter('penalty', value=1)])
     Settings(node, (PENALTY,))
     assert type(node.get_parameter('penalty').value) is float
+    node.destroy_node()
+
+
+def test_the_number_of_a_camera_becomes_a_text(ros: None) -> None:
+    node = rclpy.create_node('n', parameter_overrides=[Parameter('source', value=0)])
+    settings = Settings(node, (SOURCE,))
+    assert node.get_parameter('source').value == settings.values()['source'] == '0'
     node.destroy_node()
 
 
