@@ -303,6 +303,8 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
             topic['topic_metadata']['name']: int(topic['message_count'])
             for topic in bag['topics_with_message_count']
         }
+        if wrong := [f'{count} messages of {name}' for name, count in counts.items() if count < 0]:
+            raise ValueError(', '.join(wrong))
     except FileNotFoundError:
         findings.note(f'{METADATA} is missing: the files in the folder are read')
         return there, {}

@@ -213,6 +213,11 @@ def test_a_text_in_a_column_of_sqlite_costs_its_row_alone(
             '[{topic_metadata: {name: /a}, message_count: .inf}]}',
             'metadata.yaml is damaged',
         ),
+        (
+            'rosbag2_bagfile_information: {relative_file_paths: [], topics_with_message_count: '
+            '[{topic_metadata: {name: /a}, message_count: -5}]}',
+            'metadata.yaml is damaged (-5 messages of /a)',
+        ),
     ],
 )
 @every_kind
