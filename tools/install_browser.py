@@ -33,6 +33,8 @@ NAMES = (
     'chrome-headless-shell',
     str(FOLDER / 'chromium'),
 )
+PATIENCE = 120.0
+"""Seconds that a download may take: a registry that hangs must not hold up all tests for long."""
 REMEDY = 'install Chromium or set HCAT_CHROMIUM to its path'
 LAUNCHER = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
@@ -70,11 +72,11 @@ def runs(path: str) -> bool:
     return False
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> None:
+def run(*command: str | Path, cwd: Path | None = None, timeout: float | None = PATIENCE) -> None:
     """Run a command silently. Raises RuntimeError with the line that names the error."""
     words = [str(word) for word in command]
     result = subprocess.run(
-        words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+        words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f'exit status {result.returncode}']
@@ -118,9 +120,11 @@ def install_from_apt(work: Path) -> None:
     """Install Debian's Chromium with a font into the system, if run by root."""
     if os.getuid() or not shutil.which('apt-get'):
         raise RuntimeError('apt: not root, or no apt-get')
-    install = ('apt-get', 'install', '-y', '--no-install-recommends', '-oDPkg::Lock::Timeout=300')
+    packages = ('chromium-headless-shell', 'fonts-dejavu-core')
+    install = ('apt-get', 'install', '-y', '--no-install-recommends', '-oDPkg::Lock::Timeout=60')
     run('apt-get', 'update', cwd=work)
-    run(*install, 'chromium-headless-shell', 'fonts-dejavu-core', cwd=work)
+    run(*install, '--download-only', *packages, cwd=work)
+    run(*install, *packages, cwd=work, timeout=None)  # killed, it would leave dpkg in between
 
 
 def main() -> int:
