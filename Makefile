@@ -19,7 +19,8 @@
 # Jazzy is installed from PyPI into .venv.
 
 PYTHON ?= python3.11
-# Processes that share the tests, by file: one more than the cores of a small machine, as tests wait.
+# Processes that share the tests, by file: one more than the cores of a small machine, because tests
+# spend a quarter of their time waiting.
 WORKERS ?= 3
 VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
@@ -140,7 +141,7 @@ setup: ros $(call STAMP,run)
 setup-test: setup $(call STAMP,test)
 setup-lint: setup-test $(call STAMP,lint)
 
-# Without one the tests of web pages skip.
+# Without a browser the tests of web pages skip.
 setup-browser: setup
 	@$(VENV)/bin/python tools/install_browser.py || true
 

@@ -16,7 +16,7 @@ from hcat_ros.files import check_name
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
-    has_several,
+    has_several_pictures,
     image_files,
     read_picture,
 )
@@ -65,7 +65,7 @@ class FrameSource:
         self._start, self._asked, self._own_times = start, count, not fps
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
-        self._is_used = False
+        self._was_read = False
         if self.is_camera and start:
             raise ValueError(f'start {start}: expected 0, a camera starts with its next frame')
         if not self.is_camera and not path.exists():
@@ -96,13 +96,12 @@ class FrameSource:
         path = Path(self.source).expanduser()
         if not self.is_camera and not path.is_file():
             raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
-        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several(path):
+        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several_pictures(path):
             raise ValueError(
                 f'{self.source} holds several pictures, of which FFmpeg reads at most the first; '
-                'write each into a file of its own and name their folder'
+                'write each picture into a file of its own and give the folder'
             )
-        # By its whole path: what stands before a colon, as in 12:30.mp4, FFmpeg takes for a
-        # protocol.
+        # In a relative path, as 12:30.mp4, FFmpeg takes the part before a colon for a protocol.
         place = int(self.source) if self.source.isdecimal() else str(path.absolute())
         capture = cv2.VideoCapture(place)
         if not capture.isOpened():
@@ -132,11 +131,11 @@ class FrameSource:
         if self._images:
             yield from self._read_folder()
         elif self._capture is not None:
-            if self._is_used and not self.is_camera:
-                # Not by seeking, which loses frames of transport streams, in H.264 all of them.
+            if self._was_read and not self.is_camera:
+                # Opened again, because seeking loses frames of transport streams (all with H.264).
                 self._capture.release()
                 self._capture = self._open_capture()
-            self._is_used = True
+            self._was_read = True
             yield from self._read_capture(self._capture)
 
     def _read_folder(self) -> Iterator[Frame]:
@@ -159,7 +158,7 @@ class FrameSource:
     def _read_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
         clock = _Clock(self.fps)
         began: float | None = None
-        index, good, failures = -self._start, 0, 0  # those below 0 are passed over
+        index, good, failures = -self._start, 0, 0  # frames before the start are below 0
         while not self._asked or index < self._asked:
             found, image = capture.grab(), None
             if found and index + failures >= 0:

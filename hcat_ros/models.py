@@ -22,11 +22,11 @@ from typing import Any
 import yaml
 
 from hcat_ros.files import (
+    describe_stand_in,
     load_yaml,
     parse_yaml,
     read_bytes,
     shown,
-    stand_in,
     whole_file,
     write_text,
 )
@@ -181,7 +181,7 @@ class Model:
         except ValueError as error:
             raise ModelError(str(error)) from error
         found = hashlib.sha256(content).hexdigest()
-        if found != expected and (what := stand_in(content)):
+        if found != expected and (what := describe_stand_in(content)):
             raise ModelError(f'{path} {what}')
         if found != expected:
             raise ModelError(

@@ -40,14 +40,14 @@ TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 OURS = ('namespace', 'image', 'cameras', 'autostart', 'image_transport', 'use_sim_time', 'respawn')
 """Arguments of tracker.launch.py that are not passed on as they are."""
 POLL = 0.2
-"""Seconds between looks at who is there and what has come."""
+"""Seconds between two checks of the subscriptions, and of the tracks."""
 Entities = list[LaunchDescriptionEntity]
 
 
 class Replay:
-    """Does what a `ReplayRun` decides, as actions of the launch service.
+    """Carries out the decisions of a `ReplayRun` as actions of the launch service.
 
-    Each method that returns entities is a step; they are what the service does next.
+    Each method that returns entities is a step; the launch service executes the entities next.
     """
 
     def __init__(self, plan: ReplayPlan) -> None:
@@ -124,7 +124,7 @@ class Replay:
         ]
 
     def end_playing(self, event: ProcessExited) -> Entities:
-        """Wait for the tracks of the images that are still waiting."""
+        """Wait for the tracks of the images that are still in the tracker's queue."""
         self.run.end_playing(event.returncode)
         return [self.poll(self.await_quiet)]
 
@@ -134,13 +134,13 @@ class Replay:
         return [self.report]
 
     def end_report(self, event: ProcessExited) -> Entities:
-        """End it all."""
-        # Of a damaged bag, too, there is a report; what was left out is told above.
+        """Shut the launch down."""
+        # INCOMPLETE: the bag is damaged; hcat replay has logged what the report leaves out.
         self.run.end_report(event.returncode, (0, INCOMPLETE))
         return [Shutdown(reason='the bag has been replayed')]
 
     def fail(self, event: ProcessExited) -> Entities:
-        """Fail: without the tracker the rest would wait for ever."""
+        """Fail after the tracker has ended: the other processes would wait for ever."""
         raise RuntimeError(f'{event.process_name} has ended with {event.returncode}')
 
 

@@ -48,7 +48,8 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            # A group of its own: Debian's chromium-headless-shell starts the browser as a child.
+            # A process group, to end all of it: Debian's chromium-headless-shell is a script that
+            # starts the browser as a child.
             start_new_session=True,
         )
         port_file = folder / 'DevToolsActivePort'
@@ -135,7 +136,7 @@ class Browser:
         self.send_mouse('mouseReleased', points[-1])
 
     def send_mouse(self, kind: str, point: tuple[float, float]) -> None:
-        """Send what the left button does: mousePressed, mouseMoved or mouseReleased."""
+        """Send an event of the left button: mousePressed, mouseMoved or mouseReleased."""
         held = {'button': 'left', 'buttons': 0 if kind == 'mouseReleased' else 1, 'clickCount': 1}
         self.call('Input.dispatchMouseEvent', type=kind, x=point[0], y=point[1], **held)
 

@@ -31,7 +31,7 @@ os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 # in a process of their own (Makefile).
 if not os.environ.get('HCAT_TEST_OPENVINO'):
     sys.modules['openvino'] = None  # type: ignore[assignment]
-# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+# A shell starts background jobs with Ctrl-C ignored, and the processes of tests would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # Reproducible, and free of time limits, which a busy machine would break.

@@ -273,7 +273,7 @@ def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('name', ['stack.tif', 'STACK.TIFF', 'moving.webp'])
 def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> None:
-    """FFmpeg reads the first page of a TIFF and calls that the whole."""
+    """FFmpeg reads the first page of a TIFF and reports one frame."""
     pages = [PIL.Image.fromarray(image(index)) for index in range(3)]
     kind = 'WEBP' if name.endswith('webp') else 'TIFF'
     pages[0].save(tmp_path / name, format=kind, save_all=True, append_images=pages[1:])
@@ -303,14 +303,14 @@ def test_the_first_frames_of_a_transport_stream_are_read(tmp_path: Path) -> None
 def test_a_relative_name_with_a_colon_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mp4: str, name: str
 ) -> None:
-    """FFmpeg takes what stands before a colon for a protocol."""
+    """FFmpeg takes the part of a path before a colon for a protocol."""
     monkeypatch.chdir(tmp_path)
     Path(mp4).rename(name)
     assert indices(FrameSource(name)) == list(range(COUNT))
 
 
 def test_a_start_far_behind_the_end_is_refused_at_once(avi: str) -> None:
-    """It took minutes: each of the frames was asked for."""
+    """It took minutes, because each of the missing frames was asked for."""
     with pytest.raises(ValueError, match=f'has {COUNT} frames, none at 1000000000'):
         list(FrameSource(avi, start=1_000_000_000))
 
@@ -331,7 +331,7 @@ def test_unreadable_frames_before_the_start_are_counted(tmp_path: Path) -> None:
     assert all((frame.image == expected[frame.index]).all() for frame in frames)
 
 
-def test_a_digit_that_is_no_number_is_no_camera() -> None:
+def test_a_superscript_digit_is_no_camera() -> None:
     with pytest.raises(FileNotFoundError, match='no video, image folder or camera ²'):
         FrameSource('²')
 

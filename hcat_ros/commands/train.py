@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     overrides = {} if arguments.steps is None else {'steps': arguments.steps}
     config = load_config(arguments.config, **overrides)
-    read = [path for row in config.data for path in (row.root, row.cutouts, row.backgrounds)]
-    check_outputs((arguments.show_pairs,), [arguments.config, *filter(None, read)])
+    sources = [path for row in config.data for path in (row.root, row.cutouts, row.backgrounds)]
+    check_outputs((arguments.show_pairs,), [arguments.config, *filter(None, sources)])
     # What the teachers say is in the lessons: nobody needs their files again.
     data = build_data(dataclasses.replace(config, teachers=()) if config.lessons else config)
     if arguments.show_pairs:

@@ -116,8 +116,8 @@ def checked_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
 def graph_content(model: Model, name: str) -> bytes:
     """Return a model's ONNX graph, whole in itself, as the card's hash has it.
 
-    Raises ModelError; EngineError for one whose weights lie in another file, which no hash covers,
-    and for one with loops, which may never end: no signal reaches a runtime in its work.
+    Raises ModelError; EngineError for a graph whose weights lie in another file, which no hash
+    covers, and for a graph with loops: a loop may never end, and no signal interrupts a runtime.
     """
     content = model.content(name)
     if _EXTERNAL in content:
@@ -128,7 +128,7 @@ def graph_content(model: Model, name: str) -> bytes:
     if loop := _LOOP.search(content):
         raise EngineError(
             f'{model.folder / name} has the operator {loop[1].decode()}, which may run without '
-            'end; expected a graph as hcat export writes it'
+            'end; export the model with hcat export, whose graphs have no loops'
         )
     return content
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times engines, trackers and networks side by side so that their ratios hold on a busy machine.
 
-Rows of a comparison take *turns* of several calls. Runtimes keep their worker threads spinning for
-a while after a call, in case another one follows (ONNX Runtime for about 20 ms of processor time),
-and those threads take the processor from the next row, the more the more threads there are. Each
-runtime is left with its own settings, which is how it is used, so before a turn the process
-*rests*: until none of its other threads runs. The first calls of a turn, on cold caches, do not
-count. Turning spinning off in one row alone would be unfair to it, in all rows alike would measure
-what nobody runs.
+The rows of a comparison take *turns* of several calls each. After a call, a runtime keeps its
+worker threads spinning for a while in case another call follows (ONNX Runtime for about 20 ms of
+processor time). These threads would slow the next row down, so before each turn the process *rests*
+until none of its other threads runs. Spinning is not switched off: the runtimes are measured with
+the settings with which they are used. The first calls of a turn run on cold caches and do not
+count.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ class Turn(NamedTuple):
     """Times of one row's turn."""
 
     seconds: NDArray[np.float64]
-    """What each call that counts took, (n,), or (n, stages)."""
+    """Durations of the calls that count: (n,), or (n, stages)."""
     rested: bool
-    """Whether the process came to rest before."""
+    """Whether the process came to rest before the turn."""
 
 
 def take_turn(
@@ -56,9 +55,11 @@ def take_turn(
     seconds: float = float('inf'),
     rest_limit: float = REST_LIMIT,
 ) -> Turn:
-    """Rest, then call once or more, at most `most` times, for about so many seconds.
+    """Rest, warm up with `LEAD` calls, then time calls until `seconds` are over.
 
-    call: does the work once and returns the seconds that it took, or those of each stage.
+    call: does the work once and returns its duration in seconds, or the duration of each stage.
+    most: largest number of timed calls; there is always at least one. seconds: limit of the time
+    for the warm-up, and again for the timed calls. rest_limit: longest rest, s.
     """
     rested = rest(rest_limit)
     spent = 0.0
@@ -73,7 +74,10 @@ def take_turn(
 
 
 def rotate(rows: Sequence[Row], number: int) -> list[Row]:
-    """Return the rows in the order of a round: none always follows the same one's warm threads."""
+    """Return the rows in the order of a round. Each round begins with another row.
+
+    Otherwise each row would always follow the same one, whose threads may still be running.
+    """
     first = number % len(rows) if rows else 0
     return [*rows[first:], *rows[:first]]
 
@@ -90,7 +94,7 @@ def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.
         card = engine.card
         sides = (card.template_size, card.search_size)
         template, search = (rng.integers(0, 256, (side, side, 3), np.uint8) for side in sides)
-        calls.append(_timed_search(engine, template, search))
+        calls.append(_search_timer(engine, template, search))
     times: list[list[float]] = [[] for _ in engines]
     running = list(range(len(engines)))
     end = time.perf_counter() + seconds
@@ -105,9 +109,10 @@ def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.
             return [np.array(found) for found in times]
 
 
-def _timed_search(
+def _search_timer(
     engine: Engine, template: NDArray[np.uint8], search: NDArray[np.uint8]
 ) -> Callable[[], float]:
+    """Return a function that searches once and returns the seconds that this took."""
     features = engine.template(template)
 
     def call() -> float:

@@ -41,8 +41,8 @@ def read_box_table(path: Path) -> NDArray[np.float64]:
         hint = ''
         if boxes.ndim == 2 and boxes.shape[1] >= 6:
             hint = '; try --benchmark vot for polygons'
-        if boxes.ndim == 2 and boxes.shape[1] == 8:
-            hint += ', or write points for decimal commas'
+            if boxes.shape[1] == 8:
+                hint += ', or replace decimal commas by points'
         raise ValueError(f'{path}: expected x y w h a line, got {found}{hint}')
     if looks_like_corners(boxes):
         warnings.warn(f'{path} looks like x1 y1 x2 y2; expected x y w h a line', stacklevel=2)

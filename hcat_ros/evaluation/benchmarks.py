@@ -83,7 +83,7 @@ def otb(root: Path) -> Found:
 
 
 def _has_content(path: Path) -> bool:
-    """Return whether a text has any; one that cannot be read is for its reader to name."""
+    """Return whether a file is more than blanks; True if it is unreadable, so that it is named."""
     try:
         return bool(read_bytes(path).strip())
     except (OSError, ValueError):
@@ -226,18 +226,20 @@ def vot_box(line: str) -> NDArray[np.float64]:
 def _mask_box(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     usable = (np.abs(numbers) < 1 << 53) & (numbers == np.floor(numbers))
     if not usable.all():
-        raise ValueError(f'a mask with the number {numbers[~usable][0]:g}: expected whole ones')
-    x, y, width, height, *_ = whole = numbers.astype(np.int64).tolist()
-    runs = np.array(whole[4:], np.int64)
+        raise ValueError(
+            f'a mask with the number {numbers[~usable][0]:g}: expected whole numbers below 2^53'
+        )
+    whole = numbers.astype(np.int64)
+    x, y, width, height = whole[:4].tolist()
+    runs = whole[4:]
     if width * height == 0:  # as VOT's toolkit writes an absent target: m0,0,0,0,0,1
         return np.zeros(4)
     if not 0 < width * height <= MAX_IMAGE_PIXELS or width < 0:
         raise ValueError(
             f'a mask of {width} x {height}: expected at most {MAX_IMAGE_PIXELS} pixels'
         )
-    end = runs.sum(
-        dtype=np.float64
-    )  # a sum of integers may overflow, which repeat does not survive
+    # A sum of 64-bit integers may overflow, pass the check, and let np.repeat end by SIGSEGV.
+    end = runs.sum(dtype=np.float64)
     if (runs < 0).any() or end > width * height:
         raise ValueError(f'the runs of a mask of {width} x {height} end at {end:.0f}')
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)

@@ -38,11 +38,11 @@ __all__ = [
 
 ONE_FRAME = 'its target is in one frame only'
 MOST_OBJECTS = 255
-"""Objects of a sequence of masks, as many as a palette has indices."""
+"""Most objects in a sequence of masks: a palette has no more indices."""
 LARGEST_ANNOTATIONS = 2 << 30
 """Bytes: COCO's of training are half a gigabyte."""
 _UNEXPECTED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
-"""What values of other types and sizes raise where those of a JSON file are used."""
+"""Errors raised by the use of JSON values of an unexpected type or size."""
 
 
 class DataSetError(ValueError):
@@ -307,8 +307,11 @@ def _masks(root: Path) -> Found:
             mask = np.where(mask == 0xFFFFFF, 255, mask)
             values = [int(value) for value in np.unique(mask) if value != 0]
             if len(objects.keys() | values) > MOST_OBJECTS:
-                reason = f'{len(values)} values or colours; expected one an object, {MOST_OBJECTS}'
-                yield Skipped(path, f'{reason} in all (masks as JPEG or with soft edges have more)')
+                yield Skipped(
+                    path,
+                    f'{len(values)} values or colours; expected one for each object and at most '
+                    f'{MOST_OBJECTS} in a sequence (JPEG and soft edges add colours)',
+                )
                 continue
             for value in [v for v in values if v != 255] or values:
                 rows = objects.setdefault(value, np.full((len(images), 4), np.nan))

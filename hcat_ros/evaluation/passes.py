@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -72,12 +73,12 @@ def try_passes(
     if jobs < 1:
         raise ValueError(f'--jobs {jobs}: expected 1 or more')
     with worker_pool(jobs, initialise) as pool:
-        # Not by its map, which cancels what waits when it is left: processes that are killed then
-        # make the pool's own thread fail, with a traceback.
-        waiting = [pool.submit(_result, task) for task in tasks]
-        waiting.reverse()
+        # Not pool.map, which cancels the waiting tasks when its iterator is closed: if processes
+        # are then killed, the pool's own thread fails with a traceback. A popped future frees its
+        # result.
+        waiting = deque(pool.submit(_result, task) for task in tasks)
         while waiting:
-            yield waiting.pop().result()
+            yield waiting.popleft().result()
 
 
 def resolve_tracker(

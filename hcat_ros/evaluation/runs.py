@@ -184,7 +184,10 @@ class Evaluation:
         offline: Run,
         progress: Progress,
     ) -> RealTime:
-        """Run a tracker that gets no frame while it is busy. offline: its run without a hurry."""
+        """Run a tracker that misses the frames that come while it is busy.
+
+        offline: its run in which it got each frame.
+        """
 
         def headline(results: Sequence[SequenceResult]) -> float:
             return self.score_results(entry, results).score.measures[measure]
@@ -204,7 +207,7 @@ class Evaluation:
         return RealTime(rule.fps, before, headline(results), skipped, least)
 
     def score_results(self, entry: Entry, results: Sequence[SequenceResult]) -> Run:
-        """Score an entry's results, one of each clip."""
+        """Score an entry's results, one for each clip."""
         score = score_run(self.protocol, self.clips, results, self._sizes())
         whole = {
             **entry.configuration,

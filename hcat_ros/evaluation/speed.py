@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the stages of trackers in turns, as `engines.timing` says why."""
+"""Times the stages of trackers in turns; `engines.timing` says why."""
 
 from __future__ import annotations
 

@@ -122,16 +122,17 @@ def document(group: SpeedTable) -> dict[str, Any]:
 
 
 def chart(groups: Sequence[SpeedTable]) -> Figure:
-    """Return a figure of the search stage's medians, a panel a group and a bar a row.
+    """Return a figure of the search stage's medians: a panel for each group, a bar for each row.
 
-    Ratios to each group's baseline stand beside the bars; reference graphs are grey.
+    Beside a bar stand its median and its speed relative to the group's first row; the bars of
+    reference graphs are grey.
     """
     from matplotlib.figure import Figure
 
     rows = [len(group.rows) for group in groups]
     height = 0.6 + sum(0.7 + 0.3 * number for number in rows)
     figure = Figure(figsize=(10, height), dpi=100, constrained_layout=True)
-    figure.suptitle('Search stage, median of a frame (how many times as fast as the first)')
+    figure.suptitle('Median time of the search stage (speed relative to the first row)')
     models = list(dict.fromkeys(row.model for group in groups for row in group.rows))
     heights = [2 + number for number in rows]
     panels = figure.subplots(

@@ -3,6 +3,7 @@
 
 from hcat_ros.files.reading import (
     check_name,
+    describe_stand_in,
     load_json,
     load_yaml,
     parse_yaml,
@@ -10,13 +11,13 @@ from hcat_ros.files.reading import (
     read_bytes,
     read_text,
     shown,
-    stand_in,
 )
 from hcat_ros.files.writing import check_outputs, scratch_folder, whole_file, whole_rows, write_text
 
 __all__ = [
     'check_name',
     'check_outputs',
+    'describe_stand_in',
     'load_json',
     'load_yaml',
     'parse_yaml',
@@ -25,7 +26,6 @@ __all__ = [
     'read_text',
     'scratch_folder',
     'shown',
-    'stand_in',
     'whole_file',
     'whole_rows',
     'write_text',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes Matplotlib's figures, which the extra `evaluate` brings."""
+"""Writes figures of Matplotlib, which the extra `evaluate` installs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_matplotlib(option: str) -> None:
-    """Raise RuntimeError, naming the option that needs Matplotlib, where there is none."""
+    """Raise RuntimeError, naming the option that needs it, if Matplotlib is not installed."""
     if importlib.util.find_spec('matplotlib') is None:
         raise RuntimeError(f"{option} needs matplotlib; pip install 'hcat_ros[evaluate]'")
 

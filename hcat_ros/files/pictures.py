@@ -25,7 +25,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from hcat_ros.files.reading import printable, read_bytes, stand_in
+from hcat_ros.files.reading import describe_stand_in, printable, read_bytes
 from hcat_ros.files.writing import whole_file
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -66,7 +66,7 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
         ) from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
         del error  # of a parser; says nothing to a user
-        what = stand_in(data) or f'is not a readable image ({len(data)} bytes)'
+        what = describe_stand_in(data) or f'is not a readable image ({len(data)} bytes)'
         raise PictureError(f'{name} {what}') from None
 
 
@@ -78,16 +78,16 @@ def file_size(path: Path) -> tuple[int, int]:
     return picture_size(read_bytes(path, LARGEST_FILE), printable(path))
 
 
-def has_several(path: Path) -> bool:
+def has_several_pictures(path: Path) -> bool:
     """Return whether an image file holds several pictures, as pages or an animation.
 
-    Raises OSError; ValueError for what is no regular file.
+    An unreadable file counts as one picture: whoever reads it next says what is wrong with it.
     """
     try:
         with PIL.Image.open(io.BytesIO(read_bytes(path, LARGEST_FILE)), formats=FORMATS) as picture:
             return bool(getattr(picture, 'is_animated', False))
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError):
-        return False  # no picture, which its reader will name
+        return False
 
 
 def decode_picture(
@@ -146,17 +146,19 @@ def _decoded(
 
 
 def _check_chunks(data: memoryview, name: str) -> None:
-    """Raise PictureError for a PNG with a chunk that claims more bytes than there are.
+    """Raise PictureError for a PNG with a chunk that claims more bytes than the file has.
 
-    OpenCV 5 takes as many before it reads them, up to 4 GB.
+    OpenCV 5 allocates the claimed size, up to 4 GB, before it reads the chunk.
     """
-    place = len(PNG_START) if bytes(data[: len(PNG_START)]) == PNG_START else len(data)
+    if bytes(data[: len(PNG_START)]) != PNG_START:
+        return
+    place = len(PNG_START)
     while place < len(data) and bytes(data[place + 4 : place + 8]) != b'IEND':
         length = int.from_bytes(data[place : place + 4], 'big')
         if length > len(data) - place:
             raise PictureError(
-                f'{name} is not a readable image: a part of it claims {length} bytes, of '
-                f'{len(data)} in all'
+                f'{name} is not a readable image: a chunk claims {length} bytes, the whole file '
+                f'has {len(data)}'
             )
         place += length + 12  # length, type and check sum
 

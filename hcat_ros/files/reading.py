@@ -39,18 +39,19 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 6
 _SHORT.maxlevel = 2
 
 
-_FOREIGN = (
-    (b'version https://git-lfs', 'is the pointer of a file in Git LFS; fetch it with git lfs pull'),
-    (b'<!doctype html', 'is a page of HTML; download the file itself'),
-    (b'<html', 'is a page of HTML; download the file itself'),
+_STAND_INS = (
+    (b'version https://git-lfs', 'is a pointer of Git LFS, not the file; run git lfs pull'),
+    (b'<!doctype html', 'is an HTML page; download the file itself'),
+    (b'<html', 'is an HTML page; download the file itself'),
 )
-"""How files begin that lie in the place of others, and what to do."""
+"""First bytes of files that a clone or a download leaves in place of the real file, and what they
+are, with the remedy."""
 
 
-def stand_in(content: bytes | memoryview) -> str:
-    """Return what a file is that lies in the place of another, with the remedy; '' for others."""
+def describe_stand_in(content: bytes | memoryview) -> str:
+    """Return what content is, with the remedy, if it stands in for the real file; otherwise ''."""
     start = bytes(content[:64]).lstrip().lower()
-    return next((what for sign, what in _FOREIGN if start.startswith(sign)), '')
+    return next((what for sign, what in _STAND_INS if start.startswith(sign)), '')
 
 
 def shown(value: object) -> str:

@@ -23,7 +23,7 @@ COEFFICIENTS = {
 NARROWEST_FOV, WIDEST_FOV = 0.01, 3.1
 """Limits of a field of view from side to side, rad: a pinhole camera cannot see 180 degrees."""
 FOCAL_LIMITS = 0.001, 1000.0
-"""Limits of a focal length, as shares of the longer side of the image."""
+"""Limits of a focal length, in multiples of the longer side of the image."""
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
 """Pixels within which a ray must be seen again where it came from."""

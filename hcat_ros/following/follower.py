@@ -49,7 +49,7 @@ class Follower:
     def __init__(self, config: FollowConfig) -> None:
         self.config = config
         self.ego_motion = EgoMotion(config.actuation_delay, config.actuation_lag)
-        """How the camera has turned and travelled, by commands and measured rates."""
+        """The camera's own motion, from commands and measured rates."""
         self._bearing = BearingFilter(self.ego_motion, config.bearing_process_noise)
         self._range = RangeFilter(self.ego_motion, config.range_process_noise)
         self._size = RangeFromSize()
@@ -118,10 +118,10 @@ class Follower:
     ) -> str:
         """Process a track. Returns why it was refused, '' if it was accepted.
 
+        waited: seconds between the arrival of the track and `now`; they count towards its age.
         lost: the tracker reports the target lost; `measurement` is then where it looks for it,
         with any score, or None. An accepted track may not move the platform yet: `confirmations`
         of them must agree. Of a lost target '' means that the platform turns along its course.
-        waited: seconds since it arrived, by which it is older than one that arrives `now`.
         """
         if not self._set_time(now):
             return 'time is not a number'

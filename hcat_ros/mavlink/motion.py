@@ -132,9 +132,10 @@ class MotionOutput:
                 self._request_control(now)
 
     def command(self, rates: Rates, now: float, waited: float = 0.0) -> None:
-        """Take a command, and send it at once. What is not finite counts as a stop.
+        """Take a command, and send it at once. A command that is not finite counts as a stop.
 
-        waited: seconds since it arrived; one that is older than `timeout` is passed over.
+        waited: seconds between the arrival of the command and `now`; they count towards its age,
+        and a command older than `timeout` is ignored.
         """
         with self._lock:
             if self.is_held or waited > self.settings.timeout:

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hcat_ros.files import read_bytes, shown, stand_in, whole_file
+from hcat_ros.files import describe_stand_in, read_bytes, shown, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
 
@@ -125,7 +125,7 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             content = read_bytes(path)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
-    if what := stand_in(content):
+    if what := describe_stand_in(content):
         raise CheckpointError(f'{path} {what}')
     if path.suffix == '.safetensors':
         return _read_safetensors(path, content)
@@ -151,11 +151,11 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             )
         # DistributedDataParallel's.
         name = name.removeprefix('module.')
-        is_plain = value.layout == torch.strided and not value.is_quantized
-        if not is_plain or value.is_nested or value.is_meta:
+        is_dense = value.layout == torch.strided and not value.is_nested
+        if not is_dense or value.is_quantized or value.is_meta:
             raise CheckpointError(
                 f"{path}: tensor '{name[:80]}' is sparse, quantized, nested or without values; "
-                'save it dense'
+                'save it as a dense tensor'
             )
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise CheckpointError(

@@ -28,7 +28,7 @@ LARGEST_COUNTS = {
     'layers': 64,
     'sparse_vectors': 4096,
 }
-"""Limits of what a file may ask for; beyond them a network takes memory without end."""
+"""Largest values of a configuration: a file that asks for more would exhaust the memory."""
 MOST_MIXING = 64
 """Most `SpatialMixing` blocks."""
 

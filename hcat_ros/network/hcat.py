@@ -294,6 +294,6 @@ def without_backbone(model: HCAT) -> HCAT:
     It shares all weights.
     """
     fusion = copy.copy(model)
-    # nn.Module has no public way to share all parts but one.
+    # nn.Module has no public way to share all modules except one.
     fusion._modules = {**model._modules, 'backbone': nn.Identity()}  # noqa: SLF001
     return fusion

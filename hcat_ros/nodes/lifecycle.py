@@ -28,9 +28,9 @@ TRANSITIONS = {
 }
 """Names of the transitions by number; a request may leave the name out."""
 FORESEEN = (ValueError, RuntimeError, OSError, ParameterException, NameValidationException)
-"""Errors that say by themselves what is wrong; others are logged with their traceback."""
+"""Errors whose message suffices for a user; others are logged with their traceback."""
 ERROR_INTERVAL = 5.0
-"""Seconds between log lines about errors in callbacks."""
+"""Shortest time between log messages about errors in callbacks, s."""
 LONGEST_FAILURE = 1000
 """Characters of a failure in the diagnostics and in answers; the log has all of it."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -55,7 +55,7 @@ class GuardedLifecycleNode(LifecycleNode):
         def guard(request: Any, response: Any) -> Any:
             number, label = request.transition.id, request.transition.label
             possible = {name: id_ for id_, name, *_ in self._state_machine.available_transitions}
-            # rclpy refuses an unknown name without a word, a number with an exception.
+            # rclpy would refuse an unknown name silently and an unknown number with an exception.
             if label in possible or (not label and number in possible.values()):
                 return change_state(request, response)
             asked = label or TRANSITIONS.get(number, f'number {number}')
@@ -199,7 +199,7 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
 def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
     """Make nodes and spin them until they are told to end. Returns an exit code.
 
-    It is 1, with the reason on stderr, where ROS or a node cannot be made.
+    The code is 1, with the reason on stderr, if ROS cannot be initialised or a node be made.
 
     All callbacks of ROS run in one thread: DDS keeps the newest frame while one runs. Some nodes
     have further threads (the follower's dead man, a bond's heartbeats, MAVLink's links, the web
@@ -241,12 +241,17 @@ def _spin(nodes: Sequence[Node]) -> None:
         except Exception as error:
             if not rclpy.ok() or 'context is invalid' in str(error):
                 break
-            nodes[0].get_logger().error(_told(error), throttle_duration_sec=ERROR_INTERVAL)
+            nodes[0].get_logger().error(
+                _describe_error(error), throttle_duration_sec=ERROR_INTERVAL
+            )
     ENDING.set_callback(lambda: None)
 
 
-def _told(error: Exception) -> str:
-    """Return an error in a callback in words: a value that nobody checked, or all of a fault."""
+def _describe_error(error: Exception) -> str:
+    """Return what to log about an error in a callback.
+
+    A ValueError comes from a bad value in a message and gets a line; others get their traceback.
+    """
     if not isinstance(error, ValueError):
         return 'error in a callback:\n' + ''.join(traceback.format_exception(error))
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -13,7 +13,7 @@ MOST_COEFFICIENTS = 14
 
 
 def check_image(message: Any) -> None:
-    """Raise ValueError for an image, raw or compressed, of which a name is too long."""
+    """Raise ValueError for an image, raw or compressed, whose frame_id is too long."""
     _check_name('header.frame_id', message.header.frame_id)
 
 

@@ -24,9 +24,10 @@ def with_info(callback: InfoCallback) -> Callable[..., None]:
 
 
 def time_in_queue(info: Mapping[str, Any]) -> float:
-    """Return for how many seconds a message has waited here for its callback, 0 if not known.
+    """Return the seconds between a message's arrival and now, 0 if the arrival is not known.
 
-    While another callback runs, messages wait: they are no newer than when they came.
+    A message waits in the queue of its subscription while other callbacks run.
     """
-    received = int(info.get('received_timestamp', 0))  # of the system's clock, which may be set
+    received = int(info.get('received_timestamp', 0))
+    # Never below 0: the arrival is in the system's time, which may have been set back since.
     return max((time.time_ns() - received) / 1e9, 0.0) if received > 0 else 0.0

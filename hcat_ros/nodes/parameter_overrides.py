@@ -99,9 +99,9 @@ def _nodes(tree: Any, above: str = '') -> Iterator[str]:
 
 
 def is_for_node(name: str, own: str) -> bool:
-    """Return whether a name in a parameter file, with `*` and `**` in it or not, is for a node.
+    """Return whether a node's name in a parameter file, perhaps with `*` or `**`, means a node.
 
-    own: full name of the node. A name without a namespace is in the root, as rcl reads it.
+    own: full name of the node. Like rcl, it takes a name without a namespace to be in the root.
     """
     parts = re.split(r'(\*\*|\*)', '/' + name.lstrip('/'))
     pattern = ''.join({'**': '.*', '*': '[^/]+'}.get(part, re.escape(part)) for part in parts)

@@ -37,14 +37,15 @@ class Setting:
     live: bool = False
     """Whether a change takes effect while the node runs."""
     longest: int = 4096
-    """Most characters of a text; the longest path has as many."""
+    """Most characters of a text; the default is the longest path on Linux."""
     least: float = 0.0
     """Smallest value above 0, of a setting whose 0 means none; 0: all from `low` on are taken."""
 
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
 
-        An int is accepted for a float, so that `window_penalty:=1` works. 'null' counts as unset:
+        An int is accepted for a float, so that `window_penalty:=1` works, and for a text, so that
+        the camera `source:=0` works: ROS reads both as integers. 'null' counts as unset:
         `ros2 param dump` writes it for unset parameters, and ROS reads it back as a string.
         """
         if value is None or (value == 'null' and self.default is None):
@@ -61,7 +62,7 @@ class Setting:
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if self.kind is str and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)  # source:=0, a camera: ROS reads the value as YAML
+            value = str(value)
         if type(value) is not self.kind:
             raise ValueError(f'{self.name} {shown(value)}: expected {self.expected}')
         if isinstance(value, str) and len(value) > self.longest:
@@ -160,9 +161,9 @@ class Settings:
             )
 
     def _convert(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Return the parameters in the settings' types: 1 becomes 1.0, or '1' for a text.
+        """Return the parameters in the settings' types: an int becomes a float or text if need be.
 
-        Values that are none of the setting stay, to be refused.
+        Bad values are returned unchanged; they are refused later.
         """
         return [_in_type(self._settings.get(each.name), each) for each in parameters]
 

@@ -19,9 +19,10 @@ lock nobody out."""
 PATIENCE = 20.0
 """Seconds in which a connection has to be admitted, whatever it sends or does not."""
 LOG_INTERVAL = 5.0
-"""Seconds between log lines about failed requests, which whoever reaches the port can cause."""
+"""Shortest time between log lines about failed requests, s: anybody on the network can cause one.
+"""
 LONGEST_REASON = 200
-"""Characters of such a line."""
+"""Most characters of the reason in such a line."""
 
 
 class Door:
@@ -32,7 +33,7 @@ class Door:
         self._headers = headers
         self._open: dict[_Connection, asyncio.TimerHandle] = {}
         self._admitted: set[Any] = set()
-        self._told = -math.inf
+        self._last_log = -math.inf
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
@@ -68,12 +69,12 @@ class Door:
             timer.cancel()
 
     def record_failure(self, error: Exception) -> None:
-        """Log a failed request, unless another one has been logged lately."""
+        """Log a failed request, unless one was logged less than `LOG_INTERVAL` ago."""
         now = asyncio.get_running_loop().time()
-        if now - self._told < LOG_INTERVAL:
+        if now - self._last_log < LOG_INTERVAL:
             return
-        self._told = now
-        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):  # it is no HTTP
+        self._last_log = now
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):  # the client's fault
             LOG.warning('request refused: %s', ' '.join(str(error).split())[:LONGEST_REASON])
         else:
             LOG.error('a request failed', exc_info=error)
@@ -102,7 +103,7 @@ class _Connection(web.RequestHandler):
         super().connection_lost(error)
 
     def log_exception(self, *arguments: Any, **named: Any) -> None:
-        """Log what aiohttp would log with a traceback for each request."""
+        """Hand an error to the door: aiohttp would log a traceback for each bad request."""
         self._door.record_failure(named.get('exc_info') or RuntimeError(*arguments))
 
     def handle_error(self, *arguments: Any, **named: Any) -> web.StreamResponse:

@@ -197,7 +197,7 @@ class PageServer:
                 self._door.admit(request.protocol)
                 self._count_watchers(+1)
                 await client.serve(self.settings.title)
-        except ConnectionError:  # it has gone while it was answered
+        except ConnectionError:  # the browser disconnected during the answer
             pass
         finally:
             del self._sockets[live]

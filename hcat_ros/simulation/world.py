@@ -103,9 +103,8 @@ class Panorama:
         drawn = cv2.remap(rolled, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         cos, sin = math.cos(azimuth), math.sin(azimuth)
         axes = np.array(((cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)))
-        pixels = np.array(
-            ((0.0, 0.0, SCALE), (-1.0, 0.0, half), (0.0, -1.0, top))
-        )  # (column, row, 1) to SCALE * (forward, left, up)
+        # Takes (column, row, 1) to SCALE * (forward, left, up).
+        pixels = np.array(((0.0, 0.0, SCALE), (-1.0, 0.0, half), (0.0, -1.0, top)))
         return _Facet(np.asarray(drawn, np.uint8), azimuth, axes @ pixels)
 
     def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:

@@ -118,8 +118,8 @@ def choose_distractor(
 ) -> Image:
     """Return a cutout or, with the probability `twin`, a recoloured copy of the target, BGRA.
 
-    Without cutouts it is a copy: of the target's visible part, or of a corner of the image where
-    that part is too small.
+    If too little of the target is visible to be copied, a cutout is returned; without cutouts, a
+    copy of a corner of the image.
     """
     size = image.shape[0]
     x0, y0 = max(0, round(box.x)), max(0, round(box.y))

@@ -72,9 +72,10 @@ class TrainingLog:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log; lines without a step, as a killed process leaves, are left out.
+    """Return the rows of a log, without damaged lines, which a killed process may leave.
 
-    Raises OSError; ValueError, naming the file, for what is no text.
+    A row is damaged if it has no step. Raises OSError; ValueError, naming the file, if it is no
+    text.
     """
     rows = []
     for line in read_text(path).splitlines() if path.is_file() else []:

@@ -60,10 +60,10 @@ def test_a_model_that_is_read_is_not_written_over(
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_a_signal_while_a_module_is_loaded_is_told_as_a_signal(
+def test_a_signal_during_an_import_ends_the_command_as_a_signal(
     wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """pybind11 makes an ImportError, "initialization failed", of what cuts it short."""
+    """pybind11 turns an exception during an import into ImportError: initialization failed."""
 
     def run(arguments: Any) -> None:
         try:
@@ -80,10 +80,10 @@ def test_a_signal_while_a_module_is_loaded_is_told_as_a_signal(
 
 
 @pytest.mark.parametrize('closed', ['', '<&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
-def test_streams_that_are_closed_do_not_end_a_command(
+def test_a_command_works_with_closed_standard_streams(
     closed: str, tmp_path: Path, write_image: Any
 ) -> None:
-    """As under some daemons: the progress bar had nothing to write to."""
+    """Some daemons close them: the progress bar had no stream to write to."""
     for number in range(3):
         write_image(tmp_path / f'{number}.png', np.full((120, 160, 3), 90, np.uint8))
     code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'

@@ -109,13 +109,15 @@ def test_results_that_are_read_are_not_written_over(
     assert path.read_text() == '[]'
 
 
-def test_a_model_is_not_exported_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A trained one of the same name, by one that is untrained."""
+def test_an_export_replaces_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An untrained model must not replace a trained one of the same name."""
     card = tmp_path / 'hcat' / 'model.yaml'
     card.parent.mkdir()
     card.write_text('name: trained')
     words = ['--only', 'hcat', '--rounds', '0', '--export', str(tmp_path)]
-    assert f'{card.parent} holds a model; take another --export' in failure(words, capsys)
+    assert f'{card.parent} holds a model; give another folder with --export' in failure(
+        words, capsys
+    )
     assert card.read_text() == 'name: trained'
 
 

@@ -106,7 +106,7 @@ def test_steps_can_be_overridden_and_a_run_goes_on(
 
 
 @pytest.mark.parametrize('line', ['[]', '5', '{"a": 1}', '{"step": "x"}', '{"st', '[' * 20_000])
-def test_a_line_of_the_log_that_is_no_row_does_not_end_a_run(tmp_path: Path, line: str) -> None:
+def test_a_damaged_line_of_the_log_is_ignored(tmp_path: Path, line: str) -> None:
     for name in ('log.jsonl', 'validation.jsonl'):
         (tmp_path / name).write_text(f'{{"step": 2, "mean": 0.5}}\n{line}\n')
     log = TrainingLog(tmp_path, 1, 3)
@@ -126,7 +126,7 @@ def test_pairs_can_be_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['pairs.png', 'run.yaml', 'video']
 
 
-def test_an_image_that_is_trained_on_is_not_drawn_over(
+def test_shown_pairs_replace_no_image_of_the_run(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = next((config.parent / 'video').rglob('*.png'), None)

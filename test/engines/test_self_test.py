@@ -148,7 +148,7 @@ def test_a_graph_with_weights_in_another_file_is_refused(copy: Model) -> None:
 
 
 def test_a_graph_with_a_loop_is_refused(copy: Model) -> None:
-    """A few hundred bytes that ran for ever, whatever signal came."""
+    """A loop of 2**62 rounds ran for ever, and no signal ended it."""
     onnx = pytest.importorskip('onnx')
     make, kinds = onnx.helper, onnx.TensorProto
     graph = onnx.load(str(copy.folder / SEARCH_FILE))

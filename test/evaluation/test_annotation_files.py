@@ -52,9 +52,9 @@ def test_boxes_have_four_numbers(tmp_path: Path, content: str) -> None:
         read_box_table(text(tmp_path / 'a.txt', content))
 
 
-def test_decimal_commas_are_suspected(tmp_path: Path) -> None:
+def test_eight_numbers_on_a_line_hint_at_decimal_commas(tmp_path: Path) -> None:
     (tmp_path / 'boxes.txt').write_text('1,5;2,5;10,0;11,0\n')
-    with pytest.raises(ValueError, match='or write points for decimal commas'):
+    with pytest.raises(ValueError, match='or replace decimal commas by points'):
         read_box_table(tmp_path / 'boxes.txt')
 
 

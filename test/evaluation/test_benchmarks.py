@@ -259,9 +259,9 @@ def test_a_mask_that_claims_gigabytes_is_refused() -> None:
         'm0,0,9.5,9,5',
     ],
 )
-def test_a_mask_of_numbers_that_none_has_is_refused(line: str) -> None:
-    """Four runs of 2**62 have the sum 0 in 64 bits, and ended the process by SIGSEGV."""
-    with pytest.raises(ValueError, match=r'expected whole ones|the runs of a mask'):
+def test_a_mask_with_impossible_numbers_is_refused(line: str) -> None:
+    """In 64 bits the sum of four runs of 2**62 is 0: np.repeat ended by SIGSEGV."""
+    with pytest.raises(ValueError, match=r'expected whole numbers|the runs of a mask'):
         vot_box(line)
 
 

@@ -136,7 +136,7 @@ def test_a_damaged_list_is_named(
 @pytest.mark.parametrize(
     'image', ['{"id": 3}', 'null', '{"id": [], "file_name": "x"}', '{"id": 3, "file_name": 5}']
 )
-def test_a_wrong_image_of_coco_does_not_cost_the_others(
+def test_a_bad_image_entry_of_coco_leaves_the_others_usable(
     tmp_path: Path, write_image: Write, image: str
 ) -> None:
     listing = coco(tmp_path, write_image)
@@ -148,7 +148,7 @@ def test_a_wrong_image_of_coco_does_not_cost_the_others(
 
 
 @pytest.mark.parametrize('entry', [f'"b.png": [[1{"0" * 400}, 2, 3, 4]]', f'"{"b" * 5000}": []'])
-def test_a_number_or_name_without_end_does_not_cost_the_others(
+def test_an_overlong_number_or_name_leaves_the_others_usable(
     tmp_path: Path, write_image: Write, entry: str
 ) -> None:
     for name in 'ab':
@@ -159,7 +159,7 @@ def test_a_number_or_name_without_end_does_not_cost_the_others(
 
 
 @pytest.mark.parametrize('kind', ['folder', 'link', 'fifo'])
-def test_a_groundtruth_of_otb_that_is_no_file_does_not_cost_the_others(
+def test_an_otb_groundtruth_that_is_no_file_leaves_the_others_usable(
     tmp_path: Path, write_image: Write, kind: str
 ) -> None:
     for name in ('one', 'two'):
@@ -177,10 +177,10 @@ def test_a_groundtruth_of_otb_that_is_no_file_does_not_cost_the_others(
     assert str(path) in str(warned[0].message)
 
 
-def test_a_mask_of_noise_or_fractions_does_not_cost_the_others(
+def test_a_mask_of_noise_or_fractions_leaves_the_others_usable(
     tmp_path: Path, write_image: Write
 ) -> None:
-    """Each colour of a mask is an object: of noise there would be millions."""
+    """Each colour of a mask is an object: noise would be millions of objects."""
     mask = np.zeros((24, 32), np.uint8)
     mask[4:9, 4:9] = 255
     for name in ('bear', 'cat', 'dog'):

@@ -138,10 +138,10 @@ def test_a_killed_run_goes_on_where_it_stopped(
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
-def test_a_run_that_is_left_ends_without_a_traceback_of_the_pool(
+def test_an_interrupted_run_leaves_no_traceback_of_the_pool(
     clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by Ctrl-C: passes wait, others run."""
+    """Ctrl-C comes while some passes run and others wait."""
     failures: list[Any] = []
     monkeypatch.setattr(threading, 'excepthook', failures.append)
     before = set(threading.enumerate())

@@ -114,7 +114,7 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_names_the_scratch_folder(tmp_path: Path) -> None:
-    """write(2) names no file, and a command may write in several places."""
+    """Errors of write(2) name no file, and a command may write to several disks."""
     with pytest.raises(OSError, match='No space left on device') as error:  # noqa: SIM117
         with scratch_folder('export', tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

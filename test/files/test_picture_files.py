@@ -67,7 +67,7 @@ def test_a_chunk_that_claims_gigabytes_is_refused_unread(claimed: int) -> None:
     assert decode_picture(data + b'after the end', 'it').shape == (24, 32, 3)
     end = data.index(b'IEND') - 4
     longer = data[:end] + struct.pack('>I', claimed) + b'tEXt' + bytes(100) + data[end:]
-    with pytest.raises(PictureError, match=f'a part of it claims {claimed} bytes'):
+    with pytest.raises(PictureError, match=f'a chunk claims {claimed} bytes'):
         decode_picture(longer, 'it')
 
 
@@ -138,7 +138,9 @@ def test_a_suffix_of_no_format_is_refused(tmp_path: Path) -> None:
         write_picture(tmp_path / 'a.xyz', np.zeros((8, 9, 3), np.uint8))
 
 
-def test_a_pointer_of_git_lfs_is_called_so(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / 'a.jpg').write_bytes(b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
-    with pytest.raises(PictureError, match=r'a\.jpg is the pointer of a file in Git LFS; fetch it'):
+    with pytest.raises(
+        PictureError, match=r'a\.jpg is a pointer of Git LFS, not the file; run git lfs pull'
+    ):
         read_picture(tmp_path / 'a.jpg')

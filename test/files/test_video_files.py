@@ -67,7 +67,7 @@ def test_what_cannot_be_read_again_is_an_error(
         try:
             with whole_video(path, 25.0) as video:
                 video.write(np.zeros((48, 64, 3), np.uint8))
-                # From here on no file gets longer: FFmpeg writes most of it at the end.
+                # From here on no file grows beyond 100 bytes; FFmpeg writes most of it at the end.
                 resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -154,7 +154,7 @@ def test_commands_that_stay_away_stop_it_and_then_it_is_silent() -> None:
     assert 'no command for 0.5 s: stop' in vehicle.lines[-1]
 
 
-def test_a_command_that_waited_is_as_old_as_it_is() -> None:
+def test_time_in_the_queue_counts_towards_the_age_of_a_command() -> None:
     vehicle = Vehicle('velocity', timeout=0.5)
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(forward=1), 10.0, waited=0.6)

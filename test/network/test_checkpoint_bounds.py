@@ -39,10 +39,10 @@ def test_values_that_are_not_finite_are_named(
     ('content', 'reason'),
     [
         ('version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
-        ('\n<!DOCTYPE html><html>', 'is a page of HTML; download the file itself'),
+        ('\n<!DOCTYPE html><html>', 'is an HTML page; download the file itself'),
     ],
 )
-def test_what_lies_in_the_place_of_a_checkpoint_is_called_so(
+def test_a_git_lfs_pointer_or_an_html_page_is_named_in_the_error(
     tmp_path: Path, suffix: str, content: str, reason: str
 ) -> None:
     path = tmp_path / f'weights{suffix}'
@@ -68,7 +68,7 @@ def test_tensors_that_are_not_plain_are_named(model: HCAT, tmp_path: Path, kind:
 @pytest.mark.parametrize(
     'dtype', [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str
 )
-def test_weights_of_a_type_that_loses_their_values_are_named(
+def test_weights_of_an_unsupported_type_are_refused(
     model: HCAT, tmp_path: Path, dtype: torch.dtype
 ) -> None:
     name = 'input_proj.bias'
@@ -76,7 +76,7 @@ def test_weights_of_a_type_that_loses_their_values_are_named(
     assert f"tensor '{name}' has values of type {dtype}; expected one of" in refusal(path)
 
 
-def test_weights_beyond_float32_are_not_finite(model: HCAT, tmp_path: Path) -> None:
+def test_weights_beyond_the_range_of_float32_are_refused(model: HCAT, tmp_path: Path) -> None:
     name = 'input_proj.bias'
     large = torch.full_like(model.state_dict()[name], 1e300, dtype=torch.float64)
     path = write(model, tmp_path, 'zip', **{name: large})
@@ -106,7 +106,7 @@ def test_weights_of_other_precisions_are_taken(
         ('{"mixing": 100000000}', 'mixing 100000000: expected a whole number from 0 to 64'),
     ],
 )
-def test_metadata_without_end_is_refused(
+def test_metadata_that_asks_for_too_much_is_refused(
     model: HCAT, tmp_path: Path, metadata: str, reason: str
 ) -> None:
     path = tmp_path / 'weights.safetensors'

@@ -82,7 +82,7 @@ def described(state: State, fz: Tensor, fx: Tensor, hierarchical: bool) -> Tenso
 
 
 def vectors(model: HCAT, image: Tensor) -> Tensor:
-    """What the encoder gets of an image, (B, n, C)."""
+    """The encoder's input for an image, (B, n, C)."""
     return model.projection(model.backbone(image)).flatten(2).transpose(1, 2)
 
 

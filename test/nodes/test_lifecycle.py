@@ -68,7 +68,7 @@ def test_an_impossible_transition_is_refused_in_words(
     assert change(talker, Transition.TRANSITION_CONFIGURE)
 
 
-def test_the_name_of_a_transition_is_told_in_part(
+def test_a_long_transition_name_is_shortened_in_the_log(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()

@@ -23,7 +23,7 @@ def test_messages_of_usual_length_pass() -> None:
 
 
 @pytest.mark.parametrize('kind', [Image, CompressedImage])
-def test_images_of_a_frame_whose_name_is_too_long(kind: type) -> None:
+def test_an_image_with_an_overlong_frame_id(kind: type) -> None:
     message = kind()
     message.header.frame_id = 'f' * 256
     check_image(message)

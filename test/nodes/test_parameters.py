@@ -87,7 +87,7 @@ def test_bad_values_are_named_with_what_is_expected(
         (BOX, [True] * 10**6),
     ],
 )
-def test_of_long_values_a_message_has_a_part(setting: Setting, value: Any) -> None:
+def test_error_messages_shorten_long_values(setting: Setting, value: Any) -> None:
     with pytest.raises(ValueError, match='expected') as error:
         setting.checked(value)
     assert len(str(error.value)) < 300

@@ -223,7 +223,7 @@ def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
 
 
 @pytest.mark.usefixtures('ros_domain')
-def test_a_clock_below_0_is_told_in_a_line_now_and_then() -> None:
+def test_errors_of_a_negative_clock_are_logged_every_few_seconds() -> None:
     done = subprocess.run(
         [sys.executable, '-c', BEFORE_1970], capture_output=True, text=True, timeout=60
     )

@@ -138,22 +138,22 @@ UPGRADE = (
 BROKEN_FRAMES = (
     b'\xf1\x80\0\0\0\0',  # reserved bits
     b'\x81\xff\x7f' + b'\xff' * 7 + b'\0' * 4,  # 2^63 bytes
-    b'\x80\x80\0\0\0\0',  # goes on with nothing
-    b'\x81\x82\0\0\0\0\xff\xff',  # no UTF-8
-    b'\x89\x80\0\0\0\0' * 20000,  # pings, and gone
-    b'\x01\x80\0\0\0\0' + b'\x00\x80\0\0\0\0' * 50000,  # nothing in many parts
+    b'\x80\x80\0\0\0\0',  # continues no message
+    b'\x81\x82\0\0\0\0\xff\xff',  # not UTF-8
+    b'\x89\x80\0\0\0\0' * 20000,  # pings, then the client is gone
+    b'\x01\x80\0\0\0\0' + b'\x00\x80\0\0\0\0' * 50000,  # an empty message in many parts
 )
 
 
 @pytest.mark.parametrize(('interval', 'most'), [(5.0, 4), (0.0, 1000)])
-def test_what_is_no_request_costs_the_log_a_line_now_and_then(
+def test_malformed_requests_are_logged_every_few_seconds_without_a_traceback(
     serve: Any,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     interval: float,
     most: int,
 ) -> None:
-    """It needs no token: aiohttp would log a traceback for each."""
+    """They need no token, and aiohttp would log a traceback for each of them."""
     monkeypatch.setattr(door_module, 'LOG_INTERVAL', interval)
     server = serve()
     requests = (*NO_REQUESTS, *(UPGRADE + frames for frames in BROKEN_FRAMES))
@@ -180,7 +180,7 @@ def test_what_is_no_request_costs_the_log_a_line_now_and_then(
 
 
 @pytest.mark.parametrize('header', [b'Host', b'Host: 127.0.0.1\r\nOrigin'])
-def test_names_that_are_not_utf_8_are_refused(serve: Any, header: bytes) -> None:
+def test_headers_that_are_not_utf_8_are_refused(serve: Any, header: bytes) -> None:
     server = serve()
 
     async def test() -> None:

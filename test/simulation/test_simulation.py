@@ -73,7 +73,7 @@ def test_a_plain_controller_keeps_the_target_in_view(path: str, platform: str) -
 def test_the_truths_box_is_where_the_target_is_drawn(
     platform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two worlds that differ in nothing but the target's picture show where it is."""
+    """Two worlds that differ only in the target's picture show where it is."""
     scenario = Scenario('zigzag', platform, seed=3, speed=0.2, **CLEAN)
     simulation = Simulation(scenario)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The browser's set-up, where there is nothing to install and where nothing can be installed."""
+"""The installation of a browser, with one that is there and where nothing can be installed."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def install(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the script in a checkout of its own, without programs and without PyPI."""
+    """Returns a function that runs the script in an empty checkout, without programs and PyPI."""
     script = tmp_path / 'checkout' / 'tools' / 'install_browser.py'
     script.parent.mkdir(parents=True)
     shutil.copy(checkout / 'tools' / script.name, script)
@@ -27,7 +27,7 @@ def install(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.Complete
     return run
 
 
-def test_where_there_is_one_nothing_is_done(
+def test_nothing_is_installed_if_a_browser_runs(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     result = install(HCAT_CHROMIUM=sys.executable)
@@ -35,7 +35,7 @@ def test_where_there_is_one_nothing_is_done(
     assert [path.name for path in (tmp_path / 'checkout').iterdir()] == ['tools']
 
 
-def test_one_that_does_not_run_does_not_count(
+def test_a_browser_that_does_not_run_does_not_count(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     stub = tmp_path / 'chromium'
@@ -44,7 +44,7 @@ def test_one_that_does_not_run_does_not_count(
     assert install(HCAT_CHROMIUM=str(stub)).returncode == 1
 
 
-def test_one_line_says_why_there_is_none_and_what_to_do(
+def test_a_failure_is_one_line_with_the_reasons_and_the_remedy(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     result = install()

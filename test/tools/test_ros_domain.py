@@ -34,3 +34,10 @@ def test_each_holder_has_a_domain_of_its_own_until_it_ends_or_is_killed(
         other.kill()
     with ros_domain.own_domain() as first, ros_domain.own_domain() as second:
         assert {first, second} == set(TWO)
+
+
+def test_an_error_other_than_a_domain_in_use_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for a domain in use, and the search went on for ever."""
+    monkeypatch.setattr(ros_domain, 'DOMAINS', [10**200])
+    with pytest.raises(OSError, match='too long'), ros_domain.own_domain():
+        pass

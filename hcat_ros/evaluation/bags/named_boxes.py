@@ -306,14 +306,17 @@ def read_truth(path: Path) -> Truth:
 
 
 def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the fields of each line that has any; commas, semicolons or blanks."""
+    """Yield the number and the fields of each line, without empty lines and comments.
+
+    Fields are separated by commas, semicolons, tabs or spaces.
+    """
     for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip().replace(';', ',')
         if not text or text.startswith('#'):
             continue
         try:
             yield number, next(csv.reader([text])) if ',' in text else text.split()
-        except csv.Error as error:  # of a value without an end
+        except csv.Error as error:  # a field that is longer than csv accepts
             raise ValueError(f'{path}, line {number}: {error}') from None
 
 
@@ -323,5 +326,5 @@ def _nanoseconds(text: str) -> int:
     # As a float, seconds since 1970 are exact to 0.2 microseconds only.
     number = Decimal(text) * 10**9 if set(text) & set('.eE') else Decimal(int(text))
     if not abs(number) < 1 << 63:
-        raise ValueError(f'stamp {text}: expected at most 63 bits of nanoseconds')
+        raise ValueError(f'stamp {text}: expected nanoseconds that fit into 64 bits')
     return int(number)

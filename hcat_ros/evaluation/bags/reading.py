@@ -296,7 +296,7 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
         raise ValueError(f'{path} is no rosbag2: it holds no .mcap or .db3 file')
     try:
         bag = load_yaml(path / METADATA)['rosbag2_bagfile_information']
-        # Once each, however often it is listed.
+        # A file that is listed twice is read once.
         names = dict.fromkeys(Path(name).name for name in bag['relative_file_paths'])
         listed = [path / name for name in names]
         counts = {

@@ -115,7 +115,7 @@ def replay(
     sequences = Sequences(bag, topic, options.mono16_bits)
     images, followed = _write(passing, sequences, out)
     if images == 0:
-        reasons = '; '.join(bag.findings.left_out) or 'none was read'
+        reasons = '; '.join(bag.findings.left_out) or 'the topic has none'
         raise ValueError(f'{bag.path}: no image on {topic.name} could be used: {reasons}')
     for truth in truths:
         if unused := truth.unused():

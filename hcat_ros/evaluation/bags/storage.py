@@ -26,7 +26,7 @@ from hcat_ros.evaluation.bags.salvage import (
     objection,
     salvage,
 )
-from hcat_ros.files import scratch_folder, stand_in
+from hcat_ros.files import describe_stand_in, scratch_folder
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'
@@ -67,7 +67,7 @@ def foreign(path: Path) -> str:
         return 'is empty'
     if start.startswith(b'#ROSBAG'):
         return 'is a bag of ROS 1; rosbags-convert --src FILE --dst FOLDER makes one of ROS 2'
-    return stand_in(start)
+    return describe_stand_in(start)
 
 
 def _free(path: Path) -> int:
@@ -182,7 +182,7 @@ class StorageFile:
                     found = reader.messages(connections, start, stop) if connections else ()
                     for connection, log_time, data in found:
                         if not (isinstance(log_time, int) and isinstance(data, bytes | memoryview)):
-                            raise ValueError('a message has a text for its time or content')
+                            raise ValueError('the time or content of a message is text')
                         passed.count(log_time)
                         yield StoredMessage(connection.topic, log_time, data)
                 stated = sum(connection.msgcount for connection in connections)

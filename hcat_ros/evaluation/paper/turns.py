@@ -201,7 +201,7 @@ def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
         while True:
             row, seconds = pipe.recv()
             turn = take_turn(calls[row], MOST, seconds=seconds)
-            rest()  # the next turn is another process's
+            rest()  # before the answer: the next turn may be that of another process
             pipe.send(turn)
     except (EOFError, ConnectionError):  # the parent has ended
         return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report's charts: success and precision plots, what happens over time, latency.
 
-Each is an SVG file of its own inside of the page, as Matplotlib writes it. The page's style sheet
-inverts them where the reader's screen is dark.
+Each chart is embedded in the page as an SVG image, as Matplotlib writes it. In the browser's dark
+mode the page's style sheet inverts the charts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hcat_ros.evaluation.report.scenes import Scene, spans
 
 TEXT, GRID, ABSENT = '#1b1f24', '#d5d9de', '#e1e4e9'
 COLOURS = ('#0067b0', '#d05400', '#00855f', '#a8478f', '#9a6f00', '#5b6470')
-"""Colours of runs; a seventh run has the first one's again."""
+"""Colours of the runs; the seventh run has the colour of the first again."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.4, 1.2), (6, 1.5, 1.4, 1.5))
 """Lengths of strokes and gaps in line widths: runs differ without colours too."""
 MOST_POINTS = 1000
@@ -61,14 +61,15 @@ class Chart(NamedTuple):
 
     svg: bytes
     width: float
+    """Width at which the chart's text is 10 pixels high, pixels."""
     height: float
-    """Its proportions, in pixels at which its letters have a size of 10."""
+    """Height at the same scale."""
     label: str
-    """What is to be seen, for those who do not."""
+    """Description for screen readers."""
 
     @property
     def source(self) -> str:
-        """The address of an image that holds it."""
+        """The chart as a data URL, for the `src` of an image."""
         return f'data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}'
 
 
@@ -85,7 +86,7 @@ def dashes(run: int) -> tuple[float, ...]:
 def _draw_chart(draw: Callable[[Figure], None], size: tuple[float, float], label: str) -> Chart:
     width, height = size
     with mpl.rc_context():
-        mpl.rcdefaults()  # a user's own settings would make another page
+        mpl.rcdefaults()  # otherwise the user's matplotlibrc would change the page
         mpl.rcParams.update(STYLE)
         figure = Figure(figsize=(width / 72, height / 72))
         draw(figure)

@@ -52,7 +52,7 @@ class FollowerNode(GuardedLifecycleNode):
         """Follower that commands while the node is configured, otherwise None."""
         self._active = False
         self.last_command = Command(reason='not active')
-        """Command that was sent last, with the reason why it is zero or slow."""
+        """Last command that was sent, with the reason if it is zero or slow."""
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
         self._last_track_time = math.inf
@@ -289,10 +289,11 @@ class FollowerNode(GuardedLifecycleNode):
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
         since = self._last_track_time
         if self.get_parameter('use_sim_time').value is True:
-            # Its seconds differ from those of the thread: there only a blocked executor counts.
+            # The dead man counts real seconds, in which the age of a simulated track means nothing;
+            # it only notices that the executor is blocked.
             since = time.monotonic()
-        stands = self.last_command.is_zero
-        self._dead_man.moving_until(None if stands else since + follower.config.stale_timeout)
+        moves = not self.last_command.is_zero
+        self._dead_man.moving_until(since + follower.config.stale_timeout if moves else None)
 
     def _tell_silence(self, stale_timeout: float) -> None:
         """Log, once, that no more tracks come, and that they do again."""

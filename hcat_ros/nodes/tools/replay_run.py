@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from hcat_ros.nodes.tools.replay_plan import ReplayPlan
 
 QUIET = 3.0
-"""Seconds without a track, once the bag has been played, after which none is waiting any more."""
+"""Seconds without a track after which a replay has caught up, once the bag has been played."""
 
 
 class ReplayRun:
@@ -29,22 +29,24 @@ class ReplayRun:
         self._last_track = self._clock()
 
     def has_readers(self, subscribers: Callable[[str], Collection[str]]) -> bool:
-        """Whether the tracker takes images and the recorder tracks, so that the bag may be played.
+        """Return whether tracker and recorder have subscribed, so that the bag may be played.
 
-        subscribers: gives the full names of the nodes that subscribe to a topic. Raises
-        RuntimeError when one is still missing after the plan's patience.
+        subscribers: returns the full names of the nodes that subscribe to a topic. Raises
+        RuntimeError if one is still missing after the plan's patience.
         """
         plan = self.plan
         for topic, name in ((plan.played, plan.node), (plan.track, '/rosbag2_recorder')):
             if name not in subscribers(topic):
                 if self._clock() - self._started > plan.patience:
-                    reason = f'{name} is not ready: it has not subscribed to {topic}'
-                    raise RuntimeError(f'after {plan.patience:g} s {reason}')
+                    raise RuntimeError(
+                        f'after {plan.patience:g} s {name} is not ready: it has not subscribed to '
+                        f'{topic}'
+                    )
                 return False
         return True
 
     def end_playing(self, returncode: int) -> None:
-        """Begin to wait for the tracks of the images that are still waiting.
+        """Begin to wait for the tracks of the images that are still in the tracker's queue.
 
         Raises RuntimeError if the player failed.
         """
@@ -53,27 +55,28 @@ class ReplayRun:
         self._last_track = self._clock()
 
     def has_caught_up(self) -> bool:
-        """Whether no more tracks come, so that the recording may end."""
+        """Return whether tracks have stopped coming, so that the recording may end."""
         self._caught_up = self._clock() - self._last_track >= QUIET
         return self._caught_up
 
     def describe_tracks(self) -> str:
-        """Return how many images have a track."""
-        images = f'{self.plan.images} images on {self.plan.image}'
-        hint = 'that with the init box has none; if more are missing, lower rate'
-        return f'{self.tracks} tracks of {images} ({hint})'
+        """Return a line with the numbers of tracks and images."""
+        return (
+            f'{self.tracks} tracks of {self.plan.images} images on {self.plan.image} (the image '
+            'with the init box has none; if more are missing, lower rate)'
+        )
 
     def end_recording(self, returncode: int) -> None:
         """Check that there is something to report on. Raises RuntimeError if there is not."""
         if not self._caught_up or not self.plan.recording.exists():
             raise RuntimeError(f'ros2 bag record has ended with {returncode}')
         if self.tracks == 0:
-            raise RuntimeError('the tracker has sent no track: see what it says above')
+            raise RuntimeError('the tracker has sent no track; its messages above may say why')
 
     def end_report(self, returncode: int, successes: Collection[int]) -> None:
-        """Check that there is a report. Raises RuntimeError if there is none.
+        """Check that a report was written. Raises RuntimeError if it was not.
 
-        successes: exit codes of `hcat replay` that say that it has written one.
+        successes: exit codes with which `hcat replay` ends after it has written the report.
         """
         if returncode not in successes:
             raise RuntimeError(f'hcat replay has ended with {returncode}')

@@ -58,6 +58,7 @@ class TrackerHealth:
         self._summary = summary
         self._lifecycle = values.get('lifecycle', 'active')
         refused = values.get('refused boxes', '0')
+        # The message comes from outside: int() raises for more than 4300 digits.
         count = int(refused) if refused.isdecimal() and len(refused) < 20 else 0
         # The first report tells of boxes that somebody else has sent.
         if self._refused is not None and count > self._refused:

@@ -290,7 +290,7 @@ def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
         read_truth(path)
 
 
-def test_truth_in_utf16(tmp_path: Path) -> None:
+def test_truth_in_utf_16(tmp_path: Path) -> None:
     path = tmp_path / 'truth.csv'
     path.write_text('frame,x,y,w,h\n0,1,2,30,40\n', encoding='utf-16')
     assert read_truth(path).box_for(frame(7.0, 0)).tolist() == [1, 2, 30, 40]

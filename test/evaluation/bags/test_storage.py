@@ -181,7 +181,7 @@ def test_an_mcap_out_of_order_is_read_whole_and_sorted(
     ('content', 'reason'),
     [
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'git lfs pull'),
-        (b'<!DOCTYPE html><html>', 'page of HTML'),
+        (b'<!DOCTYPE html><html>', 'is an HTML page'),
         (b'#ROSBAG V2.0\n', 'rosbags-convert'),
         (b'', 'is empty'),
     ],

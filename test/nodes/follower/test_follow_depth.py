@@ -162,7 +162,7 @@ def test_the_mode_is_switched_while_it_runs(follow: Callable[..., FollowTalker])
 
 
 class Waiting:
-    """A depth input and the stamps of what it has found; images and tracks are 30 a second."""
+    """A depth input and the stamps of the ranges that it found; 30 images and tracks a second."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
@@ -189,7 +189,7 @@ class Waiting:
     ids=['by their number', 'by their bytes'],
 )
 def test_depth_images_that_wait_are_bounded(size: tuple[int, int], most: int) -> None:
-    """A hundred seconds of them without a track; a track finds its image while that waits."""
+    """They come for a hundred seconds without a track; a track finds an image that still waits."""
     waiting, image = Waiting(), depth_message(scene(3.0, size))
     for number in range(3000):
         waiting.add_image(number, image)
@@ -197,14 +197,14 @@ def test_depth_images_that_wait_are_bounded(size: tuple[int, int], most: int) ->
     huge.data = array.array('B', bytes(follower_depth.MOST_BYTES + 1))
     waiting.add_image(3000, huge)
     assert len(waiting.refused) == 1
-    for number in range(3001):  # from the oldest on, as one that is found drops all before it
+    for number in range(3001):  # in order, because a found image drops the older ones
         waiting.add_track(number)
     assert len(waiting.found) == most
     assert waiting.found[-1] == pytest.approx(2999 / 30)
 
 
 def test_tracks_that_wait_are_bounded() -> None:
-    """A hundred seconds of them without a depth image."""
+    """They come for a hundred seconds without a depth image."""
     waiting, image = Waiting(), depth_message(scene(3.0, (64, 48)))
     for number in range(3000):
         waiting.add_track(number)

@@ -76,7 +76,7 @@ def test_it_drives_to_the_range_that_it_is_told(follow: Follow, near: float, sig
 
 
 def test_bearing_and_pose_are_in_the_cameras_body_frame(follow: Follow) -> None:
-    # On hold, so that the camera does not turn and what was seen stays true.
+    # On hold, so that the camera does not turn and the last bearing stays true.
     talker = follow(range_mode='size', target_height=1.8, start_on_hold=True)
     talker.start()
     for _ in range(10):
@@ -119,7 +119,7 @@ def test_no_pose_without_a_range(follow: Follow) -> None:
 
 def test_distortion_of_camera_info_counts(follow: Follow) -> None:
     distortion = (-0.3, 0.1, 0.0, 0.0, 0.0)
-    # On hold, so that the camera does not turn and what was seen stays true.
+    # On hold, so that the camera does not turn and the last bearing stays true.
     talker = follow(start_on_hold=True)
     talker.start(camera_info(distortion))
     talker.stream(0.5, LEFT)

@@ -188,14 +188,14 @@ def test_it_can_start_on_hold(follow: Follow) -> None:
 
 
 def holds(talker: FollowTalker) -> bool:
-    """Wait for diagnostics of from now on; return whether they say that it is on hold."""
+    """Wait for new diagnostics; return whether they say that the follower is on hold."""
     talker.diagnostics.clear()
     since = talker.follower.get_clock().now().nanoseconds
 
     def fresh() -> bool:
         return any(nanoseconds(one.header.stamp) > since for one in talker.diagnostics)
 
-    talker.spin(fresh, 'diagnostics of now')
+    talker.spin(fresh, 'new diagnostics')
     return talker.says('')['hold'] == 'true'
 
 
@@ -341,7 +341,7 @@ def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> 
     assert talker.last['yaw'] > 0
 
 
-def test_an_executor_that_is_held_up_stops_the_platform_in_simulated_time_too(
+def test_a_blocked_executor_stops_the_platform_in_simulated_time_too(
     follow: Follow,
 ) -> None:
     talker = follow(use_sim_time=True, stale_timeout=0.4)
@@ -354,14 +354,14 @@ def test_an_executor_that_is_held_up_stops_the_platform_in_simulated_time_too(
         talker.spin_for(1 / FPS)
         talker.send(LEFT)
     assert talker.last['yaw'] > 0
-    time.sleep(1.0)  # as a message of a gigabyte would: nothing is spun
+    time.sleep(1.0)  # the executor is blocked, as by a message of a gigabyte
     assert talker.follower.refusals.statistics.counts['stops by the dead man'] > 0
 
 
-def test_tracks_that_waited_for_the_executor_are_no_newer_than_they_came(
+def test_time_in_the_queue_counts_towards_the_age_of_a_track(
     turning: FollowTalker,
 ) -> None:
-    """A flood of large messages held tracks up, and each moved the platform on: 0.8 s at 0.5."""
+    """Tracks that waited behind a flood of large messages moved the platform after its stop."""
     turning.stream(0.3, LEFT)
     for _ in range(3):
         time.sleep(0.02)
@@ -380,7 +380,7 @@ def test_tracks_that_waited_for_the_executor_are_no_newer_than_they_came(
 
 
 @pytest.mark.parametrize('side', [1e300, -1e300])
-def test_a_number_of_300_digits_leaves_room_for_the_reason(
+def test_a_refusal_of_a_number_of_300_digits_still_gives_the_reason(
     turning: FollowTalker, side: float
 ) -> None:
     turning.send(Box(side, 0.0, 10.0, 10.0))

@@ -99,7 +99,7 @@ Rig = tuple[Talker, Station]
 def rig(talk: Callable[..., Talker]) -> Iterator[Callable[..., Rig]]:
     """A function that brings up a tracker, its camera and a station, with these parameters.
 
-    beside: endpoint of another connection than that of the station.
+    beside: endpoint of a second connection, besides that of the station.
     """
     nodes: list[MavlinkCamera] = []
 
@@ -338,7 +338,7 @@ def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> N
 
 
 class GimbalManager:
-    """Listens on a TCP port and keeps what comes."""
+    """Listens on a TCP port and keeps the messages that come."""
 
     def __init__(self) -> None:
         self.link = mavutil.mavlink_connection('tcpin:127.0.0.1:0')
@@ -351,7 +351,7 @@ class GimbalManager:
         self.got.clear()
 
     def heard(self, kind: str, command: int | None = None) -> list[Any]:
-        """Messages of a kind that have come so far, about a command unless it is None."""
+        """The messages of a kind that have come so far; about one command unless it is None."""
         while (message := self.link.recv_msg()) is not None:
             self.got.append(message)
         found = [m for m in self.got if m.get_type() == kind]
@@ -361,7 +361,7 @@ class GimbalManager:
 def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
     rig: Callable[..., Rig],
 ) -> None:
-    """A gimbal manager that was away: its answer of before counts no more."""
+    """After a gimbal manager has come back, its earlier answer no longer counts."""
     manager, configure = GimbalManager(), mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
     follower = Follower(
         rig(start=False, motion='gimbal', motion_stamped=False, beside=manager.endpoint)
@@ -369,10 +369,10 @@ def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
     spin = follower.talker.spin
     spin(lambda: bool(manager.heard('HEARTBEAT')), 'its link')
     follower.hold(False)
-    # A repeated one: by now the camera has seen that the link was opened.
-    spin(lambda: any(m.confirmation for m in manager.heard('COMMAND_LONG', configure)), 'a second')
+    # A repeated request shows that the camera has noticed the opened link.
+    spin(lambda: any(m.confirmation for m in manager.heard('COMMAND_LONG', configure)), 'another')
     manager.link.mav.command_ack_send(configure, mavlink.MAV_RESULT_ACCEPTED, 0, 0, 1, 100)
-    # Messages of a link are taken in their order: with this answer that one has been taken.
+    # A link handles messages in order: the answer to this one shows that the first was handled.
     other = mavlink.MAV_CMD_REQUEST_MESSAGE
     manager.link.mav.command_long_send(1, 100, other, 0, IMAGE_STATUS, 0, 0, 0, 0, 0, 0)
     spin(lambda: bool(manager.heard('COMMAND_ACK', other)), 'the next answer')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the steps of a replay begin and end, by a clock of the test's own."""
+"""When the steps of a replay begin and end, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_bag_waits_for_the_tracker_and_the_recorder(run: ReplayRun) -> None:
         ({IMAGE: [TRACKER]}, f'{RECORDER} is not ready: it has not subscribed to {TRACK}'),
     ],
 )
-def test_patience_ends(
+def test_a_reader_that_never_subscribes_ends_the_run(
     run: ReplayRun, clock: Clock, listening: dict[str, list[str]], reason: str
 ) -> None:
     clock.now += 120
@@ -89,7 +89,7 @@ def test_a_step_that_fails_ends_the_run(run: ReplayRun, clock: Clock) -> None:
     with pytest.raises(RuntimeError, match='ros2 bag record has ended with 0'):
         run.end_recording(0)  # it has written nothing
     run.plan.recording.mkdir()
-    with pytest.raises(RuntimeError, match='the tracker has sent no track'):
+    with pytest.raises(RuntimeError, match='the tracker has sent no track; its messages'):
         run.end_recording(0)
     with pytest.raises(RuntimeError, match='hcat replay has ended with 1'):
         run.end_report(1, (0, 3))

@@ -75,7 +75,7 @@ def test_a_refused_box_is_a_problem_once(health: TrackerHealth) -> None:
     assert health.problem == ''
 
 
-def test_a_count_of_others_that_is_no_count(health: TrackerHealth) -> None:
+def test_a_malformed_count_in_a_report_is_ignored(health: TrackerHealth) -> None:
     """Python refuses to read more than 4300 digits."""
     for count in ('9' * 5000, '-1', '1e3', ''):
         assert health.record_report(NAME, 'tracking', {'refused boxes': count})

@@ -278,7 +278,7 @@ def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
     assert 'images come' not in log
 
 
-def test_the_name_of_a_frame_goes_to_nobody_if_it_is_too_long(talk: Callable[..., Talker]) -> None:
+def test_an_image_with_an_overlong_frame_id_is_refused(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.send_message(image_message(scene(0), 'bgr8'), stamp(0), frame_id='f' * 10**6)
