@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS 2 layer: the lifecycle node, its messages, parameters and diagnostics."""
+"""The ROS 2 layer: lifecycle nodes, their messages, parameters and diagnostics."""

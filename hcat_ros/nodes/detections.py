@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes and tracks to vision_msgs/Detection2D, and the choice of one to follow."""
+"""Converts boxes and tracks to vision_msgs/Detection2D and chooses the detection to follow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcat_ros.tracking.stream import CameraView
 from hcat_ros.tracking.target_requests import TargetRequest
 
 MOST_DETECTIONS = 10_000
-"""Most detections that one message may hold."""
+"""Maximum number of detections in one message."""
 
 
 class Found(NamedTuple):
@@ -25,10 +25,10 @@ class Found(NamedTuple):
 
     box: Box
     class_id: str
-    """Empty if it has no hypothesis."""
+    """Class of the best hypothesis; empty if the detection has no hypothesis."""
     score: float
     stamp: int
-    """Nanoseconds of its image, 0 if it has none."""
+    """Stamp of the detection's image in nanoseconds, 0 if it is not set."""
 
 
 def target_request(message: Detection2D) -> TargetRequest:
@@ -41,9 +41,9 @@ def target_request(message: Detection2D) -> TargetRequest:
 def usable_detections(
     message: Detection2DArray, view: CameraView | None
 ) -> tuple[list[Found], str]:
-    """Return the detections that can name a target, and why the last of the others cannot.
+    """Return the detections that can name a target, and why the last unusable one cannot.
 
-    view: the images that are tracked, None before the first.
+    view: size and frame of the tracked images, None before the first image.
     """
     found, reason = [], ''
     if len(message.detections) > MOST_DETECTIONS:
@@ -53,28 +53,30 @@ def usable_detections(
             check_detection(detection)
             frame = detection.header.frame_id or message.header.frame_id
             stamp = nanoseconds(detection.header.stamp) or nanoseconds(message.header.stamp)
-            one = Found(box_of(detection), *best_class(detection), stamp)
-            if not math.isfinite(one.score):
-                raise ValueError(f'score {one.score} is not finite')
+            candidate = Found(box_of(detection), *best_class(detection), stamp)
+            if not math.isfinite(candidate.score):
+                raise ValueError(f'score {candidate.score} is not finite')
             if view is not None:
                 if frame.lstrip('/') not in ('', view.frame_id.lstrip('/')):
-                    raise ValueError(f"it is of frame '{frame}', the images of '{view.frame_id}'")
-                checked_target_box(one.box, view.width, view.height)
+                    raise ValueError(
+                        f"its frame is '{frame}', but the images have frame '{view.frame_id}'"
+                    )
+                checked_target_box(candidate.box, view.width, view.height)
         except ValueError as error:
             reason = str(error)
         else:
-            found.append(one)
+            found.append(candidate)
     return found, reason
 
 
 def choose_detection(
     found: Sequence[Found], mode: str, classes: Sequence[str], near: Box | None
 ) -> Found | None:
-    """Return the detection to follow, None if no one is of these classes.
+    """Return the detection to follow, None if no detection has one of these classes.
 
-    mode: 'best' or 'all', the highest score; 'class', the highest of the first of the classes that
-    is there; 'nearest', the one whose middle is nearest to that of `near`, the best without it.
-    classes: those that count, all of them if empty.
+    mode: 'best' or 'all': the highest score; 'class': the highest score within the first listed
+    class that is present; 'nearest': the detection whose centre is nearest to the centre of `near`,
+    or the highest score if `near` is None. classes: accepted classes; empty accepts all.
     """
     named = [one for one in found if not classes or one.class_id in classes]
     if not named:
@@ -88,11 +90,11 @@ def choose_detection(
 
 
 def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D:
-    """Return a detection without results at this box. header: std_msgs/Header, taken over."""
+    """Return a detection with this box and no results. header: std_msgs/Header, not copied."""
     message = Detection2D()
     message.header = header
     message.id = target_id
-    # float(): the message's C code takes a whole number's memory for a float's.
+    # float(): the message's C code reads the memory of an int as if it were a float.
     message.bbox.center.position.x = float(box.cx)
     message.bbox.center.position.y = float(box.cy)
     message.bbox.size_x = float(box.w)
@@ -101,9 +103,9 @@ def detection_message(header: Any, box: Box, target_id: str = '') -> Detection2D
 
 
 def track_message(header: Any, track: Track | None, target_id: str, class_id: str) -> Detection2D:
-    """Return a track as a detection: one result with the raw score, none while it is lost.
+    """Return a track as a detection with the raw score as its result, no result if it is lost.
 
-    Without a track, where the picture says nothing of the target, its box is of no size.
+    track: None if the camera is frozen; the box then has size 0.
     """
     message = detection_message(header, track.box if track else Box(0, 0, 0, 0), target_id)
     if track is not None and track.state is not TargetState.LOST:

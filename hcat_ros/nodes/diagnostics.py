@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node publishes on /diagnostics: its state, counters and timings."""
+"""Publishes a node's state, counters and timings on /diagnostics."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 
 WINDOW = 300
-"""Samples that percentiles are taken over, 10 s at 30 fps."""
+"""Number of samples that percentiles are computed from: 10 s at 30 fps."""
 LATELY = 5.0
-"""Seconds for which a refusal makes the status a warning."""
+"""Seconds for which a problem makes the status a warning."""
 LOG_EVERY = 5.0
-"""Seconds between log lines about the same recurring trouble."""
+"""Seconds between log lines about the same recurring problem."""
 MOST_KINDS = 50
 """Number of reasons whose last log time is remembered."""
 LONGEST = 400
-"""Characters of a reason: some repeat what they were sent, however long."""
+"""Maximum length of a reason in characters, because some reasons quote an input of any length."""
 
 
 class Statistics:
-    """Counters since this object was made, the last durations, rates since the last report."""
+    """Counters since construction, recent durations, and rates since the last report."""
 
     def __init__(self, counted: Sequence[str] = ()) -> None:
-        """Begin at 0. counted: counters published from the start, so that plots have a baseline."""
+        """Start at 0. counted: counters published from the start, so that plots have a baseline."""
         self.counts: dict[str, int] = defaultdict(int, dict.fromkeys(counted, 0))
         self._samples: dict[str, deque[float]] = {}
         self._reported: dict[str, int] = {}
@@ -45,7 +45,7 @@ class Statistics:
         self.counts[name] += by
 
     def sample(self, name: str, seconds: float) -> None:
-        """Note a duration."""
+        """Record a duration."""
         self._samples.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
 
     def count_track(self) -> None:
@@ -62,17 +62,17 @@ class Statistics:
             self.failing = reason
 
     def median(self, name: str) -> float | None:
-        """Return the median of the last durations of this name in seconds, None without one."""
+        """Return the median of the recent durations of this name in seconds, None without any."""
         samples = self._samples.get(name)
         return float(np.median(samples)) if samples else None
 
     @property
     def problem_lately(self) -> str:
-        """The last problem if it was in the last few seconds."""
+        """The last problem if it is less than `LATELY` seconds old, otherwise empty."""
         return self.last_problem if time.monotonic() - self._problem_time < LATELY else ''
 
     def report(self, period: float) -> dict[str, str]:
-        """Return all as text; rates are over the `period` in seconds since the last report."""
+        """Return all values as text; rates cover the `period` in seconds since the last report."""
         values = {}
         for name, total in self.counts.items():
             values[name] = str(total)
@@ -87,19 +87,19 @@ class Statistics:
 
 
 class Refusals:
-    """Counts what is refused and logs the reasons, at limited rates.
+    """Counts refused inputs and logs the reasons at a limited rate.
 
-    The same reason, numbers aside, is logged every `LOG_EVERY` seconds at most, any reason every
-    `LOG_EVERY` / 10; the others are counted but not logged.
+    Reasons that differ only in numbers are logged at most once in `LOG_EVERY` seconds, and all
+    reasons together at most once in `LOG_EVERY` / 10. The others are counted but not logged.
     """
 
     def __init__(self, warn: Callable[[str], None], counted: Sequence[str] = ()) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-            warn: logs a line. It is called from one line of source for all objects, and rclpy
-                raises where one line logs at two levels: a node with objects of two levels
-                passes functions of its own, not methods of its logger.
+            warn: function that logs a line. All objects call it from the same source line, and
+                rclpy raises an error if one source line logs at two levels: a node whose objects
+                log at different levels passes its own functions, not methods of its logger.
             counted: see `Statistics`.
 
         """
@@ -109,11 +109,11 @@ class Refusals:
         self._time = -LOG_EVERY
 
     def begin(self) -> None:
-        """Count from 0, as an activated node does."""
+        """Reset the counters to 0, as a node does when it is activated."""
         self.statistics = Statistics(self._counted)
 
     def add(self, kind: str, reason: str) -> None:
-        """Note a reason. kind: what is counted, as 'refused boxes'."""
+        """Count a refusal and log its reason. kind: name of the counter, e.g. 'refused boxes'."""
         reason = shorten(reason)
         self.statistics.record_problem(kind, reason)
         now, like = time.monotonic(), without_numbers(reason)
@@ -129,19 +129,19 @@ class Refusals:
 
 
 def without_numbers(text: str) -> str:
-    """Return what texts have in common that differ in their numbers alone."""
+    """Return the text with '#' for each number, to compare texts apart from their numbers."""
     return re.sub(r'[\d.]+', '#', text)
 
 
 class Drops:
-    """Counts images that were published but not received: lost, or replaced by a newer one.
+    """Counts images that were published but lost, or replaced by a newer one, before they arrived.
 
-    rclpy gives the publisher's sequence numbers from Iron on. Without them, or while a topic has
-    several publishers, whose numbers cannot be told apart, nothing is counted.
+    The count needs the publisher's sequence numbers, which rclpy provides since Iron. Nothing is
+    counted without them or while a topic has several publishers, which number independently.
     """
 
     def __init__(self, publishers: Callable[[], int]) -> None:
-        """Ask `publishers` how many there are, only where numbers are missing."""
+        """Call `publishers` for the number of publishers, but only if numbers are missing."""
         self._publishers = publishers
         self._last: int | None = None
 
@@ -172,7 +172,8 @@ class Health:
 class NodeDiagnostics:
     """Publishes the status of a lifecycle node on /diagnostics, once a period.
 
-    While the node is not active, the message is its failure, or else its lifecycle state.
+    While the node is not active, the status message is its failure if it has one, otherwise its
+    lifecycle state.
     """
 
     def __init__(
@@ -182,13 +183,13 @@ class NodeDiagnostics:
         describe: Callable[[], Health | None],
         refusals: Refusals,
     ) -> None:
-        """Begin to publish.
+        """Start to publish.
 
         Args:
-            node: whose status it is.
-            duty: what it does, as 'tracking'; the name of the status is "NODE: DUTY".
+            node: the node that the status describes.
+            duty: what the node does, such as 'tracking'; the status is named "NODE: DUTY".
             describe: returns the status of the active node, None while it is not active.
-            refusals: counters and the last problem, which are published too.
+            refusals: counters and the last problem, which are also published.
 
         """
         self.hardware = ''
@@ -202,7 +203,7 @@ class NodeDiagnostics:
         self._timer = node.steady_timer(1.0, self._publish)
 
     def set_period(self, seconds: float) -> None:
-        """Publish once in so many seconds."""
+        """Set the time between two messages."""
         self._timer.timer_period_ns = int(seconds * 1e9)
 
     def _publish(self) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ends a process of nodes in order on SIGINT, SIGTERM or SIGHUP, at any moment.
+"""Ends a process of nodes cleanly on SIGINT, SIGTERM or SIGHUP, at any moment.
 
-ROS's own handlers shut ROS down at once, and Python's raises KeyboardInterrupt at any line; while a
-node is being made, both end in a traceback or a hang. Here a signal is only noted, and the call
-that is running finishes first.
+ROS's own handlers shut ROS down at once, and Python's handler raises KeyboardInterrupt at any line;
+both cause a traceback or a hang while a node is being created. Here a signal only sets a flag, and
+the running call finishes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
-    """Notes the signals that ask this process to end."""
+    """Records the signals that ask this process to end."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -30,7 +30,7 @@ class Ending:
     def interruptible(self) -> Iterator[None]:
         """Let the next signal raise KeyboardInterrupt in this context, for work that takes minutes.
 
-        A signal that came before the context does not raise.
+        A signal that arrived before the context was entered does not raise.
         """
         self._interruptible = True
         try:
@@ -40,7 +40,7 @@ class Ending:
 
     @contextlib.contextmanager
     def watch_signals(self) -> Iterator[None]:
-        """Note signals inside this context; outside the main thread it does nothing."""
+        """Record signals inside this context; outside the main thread this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -51,9 +51,9 @@ class Ending:
         thread = threading.Thread(target=self._wait, args=(reading,), daemon=True)
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number, handler in before.items():
-            # nohup starts a process with SIGHUP ignored: leave that.
+            # nohup starts a process with SIGHUP ignored: keep it ignored.
             if number != signal.SIGHUP or handler != signal.SIG_IGN:
-                signal.signal(number, self._note)
+                signal.signal(number, self._record_signal)
         descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         thread.start()
         try:
@@ -69,21 +69,21 @@ class Ending:
     def set_callback(self, callback: Callable[[], None]) -> None:
         """Set the function that is called when the process is asked to end.
 
-        It runs on the thread that waits for signals, once for each of `SIGNALS` that comes. If the
-        process has been asked already, it also runs at once, on the caller's thread.
+        It runs on the thread that waits for signals, once for each of `SIGNALS` that arrives. If
+        the process has already been asked to end, it also runs at once, on the caller's thread.
         """
         self._callback = callback
         if self.asked:
             callback()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record_signal(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         if self._interruptible:
             self._interruptible = False
             raise KeyboardInterrupt
 
     def _wait(self, reading: socket.socket) -> None:
-        # A byte comes for every signal that has a handler in Python; it is the signal's number.
+        # For each signal with a Python handler, Python writes one byte: the signal's number.
         while number := reading.recv(1):
             if number[0] not in SIGNALS:
                 continue
@@ -93,4 +93,4 @@ class Ending:
 
 
 ENDING = Ending()
-"""The instance of this process: signal handlers are global."""
+"""The only instance in a process, because signal handlers are global."""

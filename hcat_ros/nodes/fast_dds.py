@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast DDS's profiles for images, for the nodes that launch files start."""
+"""Selects the Fast DDS profile for large images in nodes that launch files start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
 def profile_variables(profile: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the environment variables with which a node takes this profile of Fast DDS.
+    """Return the environment variables that make a node use this Fast DDS profile.
 
-    None where ROS runs over another DDS, or the user has set a profile of their own.
+    The result is empty if ROS uses another DDS or the user has set a profile already.
     """
     fast_dds = 'fastrtps' in (os.environ.get('RMW_IMPLEMENTATION') or 'rmw_fastrtps_cpp')
     return {VARIABLE: os.fspath(profile)} if fast_dds and VARIABLE not in os.environ else {}

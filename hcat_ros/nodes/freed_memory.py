@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that was freed goes back to the system."""
+"""Returns freed memory to the operating system."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ctypes
 
 
 def return_freed_memory() -> bool:
-    """Give the system the pages that this process has freed but kept. Tells whether any went.
+    """Return freed memory to the operating system; return whether there was any.
 
-    glibc keeps what is freed for the next allocation, and loading a model frees several
-    megabytes (the files' bytes, graphs before they are optimised) that nothing needs again.
-    Does nothing with a C library that has no `malloc_trim`, as musl or macOS's.
+    glibc keeps freed memory for later allocations, and loading a model frees several megabytes
+    (the files' bytes, graphs before they are optimised) that are not needed again.
+    Does nothing with a C library without `malloc_trim`, such as musl or that of macOS.
     """
     try:
         trim = ctypes.CDLL(None).malloc_trim

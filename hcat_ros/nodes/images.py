@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels to sensor_msgs images; `hcat_ros.message_data` reads them."""
+"""Converts pixels to sensor_msgs images; `hcat_ros.message_data` does the reverse."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def image_message(pixels: Pixels, encoding: str) -> Image:
     message.encoding = encoding
     message.step = pixels.shape[1] * encoding_named(encoding).channels
     message.is_bigendian = int(sys.byteorder == 'big')
-    # An array of bytes is taken as it is; rclpy checks any other sequence value by value,
-    # which takes 0.4 s at 1080p.
+    # rclpy accepts an array of bytes without checks; it checks any other sequence value by
+    # value, which takes 0.4 s at 1080p.
     message.data = array.array('B', np.ascontiguousarray(pixels).tobytes())
     return message
 

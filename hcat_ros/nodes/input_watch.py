@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out why a node receives nothing, and says so in the log and the diagnostics."""
+"""Finds out why a node receives nothing and reports it in the log and the diagnostics."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from hcat_ros.nodes.qos import overridable
 from hcat_ros.tracking.session import TrackingSession
 
 PARAMETERS = 'parameters'
-"""Subject whose problems outlive changes of the lifecycle state."""
+"""Subject of parameter problems, which survive changes of the lifecycle state."""
 SILENCE = 2.0
-"""Seconds without an image until something is wrong."""
+"""Seconds without an image before a problem is reported."""
 
 
 class InputWatch:
-    """Makes a node's subscriptions and reports why nothing arrives on them.
+    """Creates a node's subscriptions and reports why nothing arrives on them.
 
-    It keeps the node's other problems, too (`tell`, `settle`): each is logged once until it is
-    settled or its text changes in more than numbers. Warnings stay in `warnings` until then.
+    It also records the node's other problems (`tell`, `settle`). A problem is logged once, and
+    again if its text changes apart from numbers. A warning stays in `warnings` until it is settled.
     """
 
     def __init__(self, node: Node) -> None:
@@ -48,16 +48,16 @@ class InputWatch:
 
     @property
     def warnings(self) -> list[str]:
-        """The present problems, in words."""
+        """Descriptions of the current problems."""
         return list(self._warned.values())
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the last image or `begin`, without the time in which /clock stood still."""
+        """Seconds since the last image, the last `begin` or the last standstill of /clock."""
         return time.monotonic() - self._image_time
 
     def begin(self) -> None:
-        """Start to count anew: the node has changed its state."""
+        """Drop all problems except those of parameters: the node has changed its state."""
         self._image_time = self._since = time.monotonic()
         self._has_image = False
         for about in list(self._told):
@@ -67,7 +67,7 @@ class InputWatch:
         self._one_publisher.clear()
 
     def record_image(self) -> None:
-        """Note that an image came."""
+        """Record the arrival of an image."""
         self._image_time = time.monotonic()
         self._has_image = True
 
@@ -79,7 +79,7 @@ class InputWatch:
         qos: QoSProfile,
         one_publisher: bool = False,
     ) -> Any:
-        """Return a subscription whose QoS parameters can override, `qos_overrides.TOPIC...`.
+        """Return a subscription whose QoS can be overridden by parameters `qos_overrides.TOPIC...`.
 
         one_publisher: warn if more than one node publishes the topic.
         """
@@ -88,7 +88,7 @@ class InputWatch:
 
         def incompatible(event: Any) -> None:
             reason = self._incompatible(name, profile) or f'QoS policy {event.last_policy_kind}'
-            self.tell(f'qos of {name}', f'{name}: nothing comes from a publisher: {reason}')
+            self.tell(f'qos of {name}', f'{name}: no messages arrive from a publisher: {reason}')
 
         subscription = self._node.create_subscription(
             kind,
@@ -104,7 +104,7 @@ class InputWatch:
         return subscription
 
     def drop(self, subscription: Any) -> None:
-        """Take a subscription away again."""
+        """Destroy a subscription and settle its problems."""
         topic = subscription.topic_name
         self._subscriptions.remove(subscription)
         self._one_publisher.discard(topic)
@@ -113,7 +113,7 @@ class InputWatch:
         self._node.destroy_subscription(subscription)
 
     def check_publishers(self) -> None:
-        """Report publishers of another type than expected, and more than one where one is due."""
+        """Report publishers of an unexpected type, and several publishers where only one may be."""
         for subscription in self._subscriptions:
             topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
             publishers = self._publishers(topic)
@@ -122,7 +122,7 @@ class InputWatch:
             if others:
                 types = ', '.join(sorted({info.topic_type for info in others}))
                 text = f'{topic} is published by {names} as {types}, expected {wanted}'
-                self.tell(f'type of {topic}', f'{text}: none of it arrives')
+                self.tell(f'type of {topic}', f'{text}: its messages do not arrive')
             else:
                 self.settle(f'type of {topic}')
             if topic not in self._one_publisher:
@@ -130,17 +130,17 @@ class InputWatch:
             fitting = [info for info in publishers if info.topic_type == wanted]
             if len(fitting) > 1:
                 names = ', '.join(sorted(_node_name(info) for info in fitting))
-                text = f'{topic} has {len(fitting)} publishers, {names}: only one of them counts, '
-                self.tell(f'publishers of {topic}', f'{text}give each a topic of its own')
+                text = f'{topic} has {len(fitting)} publishers, {names}: only one of them is used; '
+                self.tell(f'publishers of {topic}', f'{text}give each publisher its own topic')
             else:
                 self.settle(f'publishers of {topic}')
 
     def check_inactive(self, topic: str, state: str, failure: str) -> None:
-        """Report images that the node does not take because it is not active.
+        """Report images that are published while the node is not active.
 
-        failure: why it could not come up, empty if nobody has tried.
+        failure: why the last transition failed, empty if none did.
         """
-        names = self._foreign(topic)
+        names = self._other_publishers(topic)
         step = {'unconfigured': 'configure', 'inactive': 'activate'}.get(state)
         if not names or step is None:
             self.settle('inactive')
@@ -152,12 +152,12 @@ class InputWatch:
             self.tell('inactive', text)
 
     def check_active(self, subscription: Any, session: TrackingSession, init_mode: str) -> None:
-        """Report why no images come or, at level info, that they come and no target is named."""
+        """Report why no images arrive or, at level info, that a target is missing."""
         topic = subscription.topic_name
         ros_time = self._node.get_clock().now().nanoseconds
-        if ros_time == self._ros_time:  # simulated time stands still: a bag has paused
+        if ros_time == self._ros_time:  # simulated time stands still, for example in a paused bag
             self._image_time = time.monotonic()
-            self.tell('clock', 'use_sim_time is set, but /clock stands still or does not come')
+            self.tell('clock', 'use_sim_time is set, but /clock stands still or is not published')
             return
         self._ros_time = ros_time
         self.settle('clock')
@@ -165,23 +165,23 @@ class InputWatch:
             self.tell('images', f'{topic}: no image for {SILENCE:g} s: {self._why(subscription)}')
             return
         if self.settle('images'):
-            self._node.get_logger().info(f'{topic}: images come again')
+            self._node.get_logger().info(f'{topic}: images arrive again')
         named = session.has_target or session.requests.waiting is not None
         if named or not self._has_image:
             self.settle('target')
         elif time.monotonic() - self._since > SILENCE:
             waits_for = 'init_box' if init_mode == 'manual' else 'detections'
             source = self._node.resolve_topic_name(waits_for)
-            text = f'{topic}: images come; a target has yet to be named on {source}'
+            text = f'{topic}: images arrive; no target has been named on {source} yet'
             text += ' (hcat target X Y W H names one)' if init_mode == 'manual' else ''
             self.tell('target', text, warn=False)
 
     def tell(self, about: str, text: str, warn: bool = True) -> None:
-        """Log a text about a subject, unless it differs from the last one only in numbers."""
+        """Log a text about a subject unless only its numbers have changed since the last one."""
         if warn:
             self._warned[about] = text
-        told, self._told[about] = self._told.get(about, ''), text
-        if without_numbers(told) == without_numbers(text):
+        previous, self._told[about] = self._told.get(about, ''), text
+        if without_numbers(previous) == without_numbers(text):
             return
         # Two calls: rclpy forbids one line of the source to log at different levels.
         if warn:
@@ -190,7 +190,7 @@ class InputWatch:
             self._node.get_logger().info(text)
 
     def tell_all(self, about: str, texts: Sequence[str]) -> None:
-        """Report several problems of a subject, or settle it if there are none."""
+        """Report all problems of a subject, or settle it if there are none."""
         if texts:
             self.tell(about, '; '.join(texts))
         else:
@@ -204,13 +204,13 @@ class InputWatch:
     def _publishers(self, topic: str) -> list[Any]:
         return list(self._node.get_publishers_info_by_topic(topic))
 
-    def _foreign(self, topic: str) -> str:
+    def _other_publishers(self, topic: str) -> str:
         """Return the names of other nodes that publish the topic."""
         names = {_node_name(info) for info in self._publishers(topic)}
         return ', '.join(sorted(names - {self._node.get_fully_qualified_name()}))
 
     def _incompatible(self, topic: str, qos: QoSProfile) -> str:
-        """Return which publishers' QoS do not fit and why, empty if all do."""
+        """Return the publishers whose QoS does not fit, with reasons; empty if all fit."""
         reasons = []
         for info in self._publishers(topic):
             compatibility, reason = qos_check_compatible(info.qos_profile, qos)
@@ -223,22 +223,24 @@ class InputWatch:
         return f'{", ".join(sorted(reasons))}; {remedy}'
 
     def _other_transport(self, topic: str) -> str:
-        """Return a hint if the images come in the way of transport that is not set."""
+        """Return a hint if the images are published with the other image_transport."""
         raw = topic.removesuffix('/compressed')
         other, remedy = (f'{topic}/compressed', 'compressed') if raw == topic else (raw, 'raw')
-        who = self._foreign(other)
+        who = self._other_publishers(other)
         return f', but {who} publishes {other}: image_transport:={remedy}' if who else ''
 
     def _why(self, subscription: Any) -> str:
-        """Return why no images come, as far as can be seen from here."""
+        """Return why no images arrive, as far as this node can tell."""
         topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
         publishers = self._publishers(topic)
         if not publishers:
             others = [
                 name
                 for name, types in self._node.get_topic_names_and_types()
-                # What a tracker draws is no camera's.
-                if wanted in types and self._foreign(name) and not name.endswith('/track_image')
+                # track_image comes from a tracker, not from a camera.
+                if wanted in types
+                and self._other_publishers(name)
+                and not name.endswith('/track_image')
             ]
             found = f'; {wanted} is on {", ".join(sorted(others)[:5])}' if others else ''
             return f'nobody publishes it{self._other_transport(topic)}{found}'
@@ -247,7 +249,7 @@ class InputWatch:
             return f'it is published as {", ".join(types)}, expected {wanted} (see image_transport)'
         reason = self._incompatible(topic, subscription.qos_profile)
         return reason or (
-            f'{self._foreign(topic)} is there but sends none, or they are lost on the way '
+            f'{self._other_publishers(topic)} sends no images, or they are lost on the way '
             '(Fast DDS: see config/fastdds_large_images.xml)'
         )
 

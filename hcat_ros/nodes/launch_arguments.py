@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch arguments, which are texts, as values, and what `ros2 launch` does not check about them.
+"""Parses launch arguments, which are strings, and checks what `ros2 launch` does not check.
 
-It takes names that nobody declared, and what one included launch file was given holds for those
-that are included after it, too.
+`ros2 launch` accepts names that no launch file declares, and arguments that are given to one
+included launch file also apply to all launch files that are included after it.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ EXPECTED = {
     float: 'a number',
     list: "'[x, y, w, h]'",
 }
-"""What a text must hold to be a value of a type."""
+"""Description, for each type, of the text that can be parsed as this type."""
 ALIKE = 0.8
-"""Share of a name from which another one is that one misspelt. Others may be for a launch file that
-includes the one that asks."""
+"""Similarity (0 to 1) from which a name counts as a misspelling. Other names may be meant for a
+launch file that includes the checking launch file."""
 
 
 def refuse_misspelt(given: Iterable[str], declared: Collection[str]) -> None:
-    """Raise ValueError if a name that was given is none of the declared ones but almost one."""
+    """Raise ValueError if a given name is not declared but resembles a declared one."""
     for name in given:
         if name in declared:
             continue
         near = difflib.get_close_matches(name, declared, 1, ALIKE)
         if near:
-            raise ValueError(f'launch argument {name}: there is none; did you mean {near[0]}?')
+            raise ValueError(f'launch argument {name} does not exist; did you mean {near[0]}?')
 
 
 EARLIER = 'hcat_ros.earlier_arguments'
-"""Launch configuration with the arguments of the launch files of ours before, as JSON."""
+"""Launch configuration that stores the arguments of earlier launch files of ours, as JSON."""
 TELLING_APART = ('namespace', 'node_name', 'image', 'init_box')
-"""Arguments of which no two trackers have all the same."""
+"""Arguments that tell trackers apart: any two trackers differ in at least one."""
 RESPAWN_DELAY = 2.0
-"""Seconds before a node that has ended is started again."""
+"""Seconds before a node that has ended is restarted."""
 
 
 def parse_value(argument: str, text: str, kind: type) -> object:
-    """Return an argument's text as a value of its type, `1` as 1.0 where a number is due.
+    """Return an argument's text as a value of its type; `1` becomes 1.0 for a float.
 
-    Raises ValueError naming the argument, its value and what is expected. Whether the value is in
-    range is for the node to say.
+    Raises ValueError naming the argument, its value and what is expected. The node itself checks
+    whether the value is in range.
     """
     if kind is str:
         return text
@@ -71,9 +71,9 @@ def parse_value(argument: str, text: str, kind: type) -> object:
 
 
 def parse_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, object]:
-    """Return the parameters that arguments set, in their types; empty arguments set none.
+    """Return the parameters that arguments set, in their types; empty arguments are left out.
 
-    values: texts by argument. kinds: types by parameter. Raises ValueError as `parse_value`.
+    values: texts by argument name. kinds: types by parameter name. Raises ValueError.
     """
     return {
         name: parse_value(name, values[name], kind)
@@ -83,21 +83,21 @@ def parse_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> di
 
 
 def check_choice(argument: str, text: str, choices: Collection[str]) -> str:
-    """Return an argument's text. Raises ValueError if it is none of the choices."""
+    """Return an argument's text. Raises ValueError unless it is one of the choices."""
     if text not in choices:
         raise ValueError(f"launch argument {argument}:='{text}': expected {' or '.join(choices)}")
     return text
 
 
 def check_file(argument: str, path: str | Path) -> str:
-    """Return the path. Raises ValueError if no file is there."""
+    """Return the path. Raises ValueError if the file does not exist."""
     if not Path(path).is_file():
         raise ValueError(f'launch argument {argument}: no file {path}')
     return str(path)
 
 
 def check_node_name(argument: str, name: str) -> str:
-    """Return a node's name. Raises ValueError for one that ROS does not take."""
+    """Return a node's name. Raises ValueError if ROS does not accept it."""
     if not re.fullmatch(r'[A-Za-z_]\w*', name, re.ASCII):
         raise ValueError(
             f"launch argument {argument}:='{name}': expected letters, digits and underscores"
@@ -106,10 +106,10 @@ def check_node_name(argument: str, name: str) -> str:
 
 
 def inherited(context: Any, names: Iterable[str]) -> dict[str, str]:
-    """Return the arguments that hold what an earlier launch file of ours was given.
+    """Return the arguments that still have the value given to an earlier launch file of ours.
 
-    context: a launch.LaunchContext. Those of the command line are meant for all, and left out.
-    Notes the present arguments for the launch files to come.
+    context: a launch.LaunchContext. Arguments of the command line are meant for all launch files
+    and are left out. Stores the current arguments for later launch files.
     """
     values: Mapping[str, str] = context.launch_configurations
     earlier = json.loads(values.get(EARLIER, '{}'))
@@ -124,14 +124,14 @@ def inherited(context: Any, names: Iterable[str]) -> dict[str, str]:
 
 
 def inherited_warning(context: Any, names: Iterable[str] = TELLING_APART) -> str:
-    """Return what two trackers of one launch file seem to share by mistake, empty if nothing."""
+    """Return a warning about values that two trackers seem to share by mistake, else ''."""
     found = inherited(context, names)
     if 'namespace' not in found and context.launch_configurations.get('namespace'):
-        return ''  # told apart by it
-    told = ', '.join(f'{name}:={value}' for name, value in found.items() if name != 'node_name')
-    if not told:
+        return ''  # the namespace tells the trackers apart
+    shared = ', '.join(f'{name}:={value}' for name, value in found.items() if name != 'node_name')
+    if not shared:
         return ''
     return (
-        f'{told} also held for what was included before: launch passes arguments on from one '
-        'include to the next; put each into a group of its own, scoped and not forwarding'
+        f'{shared} was also given to an earlier include: launch passes arguments on from one '
+        'include to the next; put each include into its own group, scoped and not forwarding'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files of this package share and takes launch itself."""
+"""Helpers that the launch files of this package share and that need launch itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hcat_ros.nodes.launch_arguments import parse_parameters
 
 
 def declared_arguments(file: Path, leave_out: Collection[str]) -> list[DeclareLaunchArgument]:
-    """Return the arguments that a Python launch file declares, but for some by name."""
+    """Return the arguments that a Python launch file declares, except those in `leave_out`."""
     return [
         entity
         for entity in get_launch_description_from_python_launch_file(str(file)).entities
@@ -24,9 +24,9 @@ def declared_arguments(file: Path, leave_out: Collection[str]) -> list[DeclareLa
 
 
 def given_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Return the parameters that arguments set, as a node's action takes them.
+    """Return the parameters that arguments set, in the form that launch_ros's Node action needs.
 
-    See `parse_parameters`. Texts are marked as such: launch_ros would make a number of '0'.
+    See `parse_parameters`. Strings are marked as strings: launch_ros would turn '0' into a number.
     """
     return {
         name: as_text(value) if isinstance(value, str) else value
@@ -35,5 +35,5 @@ def given_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> di
 
 
 def as_text(value: Any) -> ParameterValue:
-    """Return a text, or what is substituted by one, that stays one, whatever it looks like."""
+    """Return a string, or a substitution, as a parameter value that always stays a string."""
     return ParameterValue(value, value_type=str)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lifecycle node that outlives its errors, and the way to run one."""
+"""A lifecycle node that survives its errors, and functions that run nodes."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ TRANSITIONS = {
 }
 """Names of the transitions by number; a request may leave the name out."""
 FORESEEN = (ValueError, RuntimeError, OSError, ParameterException, NameValidationException)
-"""Errors whose message suffices for a user; others are logged with their traceback."""
+"""Expected errors, whose message is enough for a user; others are logged with a traceback."""
 ERROR_INTERVAL = 5.0
 """Shortest time between log messages about errors in callbacks, s."""
 LONGEST_FAILURE = 1000
-"""Characters of a failure in the diagnostics and in answers; the log has all of it."""
+"""Maximum length of a failure in the diagnostics and in answers; the log has the full text."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class GuardedLifecycleNode(LifecycleNode):
-    """LifecycleNode whose transitions log what goes wrong and never end the process.
+    """LifecycleNode whose transitions log their errors and never end the process.
 
-    Subclasses override `configure`, `activate`, `deactivate` and `cleanup`, which raise to
-    refuse a transition. rclpy's own node turns an exception in a transition into a silent
-    error state, and a request for an impossible one into an exception out of `spin`.
+    Subclasses override `configure` and `activate`, which raise to refuse the transition, and
+    `deactivate` and `cleanup`. In rclpy's own node, an exception in a transition silently leads to
+    an error state, and a request for an impossible transition raises an exception out of `spin`.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._bond: ManagerBond | None = None
         self.failure = ''
-        """Why a transition failed, in one line; empty after a good configure or activate."""
+        """Why a transition failed, on one line; a successful configure or activate clears it."""
         service = self._service_change_state
         change_state = service.callback
 
@@ -60,8 +60,8 @@ class GuardedLifecycleNode(LifecycleNode):
                 return change_state(request, response)
             asked = label or TRANSITIONS.get(number, f'number {number}')
             self.get_logger().error(
-                f"transition {shown(asked)} refused in state '{self.state_label}': possible are "
-                f'{", ".join(possible) or "none"}'
+                f"transition {shown(asked)} is not possible in state '{self.state_label}': "
+                f'expected {", ".join(possible) or "none"}'
             )
             response.success = False
             return response
@@ -74,11 +74,11 @@ class GuardedLifecycleNode(LifecycleNode):
         return str(self._state_machine.current_state[1])
 
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Any:
-        """Return a timer, period in seconds, that runs on while simulated time stands still."""
+        """Return a timer, period in seconds, that runs even while simulated time stands still."""
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def start_soon(self, autostart: bool) -> None:
-        """Start as soon as the node is spun or, without `autostart`, say how it is started."""
+        """Start as soon as the node spins or, without `autostart`, log how to start it."""
 
         def start() -> None:
             timer.cancel()
@@ -87,24 +87,24 @@ class GuardedLifecycleNode(LifecycleNode):
             elif self.state_label == 'unconfigured':
                 node = self.get_fully_qualified_name()
                 self.get_logger().info(
-                    f'unconfigured: it waits for ros2 lifecycle set {node} configure, then '
-                    'activate, or is started with -p autostart:=true'
+                    f'unconfigured: run ros2 lifecycle set {node} configure, then activate, or '
+                    'start the node with -p autostart:=true'
                 )
 
         timer = self.steady_timer(0.0, start)
 
     def destroy_node(self) -> None:
-        """Break the bond and free the state machine, too.
+        """Break the bond and free the state machine, then destroy the node.
 
-        rclpy's own node keeps the state machine, with it the context, and with that the files of
-        Fast DDS in shared memory, some 10 MB for each run of a node.
+        rclpy's own node never frees the state machine, which keeps the context and so Fast DDS's
+        files in shared memory, about 10 MB for each run of a node.
         """
         self._end_bond()
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()
 
     def start(self) -> None:
-        """Configure and activate, as `autostart` does; what fails is logged."""
+        """Configure and activate, as `autostart` does; failures are logged."""
         if self.state_label == 'unconfigured' and self.trigger_configure() is SUCCESS:
             self.trigger_activate()
 
@@ -131,7 +131,7 @@ class GuardedLifecycleNode(LifecycleNode):
             bond.end()
 
     def _attempt(self, name: str, action: Callable[[], None]) -> str:
-        """Return in one line why an action failed, which is logged in full; '' if it did not."""
+        """Run an action. Log a failure in full and return it on one line, '' if there is none."""
         try:
             action()
         except FORESEEN as error:
@@ -141,24 +141,24 @@ class GuardedLifecycleNode(LifecycleNode):
         return ''
 
     def log_error(self, text: str, unforeseen: Exception | None = None) -> str:
-        """Log an error, an unforeseen one with its traceback. Returns the text in one line."""
+        """Log an error, with the traceback of `unforeseen`. Returns the text on one line."""
         details = traceback.format_exception(unforeseen) if unforeseen is not None else []
         self.get_logger().error('\n'.join([text, *map(str.rstrip, details)]))
         line = ' '.join(text.split())
         return line if len(line) <= LONGEST_FAILURE else f'{line[:LONGEST_FAILURE]}...'
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure; a failure leaves the node unconfigured and free for another attempt."""
+        """Configure; after a failure the node stays unconfigured and can be configured again."""
         with ENDING.interruptible():  # an engine may be built here, which takes minutes
             self.failure = self._attempt('configure', self.configure)
         if not self.failure:
-            return_freed_memory()  # what loading took
+            return_freed_memory()  # loading frees much that is not needed again
             return super().on_configure(state)
         self._attempt('clean up', self.cleanup)
         return FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Activate; a failure leaves the node inactive."""
+        """Activate; after a failure the node stays inactive."""
         self.failure = self._attempt('activate', self._activate_with_bond)
         if not self.failure:
             return super().on_activate(state)
@@ -179,7 +179,7 @@ class GuardedLifecycleNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything, from whichever state."""
+        """Free everything, from any state."""
         first = self._attempt('deactivate', self.deactivate)
         self._end_bond()
         second = self._attempt('clean up', self.cleanup)
@@ -192,26 +192,26 @@ class GuardedLifecycleNode(LifecycleNode):
 
 
 def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Make a node and spin it until it is told to end. Returns an exit code."""
+    """Create a node and spin it until the process is asked to end. Returns an exit code."""
     return run_nodes(lambda: [make()], args)
 
 
 def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
-    """Make nodes and spin them until they are told to end. Returns an exit code.
+    """Create nodes and spin them until the process is asked to end. Returns an exit code.
 
-    The code is 1, with the reason on stderr, if ROS cannot be initialised or a node be made.
+    The code is 1, with the reason on stderr, if ROS cannot be initialised or a node not created.
 
-    All callbacks of ROS run in one thread: DDS keeps the newest frame while one runs. Some nodes
-    have further threads (the follower's dead man, a bond's heartbeats, MAVLink's links, the web
-    server), and signals are noted in one. An exception out of a callback is logged and the node
-    goes on. After a signal, also one that comes while nodes are made, each node that has been made
-    is destroyed before ROS is shut down.
+    All ROS callbacks run in one thread; DDS keeps the newest frame while a callback runs. Some
+    nodes have further threads (the follower's dead man, a bond's heartbeats, MAVLink links, the web
+    server), and one thread waits for signals. An exception in a callback is logged and the node
+    continues. After a signal, even one during the creation of nodes, all nodes created so far are
+    destroyed before ROS is shut down.
     """
     with ENDING.watch_signals():
         nodes: list[Node] = []
         try:
             rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-            # One by one: if the next one cannot be made, those before it are destroyed.
+            # Append one by one: if a node cannot be created, the earlier ones are destroyed.
             for node in make():
                 nodes.append(node)
         except FORESEEN as error:
@@ -230,8 +230,8 @@ def _spin(nodes: Sequence[Node]) -> None:
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
-    # Not spin_until_future_complete: with it rclpy of Jazzy adds a callback to the future each time
-    # that something is ready, which takes 10 to 40 MB an hour and never ends.
+    # Not spin_until_future_complete: with it rclpy in Jazzy adds a callback to the future whenever
+    # something is ready, which leaks 10 to 40 MB per hour.
     ENDING.set_callback(lambda: executor.create_task(lambda: None))  # wakes spin_once
     while rclpy.ok() and not ENDING.asked:
         try:
@@ -248,9 +248,9 @@ def _spin(nodes: Sequence[Node]) -> None:
 
 
 def _describe_error(error: Exception) -> str:
-    """Return what to log about an error in a callback.
+    """Return the log message for an error in a callback.
 
-    A ValueError comes from a bad value in a message and gets a line; others get their traceback.
+    A ValueError comes from a bad value in a message and gets one line; others get a traceback.
     """
     if not isinstance(error, ValueError):
         return 'error in a callback:\n' + ''.join(traceback.format_exception(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bond by which nav2's lifecycle manager learns that a node's process has ended."""
+"""The bond that tells nav2's lifecycle manager when a node's process has ended."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ BOND = Setting(
     'bond',
     bool,
     False,
-    "Keep a bond to nav2's lifecycle manager while active, which needs bondpy; without one set its "
-    'bond_timeout to 0.0.',
+    "Keep a bond to nav2's lifecycle manager while the node is active (needs bondpy). If false, "
+    "set the manager's bond_timeout to 0.0.",
 )
-"""The parameter of lifecycle nodes that asks for it."""
+"""Parameter of lifecycle nodes that turns the bond on."""
 TOPIC = 'bond'
 PERIOD = 0.1
-"""Seconds between heartbeats, as nav2's own nodes have it."""
+"""Seconds between heartbeats, the same as in nav2's own nodes."""
 FOR_EVER = 10 * 365 * 86400.0
-"""Seconds without the manager's heartbeat after which the node would mind: it never does."""
+"""Timeout in seconds for the manager's heartbeat: so long that the node never breaks the bond."""
 
 
 class ManagerBond:
-    """A bond from activation to deactivation, under the node's name, as nav2's nodes keep one.
+    """A bond from activation to deactivation under the node's name, as nav2's own nodes keep it.
 
-    The heartbeats come from a thread of bondpy: they tell of the process, not of its executor.
+    A thread of bondpy sends the heartbeats: they show that the process runs, not its executor.
     """
 
     def __init__(self, node: Node) -> None:
-        """Begin. Raises ValueError where bondpy is not installed."""
+        """Start the bond. Raises ValueError if bondpy is not installed."""
         try:
             from bondpy.bondpy import Bond
         except ImportError as error:
             distribution = os.environ.get('ROS_DISTRO', '$ROS_DISTRO')
             raise ValueError(
                 f'parameter bond needs bondpy ({error}): apt install ros-{distribution}-bondpy, or '
-                'leave it out and set bond_timeout: 0.0 in the lifecycle manager'
+                'set bond to false and bond_timeout to 0.0 in the lifecycle manager'
             ) from None
         self._node = node
         self._bond: Any = Bond(node, TOPIC, node.get_name())
@@ -49,16 +49,16 @@ class ManagerBond:
         self._bond.start()
 
     def end(self) -> None:
-        """Break the bond: the manager sees that at once."""
+        """Break the bond; the manager notices at once."""
         self._bond.break_bond()
         end_bond(self._node, self._bond)
 
 
 def end_bond(node: Node, bond: Any) -> None:
-    """Free what a bond has of a node.
+    """Free the timers, publisher and subscription that a bond has created on a node.
 
-    Its own `shutdown` destroys publisher and subscription behind the node's back, which the
-    executor then waits for with an error each time.
+    The bond's own `shutdown` destroys publisher and subscription without telling the node; the
+    executor then still waits for them, with an error each time.
     """
     with bond.lock:
         bond.is_shutdown = True

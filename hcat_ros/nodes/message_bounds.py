@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on the lengths in a message, checked first: all other work grows with them."""
+"""Limits on the lengths in a message, checked first because all later work grows with them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 LONGEST_NAME = 256
-"""Characters of a frame, an id or a class."""
+"""Maximum length of a frame name, an id or a class, in characters."""
 MOST_RESULTS = 1000
+"""Maximum number of results of a detection."""
 MOST_COEFFICIENTS = 14
-"""Most distortion coefficients of a lens, as in OpenCV's largest model."""
+"""Maximum number of distortion coefficients of a lens, as in OpenCV's largest model."""
 
 
 def check_image(message: Any) -> None:
@@ -18,7 +19,7 @@ def check_image(message: Any) -> None:
 
 
 def check_detection(message: Any) -> None:
-    """Raise ValueError for a vision_msgs/Detection2D of which a part is too long."""
+    """Raise ValueError for a vision_msgs/Detection2D with a field that is too long."""
     _check('results', message.results, MOST_RESULTS)
     _check_name('header.frame_id', message.header.frame_id)
     _check_name('id', message.id)
@@ -27,7 +28,7 @@ def check_detection(message: Any) -> None:
 
 
 def check_camera_info(message: Any) -> None:
-    """Raise ValueError for a sensor_msgs/CameraInfo of which a part is too long."""
+    """Raise ValueError for a sensor_msgs/CameraInfo with a field that is too long."""
     _check('d', message.d, MOST_COEFFICIENTS)
     _check_name('header.frame_id', message.header.frame_id)
     _check_name('distortion_model', message.distortion_model)

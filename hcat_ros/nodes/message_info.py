@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Callbacks of subscriptions that want to know more of a message than its content."""
+"""Gives subscription callbacks the message info, where this version of rclpy has it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from rclpy.subscription import Subscription
 
 HAS_INFO = hasattr(Subscription, 'CallbackType')
-"""Whether rclpy gives callbacks the info of a message: stamps and sequence number, from Iron on."""
+"""Whether rclpy passes the message info, stamps and sequence number, to callbacks (since Iron)."""
 
 InfoCallback = Callable[[Any, Mapping[str, Any]], None]
-"""Takes a message and its info."""
+"""Callback that takes a message and its info."""
 
 
 def with_info(callback: InfoCallback) -> Callable[..., None]:
-    """Return a callback for rclpy, which on Humble gives the message alone: the info is empty."""
+    """Return a callback for rclpy; on Humble, which has no message info, the info is empty."""
     if HAS_INFO:
         return callback
     return lambda message: callback(message, {})
 
 
 def time_in_queue(info: Mapping[str, Any]) -> float:
-    """Return the seconds between a message's arrival and now, 0 if the arrival is not known.
+    """Return the seconds since a message's arrival, 0 if the arrival time is not known.
 
     A message waits in the queue of its subscription while other callbacks run.
     """
     received = int(info.get('received_timestamp', 0))
-    # Never below 0: the arrival is in the system's time, which may have been set back since.
+    # Never below 0: the arrival is in system time, which may have been set back since then.
     return max((time.time_ns() - received) / 1e9, 0.0) if received > 0 else 0.0

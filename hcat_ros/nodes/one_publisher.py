@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps to one publisher of a topic that has several, whose messages DDS mixes."""
+"""Accepts the messages of only one publisher on a topic that has several."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 from hcat_ros.tracking.stream import PATIENCE
 
 MOST_AT_ONCE, MOST_A_SECOND = 2, 250
-"""Messages by which the number of one publisher goes on at most."""
+"""Largest step in one publisher's sequence numbers: at once, and more for each second passed."""
 
 
 class OnePublisher:
-    """Tells messages of the publisher that came first from those of others.
+    """Separates messages of the publisher that came first from those of other publishers.
 
-    A publisher numbers its messages one after the other; rclpy tells the numbers from Iron on, and
-    where it does not, nobody counts as another one. Who has been silent for `PATIENCE` is gone.
-    Times are of a monotonic clock, seconds.
+    A publisher numbers its messages consecutively. rclpy provides the numbers since Iron; without
+    them all messages are accepted. A publisher that is silent for `PATIENCE` counts as gone.
+    Times are in seconds of a monotonic clock.
     """
 
     def __init__(self, publishers: Callable[[], int]) -> None:
-        """Ask `publishers` how many there are, only where the numbers do not go on."""
+        """Call `publishers` for the number of publishers, but only after a jump of the numbers."""
         self._publishers = publishers
         self._last: int | None = None
         self._time = 0.0
 
     def accepts(self, info: Mapping[str, Any], now: float) -> bool:
-        """Return whether a message, of this info, is from the publisher that came first."""
+        """Return whether the message with this info is from the publisher that came first."""
         number, since = info.get('publication_sequence_number'), now - self._time
         if (
             number is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Declaring parameters with type, range and description, and reading them with a clear error."""
+"""Declares parameters with type, range and description, and reads them with clear errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Setting:
     kind: type
     """bool, int, float, str, or list for an array of numbers."""
     default: Any
-    """Default value; None: unset, and whoever reads it takes the value from elsewhere."""
+    """Default value; None leaves the parameter unset, and its reader has another source."""
     description: str
     low: float = -math.inf
     high: float = math.inf
@@ -37,16 +37,16 @@ class Setting:
     live: bool = False
     """Whether a change takes effect while the node runs."""
     longest: int = 4096
-    """Most characters of a text; the default is the longest path on Linux."""
+    """Maximum length of a string; the default is the longest path on Linux."""
     least: float = 0.0
-    """Smallest value above 0, of a setting whose 0 means none; 0: all from `low` on are taken."""
+    """Smallest value above 0, for settings in which 0 means unset; 0: only `low` is checked."""
 
     def checked(self, value: Any) -> Any:
         """Return the value in the setting's type. Raises ValueError naming value and remedy.
 
-        An int is accepted for a float, so that `window_penalty:=1` works, and for a text, so that
-        the camera `source:=0` works: ROS reads both as integers. 'null' counts as unset:
-        `ros2 param dump` writes it for unset parameters, and ROS reads it back as a string.
+        An int is accepted for a float, so that `window_penalty:=1` works, and for a string, so that
+        the camera `source:=0` works, because ROS reads both as integers. 'null' counts as unset,
+        because `ros2 param dump` writes it for unset parameters and ROS reads it as a string.
         """
         if value is None or (value == 'null' and self.default is None):
             if self.default is not None:
@@ -80,7 +80,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """The values that the setting takes, in words."""
+        """Description of the values that the setting accepts."""
         if self.choices:
             return ' or '.join(self.choices)
         if self.kind is list:
@@ -92,7 +92,7 @@ class Setting:
         return names[self.kind]
 
     def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` and rqt show."""
+        """Return the descriptor that `ros2 param describe` and rqt show."""
         # Dynamic typing lets ROS accept an int for a float; `checked` checks the type.
         descriptor = ParameterDescriptor(
             name=self.name, description=self.description, dynamic_typing=True
@@ -113,11 +113,11 @@ class Setting:
 class Settings:
     """The declared settings of one node.
 
-    A bad value at the start is replaced by the default, and `values` raises its error, so that
-    the node comes up and says what is wrong; `settings[name]` returns the default without an error.
-    A bad value later is refused with the reason. Good values go to `on_change`, by name and in the
-    settings' types, once they are set; on Humble before that, where another callback of the node
-    may still refuse them. One object for a node: rclpy joins what several would convert.
+    A bad value at the start is replaced by the default, so that the node comes up: `values` then
+    raises the error, and `settings[name]` returns the default. A bad value later is refused with
+    the reason. `on_change` receives accepted values by name, in the settings' types, after they are
+    set; on Humble before that, when another callback of the node may still refuse them.
+    Create one object per node: rclpy concatenates what several pre-set callbacks return.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Settings:
         """Declare more settings, whose defaults may depend on the first ones."""
         for setting in settings:
             self._declare(setting)
-            self._settings[setting.name] = setting  # from here on its changes are told
+            self._settings[setting.name] = setting  # from here on, `on_change` is called for it
 
     def _declare(self, setting: Setting) -> None:
         descriptor = setting.descriptor()
@@ -161,9 +161,9 @@ class Settings:
             )
 
     def _convert(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Return the parameters in the settings' types: an int becomes a float or text if need be.
+        """Return the parameters in the settings' types: an int becomes a float or string if needed.
 
-        Bad values are returned unchanged; they are refused later.
+        Bad values are returned unchanged; `_check` refuses them later.
         """
         return [_in_type(self._settings.get(each.name), each) for each in parameters]
 
@@ -183,7 +183,7 @@ class Settings:
         return SetParametersResult(successful=True)
 
     def _apply(self, parameters: list[Parameter]) -> None:
-        """Tell the new values of settings, which `_check` has found good."""
+        """Pass new values, which `_check` has accepted, to `on_change`."""
         known = [each for each in parameters if each.name in self._settings]
         values = {each.name: self._settings[each.name].checked(each.value) for each in known}
         changes = {name: value for name, value in values.items() if value is not None}
@@ -193,7 +193,7 @@ class Settings:
             self._on_change(changes)
 
     def values(self) -> dict[str, Any]:
-        """Return all values. Raises ValueError for the ones that were wrong from the start."""
+        """Return all values. Raises ValueError if a value given at the start was bad."""
         if self._problems:
             raise ValueError('; '.join(self._problems.values()))
         return {
@@ -202,12 +202,12 @@ class Settings:
         }
 
     def __getitem__(self, name: str) -> Any:
-        """Return one value; the default for one that was wrong from the start."""
+        """Return one value; the default if the value given at the start was bad."""
         return self._settings[name].checked(self._node.get_parameter(name).value)
 
 
 def _in_type(setting: Setting | None, parameter: Parameter) -> Parameter:
-    """Return a parameter in its setting's type; as it is where its value is none of the setting."""
+    """Return a parameter in its setting's type, unchanged if the setting refuses its value."""
     if setting is None or parameter.value is None:
         return parameter
     try:

@@ -7,15 +7,15 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""A slow machine always works on the newest frame."""
+"""Keeps one image, so that a slow machine always works on the newest."""
 RELIABLE_QOS = QoSProfile(depth=10)
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Subscribers that come later get the last message too."""
+"""Subscribers that join later also get the last message."""
 DRAWN_QOS = QoSProfile(depth=1)
 
 
 def overridable() -> QoSOverridingOptions:
-    """Let parameters `qos_overrides./topic.subscription.depth` and the like change QoS."""
+    """Return options that let parameters like `qos_overrides./topic.subscription.depth` set QoS."""
     return QoSOverridingOptions(
         [
             QoSPolicyKind.HISTORY,

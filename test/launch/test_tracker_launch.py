@@ -142,7 +142,7 @@ def test_the_demo_tracks_and_ends_with_its_video(
     ('argument', 'reason'),
     [
         ('window_penalty:=abc', "window_penalty:='abc': expected a number"),
-        ('windw_penalty:=0.3', 'windw_penalty: there is none; did you mean window_penalty?'),
+        ('windw_penalty:=0.3', 'windw_penalty does not exist; did you mean window_penalty?'),
         ('threads:=1.5', "threads:='1.5': expected a whole number"),
         ('build_if_missing:=1', "build_if_missing:='1': expected true or false"),
         ('init_box:=1,2,x,4', "init_box:='1,2,x,4': expected '[x, y, w, h]'"),

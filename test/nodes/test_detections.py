@@ -119,7 +119,7 @@ def test_those_of_another_cameras_frame_do_not() -> None:
     other.header.frame_id = 'rear'
     found, reason = usable_detections(array(other, FOUND[0]), VIEW)
     assert [one.score for one in found] == [0.6]
-    assert reason == "it is of frame 'rear', the images of 'front'"
+    assert reason == "its frame is 'rear', but the images have frame 'front'"
     slashed = detection(0, ('car', 0.9))
     slashed.header.frame_id = '/front'
     nameless = detection(0, ('car', 0.8))

@@ -51,12 +51,12 @@ def test_no_image_is_told_once_with_where_images_are(talk: Callable[..., Talker]
     talker.spin(lambda: log.count(silent + 'nobody publishes it') > 0, 'the warning')
     talker.images = talker.node.create_publisher(CompressedImage, '/image/compressed', 5)
     talker.node.destroy_publisher(other)
-    talker.spin(lambda: log.count(silent + '/talker is there but sends none') > 0, 'why now')
+    talker.spin(lambda: log.count(silent + '/talker sends no images') > 0, 'why now')
     talker.spin_for(1.2)
     assert log.count(silent) == 2, log.text
     talker.spin(talker.connected, 'connection')
     talker.send(0)
-    talker.spin(lambda: log.count('/image/compressed: images come again') == 1, 'the end of it')
+    talker.spin(lambda: log.count('/image/compressed: images arrive again') == 1, 'the end of it')
 
 
 def test_other_topics_with_images_are_named(talk: Callable[..., Talker], log: Log) -> None:
@@ -99,7 +99,9 @@ def test_qos_overrides_reach_this_node_alone_and_what_does_not_fit_is_told(
     assert subscription.qos_profile.depth == 4
     assert IMAGE_QOS.reliability == ReliabilityPolicy.BEST_EFFORT, 'that of the next node'
     assert IMAGE_QOS.depth == 1
-    words = '/image: nothing comes from a publisher: /talker: Best effort publisher and reliable'
+    words = (
+        '/image: no messages arrive from a publisher: /talker: Best effort publisher and reliable'
+    )
     talker.spin(lambda: log.count(words) == 1, 'the reason')
     assert log.count('parameter qos_overrides./image.subscription') >= 1
     talker.spin(lambda: log.count('/image: no image for 2 s: /talker: Best effort') == 1, 'silence')
@@ -117,7 +119,7 @@ def test_a_detector_whose_qos_does_not_fit_is_told(talk: Callable[..., Talker], 
     talker = talk()
     talker.start()
     talker.node.create_publisher(Detection2D, 'init_box', BEST_EFFORT)
-    words = '/init_box: nothing comes from a publisher: /talker: Best effort publisher'
+    words = '/init_box: no messages arrive from a publisher: /talker: Best effort publisher'
     talker.spin(lambda: log.count(words) == 1, 'the reason')
 
 
@@ -153,7 +155,7 @@ def test_images_without_a_target_are_told_until_one_is_named(
 ) -> None:
     talker = talk()
     talker.start()
-    words = '/image: images come; a target has yet to be named on /init_box'
+    words = '/image: images arrive; no target has been named on /init_box yet'
     for number in range(100):
         talker.send_message(image_message(scene(0), 'bgr8'), stamp(number))
         talker.spin_for(0.05)
@@ -198,7 +200,7 @@ def test_inputs_of_another_type_are_named(
     other.create_publisher(PointStamped, f'/{topic}', 1)
     words = (
         f'/{topic} is published by /detector as geometry_msgs/msg/PointStamped, expected '
-        f'vision_msgs/msg/{wanted}: none of it arrives'
+        f'vision_msgs/msg/{wanted}: its messages do not arrive'
     )
     talker.spin(lambda: words in talker.status().message, 'the type')
     assert talker.status().level == DiagnosticStatus.WARN

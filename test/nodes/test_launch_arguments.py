@@ -23,7 +23,7 @@ DECLARED = ['window_penalty', 'yaw.max_speed', 'image', 'params_file']
     [('windw_penalty', 'window_penalty'), ('yaw.max_sped', 'yaw.max_speed'), ('imag', 'image')],
 )
 def test_a_misspelt_name_is_refused_with_the_one_that_is_meant(name: str, meant: str) -> None:
-    with pytest.raises(ValueError, match=f'{name}: there is none; did you mean {meant}'):
+    with pytest.raises(ValueError, match=f'{name} does not exist; did you mean {meant}'):
         refuse_misspelt(['image', name], DECLARED)
 
 

@@ -60,9 +60,9 @@ def test_an_impossible_transition_is_refused_in_words(
 ) -> None:
     talker = talk()
     assert not change(talker, transition, label)
-    refusal = f"transition '{asked}' refused in state 'unconfigured': "
+    refusal = f"transition '{asked}' is not possible in state 'unconfigured': "
     (line,) = [line for line in capfd.readouterr().err.splitlines() if refusal in line]
-    assert 'possible are configure, shutdown' in line
+    assert 'expected configure, shutdown' in line
     assert '.c:' not in line, 'no path of rcl'
     assert talker.tracker.state_label == 'unconfigured'
     assert change(talker, Transition.TRANSITION_CONFIGURE)

@@ -65,7 +65,7 @@ def test_a_second_camera_on_the_topic_does_not_count_and_is_told(
         talker.spin_for(0.02)
     talker.spin(lambda: len(talker.tracks) == 5, 'tracks of the first')
     assert all(iou(box_of(t), truth(n)) > 0.5 for n, t in enumerate(talker.tracks, 1))
-    words = '/image has 2 publishers, /talker, /talker: only one of them counts'
+    words = '/image has 2 publishers, /talker, /talker: only one of them is used'
     talker.spin(lambda: words in talker.status().message, 'the warning')
     assert talker.status().level == DiagnosticStatus.WARN
     talker.node.destroy_publisher(other)

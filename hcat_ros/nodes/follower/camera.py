@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera that the tracks are of, from camera_info or from parameters."""
+"""Determines the camera of the tracks from camera_info or from parameters."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from hcat_ros.nodes.follower.settings import camera_of_fov
 from hcat_ros.tracking.stream import PATIENCE, CameraView
 
 OUTSIDE = 0.25
-"""Share of the frame's side by which the centre of a box may lie outside of it."""
+"""How far the centre of a box may lie outside the image, as a share of the image's side."""
 ODD_CENTRE = 0.1
-"""Offset of the principal point from the image centre, as a share of a side, that is doubted."""
+"""Offset of the principal point from the image centre, as a share of a side, that is reported."""
 WRONG_CENTRE = 0.2
-"""Offset from which the matrix is refused: it must be for images of another size."""
+"""Offset above which a matrix is refused, because it must be for images of another size."""
 SAME_ASPECT = 0.005
 """Relative difference in aspect ratio up to which a camera is scaled to another image size."""
 
 
 def camera_of(info: Any, rectified: bool, pitch: float) -> CameraModel:
-    """Return the camera of a sensor_msgs/CameraInfo, in pixels of the images that it goes with.
+    """Return the camera of a sensor_msgs/CameraInfo, in pixels of the images that belong to it.
 
     rectified: whether those images are already undistorted. pitch: angle by which the camera looks
-    down, rad. Raises ValueError for a camera that is not calibrated and for impossible values.
+    down, rad. Raises ValueError for an uncalibrated camera and for impossible values.
     """
     full = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3] if rectified else info.k
     matrix = np.array(full, np.float64).reshape(3, 3)
     name = 'p' if rectified else 'k'
     if not matrix.any():
         raise ValueError(f'{name} is all zeros: the camera is not calibrated')
-    # Matrices are for the whole sensor: a region of it starts elsewhere, binned pixels are larger.
+    # Matrices are for the whole sensor: shift them for a region of it, scale them for binning.
     off = _off_centre(matrix, info.width, info.height)
     if off > WRONG_CENTRE:
         raise ValueError(
             f'the principal point of {name} ({matrix[0, 2]:.0f}, {matrix[1, 2]:.0f}) is far off '
-            f'the middle of {info.width}x{info.height}: {name} is for the whole sensor without '
-            'binning, whatever part of it the images show'
+            f'the middle of {info.width}x{info.height}: {name} must be for the whole sensor '
+            'without binning, even if the images show only a part of it'
         )
     across, down = max(info.binning_x, 1), max(info.binning_y, 1)
     middle = np.array((0, 0, PIXEL_MIDDLE))
@@ -67,28 +67,27 @@ class CameraSource:
     def __init__(self, values: Mapping[str, Any]) -> None:
         """Take the parameters' values. Raises ValueError."""
         self.camera: CameraModel | None = None
-        """Camera in pixels of the images that the tracks are of; None unless it is known for
-        sure."""
+        """Camera in pixels of the tracks' images; None unless it is known for sure."""
         self.problem = ''
         """Why the camera is not known; empty if it is."""
         self.doubts: list[str] = []
-        """Oddities of the camera that do not keep it from being used."""
+        """Possible errors of the camera that do not prevent its use."""
         self._rectified, self._pitch = values['rectified'], values['camera_pitch']
         self._values = values
         self._calibrated: CameraModel | None = None
         self._info: Any = None
         self._refused = self._alternating = ''
         self._contents: list[str] = ['', '']
-        """Contents of the last two camera_infos that differed."""
+        """The last two different contents of camera_info."""
         self._seen = self._changed = self._alternated = -PATIENCE
         self._view: CameraView | None = None
-        self._settle()
+        self._update()
 
     @property
     def has_input(self) -> bool:
         """Whether a camera_info has come or horizontal_fov is set, even if neither can be used."""
-        told = self._calibrated is not None or self._values['horizontal_fov'] > 0
-        return told or bool(self._refused or self._alternating)
+        usable = self._calibrated is not None or self._values['horizontal_fov'] > 0
+        return usable or bool(self._refused or self._alternating)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Use new values of the live parameters: field of view and image size.
@@ -96,16 +95,16 @@ class CameraSource:
         `camera_pitch` and `rectified`, which are not live, stay as they were at the start.
         """
         self._values = {**values, 'camera_pitch': self._pitch}
-        self._settle()
+        self._update()
 
     def take(self, info: Any, now: float) -> None:
-        """Take a sensor_msgs/CameraInfo. Raises ValueError, once, for one that cannot be used.
+        """Take a sensor_msgs/CameraInfo. Raises ValueError, once, if it cannot be used.
 
-        While two kinds alternate, they are from two cameras and there is no `camera`. A camera_info
-        of another size is used once the first has not come for `PATIENCE` seconds.
+        If two contents alternate, they come from two cameras, and `camera` is None. A camera_info
+        of another size is used once the first has been absent for `PATIENCE` seconds.
         """
         content = _content(info)
-        if content == self._contents[-1]:  # one comes with each image
+        if content == self._contents[-1]:  # each image comes with the same camera_info
             self._seen = now
             return
         if self._info is not None and now - self._seen < PATIENCE:
@@ -124,28 +123,28 @@ class CameraSource:
             self._refused = f'camera_info refused: {error}'
             raise
         finally:
-            self._settle()
+            self._update()
 
     def take_view(self, view: CameraView) -> None:
-        """Take the size and the frame of the images that the tracks are of.
+        """Take the size and the frame of the tracks' images.
 
-        Raises ValueError for a view without width or height; the last one stays.
+        Raises ValueError for a view without width or height; the last view then stays in use.
         """
         if view.width < 1 or view.height < 1:
             raise ValueError(
                 f'its images are {view.width}x{view.height}: expected a width and a height above 0'
             )
         self._view = view
-        self._settle()
+        self._update()
 
     def clear_alternation(self, now: float) -> None:
-        """Clear the alternation if none has been seen for `PATIENCE`."""
+        """Clear the alternation if camera_info has not alternated for `PATIENCE` seconds."""
         if self._alternating and now - self._alternated >= PATIENCE:
             self._alternating = ''
-            self._settle()
+            self._update()
 
     def refusal(self, box: Box) -> str:
-        """Return why a box cannot be used: no camera, or no box of its images; '' if it can."""
+        """Return why a box cannot be used: no camera, or a box outside its images; '' if it can."""
         camera = self.camera
         if camera is None:
             return self.problem
@@ -159,10 +158,10 @@ class CameraSource:
 
     def _note_alternation(self, between: str, now: float) -> None:
         self._alternating, self._alternated = between, now
-        self._settle()
+        self._update()
 
-    def _settle(self) -> None:
-        """Set `camera`, `problem` and `doubts` from everything that is known."""
+    def _update(self) -> None:
+        """Update `camera`, `problem` and `doubts` from all inputs so far."""
         self.camera, self.problem, self.doubts = None, '', []
         view = self._view
         known = self._calibrated or camera_of_fov(self._values, view)
@@ -193,7 +192,7 @@ class CameraSource:
         frame = self._info.header.frame_id.lstrip('/')
         if view is not None and frame and frame != view.frame_id.lstrip('/'):
             self.doubts.append(
-                f"camera_info is of frame '{frame}', the images of '{view.frame_id}'"
+                f"camera_info has frame '{frame}', but the images have frame '{view.frame_id}'"
             )
         matrix = np.array(self._info.p if self._rectified else self._info.k, np.float64)
         off = _off_centre(matrix.reshape(3, -1), self._info.width, self._info.height)
@@ -205,7 +204,7 @@ class CameraSource:
 
 
 def _content(info: Any) -> str:
-    """Return all fields that `camera_of` uses, as text: unlike NaN, its text equals itself."""
+    """Return all fields that `camera_of` uses, as text, because NaN does not equal itself."""
     roi = info.roi
     fields = (info.width, info.height, info.distortion_model, *info.k, *info.p, *info.d)
     fields += (info.binning_x, info.binning_y, info.header.frame_id)
@@ -213,14 +212,14 @@ def _content(info: Any) -> str:
 
 
 def _off_centre(matrix: NDArray[np.float64], width: int, height: int) -> float:
-    """Return by which share of a side a principal point is off the middle; 0 without sides."""
+    """Return a principal point's offset from the middle, as a share of a side; 0 without size."""
     if not (width and height):
         return 0.0
     return float(max(abs(matrix[0, 2] / width - 0.5), abs(matrix[1, 2] / height - 0.5)))
 
 
 def _scale(camera: CameraModel, width: int, height: int) -> CameraModel | None:
-    """Return the camera for images of another size, None for those of another aspect."""
+    """Return the camera for images of another size, None if their aspect ratio differs."""
     across, down = width / camera.width, height / camera.height
     if abs(camera.height * across - height) > max(1.0, SAME_ASPECT * height):
         return None

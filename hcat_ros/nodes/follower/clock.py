@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the clock by which tracks grow old works at all."""
+"""Checks the clock that measures the age of tracks."""
 
 from __future__ import annotations
 
 LEAST_PROGRESS = 0.05
-"""Share of the machine's seconds by which simulated time moves, or it counts as standing."""
+"""Progress of simulated time per real second below which the clock counts as stopped."""
 
 
 class ClockWatch:
-    """Finds with the machine's own steady clock what the clock of the stamps would hide.
+    """Uses the machine's steady clock to detect that the clock of the stamps is wrong.
 
-    Simulated time may stand still and the system's may be set back: by either a track would stay
-    fresh for ever, and the platform would drive on.
+    Simulated time may stand still, and system time may be set back. In both cases a track would
+    stay fresh for ever, and the platform would drive on.
     """
 
     def __init__(self) -> None:
@@ -20,22 +20,22 @@ class ClockWatch:
         self._track: float | None = None
 
     def begin(self) -> None:
-        """Start to count anew."""
+        """Start anew."""
         self._clock = self._track = None
 
     def record_track(self, steady: float) -> None:
-        """Note a good track, at a time of the steady clock."""
+        """Record the time of a good track on the steady clock."""
         self._track = steady
 
     def forget_track(self) -> None:
-        """Wait for a track, as at the start."""
+        """Forget the last track, as at the start."""
         self._track = None
 
     def trouble(self, now: float, steady: float, timeout: float, simulated: bool) -> str:
         """Return why the clock of the stamps cannot be relied on, '' if it can.
 
-        now: its time; timeout: seconds for which nothing may come; simulated: that clock is
-        simulated, so that its seconds are longer or shorter than the steady one's.
+        now: time on that clock; timeout: maximum seconds without progress or track; simulated:
+        whether that clock is simulated, so that its seconds may differ from real seconds.
         """
         if self._clock is None or abs(now - self._clock) >= LEAST_PROGRESS * timeout:
             self._clock, self._moved = now, steady

@@ -15,9 +15,9 @@ REPEAT_INTERVAL = 0.1
 class DeadMan:
     """Calls `stop` if a deadline is neither extended nor cleared in time, and then repeats it.
 
-    `stop`, a method, is called in the thread of the dead man, so that no message, however large,
-    can delay it, and under the lock: once `moving_until(None)` returns, no stop is in progress.
-    The thread keeps nothing alive: it ends with the object of that method.
+    The thread of the dead man calls `stop`, a method, so that no message, however large, can delay
+    it. It holds a lock meanwhile: once `moving_until(None)` returns, no stop is in progress.
+    The thread does not keep the method's object alive and ends with it.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
@@ -29,9 +29,9 @@ class DeadMan:
         self._thread.start()
 
     def moving_until(self, deadline: float | None) -> None:
-        """Set the deadline, a time of `time.monotonic`; None clears it: the platform stands."""
+        """Set the deadline in `time.monotonic` seconds; None clears it when the platform stands."""
         with self._changed:
-            # The thread wakes at the old deadline by itself: only an earlier one has to wake it.
+            # The thread wakes at the old deadline anyway; only an earlier deadline has to wake it.
             wake = deadline is not None and (self._deadline is None or deadline < self._deadline)
             self._deadline = deadline
             if wake:
@@ -57,4 +57,4 @@ class DeadMan:
                 self._deadline = time.monotonic() + REPEAT_INTERVAL
                 if (stop := self._stop()) is not None:
                     stop()
-                del stop  # which holds its object
+                del stop  # it keeps its object alive

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images of the follower: each is matched with the track of the same picture."""
+"""Measures the target's distance in depth images, each matched with the track of its image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hcat_ros.following import CameraModel, box_in_depth, depth_in_box
 from hcat_ros.message_data import decoded_depth, depth_view, nanoseconds
 
 MOST_TRACKS = 60
-"""Last tracks that a late depth image may belong to: two seconds of them."""
+"""Number of recent tracks that a late depth image may belong to: two seconds at 30 fps."""
 MOST_BYTES = 64 << 20
-"""Most bytes of depth images that wait for their track."""
+"""Maximum size in bytes of all depth images that wait for their track."""
 SILENCE = 2.0
-"""Seconds without a depth that fits until something is wrong."""
+"""Seconds without a matching depth image before a problem is reported."""
 
 
 class DepthTrack(NamedTuple):
-    """What is needed of a track to look up its depth."""
+    """The data of a track that are needed to measure its depth."""
 
     stamp: float
     """Seconds."""
@@ -35,7 +35,7 @@ class DepthTrack(NamedTuple):
 class DepthInput:
     """Measures the target's distance where a depth image and a track have the same stamp.
 
-    Either may come first. Depth images are kept as they came, within `MOST_BYTES`.
+    Either may arrive first. Waiting depth images stay undecoded, within `MOST_BYTES`.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class DepthInput:
         self._images: deque[Image | CompressedImage] = deque()
         self._tracks: deque[DepthTrack] = deque(maxlen=MOST_TRACKS)
         self._apart: float | None = None
-        """Seconds from the last track to the depth image nearest to it that came since a match."""
+        """Difference of the two stamps that were compared last, seconds."""
         self._matched = time.monotonic()
         self._tracked = -math.inf
-        """When the last track came, of a monotonic clock."""
+        """Time of the last track on a monotonic clock, seconds."""
         self._came = False
         self._refused = ''
 
     def add_image(self, message: Image | CompressedImage) -> None:
-        """Take a depth image, measure in it if its track is here."""
+        """Take a depth image; measure the distance if its track has already arrived."""
         self._came = True
         stamp = nanoseconds(message.header.stamp) / 1e9
         track = min(self._tracks, key=lambda one: abs(one.stamp - stamp), default=None)
@@ -81,7 +81,7 @@ class DepthInput:
             self._images.popleft()
 
     def add_track(self, track: DepthTrack) -> None:
-        """Take a track, measure if its depth image is here."""
+        """Take a track; measure the distance if its depth image has already arrived."""
         self._tracked = time.monotonic()
         stamps = [nanoseconds(image.header.stamp) / 1e9 for image in self._images]
         nearest = min(range(len(stamps)), key=lambda n: abs(stamps[n] - track.stamp), default=None)
@@ -89,14 +89,14 @@ class DepthInput:
             self._tracks.append(track)
             return
         image = self._images[nearest]
-        for _ in range(nearest + 1):  # older ones belong to no track any more
+        for _ in range(nearest + 1):  # older images cannot match a later track
             self._images.popleft()
         self._measure(image, track)
 
     def problems(self, topic: str) -> list[str]:
-        """Return why there is no distance from depth, in words; empty while there is."""
+        """Return why depth images give no distance, in words; empty while they give one."""
         now = time.monotonic()
-        # Where no tracks come either, depth is not what is missing.
+        # Without tracks, the missing depth is not the problem.
         if now - self._matched < SILENCE or now - self._tracked > SILENCE / 2:
             return []
         if not self._came:
@@ -105,8 +105,8 @@ class DepthInput:
             return [f'{topic}: {self._refused}']
         apart = '' if self._apart is None else f' (the nearest misses by {abs(self._apart):.3f} s)'
         return [
-            f"{topic}: no depth image has the stamp of a track's image{apart}: let the camera "
-            'stamp both alike, or raise depth_tolerance'
+            f"{topic}: no depth image has the stamp of a track's image{apart}: configure the "
+            'camera to give both the same stamp, or raise depth_tolerance'
         ]
 
     def _fits(self, one: float, other: float) -> bool:
@@ -126,6 +126,6 @@ class DepthInput:
             self._refuse('refused depths', f'depth refused: {error}')
             return
         self._refused, self._matched = '', time.monotonic()
-        # Its place in the image makes the target farther away than its depth.
+        # Depth is measured along the optical axis; a target beside the axis is farther away.
         scale = camera.distance(box.cx, box.cy, 1.0)
         self._on_distance(track.stamp, scale * found.depth, scale * found.deviation)

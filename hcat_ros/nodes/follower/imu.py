@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the platform's rates of turning from an inertial sensor."""
+"""Reads the platform's rotation rates from an inertial sensor."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from hcat_ros.message_data import nanoseconds
 
 FASTEST = 50.0
-"""rad/s; no platform that carries a camera turns faster."""
+"""Largest plausible rotation rate, rad/s: no platform with a camera turns faster."""
 
 
 class Turning(NamedTuple):
-    """Rates of turning at a time, REP-103."""
+    """Rotation rates at a time, with the signs of REP-103."""
 
     time: float
-    """Seconds, of the clock that image stamps are on."""
+    """Seconds, on the clock of the image stamps."""
     yaw_rate: float
     """rad/s, positive to the left."""
     pitch_rate: float
@@ -24,15 +24,15 @@ class Turning(NamedTuple):
 
 
 def turning_of(message: Any, base_frame: str) -> Turning:
-    """Return the turning of a sensor_msgs/Imu.
+    """Return the rotation rates of a sensor_msgs/Imu.
 
-    Raises ValueError for a sensor without rates (REP-145: its first covariance is -1), for rates
-    that cannot be, and for those in another frame than the platform's: they are not rotated here.
+    Raises ValueError for a sensor without rates (REP-145: its first covariance is -1), for
+    impossible rates, and for rates in another frame than the platform's, as none are rotated here.
     """
     frame = message.header.frame_id.lstrip('/')
     if frame != base_frame.lstrip('/'):
         raise ValueError(
-            f"it is of frame '{frame[:100]}', expected '{base_frame}': rotate it "
+            f"its frame is '{frame[:100]}', expected '{base_frame}': transform the message "
             '(imu_transformer), or set base_frame'
         )
     if message.angular_velocity_covariance[0] == -1:
@@ -40,6 +40,6 @@ def turning_of(message: Any, base_frame: str) -> Turning:
     velocity = message.angular_velocity
     rates = (velocity.x, velocity.y, velocity.z)
     if not all(math.isfinite(rate) and abs(rate) <= FASTEST for rate in rates):
-        told = ', '.join(f'{rate:g}' for rate in rates)
-        raise ValueError(f'angular velocity {told} rad/s: expected at most {FASTEST:g}')
+        listed = ', '.join(f'{rate:g}' for rate in rates)
+        raise ValueError(f'angular velocity {listed} rad/s: expected at most {FASTEST:g}')
     return Turning(nanoseconds(message.header.stamp) / 1e9, velocity.z, velocity.y)

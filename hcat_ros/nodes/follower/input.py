@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions of the follower: tracks, their camera, depth, an inertial sensor."""
+"""Subscriptions of the follower: tracks, their camera, depth images and an IMU."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from hcat_ros.nodes.tracker.output import view_topic
 from hcat_ros.tracking.stream import CameraView
 
 IMU_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Deep enough for a sensor of hundreds of messages a second while another callback runs."""
+"""Deep enough for a sensor with hundreds of messages per second while another callback runs."""
 INPUT_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Takes what any publisher sends."""
+"""Best effort, which is compatible with every publisher."""
 RATE_SAMPLES = 5
 """Number of tracks whose median interval is compared with stale_timeout."""
 Callback = Callable[[Any, Mapping[str, Any]], None]
@@ -60,8 +60,8 @@ class FollowInput:
     ) -> None:
         """Create the subscriptions.
 
-        on_turning: returns why it refuses a measured turning, '' if it does not. guard: wraps the
-        callbacks of tracks, camera, IMU and depth.
+        on_turning: returns why it refuses measured rotation rates, '' if it accepts them. guard:
+        wraps the callbacks of tracks, camera, IMU and depth.
         """
         self._on_turning, self._guard = on_turning, guard
         self._watch.begin()
@@ -72,8 +72,8 @@ class FollowInput:
             (CameraInfo, view_topic(self._node), self._on_view, LATCHED_QOS, False),
             *([(Imu, 'imu', self._on_imu, IMU_QOS, True)] if self._uses_imu else []),
         ):
-            made = self._watch.subscribe(kind, topic, guard(callback), qos, one)
-            self._subscriptions.append(made)
+            subscription = self._watch.subscribe(kind, topic, guard(callback), qos, one)
+            self._subscriptions.append(subscription)
         track, node = self.topics[0], self._node
         self._publisher_filter = OnePublisher(lambda: node.count_publishers(track))
         self._watch.tell_all('qos parameters', useless_qos(node))
@@ -97,7 +97,7 @@ class FollowInput:
         self._depth_subscription = self._watch.subscribe(kind, topic, callback, INPUT_QOS, True)
 
     def unsubscribe(self) -> None:
-        """Take no more messages."""
+        """Destroy all subscriptions."""
         self.use_depth(None)
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -112,7 +112,7 @@ class FollowInput:
     def accept_track(self, info: Mapping[str, Any], now: float) -> bool:
         """Record the arrival of a track; return whether it is from the tracker that came first.
 
-        info: of the message. Call once for each track. Where rclpy gives no sequence numbers
+        info: info of the message. Call once for each track. Where rclpy gives no sequence numbers
         (Humble), every track is accepted.
         """
         accepted = self._publisher_filter.accepts(info, now)
@@ -122,7 +122,7 @@ class FollowInput:
         return accepted
 
     def frame_of(self, track: Detection2D, camera_frame: str, base_frame: str) -> str:
-        """Return the frame with x forward at the camera of a track; logs it if it is a guess."""
+        """Return the frame at the camera of a track with x forward; warn if it is a guess."""
         frame, doubt = camera_frame.strip('/'), ''
         if not frame:
             frame, doubt = body_frame(track.header.frame_id, base_frame)
@@ -134,8 +134,8 @@ class FollowInput:
         self._watch.check_publishers()
         camera = self.camera
         camera.clear_alternation(time.monotonic())
-        told = [camera.problem] if camera.has_input and camera.problem else camera.doubts
-        self._watch.tell_all('camera', told)
+        texts = [camera.problem] if camera.has_input and camera.problem else camera.doubts
+        self._watch.tell_all('camera', texts)
         self._watch.tell_all('rate', self._too_slow(stale_timeout))
         if self.depth is not None and self._depth_subscription is not None:
             topic = self._depth_subscription.topic_name

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bearings, poses and commands as messages.
+"""Converts bearings, poses and commands to messages.
 
-Angles are azimuth, to the left, and elevation, up, both rad. A Twist's angular.y and a pose's pitch
-are right-handed about the axis to the left (REP-103): positive is nose DOWN.
+Angles are azimuth, positive to the left, and elevation, positive up, in rad. A Twist's angular.y
+and a pose's pitch are right-handed about the axis to the left (REP-103): positive is nose DOWN.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ ELEVATION_AT, AZIMUTH_AT = 4, 5
 BODY_TO_OPTICAL = np.array(((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)))
 """REP-103: x forward, y left, z up to x right, y down, z forward."""
 MARKER_LIFETIME = 0.5
-"""Seconds for which a marker of a target is shown."""
+"""Seconds for which a target's marker is shown."""
 LABEL_HEIGHT = 0.2
 """Height of the letters above a target, m."""
 
 
 def body_frame(frame: str, otherwise: str) -> tuple[str, str]:
-    """Return the frame with x forward of a camera, and what is in doubt about it.
+    """Return the frame at a camera with x forward, and a warning if this frame is a guess.
 
-    frame: of its images. otherwise: what to take for images that have none.
+    frame: frame of the images. otherwise: frame to return if the images have none.
     """
     name = frame.strip('/')
     if not name:
@@ -50,30 +50,34 @@ def body_frame(frame: str, otherwise: str) -> tuple[str, str]:
         return name.replace('_optical', ''), ''
     return name, (
         f"frame_id '{name}' has no _optical in it: taken for a frame with x forward, y left, z up; "
-        'if z is forward, set camera_frame to one at the camera with x forward'
+        'if z is forward, set camera_frame to a frame at the camera with x forward'
     )
 
 
 def twist_of(command: Command) -> Twist:
-    """Return a command as velocities. Raises ValueError unless all are finite numbers."""
+    """Return a command as a Twist. Raises ValueError unless all velocities are finite."""
     values = command.forward, command.left, command.up, command.pitch_rate, command.yaw_rate
     if not all(math.isfinite(value) for value in values):
-        raise ValueError('command forward {} left {} up {} pitch {} yaw {}'.format(*values))
+        text = 'command forward {} left {} up {} pitch {} yaw {}: expected finite numbers'
+        raise ValueError(text.format(*values))
     twist = Twist()
-    # float(): the message's C code takes a whole number's memory for a float's.
+    # float(): the message's C code reads the memory of an int as if it were a float.
     twist.linear.x, twist.linear.y, twist.linear.z = (float(value) for value in values[:3])
     twist.angular.y, twist.angular.z = (float(value) for value in values[3:])
     return twist
 
 
 def command_message(command: Command, header: Header, stamped: bool) -> Twist | TwistStamped:
-    """Return a command as it is published. Raises ValueError unless it is finite."""
+    """Return the message for a command. Raises ValueError unless it is finite."""
     twist = twist_of(command)
     return TwistStamped(header=header, twist=twist) if stamped else twist
 
 
 def seen_from_camera(azimuth: float, elevation: float, pitch: float) -> tuple[float, float]:
-    """Return the direction from a camera that looks down by `pitch`, of one from its mount."""
+    """Return a direction relative to a camera that looks down by `pitch` from its mount, rad.
+
+    azimuth, elevation: the direction relative to the mount.
+    """
     x = math.cos(elevation) * math.cos(azimuth)
     y = math.cos(elevation) * math.sin(azimuth)
     z = math.sin(elevation)
@@ -85,8 +89,8 @@ def seen_from_camera(azimuth: float, elevation: float, pitch: float) -> tuple[fl
 def bearing_message(bearing: Bearing, header: Header, pitch: float) -> PoseWithCovarianceStamped:
     """Return a bearing as a pose at the camera whose x axis points at the target.
 
-    Its yaw is the azimuth, its pitch minus the elevation, its covariance that of these two; the
-    position is none of the target's: it is 0, the camera's own.
+    Its yaw is the azimuth and its pitch minus the elevation, with the covariance of both angles.
+    The position is 0, the camera's position, not the target's.
     """
     angles, covariance = _in_camera_frame(bearing, pitch)
     message = PoseWithCovarianceStamped(header=header)
@@ -101,7 +105,7 @@ def bearing_message(bearing: Bearing, header: Header, pitch: float) -> PoseWithC
 
 
 def pose_message(bearing: Bearing, distance: float, header: Header, pitch: float) -> PoseStamped:
-    """Return where the target is, `distance` m from the camera; its x axis points away from it.
+    """Return the target's pose, `distance` m from the camera; its x axis points away from it.
 
     So a goal some metres back along that axis lies on the way to the target.
     """
@@ -118,11 +122,11 @@ def pose_message(bearing: Bearing, distance: float, header: Header, pitch: float
 def covariant_pose_message(
     bearing: Bearing, distance: Range, header: Header, pitch: float
 ) -> PoseWithCovarianceStamped:
-    """Return where the target is with its covariance, in the frame of the images.
+    """Return the target's pose with covariance, in the frame of the images.
 
-    header: of the track. A frame with `_optical` in its name has z forward, x right, y down, the
-    pose's z axis points away from the camera; in any other x is forward, as in `pose_message`. The
-    covariance is that of bearing and range, as if the target were a point.
+    header: header of the track. A frame with `_optical` in its name has z forward, x right, y down,
+    and the pose's z axis points away from the camera; any other frame has x forward, as in
+    `pose_message`. The covariance is that of bearing and range of a point target.
     """
     (azimuth, elevation), angular = _in_camera_frame(bearing, pitch)
     pose = pose_message(bearing, distance.range, header, pitch).pose
@@ -158,7 +162,7 @@ def transform_message(pose: PoseStamped, child: str) -> TFMessage:
 def marker_message(pose: PoseStamped, size: tuple[float, float], text: str) -> MarkerArray:
     """Return a target as a translucent ellipsoid with a text above it, for RViz and Foxglove.
 
-    size: width and height, m. Both vanish where no new ones come for `MARKER_LIFETIME`.
+    size: width and height, m. Both disappear after `MARKER_LIFETIME` without new markers.
     """
     body = Marker(header=pose.header, ns='target', id=0, type=Marker.SPHERE)
     label = Marker(header=pose.header, ns='target', id=1, type=Marker.TEXT_VIEW_FACING, text=text)
@@ -179,7 +183,7 @@ def marker_message(pose: PoseStamped, size: tuple[float, float], text: str) -> M
 def _in_camera_frame(
     bearing: Bearing, pitch: float
 ) -> tuple[tuple[float, float], NDArray[np.float64]]:
-    """Return azimuth and elevation, and their covariance (2, 2)."""
+    """Return azimuth and elevation relative to the camera, and their covariance (2, 2)."""
     here = seen_from_camera(bearing.azimuth, bearing.elevation, pitch)
     step = 1e-6
     columns = [
@@ -192,7 +196,7 @@ def _in_camera_frame(
 
 
 def _orientation(azimuth: float, elevation: float) -> Quaternion:
-    """Return the turn by the azimuth about z, then by minus the elevation about the new y."""
+    """Return the rotation by the azimuth about z, then by minus the elevation about the new y."""
     yaw, nod = azimuth / 2, -elevation / 2
     return Quaternion(
         x=-math.sin(yaw) * math.sin(nod),

@@ -36,27 +36,26 @@ TRACKER_NAMES = frozenset(setting.name for setting in TRACKER_SETTINGS)
 class FollowerNode(GuardedLifecycleNode):
     """Commands a platform so that it keeps the tracked target in view.
 
-    In: `track`, `track_view`, `camera_info`; with `use_imu` `imu`; with `range_mode`
-    depth `depth`. Out:
-    `cmd_vel`, `target_bearing`, `target_pose`, `target_pose_with_covariance`, `target_markers`,
-    with `target_frame` `/tf`, `/diagnostics`. Service: `~/hold`.
+    In: `track`, `track_view`, `camera_info`, `imu` (if use_imu is set), `depth` (if range_mode is
+    depth). Out: `cmd_vel`, `target_bearing`, `target_pose`, `target_pose_with_covariance`,
+    `target_markers`, `/tf` (if target_frame is set), `/diagnostics`. Service: `~/hold`.
 
-    Commands are sent at a steady rate from activation on, zero while there is no reason to move;
-    zero is sent before the node deactivates or ends. A process that is killed (kill -9) cannot do
-    that: the platform's driver needs a watchdog of its own.
+    While active, the node publishes commands at a fixed rate, zero if there is no reason to move.
+    It publishes zero before it deactivates or ends. A killed process (kill -9) cannot do that, so
+    the platform's driver needs its own watchdog.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('hcat_follower', **kwargs)
         self.follower: Follower | None = None
-        """Follower that commands while the node is configured, otherwise None."""
+        """Follower that computes the commands while the node is configured, otherwise None."""
         self._active = False
         self.last_command = Command(reason='not active')
         """Last command that was sent, with the reason if it is zero or slow."""
         self._image_stamp = 0.0
         self._clock_watch = ClockWatch()
         self._last_track_time = math.inf
-        """Monotonic time of the last track, even lost or refused; infinite before the first."""
+        """Monotonic time of the last track, even if lost or refused; infinite before the first."""
         self._is_silent = False
         self._dead_man = DeadMan(self._stop_late)
         self.refusals = Refusals(self.get_logger().warning, COUNTED)
@@ -75,10 +74,10 @@ class FollowerNode(GuardedLifecycleNode):
     # Transitions
 
     def configure(self) -> None:
-        """Make the follower from the parameters. Raises ValueError, also for unknown parameters.
+        """Create the follower from the parameters. Raises ValueError, also for unknown parameters.
 
-        `start_on_hold` holds here if it has been set to true since the last configure; otherwise
-        the platform is on hold, or not, as the operator left it.
+        `start_on_hold` applies here if it has been set to true since the last configure; otherwise
+        the hold stays as the operator left it.
         """
         values = self._settings.values()
         # A misspelt limit would leave the platform faster than its operator wants.
@@ -103,7 +102,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._settings.changed = True
 
     def activate(self) -> None:
-        """Subscribe, and command from here on."""
+        """Subscribe, and publish commands from now on."""
         follower = self.follower
         assert follower is not None  # configured
         self._apply_parameters(follower)
@@ -112,7 +111,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._input.subscribe(
             self._on_track,
             lambda turning: follower.record_turning(*turning, now=self._now()),
-            self._stopping_on_error,
+            self._stop_on_error,
         )
         self._use_depth(follower)
         self._surroundings = Surroundings(self, self._output.command_topic, self._output.stamped)
@@ -133,7 +132,7 @@ class FollowerNode(GuardedLifecycleNode):
             self._input.unsubscribe()
 
     def cleanup(self) -> None:
-        """Forget the follower."""
+        """Free the follower and its publishers."""
         if self.follower is not None:
             self._output.destroy()
         self.follower = None
@@ -158,7 +157,7 @@ class FollowerNode(GuardedLifecycleNode):
         self.failure = self.log_error(what, error)
         self.trigger_deactivate()
 
-    def _stopping_on_error(
+    def _stop_on_error(
         self, callback: Callable[[Any, Mapping[str, Any]], None]
     ) -> Callable[[Any, Mapping[str, Any]], None]:
         def guarded(message: Any, info: Mapping[str, Any]) -> None:
@@ -189,7 +188,7 @@ class FollowerNode(GuardedLifecycleNode):
     def _apply_parameters(self, follower: Follower) -> None:
         if self._settings.changed:
             self._settings.changed = False
-            # The platform stays: another one has other axes and needs a new configure.
+            # Keep the platform: another platform has other axes and needs a new configure.
             follower.configure(self._settings.config(follower.config.platform))
             self._input.camera.configure(self._settings.values())
             if self._active:
@@ -260,7 +259,7 @@ class FollowerNode(GuardedLifecycleNode):
         return response
 
     def _sample(self, name: str, age: float) -> None:
-        if -1 < age < 60:  # stamps of another clock say nothing
+        if -1 < age < 60:  # otherwise the stamps are from another clock
             self.refusals.statistics.sample(name, age)
 
     # Outputs
@@ -277,7 +276,7 @@ class FollowerNode(GuardedLifecycleNode):
             self.last_command = self._next_command(follower)
             self._output.command(self.last_command, self._settings['base_frame'])
             self._watch_over(follower)
-            self._tell_silence(follower.config.stale_timeout)
+            self._log_silence(follower.config.stale_timeout)
         except Exception as error:
             self._fail(error)
             return
@@ -289,14 +288,14 @@ class FollowerNode(GuardedLifecycleNode):
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
         since = self._last_track_time
         if self.get_parameter('use_sim_time').value is True:
-            # The dead man counts real seconds, in which the age of a simulated track means nothing;
-            # it only notices that the executor is blocked.
+            # The dead man counts real seconds, which do not measure the age of a simulated track:
+            # here it only detects that the executor is blocked.
             since = time.monotonic()
         moves = not self.last_command.is_zero
         self._dead_man.moving_until(since + follower.config.stale_timeout if moves else None)
 
-    def _tell_silence(self, stale_timeout: float) -> None:
-        """Log, once, that no more tracks come, and that they do again."""
+    def _log_silence(self, stale_timeout: float) -> None:
+        """Log once when tracks stop arriving, and once when they arrive again."""
         silent = time.monotonic() - self._last_track_time > stale_timeout
         if silent == self._is_silent:
             return
@@ -324,7 +323,7 @@ class FollowerNode(GuardedLifecycleNode):
         if not trouble or command.is_zero:
             return command
         self._clock_watch.forget_track()
-        follower.activate(now)  # its state was built on the clock that is wrong
+        follower.activate(now)  # its state comes from the wrong clock
         return Command(reason=trouble)
 
     # Diagnostics

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers of the follower: commands, down to the last zero, and the target."""
+"""Publishers of the follower: commands, including the final stop, and the target."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 from hcat_ros.nodes.qos import RELIABLE_QOS, overridable
 
 TF_QOS = QoSProfile(depth=100)
-"""That of tf2's own broadcasters."""
+"""The QoS of tf2's own broadcasters."""
 COMMAND_QOS = QoSProfile(depth=1)
-"""An old command is worth nothing."""
+"""Keeps only the newest command, because an old command is useless."""
 ZEROS, ZERO_PERIOD = 3, 0.02
-"""How often a stop is sent, seconds apart."""
+"""Number of zero commands in a stop, and the seconds between two of them."""
 ACKNOWLEDGED = Duration(nanoseconds=200_000_000)
-"""Longest time to wait until a stop has arrived, seconds."""
+"""Longest time to wait until subscribers acknowledge a stop."""
 
 
 class FollowOutput:
@@ -44,18 +44,18 @@ class FollowOutput:
         tf_timeout: float = 0.2,
         refuse: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """Make the publishers.
+        """Create the publishers.
 
         Args:
-            node: whose they are.
+            node: node that publishes.
             stamped: whether commands are TwistStamped.
-            target_frame: name of the target's frame on /tf; empty: it has none.
-            parent: frame of `target_pose`; empty: the camera's.
-            tf_timeout: seconds that a pose waits for its transform into that.
+            target_frame: name of the target's frame on /tf; empty: no frame is published.
+            parent: frame of `target_pose`; empty: the camera's frame.
+            tf_timeout: seconds that a pose waits for its transform to `parent`.
             refuse: takes the reason why a pose has no transform.
 
         Raises:
-            ValueError: where `parent` needs tf2_ros, and that is not installed.
+            ValueError: if `parent` needs tf2_ros and tf2_ros is not installed.
 
         """
         self._node = node
@@ -89,31 +89,31 @@ class FollowOutput:
         return str(self._commands.topic_name)
 
     def destroy(self) -> None:
-        """Take the publishers away."""
+        """Destroy the publishers."""
         if self._parent is not None:
             self._parent.destroy()
         for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def command(self, command: Command, frame: str) -> None:
-        """Send a command. Raises ValueError for one that is not finite; then none is sent."""
+        """Publish a command. Raises ValueError, without publishing, if it is not finite."""
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=frame)
         message = follow_messages.command_message(command, header, self.stamped)
         self._commands.publish(message)
 
     def stop(self, frame: str) -> None:
-        """Send zero, until it has arrived or there is nobody for it to arrive at."""
+        """Publish zero `ZEROS` times, then wait for the subscribers' acknowledgement."""
         try:
             for number in range(ZEROS):
                 if number:
                     time.sleep(ZERO_PERIOD)
                 self.command(Command(), frame)
             self._commands.wait_for_all_acked(ACKNOWLEDGED)
-        except Exception as error:  # as when ROS has been shut down around us
+        except Exception as error:  # for example when ROS has been shut down already
             self._node.get_logger().error(f'the stop could not be sent: {error}')
 
     def stop_once(self, frame: str) -> None:
-        """Send zero, once, from whatever thread; what fails is left to the others."""
+        """Publish zero once, from any thread, ignoring errors: the dead man repeats it."""
         with suppress(Exception):
             self.command(Command(), frame)
 
@@ -126,10 +126,10 @@ class FollowOutput:
         pitch: float,
         target: str = '',
     ) -> None:
-        """Send where the target was seen at the stamp of a track, and at what range if known.
+        """Publish where the target was at the stamp of a track, with its range if known.
 
-        seen: the header of the track; frame: of the camera, x forward; pitch: by how much the
-        camera looks down; target: its id.
+        seen: header of the track; frame: frame at the camera with x forward; pitch: angle by which
+        the camera looks down, rad; target: id of the target.
         """
         bearing = follower.bearing(stamp)
         if bearing is None:

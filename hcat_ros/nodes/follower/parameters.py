@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The follower node's declared parameters: each within its range, and all fit together."""
+"""Declares the follower node's parameters and checks each value and their combination."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hcat_ros.nodes.parameters import Settings
 
 
 class FollowParameters:
-    """Declares the parameters of a node, those that are not given as `platform` has them."""
+    """Declares the parameters of a node, with the preset of `platform` as defaults."""
 
     def __init__(self, node: Node) -> None:
         self.changed = False
-        """Whether any has been since somebody set this to False."""
+        """Whether a parameter has changed since the node reset this to False."""
         self.hold_set = False
-        """Whether start_on_hold has been set to true since somebody set this to False."""
+        """Whether start_on_hold has been set to true since the node reset this to False."""
         self._node = node
         self._settings = Settings(node, (platform_setting(),), self._on_change)
         settings = settings_for(self._settings['platform'])
@@ -36,22 +36,22 @@ class FollowParameters:
         node.add_on_set_parameters_callback(self._fit_together)
 
     def values(self) -> dict[str, Any]:
-        """Return all values. Raises ValueError for the ones that were wrong from the start."""
+        """Return all values. Raises ValueError if a value given at the start was bad."""
         return self._settings.values()
 
     def __getitem__(self, name: str) -> Any:
         return self._settings[name]
 
     def config(self, platform: str = '') -> FollowConfig:
-        """Return the configuration, for a platform other than the set one. Raises ValueError."""
+        """Return the configuration for `platform`, '' for the set one. Raises ValueError."""
         return config_of(self.values() | ({'platform': platform} if platform else {}))
 
     def _fit_together(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Refuse values that are well each but not together."""
+        """Refuse values that are each valid but do not fit together."""
         changes = {p.name: p.value for p in parameters if p.name in FOLLOW_NAMES}
         try:
             config = self.config()
-        except ValueError:  # wrong from the start, to be mended one by one
+        except ValueError:  # bad values from the start: let the user correct them one by one
             return SetParametersResult(successful=True)
         try:
             config.changed(changes)
@@ -60,7 +60,7 @@ class FollowParameters:
         return SetParametersResult(successful=True)
 
     def _on_change(self, changes: Mapping[str, Any]) -> None:
-        # No more than noted: on Humble another callback may still refuse them.
+        # Only record the changes: on Humble another callback may still refuse them.
         self.changed = True
         self.hold_set = changes.get('start_on_hold', self.hold_set)
         late = sorted(self._late.intersection(changes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses in a frame that navigation plans in, by tf2, each where the frames were at its stamp."""
+"""Transforms target poses with tf2 into a frame that navigation plans in, such as odom."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rclpy.time import Time
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 
 MOST_WAITING = 64
-"""Poses that wait at most; the oldest one goes."""
+"""Maximum number of waiting poses; the oldest is dropped first."""
 LOOK_PERIOD = 0.01
-"""Seconds between two looks for transforms."""
+"""Seconds between two lookups of transforms."""
 
 
 class _Waiting(NamedTuple):
     pose: PoseStamped
     until: float
-    """Monotonic."""
+    """Time on a monotonic clock after which the pose is refused, seconds."""
 
 
 class ParentFrame:
-    """Transforms poses into one frame, each by where the frames were at its stamp.
+    """Transforms poses into one frame, each with the transform at its stamp.
 
-    A pose whose transform is not there yet waits; poses come out in their order. One that has
-    waited in vain is refused with tf2's own reason.
+    A pose waits until its transform is available; the order of poses is kept. A pose that has
+    waited for longer than the timeout is refused with tf2's own reason.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class ParentFrame:
         """Listen to /tf and /tf_static.
 
         Args:
-            node: subscribes, and looks for transforms in its executor.
-            frame: that poses are wanted in, as odom.
+            node: node that subscribes and whose executor runs the lookups.
+            frame: frame to transform poses into, such as odom.
             timeout: seconds that a pose waits.
-            publish: takes each pose in that frame.
-            refuse: takes the reason why a pose has none.
+            publish: takes each transformed pose.
+            refuse: takes the reason why a pose has no transform.
 
         Raises:
-            ValueError: where tf2_ros is not installed, naming the package.
+            ValueError: if tf2_ros is not installed; names the package.
 
         """
         try:
@@ -60,7 +60,7 @@ class ParentFrame:
         except ImportError as error:
             raise ValueError(
                 f'target_frame_parent {frame}: looking up transforms needs tf2_ros ({error}): '
-                'apt install ros-$ROS_DISTRO-tf2-ros-py, or leave it empty'
+                'apt install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame_parent empty'
             ) from None
         self._frame, self._timeout = frame.strip('/'), timeout
         self._publish, self._refuse = publish, refuse
@@ -77,7 +77,7 @@ class ParentFrame:
         self.look()
 
     def look(self) -> None:
-        """Publish the poses whose transforms are there, refuse those that have waited in vain."""
+        """Publish the poses that have a transform; refuse the poses that have waited too long."""
         while self._waiting:
             pose, until = self._waiting[0]
             try:
@@ -94,14 +94,14 @@ class ParentFrame:
             self._publish(transform_pose(pose, transform))
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting poses."""
         self._waiting.clear()
 
     def destroy(self) -> None:
-        """Listen no more.
+        """Stop listening.
 
-        tf2's buffer stays on the node for good otherwise: it has no end of its own for its service
-        tf2_frames and, since Jazzy, for its callback for jumps of the clock.
+        tf2's buffer would otherwise stay on the node: it has no method that removes its service
+        tf2_frames and, since Jazzy, its callback for clock jumps.
         """
         self.clear()
         self._node.destroy_timer(self._timer)

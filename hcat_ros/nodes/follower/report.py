@@ -13,13 +13,13 @@ from hcat_ros.following import Bearing, Command, FollowConfig, Range
 COUNTED = ('tracks', 'lost tracks', 'refused tracks', 'refused camera infos', 'commands')
 """Counters published from the start, so that plots have a baseline."""
 WAITING = ('on hold', 'waiting for a track')
-"""Reasons to stand still that are no trouble."""
+"""Reasons to stand still that are not problems."""
 
 
 def following_state(command: Command, problems: Sequence[str]) -> tuple[bytes, str]:
-    """Return the level of an active follower and what it is about.
+    """Return the level and the summary of an active follower's status.
 
-    problems: what is wrong around it, in words; they make a warning of any state.
+    problems: descriptions of problems around the follower; they turn any state into a warning.
     """
     if command.allowed == 1:
         text = 'following'
@@ -35,7 +35,7 @@ def following_state(command: Command, problems: Sequence[str]) -> tuple[bytes, s
 def following_values(
     command: Command, bearing: Bearing | None, distance: Range | None, config: FollowConfig
 ) -> dict[str, str]:
-    """Return the command and what it is about, as text."""
+    """Return the command, the bearing error and the range as text."""
     values = {
         'platform': config.platform,
         'allowed share of the speed': f'{command.allowed:.2f}',

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the follower node, and the preset files that list them.
+"""The parameters of the follower node, and the parameter file of each platform.
 
-`python -m hcat_ros.nodes.follower.settings drone > config/follow_drone.yaml` writes one anew.
+`python -m hcat_ros.nodes.follower.settings drone > config/follow_drone.yaml` regenerates a file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hcat_ros.nodes.parameters import Setting
 from hcat_ros.tracking.stream import CameraView
 
 FOLLOW_NAMES = tuple(field.name for field in CONFIG_FIELDS)
-"""Parameters that are FollowConfig's, by dotted name."""
+"""Names of the parameters that are fields of FollowConfig, such as yaw.max_speed."""
 
 NODE_SETTINGS: tuple[Setting, ...] = (
     Setting('autostart', bool, False, 'Configure and activate by itself when the node starts.'),
@@ -30,8 +30,8 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'start_on_hold',
         bool,
         False,
-        'Stand still from the start until ~/hold is called with false; once set to true, also from '
-        'the next configure.',
+        'Stand still from the start until ~/hold is called with false. If it is set to true later, '
+        'the platform stands still from the next configure.',
     ),
     Setting(
         'stamped',
@@ -39,7 +39,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         True,
         'Type of cmd_vel: true for geometry_msgs/TwistStamped, false for geometry_msgs/Twist.',
     ),
-    Setting('rate', float, 30.0, 'Commands a second.', 5, 200, live=True),
+    Setting('rate', float, 30.0, 'Commands per second.', 5, 200, live=True),
     Setting(
         'base_frame',
         str,
@@ -53,7 +53,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         str,
         '',
         'Frame of target_bearing and target_pose: at the camera, x forward, y left, z up. Empty: '
-        'that of the images without its _optical.',
+        'the frame of the images without _optical in its name.',
         live=True,
         longest=LONGEST_NAME,
     ),
@@ -61,23 +61,23 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'target_frame',
         str,
         '',
-        "Name under which the target is broadcast on /tf, as a child of the camera's frame with x "
-        'forward, while its range is known. Empty: not at all.',
+        "Name of the target's frame, which is broadcast on /tf as a child of camera_frame while "
+        'the range is known. Empty: no broadcast.',
         longest=LONGEST_NAME,
     ),
     Setting(
         'target_frame_parent',
         str,
         '',
-        'Frame, as odom or map, that target_pose is in, by tf2 (which needs tf2_ros) at the stamp '
-        "of the image; a pose without a transform is refused. Empty: the camera's.",
+        'Frame of target_pose, such as odom or map, transformed by tf2 (needs tf2_ros) at the '
+        'stamp of the image; a pose without a transform is refused. Empty: camera_frame.',
         longest=LONGEST_NAME,
     ),
     Setting(
         'tf_timeout',
         float,
         0.2,
-        'Seconds that target_pose waits for its transform, with target_frame_parent.',
+        'Seconds that target_pose waits for its transform to target_frame_parent.',
         0,
         5,
     ),
@@ -93,14 +93,14 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'rectified',
         bool,
         False,
-        "The images are rectified: camera_info's P holds, and no distortion.",
+        'Whether the images are rectified: then P of camera_info is used, without distortion.',
     ),
     Setting(
         'horizontal_fov',
         float,
         0.0,
-        'Field of view of the camera from side to side [rad], used until a camera_info comes; 0: '
-        'wait for one.',
+        'Horizontal field of view of the camera [rad], used until a camera_info arrives; 0: wait '
+        'for camera_info.',
         0,
         WIDEST_FOV,
         live=True,
@@ -110,7 +110,8 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'image_width',
         int,
         0,
-        "Width of the images that horizontal_fov is of, pixels; 0: the tracker's images.",
+        "Width in pixels of the images that horizontal_fov is for; 0: size of the tracker's "
+        'images.',
         0,
         65535,
         live=True,
@@ -119,7 +120,8 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'image_height',
         int,
         0,
-        "Height of the images that horizontal_fov is of, pixels; 0: the tracker's images.",
+        "Height in pixels of the images that horizontal_fov is for; 0: size of the tracker's "
+        'images.',
         0,
         65535,
         live=True,
@@ -128,22 +130,22 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         'use_imu',
         bool,
         False,
-        "Take the platform's turning from the topic `imu` (sensor_msgs/Imu in base_frame) in place "
-        'of what was commanded, for the time that it covers.',
+        "Use the platform's rotation rates from the topic `imu` (sensor_msgs/Imu in base_frame) "
+        'instead of the commanded rates, for the time that the messages cover.',
     ),
     Setting(
         'depth_transport',
         str,
         'raw',
-        'Messages of the topic `depth`, for range_mode depth: raw is sensor_msgs/Image, '
-        'compressedDepth is what image_transport publishes as depth/compressedDepth.',
+        'Type of the topic `depth`, for range_mode depth: raw is sensor_msgs/Image, '
+        'compressedDepth is what image_transport publishes on depth/compressedDepth.',
         choices=('raw', 'compressedDepth'),
     ),
     Setting(
         'depth_tolerance',
         float,
         0.02,
-        "Seconds by which a depth image may miss the stamp of the track's image.",
+        "Maximum difference between the stamps of a depth image and the track's image [s].",
         0,
         1,
         live=True,
@@ -154,24 +156,24 @@ NODE_SETTINGS: tuple[Setting, ...] = (
 FOLLOWER_NAMES = frozenset(
     (*FOLLOW_NAMES, *(setting.name for setting in NODE_SETTINGS), 'platform')
 )
-"""All parameters of the follower: files for both nodes may have them."""
+"""Names of all parameters of the follower; a parameter file for both nodes may hold them."""
 
 
 def preset(platform: str) -> FollowConfig:
-    """Return what FollowConfig has for a platform."""
-    made: FollowConfig = getattr(FollowConfig, platform)()
-    return made
+    """Return the FollowConfig with the presets of a platform."""
+    config: FollowConfig = getattr(FollowConfig, platform)()
+    return config
 
 
 def platform_setting() -> Setting:
-    """Return the parameter that says what is driven, and so which values the others start from."""
+    """Return the parameter `platform`, whose preset has the defaults of the other parameters."""
     field = next(field for field in CONFIG_FIELDS if field.name == 'platform')
-    text = f'{field.description} At the start, what is not given is as its preset has it.'
+    text = f'{field.description} At the start, all other parameters default to its preset.'
     return Setting('platform', str, PLATFORMS[0], text, choices=PLATFORMS)
 
 
 def settings_for(platform: str) -> tuple[Setting, ...]:
-    """Return all parameters but `platform`, with the values of its preset as defaults."""
+    """Return all parameters except `platform`, with the values of its preset as defaults."""
     defaults = preset(platform).values()
     following = (
         Setting(
@@ -191,14 +193,14 @@ def settings_for(platform: str) -> tuple[Setting, ...]:
 
 
 def config_of(values: Mapping[str, Any]) -> FollowConfig:
-    """Return the values of all parameters as a configuration. Raises ValueError."""
+    """Return the FollowConfig for the values of all parameters. Raises ValueError."""
     return FollowConfig().changed({name: values[name] for name in FOLLOW_NAMES})
 
 
 def camera_of_fov(values: Mapping[str, Any], view: CameraView | None = None) -> CameraModel | None:
-    """Return the camera that the parameters describe, None if that is not known yet.
+    """Return the camera that the parameters describe, None if they do not suffice yet.
 
-    view: the tracker's images, whose size counts where no size is given. Raises ValueError.
+    view: the tracker's images, whose size is used if none is given. Raises ValueError.
     """
     fov, width, height = (values[n] for n in ('horizontal_fov', 'image_width', 'image_height'))
     if not (width and height) and view is not None:
@@ -209,7 +211,7 @@ def camera_of_fov(values: Mapping[str, Any], view: CameraView | None = None) -> 
 
 
 def preset_file(platform: str) -> str:
-    """Return the parameter file of a platform: every parameter under what it is for."""
+    """Return the parameter file of a platform: every parameter below its description."""
     lines = textwrap.wrap(
         f'Parameters of the follower node for platform {platform}. Those marked (live) can be '
         'changed while it runs (ros2 param set); the others take effect when it is configured and '
@@ -244,7 +246,7 @@ def preset_file(platform: str) -> str:
 def _comment(setting: Setting, axis: str) -> str:
     text = setting.description
     if axis:
-        text = text.removeprefix(f'{axis.capitalize()}: ')  # it stands above
+        text = text.removeprefix(f'{axis.capitalize()}: ')  # the heading names the axis
     if setting.kind in (int, float):
         low = f'0, or {setting.least:g}' if setting.least else f'{setting.low:g}'
         text = f'{text.removesuffix(".")} ({low} to {setting.high:g}).'
@@ -254,7 +256,7 @@ def _comment(setting: Setting, axis: str) -> str:
 def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    # A whole number would make an integer parameter of it.
+    # repr keeps the decimal point of a float; without it, ROS would read an integer.
     return repr(value) if isinstance(value, (int, float)) else value or "''"
 
 

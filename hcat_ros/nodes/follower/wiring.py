@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks publishers and subscribers around the follower: why a platform does not move."""
+"""Checks publishers and subscribers around the follower, to explain why a platform stands still."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REMEDIES = {TWIST: 'stamped:=false', f'{TWIST}Stamped': 'stamped:=true'}
 
 
 class Surroundings:
-    """Problems around an active follower. One that lasts is logged once."""
+    """Finds problems around an active follower; a problem that lasts is logged once."""
 
     def __init__(self, node: Node, command_topic: str, stamped: bool) -> None:
         self._node = node
@@ -22,7 +22,7 @@ class Surroundings:
         self._told: set[str] = set()
 
     def look(self, track: str, camera_info: str, knows_camera: bool) -> list[str]:
-        """Return what is wrong now, in words. Takes the full names of the input topics."""
+        """Return descriptions of the current problems. Takes the full names of the input topics."""
         found = self._commands()
         if not self._node.count_publishers(track):
             found.append(f'nobody publishes {track}')
@@ -32,7 +32,7 @@ class Surroundings:
                 f'the camera is not known: no camera_info on {camera_info}; without a calibration '
                 f'set its field of view, as ros2 param set {node} horizontal_fov 1.2 [rad]'
             )
-        # Discovery takes a moment: what is wrong once may just not be there yet.
+        # Discovery takes a moment: log a problem only if two checks in a row find it.
         lasting = [problem for problem in found if problem in self._last]
         for problem in lasting:
             if problem not in self._told:
@@ -41,7 +41,7 @@ class Surroundings:
         return found
 
     def _commands(self) -> list[str]:
-        """Return what is wrong with who publishes and who subscribes the commands."""
+        """Return problems with the publishers and subscribers of the commands."""
         own = self._node.get_fully_qualified_name()
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         others = {_name(info) for info in publishers} - {own}
@@ -49,14 +49,14 @@ class Surroundings:
         if others:
             problems.append(
                 f'{self._topic} is published by {", ".join(sorted(others))} too: the platform gets '
-                'both commands; let one of them through (twist_mux)'
+                'both commands; let only one of them through (twist_mux)'
             )
         for info in self._node.get_subscriptions_info_by_topic(self._topic):
             if info.topic_type != self._type:
                 remedy = REMEDIES.get(info.topic_type, 'remap one of the two')
                 problems.append(
-                    f'{_name(info)} takes {info.topic_type} from {self._topic}, which carries '
-                    f'{self._type}: it gets nothing ({remedy})'
+                    f'{_name(info)} subscribes to {self._topic} as {info.topic_type}, but this '
+                    f'node publishes {self._type}: no command arrives ({remedy})'
                 )
         return problems
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes log records of the parts without ROS on to the log of a node."""
+"""Forwards Python log records, which the parts without ROS write, to a node's log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        # rclpy refuses a line of code that logs now at one level and now at another.
+        # Three calls: rclpy raises an error if one source line logs at different levels.
         if record.levelno >= logging.WARNING:
             self._ros.warning(text)
         elif record.levelno < logging.INFO:
@@ -27,7 +27,7 @@ class _Handler(logging.Handler):
 
 @contextlib.contextmanager
 def engine_log(ros: Any) -> Iterator[None]:
-    """Pass on what engines tell while they load; ros: the node's logger, whose level decides."""
+    """Forward what engines log while they load. ros: the node's logger, whose level decides."""
     python, handler = logging.getLogger('hcat_ros'), _Handler(ros)
     level = python.level
     python.setLevel(logging.DEBUG)

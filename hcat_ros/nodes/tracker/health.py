@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well an active tracker is, for its status on /diagnostics."""
+"""Determines the status of an active tracker for /diagnostics."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COUNTED = (
 def tracking_health(
     statistics: Statistics, silent: float, target: str, standing: Sequence[str] = ()
 ) -> tuple[bytes, str]:
-    """Return the level of an active tracker and what it is about.
+    """Return the level and the summary of an active tracker's status.
 
-    silent: seconds without an image if those are too many, else 0. target: as 'tracking' or
-    'target lost'. standing: what is wrong for as long as it lasts. What keeps the node from its
-    work comes first; STALE is for those who miss us.
+    silent: seconds without an image if that is too long, else 0. target: state of the target, such
+    as 'tracking' or 'target lost'. standing: current problems. The level is ERROR if the engine
+    fails and never STALE, which monitors use for a node that no longer publishes.
     """
     if statistics.failing:
         return DiagnosticStatus.ERROR, f'engine failing: {statistics.failing}'

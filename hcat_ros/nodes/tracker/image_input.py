@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker node's images: from the topic to frames, and which of them are not to be tracked."""
+"""Converts the tracker node's images to frames and decides which of them are tracked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hcat_ros.tracking.stream import CameraView, ImageStream, Turn
 
 
 class ImageInput:
-    """The images of one activation; the reason why one is passed over goes to `refuse`."""
+    """The images of one activation; `refuse` gets the reason why an image is not tracked."""
 
     def __init__(self, node: Node, settings: Settings, refuse: Refuse, watch: InputWatch) -> None:
         self._node = node
@@ -29,17 +29,17 @@ class ImageInput:
         self._stream = ImageStream()
         self._frozen = FrozenImages()
         self.frozen_for = 0.0
-        """Seconds for which the images have been the same, 0 unless that is too long."""
+        """Seconds for which the images have been the same, 0 if shorter than frozen_timeout."""
         self.type = CompressedImage if _compressed(settings) else Image
         self.topic = image_topic(node, settings)
 
     @property
     def view(self) -> CameraView | None:
-        """Size and frame of the images that are tracked, None before the first."""
+        """Size and frame of the tracked images, None before the first image."""
         return self._stream.view
 
     def age(self, frame: StampedFrame) -> float:
-        """Return the seconds since the frame's stamp, in simulated time where that is used."""
+        """Return the seconds since the frame's stamp, in simulated time if the node uses it."""
         return float(self._node.get_clock().now().nanoseconds - frame.stamp) / 1e9
 
     def frame(self, message: Image | CompressedImage) -> StampedFrame | None:
@@ -56,7 +56,7 @@ class ImageInput:
         return StampedFrame(nanoseconds(message.header.stamp), message.header, pixels, encoding)
 
     def turn(self, frame: StampedFrame) -> Turn:
-        """Return what is to be done with the next frame; says why unless it just goes on."""
+        """Return how to handle the next frame; report the reason unless tracking just goes on."""
         limit = self._settings['max_age']
         if 0 < limit < self.age(frame):
             reason = f'image not tracked: older on arrival than max_age, {limit:g} s'
@@ -73,22 +73,22 @@ class ImageInput:
             self._refuse('new beginnings', f'{self.topic}: {reason}; {then}')
         limit, seconds = self._settings['frozen_timeout'], self._frozen.seconds(frame.image, now)
         self.frozen_for = seconds if 0 < limit <= seconds else 0.0
-        self._tell_frozen()
+        self._report_frozen()
         return turn
 
-    def _tell_frozen(self) -> None:
+    def _report_frozen(self) -> None:
         if self.frozen_for:
             self._watch.tell(
                 'frozen',
                 f'{self.topic}: the same image for {self.frozen_for:.1f} s: is the camera frozen? '
-                '(frozen_timeout:=0 for a source that stands still)',
+                '(set frozen_timeout to 0 for a source that stands still)',
             )
         elif self._watch.settle('frozen'):
             self._node.get_logger().info(f'{self.topic}: the images change again')
 
 
 def image_topic(node: Node, settings: Settings) -> str:
-    """Return the full name of the topic that the node's images are on."""
+    """Return the full name of the node's image topic."""
     topic = str(node.resolve_topic_name('image'))
     return f'{topic}/compressed' if _compressed(settings) else topic
 

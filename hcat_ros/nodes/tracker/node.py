@@ -18,7 +18,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 try:
     from hcat_ros_interfaces.srv import NamedTarget, SetTarget
-except ImportError:  # a package of its own, which not everybody builds
+except ImportError:  # a separate package, which is optional
     NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box, iou
@@ -51,19 +51,19 @@ from hcat_ros.tracking.stream import Turn
 from hcat_ros.tracking.target_requests import TargetRequest
 
 DETECTED_PLACE = 0.3
-"""IoU from which a detection is of a target that is followed already."""
+"""IoU from which a detection counts as a target that is already followed."""
 MOST_SEARCHES = 8
-"""Searches for lost targets in the detections of one message, or one detection for each lost target
-if those are more: images must not wait for long."""
+"""Maximum number of searches for lost targets per message of detections, so that images do not wait
+long. If more targets are lost, each is searched for in one detection."""
 
 
 class TrackerNode(GuardedLifecycleNode):
-    """Follows a target, or with `max_targets` several.
+    """Follows one target, or several with `max_targets`.
 
-    In: `image`, `init_box`, `detections`. Out: `track`, of the primary target, `tracks`, of all,
-    `track_view`, `track_image`, `/diagnostics`. Services: `~/reset` and, where hcat_ros_interfaces
-    is installed, `~/set_target`, `~/select_primary`, `~/drop`.
-    No input can end it: what cannot be used is refused with the reason in the log and in the
+    In: `image`, `init_box`, `detections`. Out: `track` (the primary target), `tracks` (all
+    targets), `track_view`, `track_image`, `/diagnostics`. Services: `~/reset` and, if
+    hcat_ros_interfaces is installed, `~/set_target`, `~/select_primary`, `~/drop`.
+    No input ends the node: it refuses unusable inputs and reports the reason in the log and in the
     diagnostics.
     """
 
@@ -81,16 +81,16 @@ class TrackerNode(GuardedLifecycleNode):
         self._watch = InputWatch(self)
         self._ids = target_ids()
         self._looks = 0
-        """Number of detections in which lost targets were looked for."""
+        """Number of detections that were searched for lost targets."""
         self._settings = Settings(self, SETTINGS, self._on_parameters)
         self._diagnostics = NodeDiagnostics(self, 'tracking', self._describe, self.refusals)
         self._watch_timer = self.steady_timer(0.5, self._check_inputs)
         self._reset = self.create_service(Trigger, '~/reset', self._on_reset)
         if SetTarget is not None:
             # A request that waits for its image must not hold up the images.
-            apart = ReentrantCallbackGroup()
+            reentrant = ReentrantCallbackGroup()
             self._set_target = self.create_service(
-                SetTarget, '~/set_target', self._on_set_target, callback_group=apart
+                SetTarget, '~/set_target', self._on_set_target, callback_group=reentrant
             )
             self._select = self.create_service(NamedTarget, '~/select_primary', self._on_select)
             self._drop = self.create_service(NamedTarget, '~/drop', self._on_drop)
@@ -99,7 +99,7 @@ class TrackerNode(GuardedLifecycleNode):
     # Transitions
 
     def configure(self) -> None:
-        """Load the model into the engine and warm it up. Raises for what cannot be used."""
+        """Load the model into the engine and warm it up. Raises if either is unusable."""
         values = self._settings.values()
         self._watch.tell_all(PARAMETERS, useless_overrides(self, sys.argv, FOLLOWER_NAMES))
         model = load_model(values['model'])
@@ -130,7 +130,7 @@ class TrackerNode(GuardedLifecycleNode):
         )
 
     def activate(self) -> None:
-        """Subscribe: from here on frames are tracked."""
+        """Subscribe; the node tracks frames from now on."""
         values = self._settings.values()
         assert self.engine is not None  # configured
         config = TrackerConfig(**{name: values[name] for name in FOR_TRACKER})
@@ -146,7 +146,7 @@ class TrackerNode(GuardedLifecycleNode):
         self._images = images = ImageInput(self, self._settings, self.refusals.add, self._watch)
         self._dropped_images = Drops(lambda: self.count_publishers(images.topic))
         self._unseen = 0
-        """Images that were sent, and not tracked, since the last one that was."""
+        """Number of published images that were not tracked since the last tracked image."""
         self._publisher_filter = OnePublisher(lambda: self.count_publishers(images.topic))
         self._init_boxes = LatchedInput(self, Detection2D, 'init_box', self._on_init_box)
         if values['init_box']:
@@ -156,7 +156,7 @@ class TrackerNode(GuardedLifecycleNode):
             first = TargetRequest(box, 0, values['class_id'])
             self.session.requests.submit(first, time.monotonic())
         self._watch.begin()
-        # Images last: once their subscription is visible, the node takes an init box, too.
+        # Images last: once their subscription is visible, the node also accepts an init box.
         for message_type, topic, callback, qos in (
             (Detection2D, 'init_box', self._init_boxes.take, RELIABLE_QOS),
             (Detection2DArray, 'detections', self._on_detections, RELIABLE_QOS),
@@ -179,7 +179,7 @@ class TrackerNode(GuardedLifecycleNode):
         if self.session is not None:
             self._init_boxes.close()
             self.session.reset()
-            self._tell_summary()
+            self._log_summary()
         self.session = None
         self._watch.begin()
 
@@ -191,12 +191,12 @@ class TrackerNode(GuardedLifecycleNode):
         self._diagnostics.hardware, self._diagnostics.standing = '', {}
 
     def destroy_node(self) -> None:
-        """Say what was done, also where nobody deactivates the node first."""
+        """Log the summary if the node is still active, then destroy the node."""
         if self.session is not None:
-            self._tell_summary()
+            self._log_summary()
         super().destroy_node()
 
-    def _tell_summary(self) -> None:
+    def _log_summary(self) -> None:
         statistics = self.refusals.statistics
         counts = statistics.counts
         if counts['images']:
@@ -304,7 +304,7 @@ class TrackerNode(GuardedLifecycleNode):
         classes = [name.strip() for name in listed if name.strip()]
         found, reason = usable_detections(message, self._images.view)
         if session.max_targets > 1 and classes:
-            # A lost target is not looked for in things of another class either.
+            # Do not search detections of other classes for lost targets either.
             found = [one for one in found if one.class_id in classes]
         if reason:
             self.refusals.add('refused detections', f'detection refused: {reason}')
@@ -318,27 +318,27 @@ class TrackerNode(GuardedLifecycleNode):
     def _add_detections(
         self, session: TrackingSession, found: Sequence[Found], mode: str, classes: Sequence[str]
     ) -> None:
-        """Resume lost targets in detections, and add those that are of no target yet.
+        """Resume lost targets in detections, and add detections that belong to no target yet.
 
-        While targets are lost only detections that are none of them are added: those that there
-        was no time to look at have their turn with the next messages.
+        While targets are lost, a detection is added only after it was searched for them; detections
+        for which there was no time are searched with later messages.
         """
         places = [target.place for target in session.targets if not target.is_lost]
-        new = _apart(found, places)
+        new = _without_overlap(found, places)
         if lost := sum(target.is_lost for target in session.targets):
             first = self._looks % max(1, len(new))
             new = (new[first:] + new[:first])[: max(1, MOST_SEARCHES // lost)]
             self._looks += len(new)
             places = [one.box for one in new if session.find_again(one.box, one.stamp)]
-            new = _apart(new, places)
-        # No more attempts than targets: each may be refused, as all boxes of an old image are.
+            new = _without_overlap(new, places)
+        # Limit the attempts: each may be refused, for example all boxes of an old image.
         for _ in range(session.max_targets):
             full = len(session.targets) >= session.max_targets
             target = choose_detection(new, mode, classes, session.last_seen)
             if full or target is None or session.requests.waiting is not None:
                 return
-            # Two detections of one thing, as a rider and the bicycle, are one target.
-            new = _apart([one for one in new if one is not target], [target.box])
+            # Two detections that overlap, such as a rider and the bicycle, are one target.
+            new = _without_overlap([one for one in new if one is not target], [target.box])
             self._request(TargetRequest(target.box, target.stamp, target.class_id))
             if mode != 'all':
                 return
@@ -377,7 +377,7 @@ class TrackerNode(GuardedLifecycleNode):
     # Outputs
 
     def _publish(self, session: TrackingSession, tracked: Iterable[TrackedFrame]) -> None:
-        """Publish tracked frames; the session tracks each when it is asked for."""
+        """Publish tracked frames. The session tracks each frame when the iterator requests it."""
         assert self._output is not None  # configured
         before = {target.id for target in session.targets}
         statistics = self.refusals.statistics
@@ -397,7 +397,7 @@ class TrackerNode(GuardedLifecycleNode):
 
     def _sample_age(self, name: str, frame: StampedFrame) -> None:
         age = self._images.age(frame)
-        if -1 < age < 60:  # stamps of another clock say nothing
+        if -1 < age < 60:  # otherwise the stamps are from another clock
             self.refusals.statistics.sample(name, age)
 
     def _describe(self) -> Health | None:
@@ -419,8 +419,8 @@ class TrackerNode(GuardedLifecycleNode):
         return Health(*tracking_health(statistics, silent, target, self._watch.warnings), values)
 
 
-def _apart(found: Sequence[Found], places: Sequence[Box]) -> list[Found]:
-    """Return the detections that are of no target in these places."""
+def _without_overlap(found: Sequence[Found], places: Sequence[Box]) -> list[Found]:
+    """Return the detections that overlap none of these targets."""
     if not found or not places:
         return list(found)
     boxes = np.array([one.box for one in found])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers of the tracker: tracks, the size of their images, and drawn pictures."""
+"""Publishers of the tracker: tracks, the size of the images, and images with drawn tracks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hcat_ros.tracking.stream import CameraView
 
 
 def view_topic(node: Any) -> str:
-    """Return the topic beside a node's `track`, wherever that is mapped to, of the images' size."""
+    """Return the topic of the images' size: a node's `track`, after remapping, and `_view`."""
     return f'{node.resolve_topic_name("track")}_view'
 
 
@@ -46,18 +46,18 @@ class TrackerOutput:
         self._view: CameraView | None = None
 
     def destroy(self) -> None:
-        """Take the publishers away."""
+        """Destroy the publishers."""
         for publisher in (self._tracks, self._all, self._pictures, self._views):
             self._node.destroy_lifecycle_publisher(publisher)
 
     def view(self, view: CameraView | None, header: Any) -> None:
-        """Send the size and the frame of the images where they have changed."""
+        """Publish the size and the frame of the images if they have changed."""
         if view is not None and view != self._view:
             self._views.publish(CameraInfo(header=header, height=view.height, width=view.width))
         self._view = view
 
     def track(self, tracked: TrackedFrame) -> None:
-        """Send a track, and its picture if anybody looks."""
+        """Publish a track, and the image with the track if it has subscribers."""
         frame, track, target_id, class_id, others, _ = tracked
         primary = track_message(frame.header, track, target_id, class_id)
         self._tracks.publish(primary)

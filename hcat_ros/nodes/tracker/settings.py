@@ -15,7 +15,7 @@ from hcat_ros.nodes.parameters import Setting
 from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
 FROM_CARD = TRACKING_FIELDS
-"""Fields of TrackerConfig that a model's card knows the best values of."""
+"""Fields of TrackerConfig for which a model's card has values."""
 FOR_TRACKER = (*FROM_CARD, 'scan_regions')
 """All fields of TrackerConfig."""
 
@@ -27,28 +27,29 @@ SETTINGS = (
         'engine',
         str,
         'auto',
-        'Inference runtime; auto takes the fastest of hcat doctor that gives the right answers.',
+        'Inference runtime; auto takes the fastest one that passes the self-test (see hcat '
+        'doctor).',
         choices=('auto', *ENGINES),
     ),
     Setting(
         'precision',
         str,
         'auto',
-        "Arithmetic of the engine; auto takes int8 where the model's card accepts it and it is the "
-        'fastest, fp32 is float.',
+        "Arithmetic of the engine; auto takes int8 if the model's card accepts it and it is the "
+        'fastest, otherwise the default float type of the runtime.',
         choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
     ),
     Setting(
         'build_if_missing',
         bool,
         True,
-        'Build TensorRT engines that the cache lacks while configuring, which takes minutes.',
+        'Build TensorRT engines that are not in the cache when configuring, which takes minutes.',
     ),
     Setting(
         'workspace_mb',
         int,
         0,
-        'Memory that a kernel of TensorRT may take in an engine that is built, 0 for all there is.',
+        'Memory that a TensorRT kernel may use in a newly built engine [MiB], 0 for no limit.',
         0,
         65536,
     ),
@@ -56,17 +57,17 @@ SETTINGS = (
         'dla_core',
         int,
         -1,
-        'Deep learning accelerator of a Jetson that TensorRT runs on, -1 for the GPU.',
+        'Core of a Jetson deep learning accelerator that TensorRT runs on, -1 for the GPU.',
         -1,
         7,
     ),
-    Setting('threads', int, 0, 'CPU threads of the engine, 0 for one a core.', 0, 64),
+    Setting('threads', int, 0, 'CPU threads of the engine, 0 for one per core.', 0, 64),
     Setting(
         'window_penalty',
         float,
         None,
-        "Weight of the Hanning window: 0 trusts the scores alone, 1 never moves. The model's own "
-        'value unless given.',
+        'Weight of the Hanning window: 0 uses the scores alone, 1 never moves the box. If unset, '
+        "the model card's value is used.",
         0,
         1,
         live=True,
@@ -75,8 +76,8 @@ SETTINGS = (
         'size_smoothing',
         float,
         None,
-        "Share of the measured size in the new size, 1 takes it as it is. The model's own value "
-        'unless given.',
+        'Share of the measured size in the new size, 1 uses it unchanged. If unset, the model '
+        "card's value is used.",
         0.01,
         1,
         live=True,
@@ -85,9 +86,9 @@ SETTINGS = (
         'box_correction',
         float,
         None,
-        'Share of the difference between the init box and what the network sees there by which the '
-        "boxes of the track are corrected, from the next target on; 0 never. The model's own value "
-        'unless given.',
+        'Share of the difference between the init box and the box that the network finds there; '
+        'the boxes of the track are corrected by this share, from the next target on. 0: no '
+        "correction. If unset, the model card's value is used.",
         0,
         1,
         live=True,
@@ -96,8 +97,8 @@ SETTINGS = (
         'lost_threshold',
         float,
         None,
-        "Share of the score of a target's first frames below which it counts as lost, 0 never. "
-        "The model's own value unless given.",
+        'Share of its own score (the score in its first frames) below which a target counts as '
+        "lost, 0: never. If unset, the model card's value is used.",
         0,
         1,
         live=True,
@@ -106,8 +107,8 @@ SETTINGS = (
         'uncertain_threshold',
         float,
         None,
-        "Share of it below which the target counts as uncertain, 0 never. The model's own value "
-        'unless given.',
+        'Share of its own score below which a target counts as uncertain, 0: never. If unset, the '
+        "model card's value is used.",
         0,
         1,
         live=True,
@@ -116,8 +117,8 @@ SETTINGS = (
         'found_threshold',
         float,
         None,
-        "Share of it from which a lost target counts as found again. The model's own value unless "
-        'given.',
+        'Share of its own score from which a lost target counts as found again. If unset, the '
+        "model card's value is used.",
         0,
         1,
         live=True,
@@ -126,20 +127,26 @@ SETTINGS = (
         'scan_regions',
         int,
         1,
-        'Search regions a frame in which a lost target is looked for elsewhere; each takes as long '
-        'as tracking does.',
+        'Number of additional search regions per frame for a lost target; each takes as long as '
+        'tracking does.',
         0,
         16,
         live=True,
     ),
     Setting(
-        'image_transport', str, 'raw', 'Type of the image topic.', choices=('raw', 'compressed')
+        'image_transport',
+        str,
+        'raw',
+        'Type of the image topic: raw is sensor_msgs/Image, compressed is '
+        'sensor_msgs/CompressedImage on image/compressed.',
+        choices=('raw', 'compressed'),
     ),
     Setting(
         'mono16_bits',
         int,
         16,
-        'Bits of a mono16 image that the sensor fills, 12 for one of 12 bits in the lower bits.',
+        'Number of bits that the sensor fills in a mono16 image, 12 for a sensor of 12 bits in the '
+        'lower bits.',
         8,
         16,
         live=True,
@@ -148,7 +155,8 @@ SETTINGS = (
         'max_image_pixels',
         int,
         MAX_IMAGE_PIXELS,
-        'Pixels of a compressed image, by its header, above which it is refused undecoded.',
+        'Maximum number of pixels of a compressed image. If its header has more, it is not '
+        'decoded.',
         1,
         10**9,
         live=True,
@@ -157,7 +165,8 @@ SETTINGS = (
         'max_age',
         float,
         0.0,
-        "Seconds from an image's stamp to its arrival from which on it is not tracked, 0: any.",
+        "Maximum time from an image's stamp to its arrival [s]; older images are not tracked. 0: "
+        'no limit.',
         0,
         3600,
         live=True,
@@ -166,8 +175,8 @@ SETTINGS = (
         'frozen_timeout',
         float,
         0.3,
-        'Seconds for which images may be the same to the last bit until the camera counts as '
-        'frozen, 0: for ever, for sources that really stand still (simulators, screens).',
+        'Seconds of identical images after which the camera counts as frozen. 0: never, for '
+        'sources that really stand still (simulators, screens).',
         0,
         3600,
         live=True,
@@ -177,10 +186,11 @@ SETTINGS = (
         'init_mode',
         str,
         'manual',
-        'Which detection is taken while there is no target or it is lost: manual none, best the '
-        'highest score, class the best of the first of detection_class that is there, nearest the '
-        'one nearest to where the target was last seen, all as many as max_targets has room for. '
-        'Of several targets a lost one is found again in detections by its own template.',
+        'Which detection becomes the target while there is no target or it is lost. manual: none; '
+        'best: the highest score; class: the highest score of the first class in detection_class '
+        'that is present; nearest: the detection nearest to the last place of the target; all: as '
+        'many detections as max_targets allows. With several targets, a lost target is found again '
+        'in detections by its own template.',
         choices=('manual', 'best', 'class', 'nearest', 'all'),
         live=True,
     ),
@@ -188,14 +198,14 @@ SETTINGS = (
         'detection_class',
         str,
         '',
-        'Take detections of these classes alone, with commas between; empty: any.',
+        'Comma-separated classes of detections that can become targets; empty: all classes.',
         live=True,
     ),
     Setting(
         'class_id',
         str,
         'target',
-        'Class of tracks whose init box names none.',
+        'Class of a track if its init box has no class.',
         live=True,
         longest=LONGEST_NAME,
     ),
@@ -203,8 +213,8 @@ SETTINGS = (
         'buffer_mb',
         int,
         24,
-        'Memory for past frames, on which a stamped init_box can name its target: 24 holds 27 of '
-        '640x480, 4 of 1920x1080, as 8-bit colours.',
+        'Memory for past frames [MiB], in which a stamped init_box can name its target: 24 holds '
+        '27 frames of 640x480 or 4 of 1920x1080 in 8-bit colour.',
         0,
         4096,
     ),
@@ -212,7 +222,7 @@ SETTINGS = (
         'stamp_tolerance',
         float,
         STAMP_TOLERANCE,
-        'Seconds by which the frame nearest to a stamped init_box may miss its stamp.',
+        'Maximum difference between the stamp of an init_box and that of the nearest frame [s].',
         0,
         10,
         live=True,
@@ -221,8 +231,8 @@ SETTINGS = (
         'max_targets',
         int,
         1,
-        'Targets that are followed at a time. With 1 a new one takes the place of the one before; '
-        'with more it is added, or refused once all are taken, and `tracks` has all of them.',
+        'Maximum number of targets. With 1, a new target replaces the previous target; with '
+        'more, it is added, or refused if the maximum is reached, and `tracks` has all targets.',
         1,
         16,
     ),
@@ -231,7 +241,7 @@ SETTINGS = (
 
 
 def engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that choose the engine as `load_engine` takes them."""
+    """Return the settings that choose the engine as arguments of `load_engine`."""
     names = ('engine', 'precision', 'threads', 'build_if_missing')
     return {
         **{name: values[name] for name in names},

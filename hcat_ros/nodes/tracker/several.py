@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trackers of several cameras in one process, with one engine: its memory once, not once a camera.
+"""Runs trackers for several cameras in one process with one shared engine, which saves memory.
 
-They take turns in one thread. Where the rate counts more than memory, each has a process of its
-own.
+The trackers take turns in one thread. If the frame rate matters more than memory, start one process
+per camera instead.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hcat_ros.nodes.tracker.node import TrackerNode
 
 
 class SharedEngines:
-    """Loads engines as `load_engine` does, but each once as long as somebody holds it.
+    """Loads engines as `load_engine` does, but shares an engine while it is in use.
 
-    For nodes that are spun by one thread: engines run one call at a time.
+    All nodes must be spun by one thread, because an engine runs one call at a time.
     """
 
     def __init__(self) -> None:
         self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def __call__(self, model: Model, **options: Any) -> Engine:
-        """Return the engine for the model, of the same files, and options."""
+        """Return the engine for these options and a model with these files."""
         key = repr((model.folder, sorted(model.card.sha256.items()), sorted(options.items())))
         engine = self._engines.get(key)
         if engine is None:
@@ -40,7 +40,7 @@ class SharedEngines:
 
 
 def tracker_nodes(cameras: Iterable[str]) -> Iterator[TrackerNode]:
-    """Yield a tracker for each camera, 'NAMESPACE' or 'NAMESPACE=TOPIC' of its images."""
+    """Yield a tracker for each camera, given as 'NAMESPACE' or 'NAMESPACE=IMAGE_TOPIC'."""
     load = SharedEngines()
     for camera in cameras:
         namespace, _, topic = camera.partition('=')

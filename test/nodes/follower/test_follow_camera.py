@@ -162,7 +162,7 @@ def test_an_odd_principal_point_and_another_frame_are_told() -> None:
     source.take(info, 0.0)
     source.take_view(CameraView(640, 480, 'front'))
     assert source.camera is not None
-    assert source.doubts[0] == "camera_info is of frame 'rear', the images of 'front'"
+    assert source.doubts[0] == "camera_info has frame 'rear', but the images have frame 'front'"
     assert 'off the middle by 12 %' in source.doubts[1]
 
 

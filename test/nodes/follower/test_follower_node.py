@@ -284,7 +284,7 @@ def test_who_else_is_on_cmd_vel_is_told(follow: Follow, capfd: pytest.CaptureFix
     rclpy.init(context=context)
     driver = rclpy.create_node('driver', context=context)
     driver.create_subscription(Twist, 'cmd_vel', lambda message: None, 1)
-    values = talker.says('/driver takes geometry_msgs/msg/Twist from /cmd_vel')
+    values = talker.says('/driver subscribes to /cmd_vel as geometry_msgs/msg/Twist')
     assert 'stamped:=false' in values['message']
     driver.destroy_node()
     rclpy.shutdown(context=context)

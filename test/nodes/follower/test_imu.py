@@ -35,7 +35,7 @@ def test_rates_are_those_of_rep_103() -> None:
 @pytest.mark.parametrize(
     ('changes', 'reason'),
     [
-        ({'frame': 'imu_link'}, "it is of frame 'imu_link', expected 'base_link'"),
+        ({'frame': 'imu_link'}, "its frame is 'imu_link', expected 'base_link'"),
         ({'yaw': math.nan}, 'angular velocity'),
         ({'yaw': 60.0}, 'at most 50'),
     ],

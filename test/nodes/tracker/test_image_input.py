@@ -275,7 +275,7 @@ def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
         talker.spin_for(0.1)
         log += capfd.readouterr().err
     assert 'no image for 2 s' in log
-    assert 'images come' not in log
+    assert 'images arrive' not in log
 
 
 def test_an_image_with_an_overlong_frame_id_is_refused(talk: Callable[..., Talker]) -> None:
