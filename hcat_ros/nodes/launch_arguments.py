@@ -73,7 +73,8 @@ def parse_value(argument: str, text: str, kind: type) -> object:
 def parse_parameters(values: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, object]:
     """Return the parameters that arguments set, in their types; empty arguments are left out.
 
-    values: texts by argument name. kinds: types by parameter name. Raises ValueError.
+    values: texts by argument name. kinds: types by parameter name. Raises ValueError as
+    `parse_value` does.
     """
     return {
         name: parse_value(name, values[name], kind)

@@ -28,7 +28,8 @@ FOR_EVER = 10 * 365 * 86400.0
 class ManagerBond:
     """A bond from activation to deactivation under the node's name, as nav2's own nodes keep it.
 
-    A thread of bondpy sends the heartbeats: they show that the process runs, not its executor.
+    A thread of bondpy sends the heartbeats, so they prove that the process runs, but not that its
+    executor does.
     """
 
     def __init__(self, node: Node) -> None:

@@ -21,7 +21,7 @@ class OnePublisher:
     """
 
     def __init__(self, publishers: Callable[[], int]) -> None:
-        """Call `publishers` for the number of publishers, but only after a jump of the numbers."""
+        """Call `publishers` for the number of publishers, but only if a sequence number jumps."""
         self._publishers = publishers
         self._last: int | None = None
         self._time = 0.0

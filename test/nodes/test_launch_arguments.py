@@ -62,7 +62,7 @@ class Context:
 def test_what_a_tracker_has_of_the_one_before_is_told() -> None:
     context = Context(image='/front/image')
     assert inherited_warning(context) == ''
-    assert 'image:=/front/image also held' in inherited_warning(context)
+    assert 'image:=/front/image was also given' in inherited_warning(context)
     context.launch_configurations['image'] = '/back/image'
     assert inherited_warning(context) == ''
     context.launch_configurations['namespace'] = 'back'

@@ -41,7 +41,7 @@ def test_without_bondpy_the_remedy_is_told(
     assert not talker.change(ACTIVATE)
     assert talker.tracker.state_label == 'inactive'
     assert 'bondpy' in talker.tracker.failure
-    assert 'bond_timeout: 0.0' in talker.tracker.failure
+    assert 'bond_timeout to 0.0' in talker.tracker.failure
 
 
 class Manager:

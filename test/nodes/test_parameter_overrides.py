@@ -80,7 +80,7 @@ def test_parameters_of_the_tracker_are_none_of_its_business(follow: Follow) -> N
             'hcat_folower',
             '{path} has parameters for hcat_folower, but none for this node, /hcat_follower',
         ),
-        ('/drone/hcat_follower', '{path} has parameters for /drone/hcat_follower, none for'),
+        ('/drone/hcat_follower', '{path} has parameters for /drone/hcat_follower, but none for'),
         ('/**', ''),
         ('hcat_follower', ''),
     ],

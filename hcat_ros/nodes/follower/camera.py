@@ -110,10 +110,10 @@ class CameraSource:
         if self._info is not None and now - self._seen < PATIENCE:
             sizes = [f'{each.width}x{each.height}' for each in (self._info, info)]
             if sizes[0] != sizes[1]:
-                self._note_alternation(' and '.join(sizes), now)
+                self._record_alternation(' and '.join(sizes), now)
                 return
             if content == self._contents[-2] and now - self._changed < PATIENCE:
-                self._note_alternation('two calibrations', now)
+                self._record_alternation('two calibrations', now)
         self._contents = [self._contents[-1], content]
         self._seen = self._changed = now
         try:
@@ -153,10 +153,10 @@ class CameraSource:
         for centre, side in ((box.cx, camera.width), (box.cy, camera.height)):
             if centre < -OUTSIDE * side or centre > (1 + OUTSIDE) * side:
                 size = f'{camera.width}x{camera.height}'
-                return f'its centre is outside of the {size} camera image: is camera_info for it?'
+                return f'its centre is outside of the {size} camera image: is camera_info right?'
         return ''
 
-    def _note_alternation(self, between: str, now: float) -> None:
+    def _record_alternation(self, between: str, now: float) -> None:
         self._alternating, self._alternated = between, now
         self._update()
 

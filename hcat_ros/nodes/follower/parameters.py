@@ -43,7 +43,7 @@ class FollowParameters:
         return self._settings[name]
 
     def config(self, platform: str = '') -> FollowConfig:
-        """Return the configuration for `platform`, '' for the set one. Raises ValueError."""
+        """Return the configuration for `platform`, '' for the set platform. Raises ValueError."""
         return config_of(self.values() | ({'platform': platform} if platform else {}))
 
     def _fit_together(self, parameters: list[Parameter]) -> SetParametersResult:

@@ -53,7 +53,7 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         str,
         '',
         'Frame of target_bearing and target_pose: at the camera, x forward, y left, z up. Empty: '
-        'the frame of the images without _optical in its name.',
+        "the images' frame, with _optical removed from its name.",
         live=True,
         longest=LONGEST_NAME,
     ),
@@ -168,7 +168,7 @@ def preset(platform: str) -> FollowConfig:
 def platform_setting() -> Setting:
     """Return the parameter `platform`, whose preset has the defaults of the other parameters."""
     field = next(field for field in CONFIG_FIELDS if field.name == 'platform')
-    text = f'{field.description} At the start, all other parameters default to its preset.'
+    text = f'{field.description} The other parameters start with the values of its preset.'
     return Setting('platform', str, PLATFORMS[0], text, choices=PLATFORMS)
 
 

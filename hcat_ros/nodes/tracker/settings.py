@@ -86,9 +86,9 @@ SETTINGS = (
         'box_correction',
         float,
         None,
-        'Share of the difference between the init box and the box that the network finds there; '
-        'the boxes of the track are corrected by this share, from the next target on. 0: no '
-        "correction. If unset, the model card's value is used.",
+        "Share of the difference between the init box and the network's box in the first frame "
+        'that is added to every later box, from the next target on; 0: no correction. If unset, '
+        "the model card's value is used.",
         0,
         1,
         live=True,
@@ -97,8 +97,8 @@ SETTINGS = (
         'lost_threshold',
         float,
         None,
-        'Share of its own score (the score in its first frames) below which a target counts as '
-        "lost, 0: never. If unset, the model card's value is used.",
+        "Share of the target's own score (its score in its first frames) below which the target "
+        "counts as lost, 0: never. If unset, the model card's value is used.",
         0,
         1,
         live=True,
@@ -107,8 +107,8 @@ SETTINGS = (
         'uncertain_threshold',
         float,
         None,
-        'Share of its own score below which a target counts as uncertain, 0: never. If unset, the '
-        "model card's value is used.",
+        "Share of the target's own score below which the target counts as uncertain, 0: never. "
+        "If unset, the model card's value is used.",
         0,
         1,
         live=True,
@@ -117,8 +117,8 @@ SETTINGS = (
         'found_threshold',
         float,
         None,
-        'Share of its own score from which a lost target counts as found again. If unset, the '
-        "model card's value is used.",
+        "Share of the target's own score from which a lost target counts as found again. If "
+        "unset, the model card's value is used.",
         0,
         1,
         live=True,
@@ -145,8 +145,8 @@ SETTINGS = (
         'mono16_bits',
         int,
         16,
-        'Number of bits that the sensor fills in a mono16 image, 12 for a sensor of 12 bits in the '
-        'lower bits.',
+        'Number of bits that the sensor fills in a mono16 image, for example 12 for a 12-bit '
+        'sensor that uses the lower bits.',
         8,
         16,
         live=True,
