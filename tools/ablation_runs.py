@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of the ablation: its configuration, training on kept features, export, evaluation.
+"""One run of the ablation: configuration, training on stored features, export and evaluation.
 
 PyTorch is imported inside the functions that use it, because evaluation processes do not need it.
 """
@@ -105,7 +105,7 @@ def _drawn(plan: Plan, row: str) -> tuple[Origin, GroupDataset, HCAT]:
 
 
 def _origin(plan: Plan, config: TrainConfig, model: HCAT) -> Origin:
-    """Return the origin of the plan's features; config: with the seed of the data."""
+    """Return the origin of the plan's features. config: a configuration with the data's seed."""
     from hcat_ros.training.kept_groups import features_origin, views_origin
 
     return features_origin(views_origin(config, plan.groups + plan.held_out), model)

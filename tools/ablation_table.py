@@ -16,7 +16,7 @@ ROWS = {
     'hierarchical': '+Hierarchical',
     'fs': '+FS',
 }
-"""The paper's table 6, by the configuration's name."""
+"""Values of the paper's table 6, by the name of the configuration."""
 STEPS = (('baseline', 'baseline_sa'), ('hierarchical', 'baseline'), ('fs', 'hierarchical'))
 """Pairs of rows that are compared with the same seed."""
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)

@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GOALS = {'start': 1.5, 'memory': 200.0}
 """Seconds from the start to the first detection; MB of resident memory."""
 MEMORY = {'resident': 'VmRSS', 'own': 'RssAnon', 'files': 'RssFile', 'shared': 'RssShmem'}
-"""Our names for the lines of /proc/PID/status."""
+"""Names in the report for the lines of /proc/PID/status."""
 PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
@@ -148,7 +148,7 @@ def processor_seconds(process: int) -> float:
         text = Path(f'/proc/{process}/stat').read_text()
     except OSError:
         return float('nan')
-    user, system = text.rpartition(')')[2].split()[11:13]  # the name may hold blanks
+    user, system = text.rpartition(')')[2].split()[11:13]  # the process name may contain blanks
     return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
 
 
@@ -256,7 +256,7 @@ def main() -> int:
     if arguments.starts < 1 or arguments.frames < 1:
         parser.error('--starts and --frames: expected 1 or more')
     take_domain()
-    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # for the camera
     rclpy.init()
     try:
         found = measure(arguments)

@@ -29,10 +29,10 @@ from hcat_ros.tracking.target_requests import TargetRequest
 
 SIZE = (960, 540)
 HEIGHT = 90
-"""Of a target, pixels."""
+"""Height of a target, pixels."""
 INTERVAL = 1 / 30
 SHOWN = 0.4
-"""Share of a target from which its overlap counts."""
+"""Smallest visible share of a target at which its overlap counts."""
 COUNTS = (1, 2, 4, 8)
 
 

@@ -36,9 +36,9 @@ from hcat_ros.tracking import TargetState, Track
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE_EVERY = 25
-"""Frames between two lines of output."""
+"""Number of frames between two lines of output."""
 SHEET = 12
-"""Pictures on the contact sheet."""
+"""Number of pictures on the contact sheet."""
 
 
 class Viewer(Node):

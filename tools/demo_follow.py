@@ -34,7 +34,7 @@ from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
 
 
 def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
-    """Let the three nodes run, and return what was to be seen."""
+    """Run the three nodes, and return the viewer with its recording."""
     take_domain()
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
@@ -65,7 +65,7 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
                 'seed': scenario.seed,
                 'init_box': 'true',
                 'duration': float(seconds),
-                'subscribers': 2,  # the tracker and we
+                'subscribers': 2,  # the tracker and this viewer
                 **({'pictures': pictures} if pictures else {}),
             },
         )

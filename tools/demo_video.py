@@ -27,7 +27,7 @@ class Scene:
     start: int
     count: int
     box: tuple[float, float, float, float]
-    """x, y, w, h, pixels."""
+    """Box of the target in the first frame: x, y, w, h, pixels."""
 
 
 YARD = Scene('vtest.avi', 594, 150, (262, 432, 42, 142))

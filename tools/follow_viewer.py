@@ -26,13 +26,13 @@ from hcat_ros.simulation.closed_loop import Sample
 from hcat_ros.tracking import TargetState, Track
 
 NOWHERE = Track(box_of(Detection2D()), 0.0, TargetState.LOST)
-"""In place of a track while there is none."""
+"""Placeholder before the first track."""
 LINE_EVERY = 2.0
-"""Seconds between two lines of output."""
+"""Time between two lines of output, s."""
 
 
 class Pictures:
-    """Pictures by stamp, in a file: half a minute of them is more than memory may hold."""
+    """Pictures by stamp, in a file, because half a minute of pictures may not fit into memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed with this object

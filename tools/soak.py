@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=Path('soak'), help='folder to write to')
     arguments = parser.parse_args()
     take_domain()
-    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # for the camera
     rclpy.init()
     try:
         samples, operator = soak(arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a soak has shown: slopes and limits, a CSV file and a chart."""
+"""Report of a soak test: slopes and limits, a CSV file and a chart."""
 
 from __future__ import annotations
 
