@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# Settings of the caller's shell that would lead pip, CMake or rclpy elsewhere.
+# Variables of the caller's shell that would make pip, CMake or rclpy use other folders.
 FOREIGN_ROS = ('AMENT_', 'COLCON_', 'FASTDDS_', 'FASTRTPS_', 'RMW_', 'ROS_', '_ROS_WHEELS_')
 FOREIGN_TOOLS = ('CMAKE_', 'PIP_PREFIX', 'PIP_TARGET', 'PIP_USER', 'PYTHON', 'VIRTUAL_ENV')
 FOREIGN = FOREIGN_ROS + FOREIGN_TOOLS
-# The kinds of file in the source folders that decide what is installed.
+# Kinds of files in the source folders that determine the installation.
 SOURCES = ('.in', '.json', '.msg', '.py', '.srv', '.txt', '.xml')
 OFFLINE = re.compile(
     r'NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Max retries|ProxyError|SSLError'
     r'|Temporary failure in name resolution|Connection (refused|reset|aborted|to \S+ timed out)'
 )
-# The wheels' build machine, in CMake exports and in the ament index.
+# Path of Python on the machine that built the wheels, in CMake exports and in the ament index.
 BUILD_PYTHON = rb'/opt/python/cp3\d+-cp3\d+'
 BUILD_NUMPY = BUILD_PYTHON + rb'/lib/python3\.\d+/site-packages/numpy/(?:_core|core)/include'
 BUILD_INCLUDE = BUILD_PYTHON + rb'/include/python3\.\d+'
@@ -152,7 +152,7 @@ class Venv:
                 if path.suffix in SOURCES and path.is_file():
                     total.update(f'{path.relative_to(folder)}\0'.encode() + path.read_bytes())
         total.update(f'{self.prefix}\0{sys.version_info[:2]}\0'.encode())
-        # A ROS wheel added or removed later changes this: its exports need patching.
+        # Adding or removing a ROS wheel changes the hash, because its exports need patching.
         for name in sorted(os.listdir(self.site_packages)):
             if name.startswith('ros_') and name.endswith('.dist-info'):
                 total.update(f'{name}\0'.encode())

@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 INTERFACES = HERE.parents[1] / 'hcat_ros_interfaces'
 """The package of this repository that colcon builds on a robot."""
 SOURCES = (HERE, INTERFACES)
-"""Folders that decide what is installed."""
+"""Folders whose content determines the installation."""
 MESSAGES = ('vision_msgs', 'tf2_msgs')
 """Message packages that PyPI does not have; their folders are beside this script."""
 STEPS = 6
