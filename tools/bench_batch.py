@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What searching several targets in one call gains: a batch against as many single searches.
+"""Benchmark of batched searches: one call for several targets against one call for each target.
 
-Exports the search graph for each batch size, and times it in ONNX Runtime and OpenVINO beside the
-graph for one, called as often, in turn. Prints a table of ms a target and of the ratio.
+Exports the search graph for each batch size. Times it in ONNX Runtime and OpenVINO in turn with the
+single graph, which is called once for each target. Prints a table of ms a target and of the ratio.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Call = Callable[[], object]
 
 
 def export_search(model: HCAT, batch: int, path: Path) -> dict[str, np.ndarray]:
-    """Write the search graph for a batch; returns inputs for it."""
+    """Write the search graph for a batch, and return inputs for it."""
     rng = np.random.default_rng(0)
     sides = (model.config.template_size, model.config.search_size)
     z, x = (torch.from_numpy(rng.integers(0, 256, (batch, s, s, 3), np.uint8)) for s in sides)
@@ -62,7 +62,7 @@ def openvino_call(path: Path, inputs: dict[str, np.ndarray], threads: int) -> Ca
 
 
 def time_call(call: Call, times: int) -> float:
-    """Return how long so many calls take, s."""
+    """Return the duration of a number of calls, s."""
     began = time.perf_counter()
     for _ in range(times):
         call()
@@ -70,7 +70,7 @@ def time_call(call: Call, times: int) -> float:
 
 
 def main() -> None:
-    """Parse the arguments, export, time, print."""
+    """Export the graphs, time them and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default=DEFAULT_MODEL)
     parser.add_argument('--batches', type=int, nargs='+', default=[2, 4, 8])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well targets are followed: tracker and follower on a simulated platform, over many seeds.
+"""Benchmark of following: tracker and follower on a simulated platform, over many seeds.
 
-Every scenario by itself, then manoeuvres with latency added, with and without the compensation.
-With --depth also without and with depth images, what the range then is worth. Runs that are done
-are kept in FOLDER/follow.jsonl and not done again. Prints Markdown tables.
+Runs every scenario, then some manoeuvres with added latency, with and without latency compensation.
+--depth adds a comparison of the range with and without depth images. Finished runs are kept in
+FOLDER/follow.jsonl and not repeated. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from hcat_ros.simulation.closed_loop import Loop, LoopScore, run, score
 from hcat_ros.tracking import Tracker, TrackerConfig
 
 STEP = 'step'
-"""A target at rest, a quarter of the field of view off the axis."""
+"""Scenario with a target at rest, a quarter of the field of view off the axis."""
 SCENARIOS = (STEP, *PATHS)
 LATENCIES = (0.0, 0.05, 0.15)
 MANOEUVRES = (STEP, 'zigzag')
-"""Those on which latency is measured."""
+"""Scenarios in which the effect of latency is measured."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run."""
+    """Settings of one run."""
 
     platform: str
     scenario: str
@@ -48,15 +48,15 @@ class Case:
     compensate: bool
     seconds: float
     pictures: str
-    """Empty: made ones."""
+    """Folder of pictures; empty: generated pictures."""
     model: str
     precision: str
     depth: bool = False
-    """Whether the range comes from depth images, not from the known height."""
+    """Whether the range comes from depth images instead of the known height."""
 
     @property
     def loop(self) -> Loop:
-        """The loop that it is."""
+        """The closed loop of this run."""
         still = self.scenario == STEP
         path, speed = ('straight', 0.0) if still else (self.scenario, 0.5)
         scenario = Scenario(path, self.platform, self.seed, speed)
@@ -74,7 +74,7 @@ _engines: dict[tuple[str, str], tuple[Engine, TrackerConfig]] = {}
 
 
 def measured(case: Case) -> LoopScore:
-    """Run a case; in a worker, whose engine serves again."""
+    """Run a case in a worker process, which keeps its engine for the next case."""
     key = (case.model, case.precision)
     if key not in _engines:
         cv2.setNumThreads(1)
@@ -86,7 +86,7 @@ def measured(case: Case) -> LoopScore:
 
 
 def cases(arguments: argparse.Namespace) -> list[Case]:
-    """Return all runs, those of a plain table first."""
+    """Return all runs; those without added latency and depth come first."""
     plain = [
         (platform, scenario, latency, compensate)
         for platform in arguments.platforms
@@ -124,7 +124,7 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
 
 
 def results(wanted: Sequence[Case], jobs: int, file: Path) -> dict[Case, LoopScore]:
-    """Return all scores; the file has what is done, and gets what is done now."""
+    """Return all scores. The file holds the finished runs, and gets each new one."""
     done: dict[Case, LoopScore] = {}
     if file.is_file():
         for line in file.read_text(encoding='utf-8').splitlines():
@@ -141,13 +141,13 @@ def results(wanted: Sequence[Case], jobs: int, file: Path) -> dict[Case, LoopSco
 
 
 def mean(values: Iterable[float], form: str = '{:.1%}') -> str:
-    """Return a mean as text, '-' where there is nothing."""
+    """Return a mean as text, '-' without values."""
     known = [value for value in values if math.isfinite(value)]
     return form.format(np.mean(known)) if known else '-'
 
 
 def tables(scores: dict[Case, LoopScore]) -> str:
-    """Return what was found as Markdown."""
+    """Return the results as Markdown."""
     groups: dict[Any, list[LoopScore]] = defaultdict(list)
     ranged: dict[tuple[str, str], dict[bool, list[LoopScore]]] = defaultdict(
         lambda: {False: [], True: []}
@@ -213,9 +213,9 @@ def main() -> None:
     parser.add_argument('--platforms', nargs='+', default=list(PLATFORMS), choices=PLATFORMS)
     parser.add_argument('--scenarios', nargs='+', default=list(SCENARIOS), choices=SCENARIOS)
     parser.add_argument('--seeds', type=int, default=20)
-    parser.add_argument('--seconds', type=float, default=15.0, help='of each run')
+    parser.add_argument('--seconds', type=float, default=15.0, help='duration of each run')
     parser.add_argument('--pictures', type=Path, help='folder with photos/ and cutouts/')
-    parser.add_argument('--depth', action='store_true', help='with depth images too')
+    parser.add_argument('--depth', action='store_true', help='also measure with depth images')
     parser.add_argument('--model', default=DEFAULT_MODEL)
     parser.add_argument('--precision', default='int8')
     parser.add_argument('--jobs', type=int, default=2)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole node, measured from outside: start, latency and memory over real DDS.
+"""Benchmark of the tracker node from outside: start, latency and memory over real DDS.
 
-Starts the tracker node as a process of its own while a camera, in this process, publishes, and
+Starts the tracker node in its own process, while this process publishes camera images, and
 prints a Markdown table. Exits with 1 if no detection arrived.
 """
 
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GOALS = {'start': 1.5, 'memory': 200.0}
 """Seconds from the start to the first detection; MB of resident memory."""
 MEMORY = {'resident': 'VmRSS', 'own': 'RssAnon', 'files': 'RssFile', 'shared': 'RssShmem'}
-"""Our names for the lines of /proc/PID/status."""
+"""Names in the report for the lines of /proc/PID/status."""
 PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 
@@ -44,24 +44,24 @@ class Start(NamedTuple):
     """Seconds from the start of the process until ..."""
 
     seen: float
-    """... DDS has told us of the node: Python, its imports and rclpy are there."""
+    """... DDS has discovered the node: Python, its imports and rclpy are loaded."""
     active: float
     """... it has subscribed to images: the engine is loaded and warm."""
     detection: float
-    """... the first detection is here: the first image names the target, the next has it."""
+    """... the first detection has arrived: the first image names the target, the next finds it."""
     processor: float
-    """Processor time of the node until then: what a busy machine does not change."""
+    """Processor time of the node until then, s, which other work on the machine does not change."""
 
 
 class Camera(Node):
-    """Publishes one picture at a steady rate and keeps when detections of it came."""
+    """Publishes one picture at a steady rate and records when its detections arrive."""
 
     def __init__(self, size: tuple[int, int], fps: float, limit: float) -> None:
         super().__init__('bench_camera')
         self.limit = limit
-        """Seconds within which the node has to do what it is waited for."""
+        """Longest time to wait for the node, s."""
         self.latencies: list[float] = []
-        """Seconds from an image's stamp to its detection."""
+        """Times from the stamp of an image to its detection, s."""
         # Coarse noise, as in hcat benchmark.
         rng = np.random.default_rng(0)
         width, height = size
@@ -74,7 +74,9 @@ class Camera(Node):
 
     def _publish(self) -> None:
         self._message.header.stamp = self.get_clock().now().to_msg()
-        self._message.data[0] = (self._message.data[0] + 1) % 256  # no frozen camera
+        self._message.data[0] = (
+            self._message.data[0] + 1
+        ) % 256  # otherwise the node would report a frozen camera
         self._images.publish(self._message)
 
     def _on_track(self, message: Detection2D) -> None:
@@ -82,7 +84,7 @@ class Camera(Node):
         self.latencies.append((now - nanoseconds(message.header.stamp)) / 1e9)
 
     def spin(self, until: Callable[[], bool], node: subprocess.Popen[bytes], what: str) -> None:
-        """Serve until something is so. Raises RuntimeError if it does not become so."""
+        """Spin until a condition holds. Raises RuntimeError if it does not hold in time."""
         deadline = time.monotonic() + self.limit
         while not until():
             if node.poll() is not None:
@@ -107,7 +109,7 @@ def start_node(arguments: argparse.Namespace, max_targets: int = 1) -> subproces
     }
     words = [word for item in parameters.items() for word in ('-p', ':='.join(item))]
     command = [sys.executable, '-m', 'hcat_ros.executables', 'tracker_node', '--ros-args', *words]
-    # As tracker.launch.py starts it.
+    # The same profile as in tracker.launch.py.
     environment = {**os.environ, PROFILE: str(ROOT / 'config' / 'fastdds_tracker.xml')}
     return subprocess.Popen([*command, '--log-level', 'warn'], env=environment)
 
@@ -124,7 +126,7 @@ def stop(node: subprocess.Popen[bytes]) -> None:
 
 
 def memory(process: int) -> dict[str, float]:
-    """Return the process's memory in MB (1e6 bytes), empty where the system does not tell.
+    """Return the process's memory in MB (1e6 bytes), empty if the system does not report it.
 
     'resident' is the sum of 'own', 'files' and 'shared'; 'private' what no other process maps.
     """
@@ -141,17 +143,17 @@ def memory(process: int) -> dict[str, float]:
 
 
 def processor_seconds(process: int) -> float:
-    """Return the processor time that a process has taken, NaN where the system does not tell."""
+    """Return the processor time that a process has taken, NaN if the system does not report it."""
     try:
         text = Path(f'/proc/{process}/stat').read_text()
     except OSError:
         return float('nan')
-    user, system = text.rpartition(')')[2].split()[11:13]  # the name may hold blanks
+    user, system = text.rpartition(')')[2].split()[11:13]  # the process name may contain blanks
     return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Start the node several times, stay with the last one. Returns all that was measured."""
+    """Start the node several times, measure the last one longer, and return all results."""
     camera = Camera(arguments.size, arguments.fps, arguments.limit)
     starts = []
     try:
@@ -171,7 +173,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 starts.append(Start(seen, active, detection, processor_seconds(node.pid)))
                 if number == arguments.starts - 1:
                     first = memory(node.pid)
-                    # What came while the node was still starting is no latency of a tracker.
+                    # Images from the start phase do not show the latency of a running tracker.
                     camera.latencies.clear()
                     until(lambda: len(camera.latencies) >= arguments.frames, 'detections')
                     last = memory(node.pid)
@@ -198,7 +200,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return what was measured as Markdown."""
+    """Return the results as Markdown."""
     width, height = found['size']
     threads = found['threads'] or "the engine's own number of"
     title = (
@@ -236,23 +238,25 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Parse the arguments, measure, print."""
+    """Measure the node and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime', choices=('auto', *ENGINES))
     parser.add_argument('--precision', default='fp32', help='or int8, ...; auto')
     parser.add_argument('--threads', type=int, default=0)
     parser.add_argument('--starts', type=int, default=5, help='how often the node is started')
-    parser.add_argument('--frames', type=int, default=200, help='detections with the last one')
+    parser.add_argument(
+        '--frames', type=int, default=200, help='detections to measure on the last start'
+    )
     parser.add_argument('--fps', type=float, default=30.0)
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
     parser.add_argument('--limit', type=float, default=60.0, help='seconds to wait for the node')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for all numbers')
     arguments = parser.parse_args()
     if arguments.starts < 1 or arguments.frames < 1:
         parser.error('--starts and --frames: expected 1 or more')
     take_domain()
-    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # for the camera
     rclpy.init()
     try:
         found = measure(arguments)

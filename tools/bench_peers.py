@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy beside the peers, each measured in the same way: mean of several starts a sequence.
+"""Accuracy of this package and of other trackers, as the mean of several starts on each sequence.
 
-Trackers are given as to `hcat evaluate`; with --peers, the folder of their files, NanoTrack and
-LightFC run in this package's tracker as well (window penalty 0.35, size smoothing 0.3, never lost),
-with and without its box correction. Prints AO, its deviation over the starts, and each sequence.
+--tracker takes the names that `hcat evaluate` takes. --peers takes a folder with the files of
+NanoTrack and LightFC, which then run in this package's tracker (window penalty 0.35, size smoothing
+0.3, never lost), with and without box correction. Prints the AO, its deviation over the starts, and
+the AO of each sequence.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class PeerSpec:
 
     @property
     def title(self) -> str:
-        """The names, and whether boxes are corrected."""
+        """Name of the tracker, with a note if boxes are corrected."""
         return ' + '.join(self.names) + (', boxes corrected' if self.box_correction else '')
 
     def load(self, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
-        """See `TrackerSpec`; one thread, whatever is asked for."""
+        """See `TrackerSpec`. The tracker always uses one thread."""
         teachers = []
         for name in self.names:
             kind, *files = FILES[name]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several targets in one picture: time a frame, overlap of each against alone, swaps on crossings.
+"""Benchmark of several targets: time of a frame, overlap together and alone, swaps at crossings.
 
-Cut-outs slide over a photograph in straight lines that cross. Prints a Markdown table.
+Cut-outs move over a photograph along straight lines that cross. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from hcat_ros.tracking.target_requests import TargetRequest
 
 SIZE = (960, 540)
 HEIGHT = 90
-"""Of a target, pixels."""
+"""Height of a target, pixels."""
 INTERVAL = 1 / 30
 SHOWN = 0.4
-"""Share of a target from which its overlap counts."""
+"""Smallest visible share of a target at which its overlap counts."""
 COUNTS = (1, 2, 4, 8)
 
 
 class Truth(NamedTuple):
-    """Where a target is."""
+    """True position of a target in a frame."""
 
     box: Box
     shown: float
-    """Share of it that nothing covers."""
+    """Share of the target that is not covered."""
 
 
 class Crossing:
-    """A scene of `count` targets; those named later pass before those named earlier."""
+    """A scene with `count` targets; later targets pass in front of earlier ones."""
 
     def __init__(self, count: int, seed: int, pictures: Path | None = None) -> None:
         rng = np.random.default_rng(seed)
@@ -53,14 +53,14 @@ class Crossing:
         self._ground = np.asarray(cv2.resize(made.panorama[0], SIZE), np.uint8)
         self._things = [_scale(picture) for picture in made.targets[:count]]
         width, height = SIZE
-        # From places on a circle to the other side, so that all cross near the middle.
+        # Targets move from places on a circle to the other side, so that all cross near the middle.
         angles = 2 * np.pi * (np.arange(count) + rng.uniform(0, 0.2, count)) / count
         radius = np.array([0.4 * width, 0.36 * height])
         self._from = np.stack((np.cos(angles), np.sin(angles)), 1) * radius
         self._period = rng.uniform(130, 200, count)
 
     def frame(self, number: int) -> tuple[Image, list[Truth]]:
-        """Return a frame, BGR, and where the targets are in it."""
+        """Return a frame, BGR, and the true positions of the targets."""
         image = self._ground.copy()
         owner = np.full(image.shape[:2], -1)
         boxes, areas = [], []
@@ -87,14 +87,14 @@ def _scale(picture: Image) -> Image:
 
 
 class Outcome(NamedTuple):
-    """What following comes to."""
+    """Result of following the targets of a scene."""
 
     overlaps: list[float]
-    """Mean IoU of each target over the frames in which it is shown."""
+    """Mean IoU of each target over the frames in which it is visible."""
     swaps: int
-    """Targets that end on another one's place."""
+    """Number of targets that end at the place of another target."""
     milliseconds: float
-    """Median time of a frame."""
+    """Median time of a frame, ms."""
 
 
 def follow(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: tracker node and video source as processes of their own, watched over DDS.
+"""The demo: runs the tracker node and a video source in their own processes, and watches over DDS.
 
 Prints a few lines while it runs and writes demo/track.mp4 and demo/track.png. Exits with 1 if
 no detection arrived.
@@ -36,9 +36,9 @@ from hcat_ros.tracking import TargetState, Track
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE_EVERY = 25
-"""Frames between two lines of output."""
+"""Number of frames between two lines of output."""
 SHEET = 12
-"""Pictures on the contact sheet."""
+"""Number of pictures on the contact sheet."""
 
 
 class Viewer(Node):
@@ -48,7 +48,7 @@ class Viewer(Node):
         super().__init__('demo_viewer')
         self.images: dict[int, np.ndarray] = {}
         self.tracks: dict[int, tuple[Track, float]] = {}
-        """Stamp to the track and its latency in seconds."""
+        """Track and its latency in seconds, by stamp."""
         qos = QoSProfile(depth=20)
         self.create_subscription(Image, 'image', self._on_image, qos)
         self.create_subscription(Detection2D, 'track', self._on_track, qos)
@@ -93,7 +93,7 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
 
     try:
         tracker = processes.start('tracker_node', {'autostart': 'true'})
-        # Tracks sent before DDS has introduced the tracker to us would be missing here.
+        # Waits until DDS has discovered the tracker; the viewer would miss earlier tracks.
         spin(20, lambda: viewer.count_publishers('track') > 0 or tracker.poll() is not None)
         source = processes.start(
             'video_source',
@@ -102,7 +102,7 @@ def run_demo(video: Path, scene: Scene, out: Path) -> int:
                 'start': scene.start,
                 'count': scene.count,
                 'init_box': f'[{box}]',
-                'subscribers': 2,  # the tracker and we
+                'subscribers': 2,  # the tracker and this viewer
             },
         )
         spin(90, lambda: source.poll() is not None)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Following in closed loop: simulated camera, tracker and follower as processes of their own.
+"""Following in closed loop: simulated camera, tracker and follower in their own processes.
 
-The camera is on a platform that moves as the follower commands; all goes over DDS. Prints how
-well the target was followed and writes follow.mp4 (what the camera sees, beside it the scene from
-above) and follow.png (errors and commands over time). Exits with 1 if no command came or the
-target was not in view most of the time.
+The camera is on a platform that moves as the follower commands; all messages go over DDS. Prints
+how well the target was followed and writes follow.mp4 (the view of the camera, and beside it the
+scene from above) and follow.png (errors and commands over time). Exits with 1 if no command came or
+the target was not in view most of the time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hcat_ros.simulation.closed_loop import Loop, LoopScore, score
 
 
 def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
-    """Let the three nodes run, and return what was to be seen."""
+    """Run the three nodes, and return the viewer with its recording."""
     take_domain()
     profile = ROOT / 'config' / 'fastdds_large_images.xml'
     os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
@@ -65,7 +65,7 @@ def watch(scenario: Scenario, pictures: str, seconds: float) -> Viewer:
                 'seed': scenario.seed,
                 'init_box': 'true',
                 'duration': float(seconds),
-                'subscribers': 2,  # the tracker and we
+                'subscribers': 2,  # the tracker and this viewer
                 **({'pictures': pictures} if pictures else {}),
             },
         )
@@ -104,7 +104,7 @@ def run_demo(scenario: Scenario, pictures: str, seconds: float, out: Path) -> in
 
 
 def lines(found: LoopScore, recorded: Recording) -> list[str]:
-    """Return the figures of a run in words."""
+    """Return the results of a run in words."""
     again = f'; found again {found.found} of {found.hidden} times' if found.hidden else ''
     said = [
         f'RMS bearing error {100 * found.bearing_error:.1f} % of the field of view; in view '
@@ -150,11 +150,11 @@ def main() -> int:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--platform', choices=tuple(PLATFORMS), default='drone')
-    parser.add_argument('--path', choices=PATHS, default='occlusion', help='of the target')
+    parser.add_argument('--path', choices=PATHS, default='occlusion', help='path of the target')
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--pictures', type=Path, help='folder with photos/ and cutouts/; without it made ones'
+        '--pictures', type=Path, help='folder with photos/ and cutouts/; default: generated'
     )
     parser.add_argument('--out', type=Path, default=ROOT / 'demo')
     arguments = parser.parse_args()

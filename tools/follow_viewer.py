@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes over the topics while a target is followed, written down."""
+"""Recorder of the topics while a target is followed."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from hcat_ros.simulation.closed_loop import Sample
 from hcat_ros.tracking import TargetState, Track
 
 NOWHERE = Track(box_of(Detection2D()), 0.0, TargetState.LOST)
-"""In place of a track while there is none."""
+"""Placeholder before the first track."""
 LINE_EVERY = 2.0
-"""Seconds between two lines of output."""
+"""Time between two lines of output, s."""
 
 
 class Pictures:
-    """Pictures by stamp, in a file: half a minute of them is more than memory may hold."""
+    """Pictures by stamp, in a file, because half a minute of pictures may not fit into memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed with this object
         self._places: dict[int, tuple[int, int, int]] = {}
-        """Stamp to offset, height, width."""
+        """Offset in the file, height and width of each image, by stamp."""
 
     def __contains__(self, stamp: int) -> bool:
         return stamp in self._places
 
     def add(self, message: Image) -> None:
-        """Keep a bgr8 image."""
+        """Store a bgr8 image."""
         place = (self._file.seek(0, os.SEEK_END), message.height, message.width)
         self._file.write(message.data)
         self._places[nanoseconds(message.header.stamp)] = place
 
     def get(self, stamp: int) -> NDArray[np.uint8] | None:
-        """Return a picture, BGR, None if there is none of that time."""
+        """Return the picture with a stamp, BGR, None if there is none."""
         if stamp not in self._places:
             return None
         offset, height, width = self._places[stamp]
@@ -59,14 +59,14 @@ class Pictures:
 
 
 class Viewer(Node):
-    """Writes down what goes over the topics. Stamps are the keys, ns."""
+    """Records the messages on the topics, by stamp [ns]."""
 
     def __init__(self) -> None:
         super().__init__('demo_viewer')
         self.views, self.above = Pictures(), Pictures()
         self.tracks: dict[int, Track] = {}
         self.arrivals: dict[int, int] = {}
-        """Stamp of a track to when it was here."""
+        """Time of arrival of each track, by stamp."""
         self.commands: dict[int, Command] = {}
         self.bearings: dict[int, TrueBearing] = {}
         self.truths: dict[int, Detection2D] = {}
@@ -113,23 +113,23 @@ class Viewer(Node):
 
 
 class Recording(NamedTuple):
-    """A run, frame by frame."""
+    """A recorded run, frame by frame."""
 
     stamps: list[int]
     samples: list[Sample]
     moments: list[Moment]
     latencies: NDArray[np.float64]
-    """Seconds from a frame's stamp to the first command after its track."""
+    """Times from the stamp of a frame to the first command after its track, s."""
 
     @property
     def fps(self) -> float:
-        """Frames a second that there were."""
+        """Measured frames per second."""
         span = (self.stamps[-1] - self.stamps[0]) / 1e9
         return max(1.0, (len(self.stamps) - 1) / span) if span > 0 else 1.0
 
 
 def in_frame(bearing: TrueBearing, lens: Pinhole) -> bool:
-    """Return whether the camera sees in that direction."""
+    """Return whether a direction is in the camera's field of view."""
     across, up = math.tan(bearing.azimuth), math.tan(bearing.elevation) / math.cos(bearing.azimuth)
     limits = lens.width / 2 / lens.focal, lens.height / 2 / lens.focal
     ahead = math.cos(bearing.azimuth) > 0
@@ -137,7 +137,7 @@ def in_frame(bearing: TrueBearing, lens: Pinhole) -> bool:
 
 
 def recording(viewer: Viewer, lens: Pinhole) -> Recording:
-    """Return what the viewer has seen, in order."""
+    """Return the run that the viewer has recorded, in order."""
     stamps = sorted(set(viewer.truths) & set(viewer.bearings))
     tracked, commanded = sorted(viewer.tracks), sorted(viewer.commands)
 

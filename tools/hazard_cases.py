@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hazards of `hazards.py`: what goes wrong in the field with cameras, clocks and topics."""
+"""The hazards of `hazards.py`: faults of cameras, clocks and topics that occur in the field."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def pass_on(rig: Any, message: Any) -> Sequence[Any]:
 
 
 def nothing(rig: Any) -> subprocess.Popen[bytes] | None:
-    """Begin without an act."""
+    """Do nothing when the hazard begins."""
     return None
 
 
 @dataclass(frozen=True)
 class Hazard:
-    """What goes wrong, once the platform follows. The functions get the rig."""
+    """A fault that begins once the platform follows. Each function gets the rig."""
 
     title: str
     images: Pass = pass_on
-    """Returns what is published in place of an image."""
+    """Function that returns the messages to publish in place of an image."""
     infos: Pass = pass_on
     begin: Callable[[Any], subprocess.Popen[bytes] | None] = nothing
-    """Acts once; returns a process to be ended."""
+    """Function that runs once when the hazard begins, and may return a process to end later."""
     may_move: bool = True
-    """Whether following on, the target in view, is right."""
+    """Whether the platform may go on following while the target is in view."""
     stands: bool = False
-    """Whether the platform is not to move from the start."""
+    """Whether the platform must not move at all, from the start of the run."""
     tracker: dict[str, Any] = field(default_factory=dict)
     follower: dict[str, Any] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ def set_stamp(message: Any, stamp: int) -> Any:
 
 
 def freeze() -> Pass:
-    """Return the last image again and again, with the stamps of those to come."""
+    """Repeat the last image, with the stamps of the new images."""
     last: list[Image] = []
 
     def images(rig: Any, image: Image) -> Sequence[Image]:
@@ -71,7 +71,7 @@ def freeze() -> Pass:
 
 
 def shift_stamps(seconds: float, jitter: float = 0.0) -> Pass:
-    """Return images with stamps of a clock that was set, or of one that jitters."""
+    """Return images with the stamps of a clock that was set or that jitters."""
     rng = np.random.default_rng(1)
 
     def images(rig: Any, image: Image) -> Sequence[Image]:
@@ -97,7 +97,7 @@ def reorder() -> Pass:
 
 
 def resize(across: float, down: float, alternating: bool = False) -> Pass:
-    """Return the calibration of images of another size."""
+    """Return a calibration for images of another size."""
     count = 0
 
     def infos(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
@@ -116,13 +116,13 @@ def resize(across: float, down: float, alternating: bool = False) -> Pass:
 
 
 def bin_twice(rig: Any, info: CameraInfo) -> Sequence[CameraInfo]:
-    """Return a calibration whose matrix is that of binned pixels already."""
+    """Return a calibration whose matrix already refers to binned pixels."""
     info.width, info.height, info.binning_x, info.binning_y = info.width * 2, info.height * 2, 2, 2
     return [info]
 
 
 def second_camera(frame_id: str) -> Pass:
-    """Return each image and, as by another publisher, one of what a camera to the rear sees."""
+    """Publish the image of a rear camera from a second publisher, besides each image."""
     made: list[Any] = []
 
     def images(rig: Any, image: Image) -> Sequence[Image]:
@@ -130,7 +130,7 @@ def second_camera(frame_id: str) -> Pass:
             made.append(rig.create_publisher(Image, 'image', 20))
         other = deepcopy(image)
         pixels = np.frombuffer(bytes(image.data), np.uint8).reshape(image.height, image.width, 3)
-        # An array: Humble checks the bytes of other types one by one.
+        # Uses an array, because Humble checks the bytes of other types one by one.
         other.data = array.array('B', pixels[:, ::-1].tobytes())
         other.header.frame_id = frame_id or image.header.frame_id
         made[0].publish(other)
@@ -140,7 +140,7 @@ def second_camera(frame_id: str) -> Pass:
 
 
 def restart(rig: Any) -> None:
-    """Restart the tracker's activity, and name a part of the target."""
+    """Deactivate and activate the tracker, and name a part of the target."""
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
         request = ChangeState.Request()
         request.transition.id = transition
@@ -156,7 +156,7 @@ def restart(rig: Any) -> None:
 
 
 def detector_to_the_rear() -> Pass:
-    """Return each image, and detections on it that are of another camera."""
+    """Return each image, and publish detections of another camera with its stamp."""
 
     def images(rig: Any, image: Image) -> Sequence[Image]:
         message = Detection2DArray(header=deepcopy(image.header))
@@ -172,7 +172,7 @@ def detector_to_the_rear() -> Pass:
 
 
 def drop_target(rig: Any) -> None:
-    """Have the tracker drop its target."""
+    """Make the tracker drop its target."""
     rig.reset.call_async(Trigger.Request())
 
 
@@ -226,7 +226,7 @@ def flood_of_large(rig: Any) -> subprocess.Popen[bytes]:
 
 
 def flood(rig: Any) -> subprocess.Popen[bytes]:
-    """Kill the tracker, and send the follower what it cannot use as fast as that goes."""
+    """Kill the tracker, and flood the follower with unusable messages."""
     rig.tracker.kill()
     return subprocess.Popen([sys.executable, '-c', FLOOD], stderr=subprocess.DEVNULL)
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the robot does when its picture of the world is false: the real nodes in a closed loop.
+"""Test of hazards, faults of cameras, clocks and topics, with the real nodes in a closed loop.
 
-A simulated camera on a platform, tracker and follower are processes of their own over DDS. Once the
-platform follows, each hazard is let loose. The table tells, from then on, the greatest command
-after `stale_timeout` + 0.1 s, how long it took to the last command that was not zero, where the
-target was in the end, and what the nodes said. Exits with 1 if anything moved that should not.
+A simulated camera on a platform, the tracker and the follower run in their own processes over
+DDS. Once the platform follows its target, the tool injects one hazard. The table shows the largest
+command later than `stale_timeout` + 0.1 s after the fault, the time to the last command that was
+not zero, the final position of the target, and the messages of the nodes. Exits with 1 if a
+platform moved that should have stood still.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
 FOLLOWED, AFTER, AT_THE_END = 4.0, 6.0, 2.0
-"""Seconds of following before a hazard, seconds after it, and the last of those."""
+"""Time of following before a hazard, time after it, and the last part of the latter, s."""
 LIMIT = 0.5 + 0.1
-"""Seconds until zero: the follower's stale_timeout, and what one more command takes."""
+"""Time in which the command must become zero, s: stale_timeout and one more command."""
 ON_TARGET = math.radians(6)
-"""Largest mean angle off the axis of a target that is followed well."""
+"""Largest mean angle off the axis at which a target counts as followed, rad."""
 QOS = QoSProfile(depth=20)
 PAGE = """# When the picture of the world is false
 
@@ -59,18 +60,18 @@ within 6 degrees of the axis. `make hazards` writes this page anew.
 
 
 class Rig(Node):
-    """Between the simulated camera and the nodes: passes all on, with the hazard in it."""
+    """Forwards all messages between the simulated camera and the nodes, and injects the hazard."""
 
     def __init__(self, hazard: Hazard) -> None:
         super().__init__('rig')
         self.hazard = hazard
         self.began: float | None = None
-        """When the hazard did, of a monotonic clock."""
+        """Time at which the hazard began, by the monotonic clock."""
         self.commands: list[tuple[float, float, float]] = []
-        """Time, yaw rate and speed forward of each."""
+        """Time, yaw rate and forward speed of each command."""
         self.azimuths: list[tuple[float, float]] = []
         self.said: dict[str, str] = {}
-        """The last warning of each node."""
+        """Last warning of each node."""
         self.newest: Image | None = None
         self.images = self.create_publisher(Image, 'image', QOS)
         self.infos = self.create_publisher(CameraInfo, 'camera_info', QOS)
@@ -120,26 +121,26 @@ class Rig(Node):
 
     @property
     def moves(self) -> bool:
-        """Whether the platform does now."""
+        """Whether the platform is moving now."""
         return bool(self.commands) and (self.commands[-1][1:] != (0.0, 0.0))
 
 
 class Outcome(NamedTuple):
-    """What became of a hazard."""
+    """Result of a hazard."""
 
     yaw: float
-    """Greatest rate after `LIMIT`, rad/s."""
+    """Largest yaw rate later than `LIMIT` after the fault, rad/s."""
     forward: float
-    """Greatest speed after `LIMIT`, m/s."""
+    """Largest forward speed later than `LIMIT` after the fault, m/s."""
     zero_after: float | None
-    """Seconds to the last command that was not zero; None if there are such to the end."""
+    """Time to the last command that was not zero, s; None if the commands never become zero."""
     off: float
-    """Mean angle of the target off the axis in the end, rad."""
+    """Mean angle of the target off the axis at the end, rad."""
     said: str
 
 
 def outcome(rig: Rig, end: float) -> Outcome:
-    """Return what is to be seen in the commands."""
+    """Evaluate the recorded commands."""
     assert rig.began is not None
     late = [command for command in rig.commands if command[0] > rig.began + LIMIT]
     moving = [at for at, yaw, forward in rig.commands if at > rig.began and (yaw or forward)]
@@ -155,14 +156,14 @@ def outcome(rig: Rig, end: float) -> Outcome:
 
 
 def safe(hazard: Hazard, found: Outcome) -> bool:
-    """Return whether a robot could be let near people: it stood still, or moved as it should."""
+    """Return whether the outcome is safe: the robot stood still, or followed as it should."""
     if found.zero_after is not None:
         return found.zero_after <= LIMIT
     return hazard.may_move and found.off <= ON_TARGET
 
 
 def run(hazard: Hazard, seed: int) -> Outcome:
-    """Let the nodes run, and the hazard loose."""
+    """Start the nodes, inject the hazard and return the outcome."""
     take_domain()
     rclpy.init()
     rig = Rig(hazard)
@@ -218,7 +219,7 @@ def row(hazard: Hazard, found: Outcome) -> str:
 
 
 def main() -> int:
-    """Run all hazards, or those whose titles hold one of the words; print the table."""
+    """Run all hazards, or those whose titles contain one of the words, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--only', nargs='+', default=[], metavar='WORD')
     parser.add_argument('--seed', type=int, default=3)

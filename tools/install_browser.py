@@ -35,7 +35,7 @@ NAMES = (
     str(FOLDER / 'chromium'),
 )
 PATIENCE = 120.0
-"""Seconds that a download may take: a registry that hangs must not hold up all tests for long."""
+"""Longest time for a download, s, so that a hanging registry does not block all tests for long."""
 REMEDY = 'install Chromium or set HCAT_CHROMIUM to its path'
 LAUNCHER = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
@@ -54,7 +54,7 @@ for (const file of process.argv.slice(1))
 
 
 def find_browser() -> str | None:
-    """Return the path of HCAT_CHROMIUM, of an installed Chromium or of the one installed here.
+    """Return the path of HCAT_CHROMIUM, of an installed Chromium or of this tool's Chromium.
 
     One that does not run, as Ubuntu's stub in a container without snap, does not count.
     """
@@ -86,7 +86,7 @@ def run(*command: str | Path, cwd: Path | None = None, timeout: float | None = P
 
 
 def find_npm(work: Path) -> tuple[str | Path, list[str | Path]]:
-    """Return the path of node and the command of npm, after installing both if need be."""
+    """Return the path of node and the command of npm, after installing both if necessary."""
     node, npm = shutil.which('node'), shutil.which('npm')
     if node and npm:
         return node, [npm]
@@ -125,7 +125,9 @@ def install_from_apt(work: Path) -> None:
     install = ('apt-get', 'install', '-y', '--no-install-recommends', '-oDPkg::Lock::Timeout=60')
     run('apt-get', 'update', cwd=work)
     run(*install, '--download-only', *packages, cwd=work)
-    run(*install, *packages, cwd=work, timeout=None)  # killed, it would leave dpkg in between
+    run(
+        *install, *packages, cwd=work, timeout=None
+    )  # no timeout, because a killed dpkg leaves a broken state
 
 
 def main() -> int:
@@ -138,7 +140,7 @@ def main() -> int:
         if find_browser():
             return 0
         print('installing a headless Chromium for the tests of web pages (70 MB)', flush=True)
-        # Delete other versions, and what a killed run left.
+        # Delete other versions, and the remains of a killed run.
         for old in (path for path in TOP.iterdir() if path.is_dir()):
             shutil.rmtree(old)
         failures = []

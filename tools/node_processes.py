@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as processes of their own, all ended when a demo or a measurement is done."""
+"""Starts nodes in their own processes, and ends all of them after a demo or a measurement."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 PATIENCE = 10.0
-"""Seconds in which a node has to end."""
+"""Time in which a node must end before it is killed, s."""
 
 
 class NodeProcesses(list[subprocess.Popen[bytes]]):
-    """The processes that were started."""
+    """Processes of the started nodes."""
 
     def start(
         self, module: str, parameters: Mapping[str, Any], *words: str, **options: Any
     ) -> subprocess.Popen[bytes]:
         """Start a node by the name of its executable.
 
-        words: more arguments of ROS; options: of Popen.
+        words: additional ROS arguments. options: arguments of Popen.
         """
         given = [word for item in parameters.items() for word in ('-p', '{}:={}'.format(*item))]
         command = [sys.executable, '-m', 'hcat_ros.executables', module, '--ros-args']
@@ -29,7 +29,7 @@ class NodeProcesses(list[subprocess.Popen[bytes]]):
         return self[-1]
 
     def end(self) -> None:
-        """End all in order, those that do not by force."""
+        """End all nodes with SIGINT, and kill those that do not end in time."""
         for process in self:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)

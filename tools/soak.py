@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole node for half an hour: whether it grows, whether it slows down.
+"""Soak test of the tracker node: whether memory or latency grow within half an hour.
 
-Starts the tracker node as a process of its own, publishes images to it over DDS, drops its target
-and names another every few seconds, sends it now and then what it has to refuse, and samples its
-memory, descriptors, threads and latency. Writes soak.csv and soak.png. Exits with 1 if the node
-ended, did not take a target or is out of a limit.
+Starts the tracker node in its own process and publishes images to it over DDS. Drops its target and
+names another every few seconds, sometimes sends invalid input, and samples memory, descriptors,
+threads and latency. Writes soak.csv and soak.png. Exits with 1 if the node ended, did not take a
+target or exceeded a limit.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 
 WARM_UP = 480.0
-"""Seconds. The heap reaches its size in steps of one image, each when messages overlap more than
-ever before: four in the first eight minutes, none in the next twenty-two."""
+"""Time that does not count, s. The heap grows in steps of one image, whenever messages overlap more
+than before: four steps in the first eight minutes, none in the next twenty-two."""
 SHIFTS = 40
-"""Different pictures; the ground moves to and fro by as many pixels."""
+"""Number of different pictures; the background moves back and forth by as many pixels."""
 
 
 class Operator(Camera):
-    """A camera whose picture moves, and somebody who names targets in it every few seconds.
+    """A camera with a moving picture, and an operator who names targets every few seconds.
 
-    count: targets that are named at a time.
+    count: number of targets that are named at the same time.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Operator(Camera):
         ]
         self.rounds = 0
         self.targets: set[str] = set()
-        """Ids that detections came of."""
+        """Ids of the targets in the detections."""
         self.status: dict[str, str] = {}
-        """The node's last diagnostics."""
+        """Last diagnostics of the node."""
         self._sent = 0
         self._random = random.Random(0)
         self._boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=5))
@@ -91,12 +91,13 @@ class Operator(Camera):
 
     def _next_round(self) -> None:
         if not self.targets:
-            return  # the node is not there yet
+            return  # the node has not started yet
         self.rounds += 1
-        # Of several targets there is room for more once they are dropped.
+        # With several targets, there is room for new ones only after a reset.
         drops = self.rounds % 2 or self.count > 1
         if drops and self._reset.service_is_ready():
-            # The boxes after the answer: services and topics are taken in any order.
+            # Boxes are sent after the answer, because the node may process services and topics in
+            # any order.
             self._reset.call_async(Trigger.Request()).add_done_callback(lambda _: self._name_all())
         else:
             self._name_all()
@@ -108,7 +109,7 @@ class Operator(Camera):
             self._name()
 
     def _name(self) -> None:
-        """Name a target somewhere; each third one on a frame that has passed."""
+        """Name a target at a random place, every third one on a past frame."""
         width, height = self.size
         w = self._random.uniform(0.08, 0.25) * height
         x, y = self._random.uniform(0, width - w), self._random.uniform(0, height - w)
@@ -118,7 +119,7 @@ class Operator(Camera):
         self._boxes.publish(message)
 
     def _annoy(self) -> None:
-        """Send what has to be refused: an empty box, an image without its bytes."""
+        """Send input that the node must refuse: an empty box, an image without data."""
         self._boxes.publish(detection_message(Detection2D().header, Box(0, 0, 0, 0)))
         width, height = self.size
         picture = Image(height=height, width=width, encoding='bgr8', step=3 * width)
@@ -127,7 +128,7 @@ class Operator(Camera):
 
 
 def sample(node: Popen[bytes], seconds: float, latencies: list[float]) -> Sample:
-    """Return how the node is; latencies: seconds, of this interval."""
+    """Return a sample of the node. latencies: those of this interval, s."""
     parts = memory(node.pid)
     status = Path(f'/proc/{node.pid}/status').read_text().splitlines()
     threads = next(int(row.split()[1]) for row in status if row.startswith('Threads:'))
@@ -139,7 +140,7 @@ def sample(node: Popen[bytes], seconds: float, latencies: list[float]) -> Sample
 
 
 def soak(arguments: argparse.Namespace) -> tuple[list[Sample], Operator]:
-    """Run the node as long as asked or until Ctrl-C. Raises RuntimeError if it ends."""
+    """Run the node for the given time or until Ctrl-C. Raises RuntimeError if it ends early."""
     operator = Operator(
         arguments.size, arguments.fps, arguments.limit, arguments.every, arguments.targets
     )
@@ -154,7 +155,7 @@ def soak(arguments: argparse.Namespace) -> tuple[list[Sample], Operator]:
             operator.spin(lambda: time.monotonic() >= due, node, 'sample')  # noqa: B023
             samples.append(sample(node, time.monotonic() - began, operator.latencies))
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # Ctrl-C: what was seen so far counts
+        pass  # Ctrl-C: the samples so far count
     finally:
         stop(node)
         operator.destroy_node()
@@ -164,12 +165,12 @@ def soak(arguments: argparse.Namespace) -> tuple[list[Sample], Operator]:
 
 
 def report(samples: list[Sample], operator: Operator, limits: Limits) -> list[str]:
-    """Print what was found. Returns what is out of limits."""
+    """Print the finding, and return the limits that were exceeded."""
     found = judge(samples, limits)
     last = samples[-1]
     detections = sum(item.detections for item in samples)
     problems = list(found.problems)
-    # The parameter's target and those of each round; a busy machine may miss some.
+    # The target of the parameter and those of each round; a busy machine may miss some.
     named = operator.rounds * operator.count
     if len(operator.targets) < 0.8 * named:
         problems.append(f'detections of {len(operator.targets)} targets only, {named} were named')
@@ -191,13 +192,15 @@ def report(samples: list[Sample], operator: Operator, limits: Limits) -> list[st
 
 
 def main() -> int:
-    """Parse the arguments, soak, print and write."""
+    """Run the soak test, print the finding and write the files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--minutes', type=float, default=30.0)
     parser.add_argument('--fps', type=float, default=30.0)
     parser.add_argument('--size', nargs=2, type=int, default=(640, 480), metavar=('W', 'H'))
     parser.add_argument('--every', type=float, default=3.0, help='seconds between targets')
-    parser.add_argument('--targets', type=int, default=1, help='followed at a time')
+    parser.add_argument(
+        '--targets', type=int, default=1, help='number of targets to follow at the same time'
+    )
     parser.add_argument('--sample', type=float, default=5.0, help='seconds between samples')
     parser.add_argument('--warm-up', type=float, default=WARM_UP, help='seconds that do not count')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
@@ -210,7 +213,7 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=Path('soak'), help='folder to write to')
     arguments = parser.parse_args()
     take_domain()
-    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # the camera's
+    os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # for the camera
     rclpy.init()
     try:
         samples, operator = soak(arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a soak has shown: slopes and limits, a CSV file and a chart."""
+"""Report of a soak test: slopes and limits, a CSV file and a chart."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from numpy.typing import NDArray
 
 
 class Sample(NamedTuple):
-    """The node over the last few seconds."""
+    """State of the node over one sampling interval."""
 
     seconds: float
-    """Since the first detection."""
+    """Time since the first detection, s."""
     resident: float
-    """MB (1e6 bytes)."""
+    """Resident memory, MB (1e6 bytes)."""
     shared: float
-    """MB of the resident ones that are shared memory: Fast DDS's segments, the camera's among them,
-    which fill up image by image to a fixed size as slots are used for the first time."""
+    """Shared part of the resident memory, MB: segments of Fast DDS, including the camera's, which
+    grow to a fixed size as their slots are used for the first time."""
     descriptors: int
     threads: int
     detections: int
-    """In this interval."""
+    """Number of detections in this interval."""
     p50: float
-    """Milliseconds from an image's stamp to its detection, in this interval."""
+    """Median time from the stamp of an image to its detection in this interval, ms."""
     p99: float
 
 
 class Limits(NamedTuple):
-    """What a node that lives for weeks keeps to, after the warm-up."""
+    """Limits after the warm-up for a node that must run for weeks."""
 
     warm_up: float
-    """Seconds that do not count: buffers fill, pools reach their size."""
+    """Time that does not count, s, while buffers and pools reach their size."""
     slope: float
-    """MB an hour by which resident memory that is not shared may grow."""
+    """Largest growth of the resident memory that is not shared, MB an hour."""
     rise: float
-    """How many times as long as in the first third p99 may be in the last."""
+    """Largest ratio of p99 in the last third of the run to p99 in the first third."""
 
 
 class Finding(NamedTuple):
-    """What was found after the warm-up."""
+    """Result of a soak test, after the warm-up."""
 
     slope: float
-    """MB an hour, of resident memory that is not shared; least squares."""
+    """Least-squares growth of the resident memory that is not shared, MB an hour."""
     slope_error: float
-    """Its standard error."""
+    """Standard error of `slope`."""
     shared_slope: float
     descriptors: float
-    """Last third less first third, medians, as is `threads`."""
+    """Median of the last third minus median of the first third; `threads` likewise."""
     threads: float
     p99_first: float
-    """Milliseconds, median over the first third."""
+    """Median of p99 over the first third, ms."""
     p99_last: float
     problems: list[str]
-    """What is out of its limits."""
+    """Messages about exceeded limits."""
 
 
 def line(seconds: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def line(seconds: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[flo
 
 
 def judge(samples: Sequence[Sample], limits: Limits) -> Finding:
-    """Return what samples show. Raises ValueError for fewer than 6 after the warm-up."""
+    """Evaluate the samples. Raises ValueError for fewer than 6 after the warm-up."""
     counted = [sample for sample in samples if sample.seconds >= limits.warm_up]
     if len(counted) < 6:
         raise ValueError(
@@ -103,7 +103,7 @@ def judge(samples: Sequence[Sample], limits: Limits) -> Finding:
 
 
 def write_csv(samples: Sequence[Sample], path: Path) -> None:
-    """Write a row a sample."""
+    """Write one row for each sample."""
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(Sample._fields)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs tests that need neither ROS nor PyTorch under the other supported Pythons, where they are
-# installed, side by side: JetPack 6 has 3.10, Ubuntu 24.04 3.12. Those of what can differ there: on
-# 3.10, the oldest, with the commands and the engines, on 3.12 the quick ones.
+# Runs the tests that need neither ROS nor PyTorch under Python 3.10 (JetPack 6) and 3.12 (Ubuntu
+# 24.04) at the same time, if these are installed. On 3.10, the oldest supported version, it runs most
+# tests, including the commands and the engines; on 3.12 it runs only the quick tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-# Prints the path of a Python of that version, also where pyenv hides it behind a shim.
+# Prints the path of a Python of that version, even if pyenv hides it behind a shim.
 find_python() {
     local found
     if found=$("python$1" -c 'import sys; print(sys.executable)' 2>/dev/null); then
@@ -29,7 +29,7 @@ install() {
 logs=$(mktemp -d)
 running=()
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
-# Prints pytest's arguments for a version, one a line.
+# Prints the pytest arguments for a version, one on each line.
 arguments_for() {
     case $1 in
         3.10)

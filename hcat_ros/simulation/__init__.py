@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera on a moving platform sees, for closed loops with real pixels. No ROS."""
+"""Simulation of a camera on a moving platform, for closed loops with real pixels. No ROS."""
 
 from hcat_ros.simulation.camera import Pinhole, Pose, TrueBearing
 from hcat_ros.simulation.platform import PLATFORMS, PlatformCommand, PlatformModel, SimulatedAxis

@@ -15,27 +15,27 @@ from hcat_ros.simulation.camera import Matrix, Pinhole, Pose
 from hcat_ros.tracking.encodings import Image
 
 NEAREST = 0.3
-"""Metres in front of the camera from which things are seen."""
+"""Smallest distance in front of the camera at which a billboard is drawn, m."""
 
 
 class Layer(NamedTuple):
-    """A billboard as the camera sees it, over a part of the frame."""
+    """Image of a billboard as the camera sees it, covering a part of the frame."""
 
     x: int
     y: int
-    """Top left corner of the part."""
+    """Top left corner of that part, pixels."""
     pixels: Image
-    """BGRA, colours multiplied by alpha, (h, w, 4)."""
+    """BGRA image with colours multiplied by alpha, (h, w, 4)."""
     box: Box
-    """Box of the whole picture, parts outside of the frame included."""
+    """Box of the whole billboard, including the parts outside of the frame."""
     full_area: float
-    """Solid pixels of the whole picture."""
+    """Number of solid pixels of the whole billboard, including parts outside of the frame."""
     plane: tuple[Matrix, Matrix]
-    """Normal, and a point of the plane that it stands in, in the world, (3,)."""
+    """Normal and a point of the billboard's plane, in world coordinates, (3,) each."""
 
     @property
     def part(self) -> tuple[slice, slice]:
-        """Rows and columns in the frame."""
+        """Rows and columns that the layer covers in the frame."""
         height, width = self.pixels.shape[:2]
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
@@ -43,7 +43,7 @@ class Layer(NamedTuple):
 class Billboard:
     """An upright picture of known height that always faces the camera.
 
-    picture: BGRA. height: metres; width: metres, by the picture's shape if None.
+    picture: BGRA. height, width: metres; a width of None follows from the shape of the picture.
     """
 
     def __init__(self, picture: Image, height: float, width: float | None = None) -> None:
@@ -51,7 +51,7 @@ class Billboard:
         self.width = height * picture.shape[1] / picture.shape[0] if width is None else width
         self._solid = float((picture[..., 3] >= 128).mean())
         alpha = picture[..., 3:].astype(np.uint16)
-        # Multiplied by alpha, so that colours under transparency do not bleed in.
+        # Colours are multiplied by alpha, so that those of transparent pixels do not bleed in.
         level = np.dstack((picture[..., :3] * alpha // 255, alpha)).astype(np.uint8)
         self._levels = [level]
         while min(level.shape[:2]) >= 8:
@@ -60,9 +60,10 @@ class Billboard:
             self._levels.append(level)
 
     def corners(self, foot: Matrix, pose: Pose, lens: Pinhole) -> NDArray[np.float64] | None:
-        """Return the corners' pixels (4, 2) from the top left clockwise; None: not in front.
+        """Return the pixels of the corners (4, 2), clockwise from the top left.
 
-        foot: the middle of the lower edge in the world [m].
+        foot: middle of the lower edge in the world [m]. Returns None if the billboard is not in
+        front of the camera.
         """
         away = np.asarray(foot[:2]) - pose.position[:2]
         distance = math.hypot(*away)
@@ -83,9 +84,9 @@ class Billboard:
         lens: Pinhole,
         motion: tuple[float, float] = (0.0, 0.0),
     ) -> Layer | None:
-        """Return the billboard as it is seen, None if it is not in the frame.
+        """Return the image of the billboard, None if it is not in the frame.
 
-        motion: pixels that it moves over the exposure, right and down, by which it is blurred.
+        motion: pixels by which it moves during the exposure, right and down; it is blurred by them.
         """
         corners = self.corners(foot, pose, lens)
         if corners is None:
@@ -122,7 +123,7 @@ class Billboard:
 
 
 def blurred(image: Image, motion: tuple[float, float]) -> Image:
-    """Return the image blurred along `motion` (pixels right and down); as it is below 1 pixel."""
+    """Return the image blurred along `motion` (pixels right, down), unchanged below 1 pixel."""
     length = math.hypot(*motion)
     if length < 1:
         return image
@@ -133,7 +134,7 @@ def blurred(image: Image, motion: tuple[float, float]) -> Image:
         return np.asarray(cv2.blur(image, (taps, 1) if across else (1, taps)), np.uint8)
     half = taps // 2 + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-    # Points along the line, each shared among the four pixels around it.
+    # Each point along the line is distributed over the four pixels around it.
     for step in np.linspace(-0.5, 0.5, 2 * taps + 1):
         x, y = half + right * step, half + down * step
         left, top = math.floor(x), math.floor(y)
@@ -146,5 +147,5 @@ def compose(frame: Image, layer: Layer) -> None:
     """Draw the layer over the frame, in place."""
     part = frame[layer.part]
     rest = cv2.merge([255 - layer.pixels[..., 3]] * 3)
-    # Both are below 255 together, so that the sum saturates by rounding at most.
+    # The two terms add up to at most 255, apart from rounding, which add() saturates.
     part[:] = cv2.add(cv2.multiply(part, rest, scale=1 / 255), layer.pixels[..., :3].copy())

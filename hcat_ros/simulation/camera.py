@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pinhole camera in the world: x and y on the ground, z up, metres; REP-103 throughout."""
+"""A pinhole camera in a world with x and y on the ground and z up, metres (REP-103)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Matrix = NDArray[np.float64]
 
 
 class Pose(NamedTuple):
-    """Where the camera is [m] and looks: yaw to the left of x, pitch upwards [rad]; no roll."""
+    """Position [m] and direction [rad] of the camera: yaw left of x, pitch upwards, no roll."""
 
     x: float
     y: float
@@ -24,12 +24,12 @@ class Pose(NamedTuple):
 
     @property
     def position(self) -> Matrix:
-        """(3,), metres."""
+        """Position of the camera, (3,), metres."""
         return np.array((self.x, self.y, self.z))
 
     @property
     def axes(self) -> Matrix:
-        """Rows: the camera's forward, left and up in the world, (3, 3)."""
+        """Directions of the camera in the world, (3, 3); rows: forward, left, up."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         level, climb = math.cos(self.pitch), math.sin(self.pitch)
         return np.array(
@@ -49,11 +49,11 @@ class TrueBearing(NamedTuple):
     """Direction and distance in the camera's body frame."""
 
     azimuth: float
-    """To the left [rad]."""
+    """Angle to the left [rad]."""
     elevation: float
-    """Upwards [rad]."""
+    """Angle upwards [rad]."""
     range: float
-    """Metres."""
+    """Distance, metres."""
 
 
 def bearing_of(seen: Matrix) -> TrueBearing:
@@ -70,9 +70,10 @@ def plane_depth(
     lens: Pinhole,
     part: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> Matrix:
-    """Return the depth [m along the axis] at which the rays of a part's pixels meet a plane.
+    """Return the depth [m along the optical axis] at which the rays of pixels meet a plane.
 
-    normal, point: of the plane in the world, (3,). Infinite where they meet it behind the camera.
+    normal, point: normal and a point of the plane in the world, (3,). part: rows and columns of the
+    pixels. The depth is infinite for rays that meet the plane behind the camera.
     """
     rows, columns = np.arange(lens.height)[part[0], None], np.arange(lens.width)[part[1]]
     forward, left, up = pose.axes @ normal
@@ -84,35 +85,35 @@ def plane_depth(
 
 @dataclass(frozen=True)
 class Pinhole:
-    """A camera without distortion, square pixels, the middle of the picture on the axis."""
+    """A camera without distortion, with square pixels and the principal point in the middle."""
 
     width: int
     height: int
     horizontal_fov: float
-    """Radians."""
+    """Horizontal field of view, radians."""
 
     @property
     def focal(self) -> float:
-        """Pixels."""
+        """Focal length, pixels."""
         return self.width / 2 / math.tan(self.horizontal_fov / 2)
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Principal point (cx, cy), in OpenCV's pixels: whole numbers are pixels' middles."""
+        """Principal point (cx, cy) in OpenCV's pixels: whole numbers are the middles of pixels."""
         return (self.width - 1) / 2, (self.height - 1) / 2
 
     @property
     def matrix(self) -> Matrix:
-        """K of CameraInfo, (3, 3)."""
+        """Camera matrix, `k` of CameraInfo, (3, 3)."""
         return np.array(
             ((self.focal, 0, self.centre[0]), (0, self.focal, self.centre[1]), (0, 0, 1.0))
         )
 
     def projection(self, pose: Pose) -> Matrix:
-        """Return M (3, 3): a direction d of the world is seen at the pixel M d, homogeneous."""
+        """Return M (3, 3): the direction d of the world appears at the homogeneous pixel M d."""
         forward, left, up = pose.axes
         return np.asarray(self.matrix @ np.stack((-left, -up, forward)))
 
     def horizon(self, pose: Pose) -> float:
-        """Return the row of the horizon, which is straight since cameras do not roll."""
+        """Return the row of the horizon, which is horizontal because the camera does not roll."""
         return self.centre[1] + self.focal * math.tan(pose.pitch)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker and the follower on a simulated platform, in simulated time: every run is the same.
+"""The tracker and the follower on a simulated platform, in simulated time, with repeatable runs.
 
-The time of a tracker update and the latency of camera and link are given, not measured, so that
-the loop shows on any machine what latency does to following. Both only delay a track: no frame is
-skipped, however long an update takes.
+The time of a tracker update and the latency of camera and link are settings, not measurements, so
+that the effect of latency on following is the same on every machine. Both only delay a track: no
+frame is skipped, however long an update takes.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ from hcat_ros.simulation.simulation import SimFrame, Simulation
 from hcat_ros.tracking import TargetState, Track, Tracker
 
 COMMANDS_A_FRAME = 2
-"""Commands are sent at this many times the camera's rate."""
+"""Number of commands that are sent for each camera frame."""
 TURN_RATE = 0.5
-"""rad/s, of the platform while it turns away before the start."""
+"""Rate at which the platform turns away from the target before the start, rad/s."""
 MARGIN = 0.9
-"""Share of the platform's limits that the follower may use; of forward speed it may use all."""
+"""Share of the platform's limits that the follower may use, except the full forward speed."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A closed loop. Raises ValueError for what cannot be simulated."""
+    """Settings of a closed loop. Raises ValueError for a value out of its range."""
 
     scenario: Scenario = field(default_factory=Scenario)
     seconds: float = 20.0
+    """Duration of the run, s."""
     processing: float = 0.015
-    """Seconds by which an update of the tracker delays its track; no frame is skipped for it."""
+    """Time by which an update of the tracker delays its track, s; no frame is skipped."""
     latency: float = 0.0
-    """Seconds that camera and link take beside it."""
+    """Additional delay by camera and link, s."""
     compensate: bool = True
     """Whether the follower compensates latency; see `FollowConfig.compensate_latency`."""
     depth: bool = False
-    """Whether the range comes from depth images, not from the known height."""
+    """Whether the range comes from depth images instead of the known height of the target."""
     turned: float = 0.0
-    """Radians by which the platform looks to the right of the target at the start."""
+    """Angle by which the platform looks to the right of the target at the start, rad."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -68,7 +69,7 @@ class Loop:
 
     @property
     def config(self) -> FollowConfig:
-        """The platform's preset, with the limits and the lag of the simulated one."""
+        """Follower settings: the platform's preset with the simulated platform's limits and lag."""
         scenario, model = self.scenario, self.scenario.platform_model
         preset = getattr(FollowConfig, scenario.platform)()
         changes: dict[str, object] = {
@@ -94,26 +95,26 @@ class Loop:
 
 
 class Sample(NamedTuple):
-    """The loop at one frame."""
+    """State of the loop at one frame."""
 
     frame: SimFrame
     track: Track
     command: Command
-    """The last one sent."""
+    """Last command that was sent."""
     range: float = math.nan
-    """Range that the follower assumes, m; NaN while it does not know."""
+    """Range that the follower assumes, m; NaN while it is unknown."""
 
     @property
     def overlap(self) -> float:
-        """IoU of the track with the truth, NaN where the target cannot be seen."""
+        """IoU of the track with the true box, NaN while the target cannot be seen."""
         truth = self.frame.truth.box
         return float('nan') if truth is None else float(iou(self.track.box, truth))
 
 
 def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[Sample]:
-    """Yield the loop frame by frame. pictures: see `Simulation`.
+    """Run the loop and yield a sample for each frame. pictures: see `Simulation`.
 
-    Raises ValueError if the target is not in the first frame; EngineError.
+    Raises ValueError if the target is not in the first frame, and EngineError.
     """
     scenario, config = loop.scenario, loop.config
     simulation = Simulation(scenario, pictures)
@@ -159,7 +160,7 @@ def run(loop: Loop, tracker: Tracker, pictures: Path | None = None) -> Iterator[
 
 
 def _distance(simulation: Simulation, track: Track, camera: CameraModel) -> tuple[float, float]:
-    """Return the target's distance by depth where the track says it is, and its deviation, m."""
+    """Return the distance of the target from the depth in its track's box, and its deviation, m."""
     try:
         found = depth_in_box(simulation.depth(), track.box)
     except ValueError:
@@ -169,14 +170,14 @@ def _distance(simulation: Simulation, track: Track, camera: CameraModel) -> tupl
 
 
 def as_platform_command(command: Command) -> PlatformCommand:
-    """Return a follower's command as the simulated platform takes it, pitch positive upwards."""
+    """Convert a follower's command for the simulated platform, whose pitch is positive upwards."""
     return PlatformCommand(
         command.forward, command.left, command.up, command.yaw_rate, -command.pitch_rate
     )
 
 
 def _turn(simulation: Simulation, angle: float) -> None:
-    """Let the platform look away from the target, to the right for angles above 0."""
+    """Turn the platform away from the target by `angle`, to the right if it is positive."""
     if not angle:
         return
     start = simulation.platform.pose.yaw
@@ -202,23 +203,24 @@ class LoopScore(NamedTuple):
     hidden: int
     """Number of times that the target was covered or out of view, and could be seen again."""
     found: int
-    """Number of these after which it was tracked again within `FOUND_WITHIN` seconds."""
+    """Number of these absences after which the target was tracked again within `FOUND_WITHIN`."""
     overshoot: float
-    """Largest azimuth error to the other side, over that at the start; NaN if `turned` is 0."""
+    """Largest azimuth error to the other side, relative to the error at the start; NaN if `turned`
+    is 0."""
     settling: float
     """Seconds until the azimuth error stays below `SMALL` of the field of view, the whole run if it
     never does; NaN if `turned` is 0."""
     range_error: float
-    """Root mean square of the range error over the range kept; NaN for a gimbal."""
+    """Root mean square of the range error, relative to the desired range; NaN for a gimbal."""
     range_estimate_error: float
-    """Root mean square of the error of the estimated range over the true one, while there is one;
-    NaN for a gimbal."""
+    """Root mean square of the error of the estimated range, relative to the true range, over the
+    frames with an estimate; NaN for a gimbal."""
 
 
 SETTLED = 2.0
-"""Seconds from the start that do not count for the bearing and range errors."""
+"""Time from the start that the bearing and range errors leave out, s."""
 FOUND_WITHIN = 3.0
-"""Seconds in which a target that can be seen again has to be tracked again."""
+"""Time within which a target that has reappeared must be tracked again, s."""
 SMALL = 0.05
 """Azimuth error that counts as settled, as a share of the field of view."""
 FOLLOWED = 0.3
@@ -269,7 +271,7 @@ def _rms(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
 def _found_again(
     samples: list[Sample], seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], fps: float
 ) -> tuple[int, int]:
-    """Return how often the target was unseen for 0.1 s or more, and how often found again after.
+    """Count the absences of the target of 0.1 s or more, and how often it was found again.
 
     An absence that lasts to the end of the run is not counted.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures made by a seed, rich in detail, for where there are no real ones."""
+"""Detailed pictures that are generated from a seed, for use without a folder of photographs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def clouds(
 ) -> Grey:
     """Return smooth noise of all sizes, 0..1, (height, width).
 
-    keep: amplitude of an octave over that of the next coarser one.
+    keep: amplitude of an octave relative to the next coarser octave.
     """
     field = np.zeros((height, width), np.float32)
     weight = 1.0
@@ -33,7 +33,7 @@ def clouds(
 def coloured(field: Grey, rng: np.random.Generator, low: float, high: float, tint: float) -> Image:
     """Return a grey field in shades from `low` to `high`, BGR.
 
-    tint: grey levels by which the colours at four points between them stray from grey.
+    tint: largest deviation from grey, in levels, of the colours at four points of that range.
     """
     at = np.linspace(0, 1, 4)
     stops = np.linspace(low, high, 4)[:, None] + rng.uniform(-tint, tint, (4, 3))
@@ -42,7 +42,7 @@ def coloured(field: Grey, rng: np.random.Generator, low: float, high: float, tin
 
 
 def ground(rng: np.random.Generator) -> Image:
-    """Return a ground with grain, stones and patches, (480, 480, 3)."""
+    """Return a picture of the ground with grain, stones and patches, BGR (480, 480, 3)."""
     field = 0.6 * clouds(rng, 480, 480, 7, 1.0) + 0.4 * clouds(rng, 480, 480, 4)
     picture = coloured(np.asarray(field, np.float32), rng, 20, 210, 22)
     for _ in range(260):
@@ -54,7 +54,7 @@ def ground(rng: np.random.Generator) -> Image:
 
 
 def panorama(rng: np.random.Generator, count: int = 6) -> list[Image]:
-    """Return views (320, 480, 3): sky, hills, buildings with windows."""
+    """Return views with sky, hills and buildings with windows, BGR (320, 480, 3) each."""
     return [_view(rng) for _ in range(count)]
 
 
@@ -95,7 +95,7 @@ def target(rng: np.random.Generator, height: int = 240, width: int = 120) -> Ima
     skin, coat, figure = (
         coloured(clouds(rng, height, width, 6, 0.8), rng, 30, 220, 80) for _ in range(3)
     )
-    # Stripes or checks: an own look, as clothes have.
+    # Stripes or checks make each figure distinct, like clothes.
     rows, columns = np.mgrid[:height, :width]
     period = float(rng.uniform(12, 24))
     angle = float(rng.uniform(0, np.pi))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Something that comes between camera and target for a chosen time."""
+"""A board that comes between the camera and the target for a chosen time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 BEFORE = 0.75
-"""Place of its path, as a share of the way from the camera to the target."""
+"""Place at which the board crosses the line of sight, as a share of the way from the camera to the
+target."""
 SPEED = 1.5
-"""Speed with which it passes the target, in the target's widths a second, but at least 1 m/s."""
+"""Speed at which the board passes the target, in widths of the target a second; at least 1 m/s."""
 SHORTEST, LONGEST = 0.5, 2.0
-"""Seconds of an occlusion."""
+"""Shortest and longest duration of an occlusion, s."""
 _AWAY = 1.5
-"""Seconds around the occlusion in which it keeps its speed; then it hurries out of view."""
+"""Time before and after an occlusion in which the board keeps its speed, s; outside of it the board
+moves faster, to be out of view soon."""
 
 
 class Occluder:
-    """A board that crosses the line of sight now and then; while it crosses it goes with it.
+    """A board that crosses the line of sight from time to time.
 
-    Whatever the follower does, the target is occluded for the time drawn. Only where the line
-    of sight is matters, so to the camera it looks like something the target walks behind.
+    The board moves relative to the line of sight, so that the occlusion lasts for the planned time
+    whatever the follower does. To the camera it looks like an object that the target walks behind.
 
-    target_width, height (of the board): metres. standing: on the ground, else it flies at the
-    target's height. hidden_share: share of the target from which it counts as occluded.
+    target_width: width of the target [m]. height: height of the board [m]. standing: whether the
+    board stands on the ground; otherwise it flies at the height of the target. hidden_share: share
+    of the target that must be covered for the target to count as occluded.
     """
 
     def __init__(
@@ -42,17 +45,18 @@ class Occluder:
         self._rng = rng
         self._speed = max(1.0, SPEED * target_width)
         self.height = height
-        """Metres."""
+        """Height of the board, m."""
         self.duration = 0.0
-        """Seconds that the target is occluded, of the present passage."""
+        """Duration of the occlusion in the present passage, s."""
         self._middle = 0.0
         self._side = 1.0
         self._plan(float(rng.uniform(4.0, 6.0)))
 
     @property
     def width(self) -> float:
-        """Metres, of the present passage."""
-        # From when `hidden_share` is covered by one edge to when the other uncovers as much.
+        """Width of the board in the present passage, m."""
+        # The occlusion lasts from the moment when the leading edge has covered `hidden_share` of
+        # the target to the moment when the trailing edge has uncovered as much.
         covered = (2 * self._hidden_share - 1) * self._target_width
         return BEFORE * (covered + self._speed * self.duration)
 
@@ -69,7 +73,7 @@ class Occluder:
     def foot(
         self, now: float, camera: NDArray[np.float64], target: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
-        """Return where it stands, (3,) metres; None while it is away."""
+        """Return the foot of the board in the world, (3,) metres; None while it is out of view."""
         since = now - self._middle
         if abs(since) > 5.0:
             return None
@@ -79,6 +83,6 @@ class Occluder:
         level = math.hypot(way[0], way[1]) or 1.0
         across = np.array((-way[1], way[0], 0.0)) / level
         foot = camera + BEFORE * way + self._side * BEFORE * offset * across
-        # In the air it reaches a little below the target.
+        # A flying board reaches a little below the target.
         foot[2] = 0.0 if self._standing else foot[2] - 0.2 * self.height
         return np.asarray(foot)

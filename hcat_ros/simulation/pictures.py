@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures a world is made of: real ones from a folder, or made ones."""
+"""The pictures of a simulated world: photographs from a folder, or generated pictures."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hcat_ros.tracking.encodings import Image
 
 PANORAMA_PHOTOS = 9
 _DRAWN = 120
-"""Photographs looked at for one world; more would make a simulation slow to start."""
+"""Largest number of photographs to read for one world; more would delay the start."""
 _ASPECTS = (0.35, 1.5)
-"""Width over height of a target."""
+"""Smallest and largest ratio of width to height of a target."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a world is made of."""
+    """Pictures of a world."""
 
     panorama: list[Image]
-    """BGR, side by side around the horizon."""
+    """Views that are placed side by side around the horizon, BGR."""
     ground: Image
-    """BGR."""
+    """Picture of the ground, BGR."""
     targets: list[Image]
-    """BGRA, cut to what is not transparent: the target, then others of its kind."""
+    """Pictures of the target, then of others of its kind, BGRA, without transparent margins."""
     board: Image
-    """BGR: what the target passes behind."""
+    """Picture of the board that hides the target, BGR."""
 
 
 def load_pictures(folder: Path | None, rng: np.random.Generator, targets: int = 1) -> Pictures:
-    """Return pictures for a world, drawn by `rng`.
+    """Return pictures for a world, chosen by `rng`.
 
-    folder: with `photos` (photographs) and `cutouts` (objects with alpha) in it; None: pictures
-    are made. Raises FileNotFoundError, naming it, if they are not there, ValueError if none of
-    them can be used.
+    folder: contains the subfolders `photos` (photographs) and `cutouts` (objects with alpha); if
+    None, the pictures are generated. Raises FileNotFoundError, naming the folder, if a subfolder
+    has no images, and ValueError if none of them can be used.
     """
     if folder is None:
         return Pictures(
@@ -107,7 +107,7 @@ def _drawn_targets(files: list[Path], rng: np.random.Generator, count: int) -> l
 
 
 def trimmed(cutout: Image) -> Image:
-    """Return a BGRA picture cut to what is not transparent, empty if all of it is."""
+    """Return a BGRA picture without its transparent margins, empty if all of it is transparent."""
     solid = cutout[..., 3] >= 128
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
     if not rows.size:
@@ -121,25 +121,25 @@ def _is_target(cutout: Image) -> bool:
         return False
     solid = cutout[..., 3] >= 128
     grey = cv2.cvtColor(cutout[..., :3], cv2.COLOR_BGR2GRAY)
-    # A silhouette, all black or white, is nothing to follow by its looks.
+    # A black or white silhouette has no texture that a tracker could follow.
     return bool(solid.mean() > 0.5 and grey[solid].std() > 25)
 
 
 def _outdoors(photo: Image) -> float:
-    """Return how much a photograph looks like a view: wide, with sky above and not below."""
+    """Rate how much a photograph looks like a landscape: wide, with sky only in its upper part."""
     height, width = photo.shape[:2]
     small = cv2.resize(photo, (96, 96), interpolation=cv2.INTER_AREA).astype(np.int16)
     blue, red = small[..., 0], small[..., 2]
     rough = np.abs(cv2.Laplacian(small.mean(2).astype(np.float32), cv2.CV_32F))
     sky = (blue >= red - 4) & (blue > 110) & (rough < 16)
     above, below = float(sky[:32].mean()), float(sky[40:].mean())
-    plain = float((small[:32].min(2) > 245).mean())  # a studio's white
+    plain = float((small[:32].min(2) > 245).mean())  # white background of a studio
     detail = min(1.0, float(rough[40:].mean()) / 15)
     return above - 1.2 * below - 0.8 * plain + 0.6 * detail + 0.4 * min(1.5, width / height)
 
 
 def _evenness(photo: Image) -> float:
-    """Return how alike a photograph's parts are, and how rich in detail: good for a ground."""
+    """Rate how uniform and detailed a photograph is; a picture of the ground should be both."""
     grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY).astype(np.float32)
     fine = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), 4))
     parts = cv2.resize(fine, (6, 6), interpolation=cv2.INTER_AREA)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How platforms move: limits, lags, a command's delay, the watchdog of a driver."""
+"""Simulated platforms with limits, lags, a delay of commands and the watchdog of a driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcat_ros.simulation.camera import Pose
 TICK = 0.005
 """Longest step of integration [s]."""
 GROUND_CLEARANCE = 0.3
-"""Metres that a drone keeps above the ground."""
+"""Smallest height of a drone above the ground, m."""
 
 
 class PlatformCommand(NamedTuple):
@@ -33,12 +33,12 @@ STOP = PlatformCommand()
 
 
 class SimulatedAxis(NamedTuple):
-    """What one axis can do. A speed of 0: the platform has no such axis."""
+    """Limits of one axis. A speed of 0 means that the platform has no such axis."""
 
     speed: float = 0.0
-    """Most, either way: m/s or rad/s."""
+    """Largest speed in either direction, m/s or rad/s."""
     acceleration: float = 1.0
-    """Most: m/s^2 or rad/s^2."""
+    """Largest acceleration, m/s^2 or rad/s^2."""
     lag: float = 0.1
     """Time constant of the first-order lag [s]."""
 
@@ -47,7 +47,7 @@ class SimulatedAxis(NamedTuple):
         if self.speed == 0:
             return 0.0
         wanted = max(-self.speed, min(self.speed, wanted))
-        # The lag's own answer over the step, so that a long one does not overshoot.
+        # The exact response of the lag over the step, so that a long step does not overshoot.
         change = (wanted - value) * -math.expm1(-dt / self.lag)
         most = self.acceleration * dt
         return value + max(-most, min(most, change))
@@ -58,7 +58,7 @@ ABSENT = SimulatedAxis()
 
 @dataclass(frozen=True)
 class PlatformModel:
-    """A kind of platform."""
+    """Limits and properties of a kind of platform."""
 
     forward: SimulatedAxis = ABSENT
     left: SimulatedAxis = ABSENT
@@ -66,18 +66,18 @@ class PlatformModel:
     yaw: SimulatedAxis = ABSENT
     pitch: SimulatedAxis = ABSENT
     command_delay: float = 0.04
-    """Seconds from a command's arrival to its effect."""
+    """Delay from the arrival of a command to its effect, s."""
     watchdog: float = 0.5
-    """Seconds after which a command is stale and the driver stops, as real ones do."""
+    """Time after which a command is stale and the driver stops the platform, s."""
     camera_height: float = 1.0
     """Height of the camera above the ground at the start [m]."""
     lowest_pitch: float = 0.0
     highest_pitch: float = 0.0
-    """Ends of the gimbal's way [rad]."""
+    """Limits of the gimbal's pitch [rad]."""
 
     @property
     def axes(self) -> tuple[SimulatedAxis, ...]:
-        """In the order of `PlatformCommand`."""
+        """Axes in the order of `PlatformCommand`."""
         return self.forward, self.left, self.up, self.yaw, self.pitch
 
 
@@ -107,7 +107,7 @@ PLATFORMS = {
 
 
 class Platform:
-    """A platform at work: commands in, pose out. Times are the simulation's seconds."""
+    """A moving platform, which takes commands and has a pose. Times are simulated seconds."""
 
     def __init__(self, model: PlatformModel) -> None:
         self.model = model
@@ -121,21 +121,21 @@ class Platform:
         self._command_time = -math.inf
 
     def command(self, command: PlatformCommand) -> None:
-        """Take a command now; it acts after the delay. Raises ValueError if it is not finite."""
+        """Accept a command, which acts after the delay. Raises ValueError if it is not finite."""
         command = PlatformCommand(*command)
         if not all(math.isfinite(value) for value in command):
             raise ValueError(f'{command} is not finite')
         self._under_way.append((self.time + self.model.command_delay, command))
 
     def advance(self, dt: float) -> None:
-        """Move on by `dt` seconds."""
+        """Move the platform on by `dt` seconds."""
         ticks = max(1, math.ceil(dt / TICK - 1e-9))
         start = self.time
         for tick in range(1, ticks + 1):
             self._tick(start + dt * tick / ticks)
 
     def pose_before(self, seconds: float) -> Pose:
-        """Return the pose a moment ago, by the present velocity."""
+        """Return the pose some seconds ago, extrapolated with the present velocity."""
         return self._moved(self.velocity, -seconds)
 
     def _moved(self, by: PlatformCommand, dt: float) -> Pose:

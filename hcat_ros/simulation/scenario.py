@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is simulated: one frozen record with checked ranges, and what follows from it."""
+"""The settings of a simulation, with checked ranges, and the values derived from them."""
 
 from __future__ import annotations
 
@@ -29,47 +29,49 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario; the same one gives the same frames. Raises ValueError naming value and range.
+    """Settings of a simulation. The same settings and commands give the same frames.
 
-    Speeds are shares of what the platform can do, so that a scenario is as hard on each.
+    Speeds are shares of the platform's top speed, so that a scenario is equally hard for every
+    platform. Raises ValueError that names the value and its range.
     """
 
     path: str = 'straight'
-    """One of `target_path.PATHS`."""
+    """Path of the target, one of `target_path.PATHS`."""
     platform: str = 'ground'
-    """One of `platform.PLATFORMS`."""
+    """Kind of platform, one of `platform.PLATFORMS`."""
     seed: int = 0
     speed: float = 0.5
-    """Speed of the target over the platform's top speed (a gimbal's: yaw rate), 0 to 3."""
+    """Speed of the target over the platform's top speed (for a gimbal: yaw rate), 0 to 3."""
     target_height: float = 1.7
-    """Metres."""
+    """Height of the target, m."""
     start_range: float | None = None
-    """Metres between camera and target at the start, 1 to 200; None: the platform's."""
+    """Distance of the target at the start, 1 to 200 m; None: default of the platform."""
     target_altitude: float | None = None
-    """Altitude of the target's foot above the ground, 0 to 100 m; None: the platform's."""
+    """Altitude of the target's foot, 0 to 100 m; None: default of the platform."""
     surroundings: str = 'auto'
-    """'ground': a plane below a panorama; 'panorama': nothing but that; 'auto': by platform."""
+    """'ground': a ground plane below a panorama; 'panorama': only a panorama; 'auto': a panorama
+    for a gimbal, otherwise ground."""
     width: int = 640
     height: int = 480
     horizontal_fov: float = math.radians(70)
-    """Radians, 10 to 150 degrees."""
+    """Horizontal field of view, rad (10 to 150 degrees)."""
     fps: float = 30.0
     noise: float = 3.0
     """Standard deviation of a pixel's noise, grey levels of 255."""
     exposure: float = 0.008
-    """Seconds; what moves over it is blurred. 0: no blur."""
+    """Exposure time, s, which determines the motion blur; 0: no blur."""
     exposure_change: float = 0.1
-    """Share by which brightness goes up and down, as under automatic exposure."""
+    """Share by which the brightness rises and falls, as with automatic exposure."""
     depth_range: float = 20.0
-    """Metres up to which the depth sensor sees."""
+    """Range of the depth sensor, m."""
     depth_noise: float = 0.002
-    """Standard deviation of a depth of 1 m, m; at 10 m it is 100 times as much."""
+    """Standard deviation of the depth noise at 1 m, m; at 10 m it is 100 times as large."""
     distractors: int = 0
-    """Others of the target's kind that stand about."""
+    """Number of distractors: objects of the target's kind that stand in the scene."""
     hidden_share: float = 0.7
-    """A target of which more than this is covered counts as occluded."""
+    """Share of the target above which a covered target counts as occluded."""
     model: PlatformModel | None = None
-    """Another platform's limits than those of `PLATFORMS[platform]`."""
+    """Limits of the platform that replace `PLATFORMS[platform]`."""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -95,12 +97,12 @@ class Scenario:
 
     @property
     def platform_model(self) -> PlatformModel:
-        """What the platform can do."""
+        """Limits of the platform."""
         return self.model or PLATFORMS[self.platform]
 
     @property
     def lens(self) -> Pinhole:
-        """The camera."""
+        """Optics of the camera."""
         return Pinhole(self.width, self.height, self.horizontal_fov)
 
     @property
@@ -112,12 +114,13 @@ class Scenario:
 
     @property
     def course(self) -> Course:
-        """What the target's path is made to."""
+        """Settings of the target's path."""
         model, fixed = self.platform_model, self.platform == 'gimbal'
         distance = self.start_range or {'ground': 4.0, 'drone': 8.0, 'gimbal': 10.0}[self.platform]
         altitude = self.target_altitude
         if altitude is None:
-            # Under a gimbal in the sky; before a drone at its height, but for the camera's own.
+            # A gimbal's target flies 12 degrees above the camera. A drone's target starts 1 m below
+            # the camera.
             sky = model.camera_height + distance * math.tan(math.radians(12))
             altitude = {'ground': 0.0, 'drone': model.camera_height - 1.0, 'gimbal': sky}[
                 self.platform

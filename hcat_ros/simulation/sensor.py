@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sensor adds to a picture: noise, changing exposure."""
+"""The noise and the changing exposure that a sensor adds to a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcat_ros.tracking.encodings import Image
 
 
 class Sensor:
-    """Noise and exposure of a camera of width x height pixels.
+    """Adds noise and changing exposure to pictures of width x height pixels.
 
     noise: standard deviation in grey levels. exposure_change: share by which the brightness
     goes up and down.
@@ -29,13 +29,13 @@ class Sensor:
         self._period = float(rng.uniform(5, 11))
         self._noise: NDArray[np.int16] | None = None
         if noise > 0:
-            # One field, shifted at random each frame: drawing a new one takes longer than all
-            # the rest of the picture.
+            # One noise field is shifted at random for each frame, because drawing a new field takes
+            # longer than rendering the rest of the picture.
             field = rng.standard_normal((height + 64, width + 64, 3), np.float32) * noise
             self._noise = np.clip(np.rint(field), -127, 127).astype(np.int16)
 
     def exposed(self, image: Image, time: float) -> Image:
-        """Return the picture as the sensor gives it at `time`; may be the same array."""
+        """Return the picture as the sensor records it at `time`; may return the same array."""
         if self._change:
             gain = 1 + self._change * math.sin(2 * math.pi * time / self._period + self._phase)
             image = np.asarray(cv2.convertScaleAbs(image, alpha=gain), np.uint8)

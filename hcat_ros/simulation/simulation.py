@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera on a platform that takes commands, a target before it, and the truth about both."""
+"""Simulation of a camera on a platform, of its target, and of the true state of both."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from hcat_ros.simulation.world import Ground, Panorama
 from hcat_ros.tracking.encodings import Image
 
 TILE = 4.0
-"""Metres of ground that the longer side of its photograph covers."""
+"""Length of ground that the longer side of the ground picture covers, m."""
 LEAST_INSIDE = 0.1
 """Smallest share of the target's area in the frame, covered or not, that counts as in view."""
 TRAIL = 20_000
-"""Most steps that the trail keeps, so that memory stays bounded over days."""
+"""Largest number of steps in the trail, which keeps memory bounded over days."""
 
 
 class SceneTruth(NamedTuple):
@@ -37,43 +37,43 @@ class SceneTruth(NamedTuple):
     box: Box | None
     """Box of the target's visible part, pixels; None while it is occluded or out of view."""
     bearing: TrueBearing
-    """Bearing of the target's middle in the camera's body frame, seen or not."""
+    """Bearing of the target's middle in the camera's body frame, also while it cannot be seen."""
     in_view: bool
-    """Whether it is in the frame, covered or not."""
+    """Whether the target is in the frame, even if it is covered."""
     occluded: bool
-    """Whether more than `Scenario.hidden_share` of what is in the frame is covered."""
+    """Whether more than `Scenario.hidden_share` of the target's part in the frame is covered."""
     shown: float
-    """Share of the target that can be seen, 0..1."""
+    """Visible share of the target, 0..1."""
     pose: Pose
     """Pose of the camera."""
     target: tuple[float, float, float]
-    """The target's middle in the world [m]."""
+    """Middle of the target in the world [m]."""
 
 
 class SimFrame(NamedTuple):
-    """What the camera gives at a time."""
+    """Image of the camera at one time, with the true state of the scene."""
 
     image: Image
-    """BGR, (height, width, 3)."""
+    """Image, BGR (height, width, 3)."""
     truth: SceneTruth
     time: float
     """Seconds since the start."""
 
 
 class Simulation:
-    """A scenario at work. The same scenario, pictures, steps and commands give the same frames.
+    """A running scenario. The same scenario, pictures, steps and commands give the same frames.
 
     pictures: folder with photos/ and cutouts/, see `load_pictures`; None: generated pictures.
 
-    `step(dt, command)` does everything. A caller whose commands do not come with the frames calls
-    `command`, `advance` and `frame`.
+    `step(dt, command)` performs one complete step. A caller that sends commands and takes frames at
+    different rates calls `command`, `advance` and `frame` instead.
     """
 
     def __init__(self, scenario: Scenario, pictures: Path | None = None) -> None:
         self.scenario = scenario
         self.lens = scenario.lens
         self.platform = Platform(scenario.platform_model)
-        # A random generator for each part, so that more distractors do not change the path.
+        # Each part has its own random generator, so that more distractors do not change the path.
         looks, way, passing, places = (
             np.random.default_rng((scenario.seed, part)) for part in range(4)
         )
@@ -100,7 +100,7 @@ class Simulation:
         )
         self._depth_noise = np.random.default_rng((scenario.seed, 4))
         self.trail: deque[tuple[Pose, tuple[float, float, float]]] = deque(maxlen=TRAIL)
-        """Camera's pose and target's foot after each `advance`, for the view from above."""
+        """Pose of the camera and foot of the target after each `advance`, for the top view."""
 
     @property
     def time(self) -> float:
@@ -126,14 +126,14 @@ class Simulation:
         self.trail.append((self.platform.pose, (float(foot[0]), float(foot[1]), float(foot[2]))))
 
     def step(self, dt: float, command: PlatformCommand | None = None) -> SimFrame:
-        """Take a command, let `dt` seconds pass, and return what is then seen."""
+        """Send a command, let `dt` seconds pass, and return the frame at the end."""
         if command is not None:
             self.command(command)
         self.advance(dt)
         return self.frame()
 
     def frame(self) -> SimFrame:
-        """Return what the camera sees now."""
+        """Return the present frame of the camera."""
         pose, lens = self.platform.pose, self.lens
         image: Image = np.empty((lens.height, lens.width, 3), np.uint8)
         self._panorama.draw(image, pose, lens)
@@ -150,10 +150,11 @@ class Simulation:
         return SimFrame(self._sensor.exposed(image, self.time), truth, self.time)
 
     def depth(self) -> NDArray[np.float32]:
-        """Return the depth of what `frame` shows, m along the optical axis, (height, width).
+        """Return the depth of the scene in `frame`, m along the optical axis, (height, width).
 
-        NaN where a sensor gives none: farther than `Scenario.depth_range`, and where near and far
-        meet in a pixel. With the noise of a stereo camera, which grows with the square of depth.
+        The depth is NaN beyond `Scenario.depth_range` and in pixels in which near and far surfaces
+        meet, as with a real sensor. The noise is that of a stereo camera, which grows with the
+        square of the depth.
         """
         pose, lens = self.platform.pose, self.lens
         depth: Matrix = np.full((lens.height, lens.width), np.inf)
@@ -182,13 +183,13 @@ class Simulation:
     def _board_foot(
         self, time: float, pose: Pose, target: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
-        """Return where the occluder, a board, stands; None while it is away or there is none."""
+        """Return the foot of the occluder's board; None if the board is out of view or absent."""
         if self._occluder is None:
             return None
         return self._occluder.foot(time, pose.position, target)
 
     def _layers(self, pose: Pose) -> tuple[tuple[float, Layer] | None, list[tuple[float, Layer]]]:
-        """Return (distance [m], layer) of the target, None if it is not seen, and of the rest."""
+        """Return (distance [m], layer) of the target (None if unseen) and of all other objects."""
         exposure = self.scenario.exposure
         foot = self.path.position
         old_foot = foot - self.path.velocity * exposure
@@ -218,7 +219,7 @@ class Simulation:
         return target, others
 
     def board_from_above(self) -> list[NDArray[np.float64]]:
-        """Return a list with the occluder's ends on the ground, (2, 2) [m]; [] while it is away."""
+        """Return the board's two ends on the ground as one (2, 2) array [m], or an empty list."""
         pose = self.platform.pose
         hidden = self._board_foot(self.time, pose, self.path.position)
         if hidden is None or self._occluder is None:
@@ -229,7 +230,7 @@ class Simulation:
         return [np.stack((hidden[:2] - half, hidden[:2] + half))]
 
     def _board_of(self, occluder: Occluder) -> Billboard:
-        """Return the occluder's picture in the width of its present passage."""
+        """Return the board with the width of its present passage."""
         width = occluder.width
         if width not in self._boards:
             rows, columns = self._board.shape[:2]
@@ -240,7 +241,7 @@ class Simulation:
         return self._boards[width]
 
     def _place(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return where a distractor stands: beyond the target's start, to either side."""
+        """Return a random place for a distractor, beyond the target's start and to either side."""
         x, _, z = self.scenario.course.start
         angle = float(rng.uniform(-0.6, 0.6))
         distance = float(rng.uniform(1.2, 3.0)) * x
@@ -275,7 +276,7 @@ class Simulation:
             rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
             x, y = layer.x + float(columns[0]), layer.y + float(rows[0])
             return Box(x, y, float(columns[-1] - columns[0] + 1), float(rows[-1] - rows[0] + 1))
-        # Of an uncovered target, the corners give the box with sub-pixel accuracy.
+        # For an uncovered target the corners give the box with sub-pixel accuracy.
         left, top = max(0.0, layer.box.x), max(0.0, layer.box.y)
         right = min(float(self.lens.width), layer.box.x + layer.box.w)
         bottom = min(float(self.lens.height), layer.box.y + layer.box.h)
@@ -283,7 +284,7 @@ class Simulation:
 
 
 def _remove_covered(seen: NDArray[np.bool_], layer: Layer, other: Layer) -> None:
-    """Clear in `seen`, a mask of the layer's pixels, those that the other layer covers."""
+    """Clear the pixels in `seen`, a mask of the layer, that the other layer covers."""
     height, width = seen.shape
     rows, columns = other.pixels.shape[:2]
     top, left = max(layer.y, other.y), max(layer.x, other.x)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How targets move: scripted manoeuvres, seeded."""
+"""Paths of targets: scripted manoeuvres with a random seed."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from numpy.typing import NDArray
 
 PATHS = ('straight', 'zigzag', 'circle', 'stop_and_go', 'occlusion', 'out_of_view')
 TICK = 0.01
-"""Step of the script [s]."""
+"""Time step of a path [s]."""
 RUN_UP = 2.0
-"""Seconds before a special manoeuvre, so that the follower has settled."""
+"""Time before a special manoeuvre in which the follower can settle, s."""
 DASH_ANGLE = math.radians(110)
+"""Angle around the camera by which a target dashes out of view, rad."""
 RETURN_RATE = 0.4
-"""Share of the platform's top yaw rate with which the target comes back."""
+"""Rate at which the target comes back, as a share of the platform's top yaw rate."""
 SHARPEST_TURN = 4.0
-"""rad/s."""
+"""Largest turning rate of a target, rad/s."""
 FLATTENED = 0.15
-"""A circle around a fixed camera is that much lower than wide."""
+"""Height of a circle that a target flies around a fixed camera, as a share of its width."""
 LOWEST, HIGHEST = math.radians(2), math.radians(35)
-"""Elevations between which a target flies around a camera that stays in place."""
+"""Lowest and highest elevation of a target that flies around a fixed camera, rad."""
 LEVELLING = 3.0
-"""rad/s^2, with which it levels off before them."""
+"""Deceleration of the elevation before these limits, rad/s^2."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a path is made to."""
+    """Settings of a path."""
 
     path: str
     speed: float
-    """m/s."""
+    """Speed of the target, m/s."""
     start: tuple[float, float, float]
     """Start of the target's foot [m]."""
     wave: float = 0.0
-    """Metres by which a flying target's height goes up and down."""
+    """Amplitude by which the height of a flying target rises and falls, m."""
     fixed_camera: bool = False
-    """The target flies around the camera at a constant distance, instead of away from it."""
+    """Whether the target flies around the camera at a constant distance instead of away from it."""
     camera_height: float = 0.0
     yaw_rate: float = 1.5
-    """The platform's top yaw rate [rad/s], which 'out_of_view' outruns."""
+    """Top yaw rate of the platform [rad/s]; a target on the path 'out_of_view' is faster."""
 
 
 class TargetPath:
-    """A target on its way. `advance` in whole or broken steps; the same seed, the same way."""
+    """A target on its path. The same seed gives the same path, whatever the steps of `advance`."""
 
     def __init__(self, course: Course, rng: np.random.Generator) -> None:
         if course.path not in PATHS:
@@ -60,7 +61,7 @@ class TargetPath:
         self._ticks = 0
         self._side = float(rng.choice((-1.0, 1.0)))
         spread = float(rng.uniform(-0.4, 0.4))
-        # Around a fixed camera a heading of 0 is straight up, so the way is across.
+        # Around a fixed camera a heading of 0 means straight up, so the target starts sideways.
         self._base = self._side * math.radians(85) + spread / 3 if course.fixed_camera else spread
         self._heading = self._base
         self._wanted_heading = self._base
@@ -71,7 +72,7 @@ class TargetPath:
         self._wave_phase = float(rng.uniform(0, 2 * math.pi))
         self._wave_rate = 2 * math.pi / float(rng.uniform(7, 12))
         if course.path == 'circle':
-            # Around a fixed camera a slower turn would lead all around it.
+            # Around a fixed camera, a slower turn would lead the target all around the camera.
             slowest, fastest = (1.6, 1.0) if course.fixed_camera else (7.0, 4.0)
             self._turn_rate = self._side / float(rng.uniform(fastest, slowest))
         self._dash: list[tuple[float, float]] = []
@@ -79,11 +80,11 @@ class TargetPath:
 
     @property
     def position(self) -> NDArray[np.float64]:
-        """Of the foot, (3,) metres."""
+        """Position of the foot, (3,) metres."""
         return np.asarray(self._at + self.velocity * (self.time - self._ticks * TICK))
 
     def advance(self, dt: float, camera: tuple[float, float]) -> None:
-        """Move on by `dt` seconds. camera: where it stands, which an excursion goes round."""
+        """Move the target on by `dt` seconds. camera: its position, the centre of an excursion."""
         self.time += dt
         while (self._ticks + 1) * TICK <= self.time + 1e-9:
             self._ticks += 1
@@ -103,7 +104,7 @@ class TargetPath:
             return
         course = self.course
         wanted = course.speed if self._going else 0.0
-        # Up to speed within a second, as things with mass are.
+        # The target needs 0.8 s to reach its speed, like an object with mass.
         step = max(course.speed, 1e-9) * TICK / 0.8
         self._pace += max(-step, min(step, wanted - self._pace))
         if self._turn_rate:
@@ -152,13 +153,13 @@ class TargetPath:
         return math.inf
 
     def _orbit(self, angle: float, camera: tuple[float, float]) -> None:
-        """Turn the target's place around the camera's."""
+        """Rotate the position of the target around the camera."""
         cos, sin = math.cos(angle), math.sin(angle)
         x, y = self._at[0] - camera[0], self._at[1] - camera[1]
         self._at[:2] = camera[0] + cos * x - sin * y, camera[1] + sin * x + cos * y
 
     def _turn_round(self, swing: float) -> None:
-        """Want to fly across the other way, turning through up (0) or down (pi): to the middle."""
+        """Reverse the sideways course, turning through up (0) or down (pi) towards mid height."""
         rising = self._seen()[2] < (LOWEST + HIGHEST) / 2
         through = math.pi * math.floor(self._heading / math.pi)
         if (round(through / math.pi) % 2 == 0) != rising:
@@ -166,17 +167,17 @@ class TargetPath:
         self._wanted_heading = through + math.copysign(swing, through - self._heading)
 
     def _seen(self) -> tuple[float, float, float]:
-        """Return level distance [m], distance [m] and elevation [rad] from a fixed camera."""
+        """Return horizontal distance [m], distance [m] and elevation [rad] from a fixed camera."""
         height = self._at[2] - self.course.camera_height
         level = math.hypot(self._at[0], self._at[1])
         return level, math.hypot(level, height), math.atan2(height, level)
 
     def _fly_round(self, up: float, left: float) -> None:
-        """Move on the sphere around the camera."""
+        """Move the target on a sphere around the camera."""
         level, distance, elevation = self._seen()
         if self._turn_rate:
             up *= FLATTENED
-        # So slow that there is still the way to level off.
+        # Slow enough to level off before the limit of the elevation.
         room = max(0.0, HIGHEST - elevation if up > 0 else elevation - LOWEST)
         most = math.sqrt(2 * LEVELLING * room) * TICK
         elevation += max(-most, min(most, up / distance))

