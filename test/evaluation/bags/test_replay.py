@@ -235,7 +235,7 @@ def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -
         assert run.clips[0].boxes[:, 0].tolist() == [30.0 + n for n in range(replayed.images)]
         text = '\n'.join(bag.findings)
         assert f'read {replayed.images} of {COUNT} messages' in text
-        assert f'{COUNT - replayed.images} of {COUNT} true boxes were of no use' in text
+        assert f'{COUNT - replayed.images} of {COUNT} true boxes were not used' in text
         assert 'by stamp' not in text
 
 
