@@ -78,7 +78,7 @@ def anchors(count: int, period: int = PERIOD, usable: ArrayLike | None = None) -
     Each anchor runs to the farther end. `usable` (count,) bool says in which frames a tracker can
     start (default: all). An anchor on another frame moves along its run to a usable frame; it is
     left out if there is none within `period` frames. VOT's own sequences come with anchors that
-    were placed by hand (`read_anchors`).
+    were adjusted by hand (`read_anchors`).
     """
     if count < 1 or period < 1:
         raise ValueError(f'{count} frames with an anchor every {period}: both must be positive')
@@ -104,7 +104,7 @@ def read_anchors(path: Path, count: int) -> list[Anchor]:
     try:
         values = [float(value) for value in read_text(path).split()]
     except ValueError as error:
-        raise ValueError(f'{path}: expected one number per frame ({error})') from None
+        raise ValueError(f'{path}: expected a number per frame ({error})') from None
     if len(values) > count:
         raise ValueError(f'{path} has {len(values)} numbers for {count} frames')
     found = [Anchor(frame, value < 0) for frame, value in enumerate(values) if value]

@@ -226,7 +226,7 @@ def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -
     with open_bag(path) as bag:
         replay(bag, Options(truths=(str(by_number),)), tracker, tmp_path / 'other')
         told = '\n'.join(bag.findings)
-    assert 'behind images that are missing it belongs to others; give it by stamp' in told
+    assert 'its boxes belong to other images; give boxes by stamp' in told
     with open_bag(path) as bag:
         replayed = replay(bag, Options(truths=(str(truth),)), tracker, tmp_path / 'out')
         assert 4 <= replayed.images < COUNT
