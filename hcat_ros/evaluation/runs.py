@@ -120,7 +120,7 @@ class Evaluation:
     def run(self, entry: Entry, progress: Progress) -> Run:
         """Evaluate a settled entry on all usable sequences; `Run.remarks` names the others.
 
-        Raises OSError, EngineError; ValueError where there is nothing to score.
+        Raises OSError, EngineError; ValueError if no sequence can be scored.
         """
         scorable = [clip for clip in self.clips if len(clip.visible) > 1]
         found = replace(self, clips=scorable).try_answers(entry, progress)
@@ -272,7 +272,7 @@ def _load_run_file(path: Path) -> dict[str, Any]:
 
 
 def _describe_differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return what differs between the run.json of kept results and the one wanted now, in words."""
+    """Return the differences between the run.json of kept results and the new one, in words."""
     differences = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
     differences += [
         f'{key} {found[key]} and now {wanted[key]}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads the engines of one group of `hcat benchmark` and measures them in turn."""
+"""Loads the engines of one group of `hcat benchmark` and measures them in turns."""
 
 from __future__ import annotations
 

@@ -121,7 +121,8 @@ class _Following:
     def add(self, frame: BagFrame, next_frame: BagFrame | None) -> Iterator[Followed]:
         """Yield the answers for an image. next_frame: the image after it."""
         if self._frame is not None and frame.stamp == self._frame.stamp:
-            self._findings.add('images with the stamp of the one before', f'image {frame.index}')
+            kind = 'images with the stamp of the previous image'
+            self._findings.add(kind, f'image {frame.index}')
         self._frame = frame
         self._true_boxes = [truth.box_for(frame) for truth in self._truths]
         turn, reason = self._stream.turn(frame, frame.log_time / 1e9)
@@ -144,7 +145,7 @@ class _Following:
         then = 'there was no target'
         if self._session.has_target:
             kept = turn is Turn.JUMPED
-            then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
+            then = 'the target was ' + ('searched for where it was' if kept else 'dropped')
         self._findings.add('new beginnings', f'image {self._frame.index}: {reason}; {then}')
         self._session.begin_anew(turn)
 

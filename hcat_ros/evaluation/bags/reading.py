@@ -183,7 +183,7 @@ class Bag:
         return REFUSED.get(message.encoding) == NO_PICTURE
 
     def _list_topics(self) -> str:
-        """Return the topics and what is wrong with the files, for errors."""
+        """Describe the topics and the damage of the files, for error messages."""
         topics = sorted(self.topics.values())
         listed = ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
         damage = [f'{file.path.name}: {text}' for file in self._files for text in file.damage]

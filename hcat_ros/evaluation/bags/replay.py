@@ -103,10 +103,10 @@ def replay(
 
     force: whether the files of an earlier replay are replaced; its `JUDGEMENT` is then removed,
     because it is about the old tracks. read: other bags and files that the caller reads; like the
-    bag and the truths, they are never overwritten. progress: wraps the images, of which there are
-    so many, with a progress bar. Problems are collected in `bag.findings`. Raises ValueError for
-    options that do not fit the bag, and if no image can be used; OSError, EngineError. An error
-    leaves no incomplete files.
+    bag and the truths, they are never overwritten. progress: wraps the images, given their number,
+    in a progress bar. Problems are collected in `bag.findings`. Raises ValueError for options that
+    do not fit the bag, and if no image can be used; OSError, EngineError. An error leaves no
+    incomplete files.
     """
     _check_free(out, bag.path, (*map(Path, options.truths), *read), force)
     topic = bag.image_topic(options.image)

@@ -52,7 +52,7 @@ def render_markdown(
     """
     parts = ['# The paper, reproduced', where]
     if measuring is not None:
-        threads = f'{measuring.threads or "as many as the runtime takes"} threads'
+        threads = f'{measuring.threads or "the default number of"} threads'
         threads = '1 thread' if measuring.threads == 1 else threads
         parts.append(
             f'One interleaved run of {measuring.rounds} rounds on the CPU, {threads}, a '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times systems in several runtimes in turn, each runtime in a process of its own.
+"""Times systems in several runtimes in turns, each runtime in a process of its own.
 
 A system is a network of the paper's tables: HCAT, TransT, an ablation. `engines.timing` says why
 rows take turns and why a process rests before its turn. Runtimes have processes of their own here
