@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of numbers, as data sets and trackers write their boxes: commas, tabs or spaces between."""
+"""Reads text files of numbers, in which data sets and trackers write boxes and flags.
+
+Numbers are separated by commas, semicolons, tabs or spaces.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from hcat_ros.files import read_text
 
 
 def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
-    """Return the rows of a text of numbers, (rows, columns); of each row the first `columns`.
+    """Return the numbers of a text file, (rows, columns). Lines that begin with # are skipped.
 
-    Raises OSError; ValueError, naming the file, for anything but numbers and for ragged rows.
+    columns: keep only the first so many numbers of each row. Raises OSError; ValueError, naming
+    the file, if it holds anything but numbers or rows of different lengths.
     """
     rows: list[list[float]] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
@@ -25,16 +29,16 @@ def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
         try:
             rows.append([float(word) for word in words])
         except ValueError as error:
-            raise ValueError(f'{path}, line {number}: {error}; expected numbers alone') from None
+            raise ValueError(f'{path}, line {number}: {error}; expected only numbers') from None
         if len(rows[-1]) != len(rows[0]):
             raise ValueError(
-                f'{path}, line {number} has {len(rows[-1])} numbers, those before {len(rows[0])}'
+                f'{path}, line {number} has {len(rows[-1])} numbers, the first row {len(rows[0])}'
             )
     return np.array(rows, np.float64)
 
 
 def read_box_table(path: Path) -> NDArray[np.float64]:
-    """Return the boxes of a text, (n, 4). Raises OSError and ValueError, naming the file."""
+    """Return the boxes of a text file, (n, 4). Raises OSError and ValueError, naming the file."""
     boxes = read_table(path)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         found = f'{boxes.shape[1]} numbers' if boxes.ndim == 2 else 'nothing'
@@ -50,10 +54,10 @@ def read_box_table(path: Path) -> NDArray[np.float64]:
 
 
 def looks_like_corners(boxes: NDArray[np.float64]) -> bool:
-    """Return whether boxes (n, 4) are rather corners x1 y1 x2 y2 than x y w h.
+    """Return whether boxes (n, 4) are probably corners x1 y1 x2 y2 instead of x y w h.
 
-    With corners the last two are above the first two in every row, and what lies between changes
-    less from row to row than they do.
+    If they are corners, x2 > x1 and y2 > y1 in every row, and the differences vary less from row
+    to row than x2 and y2 do.
     """
     known = boxes[np.isfinite(boxes).all(axis=1)]
     known = known[(known != 0).any(axis=1)]
@@ -65,9 +69,9 @@ def looks_like_corners(boxes: NDArray[np.float64]) -> bool:
 
 
 def read_flags(path: Path, count: int) -> NDArray[np.float64]:
-    """Return the numbers of a text, one a frame, on one line or on as many.
+    """Return the numbers of a text file with one number per frame, on one line or on several.
 
-    Raises OSError; ValueError, naming the file, unless there are `count`.
+    Raises OSError; ValueError, naming the file, unless it holds `count` numbers.
     """
     flags = read_table(path).ravel()
     if len(flags) != count:
@@ -76,7 +80,7 @@ def read_flags(path: Path, count: int) -> NDArray[np.float64]:
 
 
 def absent_where_empty(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the boxes (n, 4) with NaN for those without extent, which say: no target here."""
+    """Return the boxes (n, 4) with NaN for boxes of no size, which mark an absent target."""
     known = boxes.copy()
     with np.errstate(invalid='ignore'):
         known[np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1))] = np.nan

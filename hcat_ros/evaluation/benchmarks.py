@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of the benchmarks that are for measuring alone: OTB, UAV123, NfS and VOT.
+"""Readers of the benchmarks that are used for evaluation only: OTB, UAV123, NfS and VOT.
 
-Boxes are as annotated, in the benchmark's own way to count pixels (OTB and UAV123 begin at 1):
-the public toolkits score them so.
+Boxes keep the benchmark's own pixel coordinates (OTB and UAV123 count from 1), because the public
+toolkits score them unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OTB_FRAMES = {
     'freeman3': (1, 460),
     'freeman4': (1, 283),
 }
-"""First and last frame of the sequences that have more images than boxes."""
+"""First and last annotated frame of the OTB sequences that have more images than boxes."""
 
 UAV123_SEGMENTS = {
     'bird1': ((1, 253), (775, 1477), (1573, 2437)),
@@ -52,13 +52,14 @@ UAV123_SEGMENTS = {
 """First and last frame of each sequence `<folder>_<n>`, n from 1, of UAV123 at 30 fps."""
 
 NFS_STEP = 8
-"""Frames at 240 fps for each one at 30."""
+"""Number of frames at 240 fps per frame at 30 fps."""
 
 
 def otb(root: Path) -> Found:
     """<Sequence>/img/*.jpg and groundtruth_rect.txt; .1.txt and .2.txt for two targets.
 
-    Two targets are called <Sequence>.1 and .2. Boxes of zeros are kept: the toolkits count them.
+    A sequence with two targets becomes two clips, <Sequence>.1 and <Sequence>.2. Boxes of zeros
+    are kept, because the toolkits count them.
     """
     found = root.glob('*/groundtruth_rect*.txt')
     files = [path for path in found if _has_content(path)]
@@ -83,7 +84,7 @@ def otb(root: Path) -> Found:
 
 
 def _has_content(path: Path) -> bool:
-    """Return whether a file is more than blanks; True if it is unreadable, so that it is named."""
+    """Return whether a file is not blank; True if it is unreadable, so that a warning names it."""
     try:
         return bool(read_bytes(path).strip())
     except (OSError, ValueError):
@@ -99,12 +100,12 @@ def uav123(root: Path) -> Found:
 
 
 def uav123_10fps(root: Path) -> Found:
-    """As `uav123`, with UAV123_10fps in the place of UAV123 and a third of the frames."""
+    """Read the layout of `uav123` with UAV123_10fps in place of UAV123: a third of the frames."""
     return _uav(root / 'anno' / 'UAV123_10fps', root / 'data_seq' / 'UAV123_10fps', step=3)
 
 
 def uav20l(root: Path) -> Found:
-    """anno/UAV20L/<name>.txt: the whole of each folder of data_seq/UAV123."""
+    """anno/UAV20L/<name>.txt; each sequence is a whole folder of data_seq/UAV123."""
     return _uav(root / 'anno' / 'UAV20L', root / 'data_seq' / 'UAV123', step=1)
 
 
@@ -122,24 +123,25 @@ def _uav(annotations: Path, sequences: Path, step: int) -> Found:
 
 
 def _find_numbered(folder: Path, first: int, last: int) -> list[Path]:
-    """Return the images that are named by the numbers first to last. Raises ValueError."""
+    """Return the images whose file names are the numbers first to last. Raises ValueError."""
     by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdigit()}
     missing = [number for number in range(first, last + 1) if number not in by_number]
     if missing:
-        raise ValueError(f'{folder} lacks {len(missing)} images, the first of frame {missing[0]}')
+        raise ValueError(f'{folder} lacks {len(missing)} images; the first is frame {missing[0]}')
     return [by_number[number] for number in range(first, last + 1)]
 
 
 def nfs(root: Path) -> Found:
     """NfS at 240 fps: <sequence>/240/<sequence>/*.jpg and <sequence>/240/<sequence>.txt.
 
-    A line is `id x1 y1 x2 y2 frame lost occluded generated "label"` (VATIC's); lost is absent.
+    A line is `id x1 y1 x2 y2 frame lost occluded generated "label"` (the format of VATIC); the
+    target is absent where `lost` is not 0.
     """
     return _nfs(root, 240)
 
 
 def nfs_30fps(root: Path) -> Found:
-    """As `nfs` in <sequence>/30; a text with boxes for 240 fps serves too, by every eighth."""
+    """Read the layout of `nfs` in <sequence>/30; of boxes for 240 fps, every eighth is used."""
     return _nfs(root, 30)
 
 
@@ -154,7 +156,7 @@ def _nfs(root: Path, fps: int) -> Found:
             raise ValueError(f'{path}: expected id x1 y1 x2 y2 frame lost a line')
         if fps == 30 and abs(len(rows) - NFS_STEP * len(images)) < len(images):
             rows = rows[::NFS_STEP]
-        if abs(len(images) - len(rows)) == 1:  # so in ten of the hundred sequences
+        if abs(len(images) - len(rows)) == 1:  # ten of the hundred sequences are like this
             count = min(len(images), len(rows))
             images, rows = images[:count], rows[:count]
         boxes = np.concatenate([rows[:, 1:3], rows[:, 3:5] - rows[:, 1:3]], axis=1)
@@ -167,11 +169,11 @@ def _nfs(root: Path, fps: int) -> Found:
 def vot(root: Path) -> Found:
     """<sequence>/groundtruth.txt and <sequence>/color/*.jpg, before VOT2018 <sequence>/*.jpg.
 
-    list.txt names the sequences, if it is there; a workspace of VOT's toolkit, which has them in
-    sequences/, can be named too. Polygons and masks become the upright boxes around them.
+    If list.txt exists, it names the sequences. `root` may also be a workspace of VOT's toolkit,
+    which keeps them in sequences/. Polygons and masks become the upright boxes around them.
 
-    A region without extent, an absent target, becomes a box without extent: such a frame counts.
-    NaN stands for a frame that VOT's toolkit leaves out.
+    An empty region marks an absent target and becomes a box of no size; its frame is scored. NaN
+    marks a frame that VOT's toolkit leaves out.
     """
     if (root / 'sequences').is_dir():
         root = root / 'sequences'
@@ -200,13 +202,13 @@ def vot(root: Path) -> Found:
 
 
 def vot_box(line: str) -> NDArray[np.float64]:
-    """Return the box x y w h of a region as VOT writes it; NaN for an unknown one.
+    """Return the box x y w h of a region in VOT's format; NaN for an unknown region.
 
-    An empty region, that of an absent target, is a box without extent. Raises ValueError.
+    An empty region marks an absent target and becomes a box of no size. Raises ValueError.
 
-    A region is four numbers x y w h, six or more as x y of a polygon's points, `m` and a mask as
-    its window x y w h and then the lengths of its runs without and with the target, row by row;
-    one number alone, and NaN among several, stand for an unknown region.
+    A region is one of: four numbers x y w h; six or more numbers, the points x y of a polygon; `m`
+    and a mask, which is its window x y w h and then the lengths of its runs, in turn without and
+    with the target, row by row. A single number, or a NaN, marks an unknown region.
     """
     mask = line.lstrip().startswith('m')
     numbers = np.array(re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;')), np.float64)
@@ -232,13 +234,13 @@ def _mask_box(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     whole = numbers.astype(np.int64)
     x, y, width, height = whole[:4].tolist()
     runs = whole[4:]
-    if width * height == 0:  # as VOT's toolkit writes an absent target: m0,0,0,0,0,1
+    if width * height == 0:  # VOT's toolkit writes an absent target as m0,0,0,0,0,1
         return np.zeros(4)
     if not 0 < width * height <= MAX_IMAGE_PIXELS or width < 0:
         raise ValueError(
             f'a mask of {width} x {height}: expected at most {MAX_IMAGE_PIXELS} pixels'
         )
-    # A sum of 64-bit integers may overflow, pass the check, and let np.repeat end by SIGSEGV.
+    # A sum of 64-bit integers may overflow and pass the check; np.repeat would then crash.
     end = runs.sum(dtype=np.float64)
     if (runs < 0).any() or end > width * height:
         raise ValueError(f'the runs of a mask of {width} x {height} end at {end:.0f}')

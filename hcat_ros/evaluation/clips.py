@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of data sets, each in its own true folder layout.
+"""Readers of data sets in their original folder layouts.
 
-A reader returns clips: images that show one object, with a box for each. A missing or broken
-sequence is skipped with a warning; a data set without any is an error.
+A reader yields clips: images that show one object, with a box for each image. A missing or broken
+sequence is skipped with a warning; a data set without a usable sequence is an error.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 
 ONE_FRAME = 'its target is in one frame only'
 MOST_OBJECTS = 255
-"""Most objects in a sequence of masks: a palette has no more indices."""
+"""Largest number of objects in a sequence of masks: a palette has no more indices."""
 LARGEST_ANNOTATIONS = 2 << 30
-"""Bytes: COCO's of training are half a gigabyte."""
+"""Largest size of an annotation file, bytes; COCO's for training have half a gigabyte."""
 _UNEXPECTED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 """Errors raised by the use of JSON values of an unexpected type or size."""
 
@@ -50,25 +50,25 @@ class DataSetError(ValueError):
 
 
 def read_clips(layout: str, root: Path, dtype: type[np.floating[Any]] = np.float64) -> list[Clip]:
-    """Return the clips of the data set of this layout at `root`; layouts: keys of `LAYOUTS`.
+    """Return the clips of the data set at `root`. layout: a key of `LAYOUTS`.
 
-    dtype: of the boxes. They are read as float64, as toolkits compare them; float32 halves what
-    those of a training set take.
+    dtype: type of the boxes. The default, float64, is the type that toolkits compare; float32
+    halves the memory for the boxes of a training set.
 
-    Raises DataSetError as `read_data_set`.
+    Raises DataSetError as `read_data_set` does.
     """
     return read_data_set(layout, root, dtype).clips
 
 
 class DataSet(NamedTuple):
-    """What a folder holds that is of use, and what it holds that is not."""
+    """The usable clips of a data set, and the parts that were left out."""
 
     clips: list[Clip]
     left_out: list[Skipped]
 
 
 def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.float64) -> DataSet:
-    """Return the clips of the data set of this layout at `root`, and what was left out and why.
+    """Return the clips of the data set at `root`, and what was left out and why.
 
     Raises DataSetError for an unknown layout, a missing folder and a data set without a clip.
     """
@@ -83,7 +83,7 @@ def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.fl
             clips.append(replace(found, boxes=found.boxes.astype(dtype, copy=False)))
             continue
         if isinstance(found, Clip):
-            if len(found.images) == 1:  # one of many objects, too small to be of use
+            if len(found.images) == 1:  # one of many objects, too small to be useful
                 continue
             found = Skipped(Path(found.name), 'the target is in none of its frames')
         left_out.append(found)
@@ -97,10 +97,10 @@ def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.fl
 
 
 def keep_scorable(clips: Sequence[Clip]) -> list[Clip]:
-    """Return the clips with a box to compare with after the first one; warn of each other by name.
+    """Return the clips with a visible target after the first box; warn of each clip left out.
 
-    Of the others every measure would be NaN, and so every mean. Raises DataSetError if none is
-    left.
+    Every measure of the clips left out would be NaN, and so would every mean. Raises DataSetError
+    if no clip remains.
     """
     kept = [clip for clip in clips if len(clip.visible) > 1]
     for clip in clips:
@@ -122,11 +122,14 @@ def describe_left_out(data: DataSet, kept: Sequence[Clip]) -> list[str]:
 
 
 def _plain(root: Path) -> Found:
-    """<sequence>/<images> and groundtruth.txt (x y w h a line, nan where absent), or one of it."""
+    """<sequence>/<images> and <sequence>/groundtruth.txt (x y w h a line, nan where absent).
+
+    `root` may also be the folder of a single sequence.
+    """
 
     def read(folder: Path) -> Clip:
         boxes = absent_where_empty(read_box_table(folder / 'groundtruth.txt'))
-        # A link goes by its own name: two may lead to folders of one name.
+        # A symbolic link keeps its own name, since two links may lead to folders of equal names.
         name = folder.name if folder.name not in ('', '..') else folder.resolve().name
         return clip_of(name, image_files(folder), boxes)
 
@@ -140,8 +143,8 @@ def _plain(root: Path) -> Found:
 def _may_be_sequence(folder: Path) -> bool:
     """Return whether a folder is worth a warning if it cannot be read as a sequence.
 
-    Hidden folders are not, and others without images (also one level below) and groundtruth: the
-    folder of `hcat evaluate --out`, for one.
+    Hidden folders are not, nor are folders that hold neither groundtruth nor images (also one
+    level below), such as the folder of `hcat evaluate --out`.
     """
     if folder.name.startswith('.'):
         return False
@@ -158,7 +161,7 @@ def _may_be_sequence(folder: Path) -> bool:
 def _lasot(root: Path) -> Found:
     """<class>/<class>-<n>/img/*.jpg, groundtruth.txt, full_occlusion.txt, out_of_view.txt.
 
-    The folders of the classes may be left out.
+    The sequences may also lie in `root` itself, without the folders of the classes.
     """
 
     def read(folder: Path) -> Clip:
@@ -174,16 +177,16 @@ def _lasot(root: Path) -> Found:
 def _got10k(root: Path) -> Found:
     """<split>/GOT-10k_*/<n>.jpg, groundtruth.txt, absence.label, cover.label (0 to 8).
 
-    Of a test sequence only the first box is told. They are read where there are no others.
+    Test sequences publish only their first box; they are read only if there are no others.
     """
 
     def read(folder: Path) -> Clip:
         images, boxes = image_files(folder), read_box_table(folder / 'groundtruth.txt')
         cover = folder / 'cover.label'
         if folder.name.startswith('GOT-10k_Test'):
-            boxes = _first_alone(boxes, len(images))
+            boxes = _pad_first_box(boxes, len(images))
         elif folder.name.startswith('GOT-10k_Val') and cover.is_file():
-            # The benchmark scores by this label alone, and begins at the first box anyhow.
+            # The benchmark scores by this label alone and always begins at the first box.
             hidden = read_flags(cover, len(boxes)) == 0
             boxes[1:][hidden[1:]] = np.nan
         else:
@@ -192,40 +195,40 @@ def _got10k(root: Path) -> Found:
                 boxes[read_flags(cover, len(boxes)) == 0] = np.nan
         return clip_of(folder.name, images, boxes)
 
-    # rglob does not go into folders behind links: splits and sequences often are such.
+    # rglob does not follow symbolic links, which splits and sequences often are.
     linked = (root.glob(f'{levels}groundtruth.txt') for levels in ('*/', '*/*/'))
     folders = sorted({path.parent for path in chain(root.rglob('groundtruth.txt'), *linked)})
-    told = [path for path in folders if not path.name.startswith('GOT-10k_Test')]
-    return each_sequence(told or folders, read)
+    annotated = [path for path in folders if not path.name.startswith('GOT-10k_Test')]
+    return each_sequence(annotated or folders, read)
 
 
 def _trackingnet(root: Path) -> Found:
     """TRAIN_<k>/anno/<name>.txt and TRAIN_<k>/frames/<name>/<n>.jpg, n from 0.
 
-    Of the sequences of TEST only the first box is told. They are read where there are no others,
-    and where `root` is that folder.
+    The sequences of TEST publish only their first box. They are read only if there are no others
+    or if `root` is that folder.
     """
 
     def read(annotation: Path) -> Clip:
         part = annotation.parents[1]
         images, boxes = image_files(part / 'frames' / annotation.stem), read_box_table(annotation)
         if 'TEST' in (part.name, part.resolve().name):
-            boxes = _first_alone(boxes, len(images))
+            boxes = _pad_first_box(boxes, len(images))
         return clip_of(annotation.stem, images, boxes)
 
     parts = [root] if (root / 'anno').is_dir() else [*root.glob('TRAIN_*')] or [root / 'TEST']
     return each_sequence(chain.from_iterable(part.glob('anno/*.txt') for part in parts), read)
 
 
-def _first_alone(boxes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return one box and NaN for all frames but the first; boxes of every frame as they are."""
+def _pad_first_box(boxes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return a single box followed by NaN for the other frames; more boxes are left unchanged."""
     if len(boxes) != 1:
         return boxes
     return np.concatenate([boxes, np.full((max(count - 1, 0), 4), np.nan)])
 
 
 def _coco(root: Path) -> Found:
-    """annotations/instances_<split>.json and <split>/*.jpg; each object is a clip of one."""
+    """annotations/instances_<split>.json and <split>/*.jpg; each object is a clip of one image."""
     for annotation in sorted(root.glob('annotations/instances_*.json')):
         folder = root / annotation.stem.removeprefix('instances_')
         if not folder.is_dir():
@@ -280,10 +283,10 @@ def _boxed(root: Path) -> Found:
 def _masks(root: Path) -> Found:
     """DAVIS: JPEGImages/<size>/<sequence>/*.jpg and Annotations/<size>/<sequence>/*.png.
 
-    Each index of the masks' palette, else each grey level or colour but black and white, is an
-    object; a mask of black and white alone shows one (DAVIS 2016). With a palette the object's
-    number is its index, as in DAVIS; else they are counted. Where there are several sizes, a clip's
-    name begins with its own.
+    An object is an index of the masks' palette or, without a palette, a grey level or colour other
+    than black and white; a mask of only black and white shows one object (DAVIS 2016). With a
+    palette, an object's number is its index, as in DAVIS; otherwise objects are counted from 1. If
+    there are several sizes, the name of a clip begins with its size.
     """
     folders = sorted(root.glob('Annotations/*/*'))
     several = len({folder.parent for folder in folders}) > 1

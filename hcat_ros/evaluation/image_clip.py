@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class ImagesOf(Sequence[Path]):
-    """The images of a folder. TrackingNet has 14 million: as paths they would take gigabytes."""
+    """Paths of a folder's images, kept small: 14 million Paths of TrackingNet need gigabytes."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         self._folder = str(folder)
@@ -35,16 +35,16 @@ class ImagesOf(Sequence[Path]):
 
 @dataclass(frozen=True)
 class Clip:
-    """Images of one object in the order of time; a photograph is a clip of one."""
+    """Images of one object in order of time; a photograph is a clip of one image."""
 
     name: str
     images: Sequence[Path]
     boxes: NDArray[np.floating[Any]]
-    """(images, 4) as x y w h, NaN where the object is absent, hidden or its box not told."""
+    """(images, 4) as x y w h, NaN where the object is absent, hidden or without a public box."""
 
     @property
     def visible(self) -> NDArray[np.intp]:
-        """Indices of the images whose box is of use."""
+        """Indices of the images with a usable box, which is finite and has sides of 2 or more."""
         finite = np.isfinite(self.boxes).all(axis=1)
         with np.errstate(invalid='ignore'):
             return np.flatnonzero(finite & (self.boxes[:, 2:] >= 2).all(axis=1))
@@ -61,11 +61,11 @@ class Skipped(NamedTuple):
 
 
 Found = Iterator[Clip | Skipped]
-"""Clips that the reader of a layout yields."""
+"""Clips, and parts that cannot be used, that the reader of a layout yields."""
 
 
 def clip_of(name: str, images: Sequence[Path], boxes: NDArray[np.float64]) -> Clip:
-    """Return a clip of images in one folder. Raises ValueError unless each has its box (n, 4)."""
+    """Return a clip of images in one folder. Raises ValueError unless each has a box (n, 4)."""
     if len(images) != len(boxes):
         raise ValueError(f'{len(images)} images but {len(boxes)} boxes')
     folder = images[0].parent if images else Path()
@@ -73,7 +73,7 @@ def clip_of(name: str, images: Sequence[Path], boxes: NDArray[np.float64]) -> Cl
 
 
 def each_sequence(paths: Iterable[Path], read: Callable[[Path], Clip]) -> Found:
-    """Read the clip of each path, in the order of their names; what raises is skipped."""
+    """Yield the clip of each path in sorted order, or `Skipped` if it cannot be read."""
     for path in sorted(paths):
         try:
             yield read(path)

@@ -33,16 +33,16 @@ FOLDER = 'multi-start'
 def run_multi_start(
     evaluation: Evaluation, entry: Entry, progress: Progress
 ) -> tuple[VotScore, list[str]]:
-    """Return the measures of the experiment, and the sequences that were left out, a line each.
+    """Return the measures of the experiment, and a line for each sequence that was left out.
 
-    A sequence is left out if a pass of it cannot be run. The passes are kept and used as others
-    are. Raises ValueError for a folder of results in a tracker's place and where no sequence is
-    left, and as `Evaluation.run`.
+    A sequence is left out if one of its passes cannot be run. The passes are kept and reused as in
+    every evaluation. Raises ValueError if the entry is a folder of results or if no sequence
+    remains; otherwise as `Evaluation.run` does.
     """
     if isinstance(entry.tracker, Path):
         raise ValueError(
-            f'{entry.title}: results from the first box alone say nothing of other starts; leave '
-            '--multi-start or --results out'
+            f'{entry.title}: a folder of results has no passes from other starts than the first '
+            'box; leave out --multi-start or --results'
         )
     left_out: list[str] = []
     starts: dict[str, Sequence[Anchor]] = {}
@@ -74,9 +74,9 @@ def run_multi_start(
 
 
 def anchors_of(clip: Clip) -> Sequence[Anchor]:
-    """Return the anchors that VOT gives with a sequence, or one every 50 frames.
+    """Return the anchors that VOT provides with a sequence, or else one every 50 frames.
 
-    The latter are on frames whose box can name a target. Raises OSError, ValueError.
+    The latter are placed on frames whose box can be an init box. Raises OSError, ValueError.
     """
     count = len(clip.images)
     for folder in list(Path(clip.images[0]).parents)[:2]:
@@ -85,14 +85,14 @@ def anchors_of(clip: Clip) -> Sequence[Anchor]:
     usable = np.zeros(count, np.bool_)
     width, height = frame_size(clip)
     for number in clip.visible:
-        with contextlib.suppress(ValueError):  # nearly all outside the frame, for one
+        with contextlib.suppress(ValueError):  # such as for a box nearly all outside the frame
             checked_target_box(clip.boxes[number], width, height)
             usable[number] = True
     return anchors(count, usable=usable)
 
 
 def anchored_clip(clip: Clip, anchor: Anchor) -> Clip:
-    """Return the clip from an anchor on, in the order in which it is run."""
+    """Return the part of a clip that starts at an anchor, in the order of the run."""
     order = anchor.order(len(clip.images))
     direction = 'backward' if anchor.backward else 'forward'
     return Clip(

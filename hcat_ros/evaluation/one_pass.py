@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One-pass evaluation: from the first box to the end, without resets."""
+"""One-pass evaluation: a tracker runs from the first box to the end, without resets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from hcat_ros.tracking.encodings import Image
 
 
 class Measures(NamedTuple):
-    """What one sequence comes to."""
+    """The measures of one sequence."""
 
     ao: float
     success_auc: float
     precision: float
     overlaps: NDArray[np.float64]
-    """(n,), of the frames after the first, NaN without a target."""
+    """IoU of the frames after the first, (n,); NaN without a target."""
 
 
 def one_pass(
@@ -51,27 +51,27 @@ def one_pass(
 
 
 class Answers:
-    """A sequence's answers while they come."""
+    """Collects a tracker's answers for one sequence, frame by frame."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[float, ...]] = []
 
     def start(self, box: ArrayLike, seconds: float) -> None:
-        """Take the box that the tracker was given."""
+        """Add the box that the tracker was given in the first frame."""
         self.add(box, float('nan'), False, seconds)
 
     def add(self, box: ArrayLike, score: float, lost: bool, seconds: float) -> None:
-        """Take the answer for the next frame."""
+        """Add the answer for the next frame."""
         self._rows.append((*np.asarray(box, np.float64).tolist(), score, lost, seconds))
 
     def result(self) -> SequenceResult:
-        """Return all of them."""
+        """Return all answers."""
         table = np.array(self._rows, np.float64).reshape(-1, 7)
         return SequenceResult(table[:, :4], table[:, 4], table[:, 5] != 0, table[:, 6])
 
 
 def measures(answers: SequenceResult, truth: ArrayLike) -> Measures:
-    """Compare with the truth of all frames (n, 4); the first frame does not count."""
+    """Compare answers with the truth of all frames (n, 4); the first frame does not count."""
     truth = np.asarray(truth, np.float64)
     if len(truth) != len(answers.boxes):
         raise ValueError(f'{len(answers.boxes)} answers but truth for {len(truth)} frames')

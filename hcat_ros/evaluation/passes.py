@@ -37,8 +37,8 @@ class PassTask(NamedTuple):
     threads: int = 1
     """Threads of the tracker; 0: its own choice."""
     file: Path | None = None
-    """File that keeps the result; a pass whose file exists is not run again. One that started from
-    another box is an error: the data changed."""
+    """File in which the result is kept. A pass whose file exists is not run again; a kept result
+    that started from another box is an error, because the data have changed."""
 
 
 class LeftOut(NamedTuple):
@@ -50,7 +50,7 @@ class LeftOut(NamedTuple):
 def run_passes(
     tasks: Sequence[PassTask], jobs: int = 1, initialise: Callable[[], None] | None = None
 ) -> Iterator[SequenceResult]:
-    """Yield the result of each task, in the order of the tasks; raise for the first that has none.
+    """Yield the result of each task in their order; raise for the first task without a result.
 
     jobs: processes; initialise: called once in each of them. Raises ValueError for jobs below 1, a
     frame that cannot be read and a kept result that does not fit; EngineError, ModelError,
@@ -121,7 +121,7 @@ def _result(task: PassTask) -> SequenceResult | LeftOut:
             result = one_pass(tracker, frames, box)
         else:
             result = real_time_pass(tracker, frames, box, task.real_time, task.clip.name)
-    except (OSError, ValueError) as error:  # of a frame or box: the other sequences go on
+    except (OSError, ValueError) as error:  # of a frame or box: other sequences can still run
         return LeftOut(str(error))
     if task.file is not None:
         write_result(result, task.file)
@@ -139,8 +139,8 @@ def _read_kept(file: Path, clip: Clip, count: int, box: NDArray[np.float64]) -> 
     if not np.array_equal(kept.boxes[0], box):  # the file has all digits
         raise ValueError(
             f'{file} started from the box {_numbers(kept.boxes[0])}, the first box of {clip.name} '
-            f'is {_numbers(box)}: the data is not that of the kept result; take --restart, or '
-            'delete the file to run it again'
+            f'is {_numbers(box)}: the data have changed since the result was kept; use --restart, '
+            'or delete the file to run it again'
         )
     return kept
 
@@ -150,7 +150,7 @@ def _numbers(box: NDArray[np.float64]) -> str:
 
 
 class Frames(Sequence[Image]):
-    """The frames of image files, BGR, each read when it is asked for."""
+    """The frames of image files, BGR; each file is read when its frame is accessed."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -172,9 +172,9 @@ def start_box(clip: Clip, start: int) -> NDArray[np.float64]:
     """Return the box (x, y, w, h) that a pass starts from on the first visible frame.
 
     start: 0 for the true box; other numbers add a random error that depends on the number and on
-    the clip's length. A single pass is a matter of luck: where two look-alikes cross, the last bit
-    decides which one is followed. The mean of passes from boxes as inexact as hand-drawn ones says
-    how good a tracker is.
+    the clip's length. A single pass depends on luck: where two similar objects cross, a rounding
+    error can decide which of them is followed. The mean over several start boxes, as inexact as
+    hand-drawn boxes, measures a tracker better.
     """
     box = np.asarray(clip.boxes[clip.visible[0]], np.float64)
     if start == 0:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each benchmark scores a run: which frames count, how boxes compare, what is averaged.
 
-All follow one scheme: a sequence's measures are means over its frames, a run's are weighted means
-of its sequences'. Where a tracker gives no box (NaN) its overlap is 0. Where toolkits differ, the
-one behind the published numbers is followed: the benchmark's own, or GOT-10k's (`got10k`).
+All protocols follow one scheme: the measures of a sequence are means over its frames, and the
+measures of a run are weighted means over its sequences. A frame for which the tracker gives no box
+(NaN) has overlap 0. Where toolkits differ, this module agrees with the toolkit of the published
+numbers: the benchmark's own, or GOT-10k's (`got10k`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class ScoredFrames(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceScore:
-    """One sequence, frame by frame.
+    """The scores of one sequence, frame by frame.
 
     NaN on frames without a target (no true box, or one without extent), even where the protocol
     counts them as missed, and on the first frame where the protocol does not count it.
@@ -43,7 +44,7 @@ class SequenceScore:
 
     name: str
     overlaps: Floats
-    """(n,), of the frames of the result."""
+    """IoU of each frame of the result, (n,)."""
     centre_errors: Floats
     """(n,), pixels; infinite where the tracker gave no box."""
     normalised_errors: Floats
@@ -54,7 +55,7 @@ class SequenceScore:
 
 @dataclass(frozen=True)
 class RunScore:
-    """A run over all sequences, as its benchmark sums it up."""
+    """The scores of a run over all sequences."""
 
     measures: dict[str, float]
     sequences: list[SequenceScore]
@@ -95,7 +96,7 @@ def _normalised_02(frames: ScoredFrames) -> float:
 
 
 # TrackingNet's server (metrics.py of TrackingNet-devkit) integrates by the trapezoidal rule over
-# 21 thresholds, which an overlap may equal.
+# 21 thresholds; an overlap equal to a threshold passes.
 def _integral(passed: NDArray[np.bool_]) -> float:
     shares = passed.mean(axis=0)
     return float((shares[:-1] + shares[1:]).mean() / 2)
@@ -125,7 +126,7 @@ def _exactly(boxes: Floats, truth: Floats, _: tuple[int, int]) -> ScoredFrames:
 
 
 def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as GOT-10k does: overlaps of the parts of the boxes inside the frame."""
+    """Compare as GOT-10k does: only the parts of the boxes inside the frame overlap."""
 
     def cut(boxes: Floats) -> Floats:
         # As in the toolkit: a corner that is moved into the frame does not shorten the sides.
@@ -137,12 +138,12 @@ def _in_frame(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFram
 
 
 def _to_whole_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as TrackingNet's server: boxes of whole pixels."""
+    """Compare as TrackingNet's server does, which rounds boxes to whole pixels."""
     return _exactly(np.round(boxes), np.round(truth), size)
 
 
 def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFrames:
-    """Compare as VOT: overlap in pixels of the frame; NaN where the tracker gave no box."""
+    """Compare as VOT does: overlap in pixels of the frame; NaN where the tracker gave no box."""
     overlaps = pixel_overlaps(boxes, truth, size)
     overlaps[np.isnan(boxes).any(axis=1)] = np.nan
     return _exactly(boxes, truth, size)._replace(overlaps=overlaps)
@@ -150,14 +151,14 @@ def _in_pixels(boxes: Floats, truth: Floats, size: tuple[int, int]) -> ScoredFra
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a benchmark scores."""
+    """The scoring rules of a benchmark."""
 
     name: str
     """A layout of `clips.LAYOUTS`."""
     title: str
     formulas: Mapping[str, Callable[[ScoredFrames], float]]
     first: bool = False
-    """Whether the first frame counts, as a hit: its box is set to the true one."""
+    """Whether the first frame counts. Its box is set to the true box, so it is a hit."""
     absent: Literal['left out', 'missed'] = 'left out'
     """Treatment of frames without a target."""
     weight: Literal['sequence', 'counted', 'length'] = 'sequence'
@@ -201,8 +202,8 @@ PROTOCOLS = {
         Protocol('uav20l', 'UAV20L', _OTB, first=True),
         Protocol('nfs', 'NfS', _OTB, first=True),
         Protocol('nfs_30fps', 'NfS 30 fps', _OTB, first=True),
-        # LaSOT's toolkit takes the frames without a target out of the successes, but divides by
-        # all frames. So the best possible score is below 1.
+        # LaSOT's toolkit counts frames without a target as misses, so the best possible score of
+        # a sequence with such frames is below 1.
         Protocol('lasot', 'LaSOT', _LASOT, first=True, absent='missed'),
         Protocol(
             'got10k',
@@ -227,8 +228,8 @@ def score_sequence(
 ) -> SequenceScore:
     """Score a tracker's result for a clip with frames of `size` (width, height).
 
-    Raises ValueError, naming the clip, if there is nothing to compare with after the first
-    frame, and if the result has another length than the clip from its first visible frame on.
+    Raises ValueError, naming the clip, if no frame after the first has a true box, or if the
+    number of boxes is not that of the clip's frames from its first visible frame on.
     """
     return _score(protocol, clip, result, size)[0]
 
@@ -281,13 +282,13 @@ def _score(
             f'{clip.name}: a result of {len(boxes)} boxes for {len(truth)} frames from the first '
             'visible one on; run the sequence again'
         )
-    # Readers give NaN for an absent target. A true box of no size counts: overlap 0. OTB has a few,
-    # and VOT has them for absent targets.
+    # Readers give NaN for an absent target. A frame whose true box has no size counts, with overlap
+    # 0: OTB has a few such boxes, and VOT uses them for absent targets.
     present = np.asarray(np.isfinite(truth).all(axis=1))
     if not present[1:].any():
         raise ValueError(
-            f'{clip.name}: no box after the first one to compare with. A test split keeps its '
-            'truth to itself: write a submission for its server (--submission)'
+            f'{clip.name}: no true box after the first one. The truth of a test split is not '
+            'public: write a submission for its server (--submission)'
         )
     boxes[0] = truth[0]
     compared = ScoredFrames(

@@ -46,17 +46,17 @@ class Latency(NamedTuple):
 
 @dataclass(frozen=True)
 class RealTimeRule:
-    """What counts as real time."""
+    """The rules of a real-time pass."""
 
     fps: float
-    """Frames a second that are shown."""
+    """Rate at which frames appear, frames a second."""
     latency: Latency | None = None
-    """Latency of the updates; None: the time that each one takes on this machine."""
+    """Latency of the updates; None: the time that each update takes on this machine."""
     permitted: float = 1.0
-    """How long after a frame appears an answer still counts for it, in frame intervals, 0 to 1."""
+    """Time after a frame appears in which an answer counts for it, in frame intervals, 0 to 1."""
     predict: str = 'none'
-    """One of `PREDICTORS`. Until a newer answer comes, the target keeps its last box (none) or its
-    smoothed velocity (constant_velocity)."""
+    """One of `PREDICTORS`. Until a newer answer comes, the last box stays still (none) or moves at
+    its smoothed velocity (constant_velocity)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fps < math.inf:
@@ -77,7 +77,7 @@ class RealTimeRule:
             )
 
     def latencies(self, name: str) -> Iterator[float]:
-        """Yield what each update of a sequence of this name takes; the same ones each time."""
+        """Yield the latency of each update, s; a sequence's name always gives the same ones."""
         if self.latency is None:
             raise ValueError('latencies are measured, not given')
         rng = np.random.default_rng(zlib.crc32(os.fsencode(name)))
@@ -101,11 +101,11 @@ def real_time_pass(
     rule: RealTimeRule,
     name: str = '',
 ) -> SequenceResult:
-    """Track through BGR frames that do not wait, from `first_box` in the first one.
+    """Track through BGR frames that do not wait for the tracker, from `first_box` in the first one.
 
-    Only frames that the tracker takes are read from `frames`. Naming the target takes no time.
-    The result has the box that counts for each frame; seconds are those of the update on that
-    very frame, NaN for a frame that was skipped.
+    Only frames that the tracker takes are read from `frames`. Starting on the target takes no
+    simulated time. The result has the box that counts for each frame; its `seconds` are the
+    duration of the update on that frame, NaN for a skipped frame.
     """
     started = time.perf_counter()
     tracker.init(frames[0], first_box)
@@ -116,11 +116,11 @@ def real_time_pass(
         frame = frames[number]  # reading it is the camera's work
         began = time.perf_counter()
         track = tracker.update(frame)
-        taken = time.perf_counter() - began
-        return track, next(given) if given else taken
+        measured = time.perf_counter() - began
+        return track, next(given) if given else measured
 
     answers = list(_answers(update, len(frames), rule.fps))
-    taken = {answer.frame: answer.seconds for answer in answers}
+    seconds = {answer.frame: answer.seconds for answer in answers}
     counted = Answers()
     counted.start(first_box, initialised)
     first = _Answer(
@@ -137,7 +137,7 @@ def real_time_pass(
         track = motion.last.track
         box = motion.predict(number) if rule.predict == 'constant_velocity' else track.box
         lost = track.state is TargetState.LOST
-        counted.add(box, track.score, lost, taken.get(number, float('nan')))
+        counted.add(box, track.score, lost, seconds.get(number, float('nan')))
     return counted.result()
 
 
@@ -157,7 +157,7 @@ def _answers(
 
 
 class _Motion:
-    """Smoothed velocity of the box's centre, pixels per frame; 0 once the target was lost."""
+    """Smoothed velocity of the box's centre, pixels per frame; a lost target resets it to 0."""
 
     def __init__(self, first: _Answer) -> None:
         self.last = first
@@ -175,7 +175,7 @@ class _Motion:
         self.last = answer
 
     def predict(self, frame: int) -> Box:
-        """Return the last box, moved at the velocity to where it would be on a frame."""
+        """Return the last box, moved at the velocity to where it would be in a frame."""
         box = self.last.track.box
         dx, dy = self._velocity * (frame - self.last.frame)
         return Box(box.x + float(dx), box.y + float(dy), box.w, box.h)

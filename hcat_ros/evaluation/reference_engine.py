@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The baseline of speed: the authors' form of the graphs in ONNX Runtime, as an engine."""
+"""The baseline of speed comparisons: an engine that runs the authors' graphs in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcat_ros.engines import EngineCard, EngineError, Prediction
 
 @dataclass(frozen=True)
 class ReferenceGraphs:
-    """Where `network.reference_graph.export_reference` has written, and of which network."""
+    """Files that `network.reference_graph.export_reference` wrote, and facts of their network."""
 
     model: str
     template: Path
@@ -34,19 +34,19 @@ class ReferenceGraphs:
 class ReferenceEngine:
     """Runs the reference graphs as their authors do: normalises the crop, then runs the graph.
 
-    `preparing` holds how much of the last `search` was the normalisation, in seconds, so that
-    the graph's own time can be told from it.
+    `preparing` is the time that the last `search` spent on normalisation, in seconds. Subtract it
+    to get the time of the graph alone.
     """
 
     def __init__(self, graphs: ReferenceGraphs, threads: int = 0) -> None:
-        """Load the graphs. threads: as `OnnxRuntimeEngine`'s. Raises EngineError."""
+        """Load the graphs. threads: as in `OnnxRuntimeEngine`. Raises EngineError."""
         try:
             import onnxruntime
         except ImportError as error:
             raise EngineError(
                 f'ONNX Runtime cannot be imported ({error}); pip install onnxruntime'
             ) from error
-        # All settings as in our own engine: what is compared is the graph.
+        # The settings are those of our own engine, so that only the graphs differ.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -73,7 +73,7 @@ class ReferenceEngine:
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
         return self._card
 
     def template(self, crop: NDArray[np.uint8]) -> Any:
@@ -90,8 +90,8 @@ class ReferenceEngine:
 
     def _normalise(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a uint8 RGB crop (H, W, 3) as normalised float32 (1, 3, H, W)."""
-        # Planes first, which is 20 times as fast as arithmetic on interleaved colours: the
-        # baseline is not to look slow for what is not its graph.
+        # Splitting into planes first makes this 20 times faster than arithmetic on interleaved
+        # colours. The baseline must not look slow because of its preprocessing.
         values = np.array(cv2.split(crop), np.float32)
         values -= self._mean
         values *= self._scale

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result files of other trackers, read, and the archives that benchmarks' servers take, written."""
+"""Reads the result files of other trackers and writes the archives that benchmark servers take."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from hcat_ros.evaluation.results import SequenceResult, read_result, slug
 from hcat_ros.files import read_text, whole_file
 
 RESULT_FILES = ('{0}.csv', '{0}.txt', '{0}/{0}_001.txt')
-"""Places of a sequence's boxes in a folder of results."""
+"""Possible files of a sequence's boxes in a folder of results."""
 TIME_FILES = ('times/{0}_time.txt', '{0}_time.txt', '{0}/{0}_time.txt')
-"""Places of its times, s."""
+"""Possible files of a sequence's times, s."""
 
 
 def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
-    """Return what a tracker answered on a clip, by the file of that name in a folder of results.
+    """Return a tracker's answers for a clip from a folder of results.
 
-    Looks for <name>.csv, as `results.write_result` writes it, then for boxes x y w h in
-    <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
-    by commas, tabs or spaces; for seconds in <name>_time.txt beside them or in times/; then for
-    the same with the name's `slug`. A row that is not finite is taken as lost, without a box
-    (NaN). count: rows that are expected, the frame of the start included.
+    The function looks for <name>.csv, which `results.write_result` writes, then for boxes x y w h
+    in <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
+    by commas, tabs or spaces; then for the same files with the `slug` of the name. Times in seconds
+    are read from <name>_time.txt beside them or in times/. A row that is not finite counts as lost
+    and without a box (NaN). count: expected number of rows, including the first frame.
 
-    Raises FileNotFoundError; ValueError, naming the file, for what cannot be read and for another
+    Raises FileNotFoundError; ValueError, naming the file, if it cannot be read or has another
     number of rows.
     """
     names = [clip_name]
-    if target := re.fullmatch(r'(.+)\.(\d)', clip_name):  # one of OTB's two, as others call it
+    if target := re.fullmatch(r'(.+)\.(\d)', clip_name):  # one of two targets of OTB
         names += [f'{target[1]}{sign}{target[2]}' for sign in '-_']
-    if slug(clip_name) != clip_name:  # as an evaluation names its own
+    if slug(clip_name) != clip_name:  # the file name in `hcat evaluate --out`
         names.append(slug(clip_name))
     places = [(name, form.format(name)) for name in names for form in RESULT_FILES]
     found = next((place for place in places if (folder / place[1]).is_file()), None)
@@ -53,14 +53,14 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
     _check_rows(path, len(boxes), count)
     lost = np.array(~np.isfinite(boxes).all(axis=1), np.bool_)
     seconds = _seconds(folder, name, count)
-    # NaN, not 0, which would be a box in the corner, with a centre that may be near the true one.
+    # NaN, because a box of zeros lies in the corner, and its centre may be near the true one.
     return SequenceResult(
         np.where(lost[:, None], np.nan, boxes), np.full(count, np.nan), lost, seconds
     )
 
 
 def _read_regions(path: Path) -> NDArray[np.float64]:
-    """Return the boxes of a text, (n, 4); NaN for VOT's 1, 2 and 0: start, failure, skipped."""
+    """Return the boxes of a file, (n, 4); NaN for VOT's codes 1 (start), 2 (failure), 0 (skip)."""
     rows = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         words = re.split(r'[,;\s]+', line.strip().strip(',;'))
@@ -83,7 +83,7 @@ def _seconds(folder: Path, name: str, count: int) -> NDArray[np.float64]:
         if path.is_file():
             times = read_table(path)
             _check_rows(path, len(times), count)
-            return times.reshape(count, -1)[:, 0]  # a column for each repetition
+            return times.reshape(count, -1)[:, 0]  # one column per repetition
     return np.full(count, np.nan)
 
 
@@ -95,7 +95,7 @@ def _check_rows(path: Path, rows: int, frames: int) -> None:
 def find_test_split(layout: str, root: Path) -> Path:
     """Return the folder of the sequences that a benchmark's server scores.
 
-    That is <root>/test or /TEST where there is one, and else `root` if it holds such sequences.
+    It is <root>/test or <root>/TEST if that exists, otherwise `root` if it is itself a test split.
     Raises ValueError for a layout without a server and for a data set without a test split.
     """
     _check_layout(layout)
@@ -123,32 +123,32 @@ def write_submission(
     results: Sequence[SequenceResult | None],
     path: Path,
 ) -> None:
-    """Write the zip that a benchmark's server takes: there is a whole one or none.
+    """Write the zip file that a benchmark's server takes; an error leaves no incomplete file.
 
-    layout: one of `SUBMISSIONS`. The same results make the same file, byte for byte.
+    layout: one of `SUBMISSIONS`. Equal results give equal files, byte for byte.
 
-    Raises ValueError for a layout without such a server, for two clips of one name and for a
-    clip without a box of each frame; OSError.
+    Raises ValueError for a layout without a server, for two clips of the same name and for a clip
+    without a box for every frame; OSError.
     """
     _check_layout(layout)
     files: dict[str, str] = {}
     for clip, result in zip(clips, results, strict=True):
         if result is None or len(result.boxes) != len(clip.images):
-            there = 0 if result is None else len(result.boxes)
-            raise ValueError(f'{clip.name}: {there} boxes for {len(clip.images)} frames')
+            count = 0 if result is None else len(result.boxes)
+            raise ValueError(f'{clip.name}: {count} boxes for {len(clip.images)} frames')
         if not np.isfinite(result.boxes).all():
             raise ValueError(f'{clip.name}: the box of a frame is not finite')
-        made = SUBMISSIONS[layout](clip.name, result)
-        if files.keys() & made.keys():
+        clip_files = SUBMISSIONS[layout](clip.name, result)
+        if files.keys() & clip_files.keys():
             raise ValueError(f'two clips are called {clip.name}')
-        files.update(made)
+        files.update(clip_files)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         whole_file(path) as partial,
         zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, text in sorted(files.items()):
-            entry = zipfile.ZipInfo(name)  # of 1980: no time of writing in it
+            entry = zipfile.ZipInfo(name)  # dated 1980: equal results, equal files
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, text)
@@ -172,9 +172,10 @@ def _lines(table: NDArray[np.float64], form: str) -> str:
 
 
 TEST_SPLITS = {'got10k': 'test', 'trackingnet': 'TEST'}
-"""Folders of the sequences that a server scores."""
+"""Folder of the sequences that a server scores, by layout."""
 SUBMISSIONS: dict[str, Callable[[str, SequenceResult], dict[str, str]]] = {
     'got10k': _got10k,
     'trackingnet': _trackingnet,
 }
-"""Layouts whose benchmark keeps its truth and scores on a server: files of a clip, by name."""
+"""Functions that return the files of a clip (text by name), by layout of a benchmark that scores on
+a server."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tracker answered on a sequence, in memory and as a CSV file."""
+"""A tracker's answers for a sequence, in memory and as a CSV file."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ class SequenceResult(NamedTuple):
     scores: NDArray[np.float64]
     """(n,), raw scores in 0..1; NaN where the tracker gives none, as in row 0."""
     lost: NDArray[np.bool_]
-    """(n,), whether the tracker said that it has lost the target."""
+    """(n,), whether the tracker reported that it has lost the target."""
     seconds: NDArray[np.float64]
-    """(n,), what the start (row 0) and each update took; NaN where that is not known."""
+    """(n,), duration of the start (row 0) and of each update; NaN if not known."""
 
 
 def slug(title: str) -> str:
-    """Return a title as the name of a file or folder."""
+    """Return a title as a name that is safe for files and folders."""
     return re.sub(r'[^\w.=+-]+', '-', title).strip('.') or '-'
 
 
 def write_result(result: SequenceResult, path: Path) -> None:
-    """Write a CSV file with a row a frame; it is there whole or not at all. Raises OSError."""
+    """Write a CSV file with one row per frame; an error leaves no partial file. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_rows(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, (box, score, lost, seconds) in enumerate(zip(*result)):
-            # As many digits as bring the very numbers back: a run goes on where it stopped.
+            # All digits are written, so that an interrupted evaluation resumes with equal numbers.
             values = [repr(float(value)) for value in box]
             state = LOST if lost else SEEN
             writer.writerow([number, *values, repr(float(score)), state, f'{1e3 * seconds:.4f}'])
 
 
 def read_result(path: Path) -> SequenceResult:
-    """Return what `write_result` wrote. Raises OSError; ValueError, naming file and line."""
+    """Read the CSV file of `write_result`. Raises OSError; ValueError, naming file and line."""
     try:
         return _read_rows(path)
-    except csv.Error as error:  # a quote that nothing closes, for one
+    except csv.Error as error:  # such as an unclosed quote
         raise ValueError(f'{path}: {error}; delete the file to run it again') from None
 
 

@@ -30,7 +30,7 @@ RUN_FILE = 'run.json'
 SUFFICIENT_SHARE = 0.95
 """An update rate is sufficient if the real-time score is at least this share of the offline one."""
 FRAMES_PER_UPDATE = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
-"""Tried one after the other for the smallest sufficient rate."""
+"""Frame intervals per update that are tried in turn to find the smallest sufficient rate."""
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Wraps results with a progress bar: (results, total, title)."""
@@ -38,7 +38,7 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A tracker that takes part: one to run, or a folder of results that another program wrote."""
+    """A tracker to evaluate, or a folder of results that another program wrote."""
 
     title: str
     tracker: TrackerSpec | Path
@@ -48,12 +48,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated and how."""
+    """The settings of an evaluation."""
 
     protocol: Protocol
     clips: Sequence[Clip]
     data: Path
-    """Folder of the data set. The report gives its name; kept results of another folder are
+    """Folder of the data set. The report shows its name; results kept for another folder are
     refused."""
     folder: Path
     """Folder in which results are kept."""
@@ -61,10 +61,10 @@ class Evaluation:
     threads: int = 1
     """Threads of each process's tracker; 0: its own choice."""
     real_time: RealTimeRule | None = None
-    """Measured beside the offline pass."""
+    """Rules of a real-time pass that follows the offline pass; None: no such pass."""
     least_rate: bool = False
-    """Whether to look for the smallest sufficient update rate at `real_time`'s fps, whatever its
-    latency; it is fps itself if no smaller one suffices."""
+    """Whether to find the smallest sufficient update rate at the fps of `real_time`; its latency is
+    ignored. The result is fps itself if no smaller rate suffices."""
     left_out: Sequence[str] = ()
     """Parts of the data set that could not be read, a line each."""
     restart: bool = False
@@ -89,20 +89,20 @@ class Evaluation:
     def settle(self, entry: Entry) -> Entry:
         """Load an entry's tracker once, and return it with its engine, precision and versions.
 
-        Its folder is prepared: with `restart`, kept results are deleted. Raises ValueError for a
-        folder that holds other results; OSError, EngineError, ModelError.
+        The entry's folder is prepared; with `restart`, its kept results are deleted. Raises
+        ValueError for a folder that holds other results; OSError, EngineError, ModelError.
         """
         if isinstance(entry.tracker, Path):
             return replace(entry, configuration={'tracker': {'results': entry.tracker.name}})
         tracker, description = resolve_tracker(entry.tracker, self.threads, self.initialise)
         configuration = {'tracker': description, 'threads': self.threads}
-        # The report has the data's name and the version elsewhere.
+        # Only run.json needs these two; the report shows the data and the version elsewhere.
         compared = {'data': str(self.data.resolve()), 'hcat_ros': __version__}
         self._prepare_folder(self.folder / slug(entry.title), configuration | compared)
         return Entry(entry.title, tracker, configuration)
 
     def try_answers(self, entry: Entry, progress: Progress) -> list[SequenceResult | LeftOut]:
-        """Return a settled entry's answers to the clips, or why it has none.
+        """Return a settled entry's answers for each clip, or why there are none.
 
         Raises ValueError for kept results that do not fit; OSError, EngineError.
         """
@@ -118,9 +118,9 @@ class Evaluation:
         return found
 
     def run(self, entry: Entry, progress: Progress) -> Run:
-        """Evaluate a settled entry over the sequences that can be used; `Run.remarks` names others.
+        """Evaluate a settled entry on all usable sequences; `Run.remarks` names the others.
 
-        Raises OSError, EngineError; ValueError where there is nothing to score.
+        Raises OSError, EngineError; ValueError if no sequence can be scored.
         """
         scorable = [clip for clip in self.clips if len(clip.visible) > 1]
         found = replace(self, clips=scorable).try_answers(entry, progress)
@@ -132,7 +132,7 @@ class Evaluation:
                 continue
             try:
                 frame_size(clip)
-            except (OSError, ValueError) as error:  # a result file does without the images
+            except (OSError, ValueError) as error:  # results were found, but not the images
                 left_out.append(f'{clip.name}: {error}')
                 continue
             kept.append((clip, answer))
@@ -166,10 +166,10 @@ class Evaluation:
         what = entry.title if rule is None else f'{entry.title}, {rule_name(rule)}'
         return list(progress(running, len(tasks), what))
 
-    def _usable(
+    def _real_time_results(
         self, entry: Entry, tracker: TrackerSpec, rule: RealTimeRule, progress: Progress
     ) -> list[SequenceResult]:
-        """Return the results in real time. Raises ValueError for a sequence that cannot be used."""
+        """Return the results in real time. Raises ValueError if a sequence could not be run."""
         found = self._results(entry, tracker, rule_name(rule), rule, progress)
         for answer in found:
             if isinstance(answer, LeftOut):
@@ -184,9 +184,9 @@ class Evaluation:
         offline: Run,
         progress: Progress,
     ) -> RealTime:
-        """Run a tracker that misses the frames that come while it is busy.
+        """Run a tracker in real time, so that it skips the frames that come while it is busy.
 
-        offline: its run in which it got each frame.
+        offline: the same tracker's run on every frame.
         """
 
         def headline(results: Sequence[SequenceResult]) -> float:
@@ -194,12 +194,12 @@ class Evaluation:
 
         measure = self.protocol.measures[0]
         before = offline.score.measures[measure]
-        results = self._usable(entry, tracker, rule, progress)
+        results = self._real_time_results(entry, tracker, rule, progress)
         later = np.concatenate([result.seconds[1:] for result in results])
         least = rule.fps if self.least_rate else None
         for frames in FRAMES_PER_UPDATE if self.least_rate else ():
             slower = replace(rule, latency=Latency(frames / rule.fps))
-            answers = self._usable(entry, tracker, slower, progress)
+            answers = self._real_time_results(entry, tracker, slower, progress)
             if headline(answers) < SUFFICIENT_SHARE * before:
                 break
             least = rule.fps / frames
@@ -228,7 +228,7 @@ class Evaluation:
 
         Raises ValueError if it holds results that differ in a part of the configuration (tracker,
         threads, data folder, version of hcat_ros) or in a sequence's number of images, or results
-        without a run.json. What an older run.json does not tell is not compared and stays untold:
+        without a run.json. Keys that an older run.json lacks are neither compared nor added;
         `passes` still refuses results that started from other boxes.
         """
         wanted = json.loads(json.dumps(configuration))
@@ -242,7 +242,7 @@ class Evaluation:
             if differences := _describe_differences(found, wanted):
                 raise ValueError(
                     f'{home} holds results of another configuration ({", ".join(differences)} '
-                    'differ); take another --out, or --restart to delete them'
+                    'differ); use another --out, or --restart to delete them'
                 )
             # Sequences may be added to a run.
             wanted['sequences'] = {**found['sequences'], **wanted['sequences']}
@@ -250,8 +250,8 @@ class Evaluation:
                 wanted = {key: value for key, value in wanted.items() if key in found}
         elif kept:
             raise ValueError(
-                f'{home} holds {len(kept)} results, and no {RUN_FILE} says of what; take another '
-                '--out, or --restart to delete them'
+                f'{home} holds {len(kept)} results but no {RUN_FILE} that describes them; use '
+                'another --out, or --restart to delete them'
             )
         home.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(wanted, indent=2))
@@ -262,17 +262,17 @@ def _load_run_file(path: Path) -> dict[str, Any]:
     try:
         found = load_json(path)
     except ValueError as error:
-        raise ValueError(f'{path} is damaged ({error}); take --restart') from error
+        raise ValueError(f'{path} is damaged ({error}); use --restart') from error
     if not isinstance(found, dict) or not isinstance(found.setdefault('sequences', {}), dict):
         raise ValueError(
-            f'{path} is damaged (expected an object with sequences, got {shown(found)}); take '
+            f'{path} is damaged (expected an object with sequences, got {shown(found)}); use '
             '--restart'
         )
     return found
 
 
 def _describe_differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return what differs between the run.json of kept results and the one wanted now, in words."""
+    """Return the differences between the run.json of kept results and the new one, in words."""
     differences = [key for key in ('tracker', 'threads') if found.get(key) != wanted[key]]
     differences += [
         f'{key} {found[key]} and now {wanted[key]}'
@@ -298,7 +298,7 @@ def frame_size(clip: Clip) -> tuple[int, int]:
 
 
 def rule_name(rule: RealTimeRule) -> str:
-    """Return a name for the results of a real-time rule, which no other rule has."""
+    """Return a unique folder name for the results of a real-time rule."""
     latency = 'measured'
     if rule.latency:
         latency = '+-'.join(f'{1e3 * value:g}ms' for value in rule.latency)
@@ -308,7 +308,7 @@ def rule_name(rule: RealTimeRule) -> str:
 
 
 def real_time_words(rule: RealTimeRule) -> dict[str, Any]:
-    """Return a rule as what a report shows."""
+    """Return a rule in the words of the report."""
     latency: Any = 'measured on this machine'
     if rule.latency:
         latency = {f'{name} [ms]': 1e3 * value for name, value in rule.latency._asdict().items()}
@@ -326,7 +326,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Return the processor and the system."""
+    """Return the names of the processor and the operating system."""
     name = platform.processor()
     try:
         for line in _lines(Path('/proc/cpuinfo')):

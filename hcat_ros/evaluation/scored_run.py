@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tracker over a data set, scored: what a report is made of."""
+"""A tracker's scored run over a data set; reports are made from such runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hcat_ros.evaluation.results import SequenceResult
 
 
 class RealTime(NamedTuple):
-    """What is left of a tracker's accuracy when frames do not wait for it."""
+    """A tracker's accuracy when frames do not wait for it, beside its offline accuracy."""
 
     fps: float
     offline: float
     """The protocol's first measure when every frame is tracked."""
     real: float
-    """Score in real time."""
+    """The same measure in real time."""
     skipped: float
-    """Share of the frames that came while the tracker was busy."""
+    """Share of the frames that the tracker skipped because it was busy."""
     least_rate: float | None
     """Smallest number of updates a second that keeps 95 % of `offline`; None: not measured."""
 
@@ -31,10 +31,10 @@ class Run:
 
     title: str
     configuration: dict[str, Any]
-    """All that one needs to do it again: tracker, engine, versions, protocol."""
+    """Everything needed to repeat the run: tracker, engine, versions, protocol."""
     clips: list[Clip]
     results: list[SequenceResult]
     score: RunScore
     real_time: RealTime | None = None
     remarks: tuple[str, ...] = ()
-    """Remarks that the figures must not be read without."""
+    """Caveats that must be shown with the figures."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the stages of trackers in turns; `engines.timing` says why."""
+"""Times the stages of trackers, which take turns; `engines.timing` explains why."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hcat_ros.tracking import Tracker
 from hcat_ros.tracking.encodings import Image
 
 BLOCK = 10
-"""Measured frames of a row before the next one's turn."""
+"""Number of frames that are measured in one turn of a tracker."""
 STAGES = ('crop', 'search', 'decode')
 
 
 class Quantiles(NamedTuple):
-    """Of one stage, in ms."""
+    """Quantiles of the duration of one stage, ms."""
 
     median: float
     p95: float
@@ -33,21 +33,21 @@ class Quantiles(NamedTuple):
 
 
 class Times(NamedTuple):
-    """What `measure` found."""
+    """The result of `measure`."""
 
     stages: list[NDArray[np.float64]]
-    """A row's seconds of `STAGES`, (frames, 3), in the order of the trackers."""
+    """Durations of `STAGES` in seconds, (frames, 3), in the order of the trackers."""
     rested: bool
-    """Whether the process came to rest before each block."""
+    """Whether the process came to rest before every turn, see `engines.timing`."""
 
 
 @contextlib.contextmanager
 def pin_to_processors(threads: int) -> Iterator[list[int]]:
-    """Keep the calling thread, and all that it starts, on the first `threads` processors.
+    """Pin the calling thread, and threads and processes that it starts, to `threads` processors.
 
-    Yields them: of those that the thread may use, one of each core before the second of any.
-    With 0, or where the system cannot, nothing is changed and the list is empty. What was
-    allowed before is so again at the end.
+    Yields the chosen processors: one of each core, then second ones of the cores. With 0 threads,
+    or on a system that cannot pin, nothing is changed and the list is empty. At the end the thread
+    may use its previous processors again.
     """
     if threads < 1 or not hasattr(os, 'sched_setaffinity'):
         yield []
@@ -62,8 +62,8 @@ def pin_to_processors(threads: int) -> Iterator[list[int]]:
 
 
 def _one_a_core_first(processors: Iterable[int]) -> list[int]:
-    """Return the processors so that those which share a core with an earlier one come last."""
-    taken: Counter[str] = Counter()
+    """Return the first processor of each core, then the second ones, and so on."""
+    used: Counter[str] = Counter()
     order = []
     for number in sorted(processors):
         file = Path(f'/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list')
@@ -71,8 +71,8 @@ def _one_a_core_first(processors: Iterable[int]) -> list[int]:
             core = file.read_text()
         except OSError:
             core = str(number)
-        order.append((taken[core], number))
-        taken[core] += 1
+        order.append((used[core], number))
+        used[core] += 1
     return [number for _, number in sorted(order)]
 
 
@@ -83,11 +83,11 @@ def measure(
     frames: int,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda rounds: rounds,
 ) -> Times:
-    """Time `frames` updates of each tracker, in turn, after a round that does not count.
+    """Time `frames` updates of each tracker, in turns, after a round that does not count.
 
-    frame: BGR; box: x, y, w, h of the target in it, from which every block starts anew.
-    progress: wraps the rounds, as `tqdm` does. The reference's normalisation counts as part
-    of the crop, so that its search stage is its graph alone.
+    frame: BGR; box: x, y, w, h of the target in it, from which every turn starts anew.
+    progress: wraps the rounds, as `tqdm` does. The normalisation of a `ReferenceEngine` counts as
+    part of the crop, so that its search stage is its graph alone.
     """
     sizes = [BLOCK] * (frames // BLOCK) + [frames % BLOCK] * (frames % BLOCK > 0)
     found: list[list[NDArray[np.float64]]] = [[] for _ in trackers]
@@ -95,7 +95,7 @@ def measure(
     for number in progress(range(len(sizes) + 1)):
         for row in rotate(range(len(trackers)), number):
             tracker = trackers[row]
-            # Before the rest: the template's graph has threads of its own.
+            # This comes before the rest, because the template's graph has threads of its own.
             tracker.init(frame, box)
             turn = take_turn(partial(_time_update, tracker, frame), sizes[number - 1])
             rested &= turn.rested
@@ -112,7 +112,7 @@ def _time_update(tracker: Tracker, frame: Image) -> tuple[float, ...]:
 
 
 def quantiles(times: NDArray[np.float64]) -> dict[str, Quantiles]:
-    """Return the quantiles of each stage and of 'update', their sum. times: as in `Times`."""
+    """Return the quantiles of each stage and of 'update', their sum. times: of `Times.stages`."""
     columns = {**dict(zip(STAGES, times.T)), 'update': times.sum(axis=1)}
     return {
         name: Quantiles(*(float(value) for value in 1e3 * np.percentile(column, (50, 95, 99))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads the engines of one group of `hcat benchmark` and measures them in turn."""
+"""Loads the engines of one group of `hcat benchmark` and measures them in turns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hcat_ros.tracking import Tracker, TrackerConfig, warm_up
 
 
 class SpeedTask(NamedTuple):
-    """What one group measures."""
+    """The engines to measure in one group, and how."""
 
     threads: int
     models: list[str]
@@ -37,10 +37,10 @@ class SpeedTask(NamedTuple):
 def measure_group(
     task: SpeedTask, processors: list[int], peak: Callable[[], float]
 ) -> tuple[SpeedTable | None, dict[str, str]]:
-    """Return a group's rows, None if no engine could be loaded, and why rows are missing.
+    """Return a group's table and why rows are missing; no table if only references were loaded.
 
-    processors: to which this process is pinned. peak: measures the machine's GFLOP/s on them;
-    asked before and after, the greater counts.
+    processors: those to which this process is pinned. peak: measures the machine's GFLOP/s on
+    them; it is called before and after the measurement, and the greater value counts.
     """
     if task.threads:
         cv2.setNumThreads(task.threads)
@@ -80,7 +80,7 @@ def measure_group(
 
 
 def load_engines(task: SpeedTask) -> tuple[list[Engine], dict[str, str]]:
-    """Return the engines that load and compute what they should, the references first."""
+    """Return the engines that pass the self-test, the references first, and why others fail."""
     found: list[Engine] = []
     missing: dict[str, str] = {}
     models = [load_model(folder) for folder in task.models]

@@ -18,61 +18,61 @@ NO_VALUE = '-'
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """One model in one runtime."""
+    """The speed of one model in one runtime."""
 
     model: str
     engine: str
     """The runtime and its version."""
     precision: str
     reference: bool
-    """Whether it is the authors' form of the graph."""
+    """Whether the graph is in the authors' form."""
     stages: dict[str, Quantiles]
-    """Times of 'crop', 'search', 'decode' and 'update', which is all of them; ms."""
+    """Times of 'crop', 'search', 'decode' and 'update', which is their sum; ms."""
     multiply_adds: int | None
-    """Multiply-adds of the search stage, if the network's weights were there to count on."""
+    """Multiply-adds of the search stage; None: not counted, for lack of the network's weights."""
 
     @property
     def label(self) -> str:
-        """What runs in what."""
+        """Form of the graph, runtime and precision, in words."""
         form = 'reference graph, ' if self.reference else ''
         return f'{form}{self.engine} {self.precision}'
 
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """Rows that were measured in turn, with the same threads; the first one is the baseline."""
+    """Rows that were measured in turns with the same threads; the first row is the baseline."""
 
     threads: int
-    """0: as many as each runtime takes by itself."""
+    """Number of threads; 0: each runtime's own choice."""
     processors: list[int]
-    """To which the process was pinned; empty: to none."""
+    """Processors to which the process was pinned; empty: it was not pinned."""
     peak_gflops: float
     """Speed of a large float32 matrix product with these threads, 1e9 operations a second."""
     rested: bool
-    """Whether the process came to rest before each block, see `speed.Times`."""
+    """Whether the process came to rest before every turn, see `speed.Times`."""
     rows: list[SpeedRow]
 
     @property
     def title(self) -> str:
-        """The threads in words."""
+        """Number of threads and the processors, in words."""
         if not self.threads:
             return "each runtime's own number of threads"
         where = f' on CPU {", ".join(map(str, self.processors))}' if self.processors else ''
         return f'{self.threads} thread{"s" if self.threads > 1 else ""}{where}'
 
     def ratio(self, row: SpeedRow, stage: str) -> float:
-        """Return how many times as fast as the baseline a stage is, by medians."""
+        """Return the speed of a stage relative to the baseline, by medians."""
         return self.rows[0].stages[stage].median / row.stages[stage].median
 
     def same_weights_ratio(self, row: SpeedRow) -> float | None:
-        """Return the ratio of the search stage to the reference graph of the row's own model."""
+        """Return the speed of the search stage relative to the same model's reference graph."""
         for other in self.rows:
             if other.reference and other.model == row.model:
                 return other.stages['search'].median / row.stages['search'].median
         return None
 
     def share_of_peak(self, row: SpeedRow) -> float | None:
-        """Return the search stage's operations a second, 2 a multiply-add, over the peak."""
+        """Return the search stage's speed over the peak; a multiply-add is 2 operations."""
         if row.multiply_adds is None:
             return None
         gflops = 2 * row.multiply_adds / row.stages['search'].median / 1e6
@@ -80,20 +80,20 @@ class SpeedTable:
 
 
 def table(group: SpeedTable) -> str:
-    """Return a group as Markdown: times in ms, 'median (95 %, 99 %)'."""
+    """Return a group as a Markdown table, with times in ms as 'median (95 %, 99 %)'."""
     stages = ('search', 'crop', 'decode', 'update')
-    # The column says nothing new where the baseline is the reference of the only model.
-    own = any(
+    # The column is left out if it equals the ratio to the baseline in every row.
+    has_own_ratio = any(
         group.same_weights_ratio(row) not in (None, *_search(group, row)) for row in group.rows
     )
     titles = ['model', 'engine', *stages, 'search, ratio', 'update, ratio']
-    titles += ['search, ratio, same weights'] * own + ['GMAC', 'of the peak']
+    titles += ['search, ratio, same weights'] * has_own_ratio + ['GMAC', 'of the peak']
     rows = []
     for row in group.rows:
         cells = [row.model, row.label]
         cells += ['{:.2f} ({:.2f}, {:.2f})'.format(*row.stages[stage]) for stage in stages]
         cells += [f'{group.ratio(row, stage):.2f}' for stage in ('search', 'update')]
-        cells += [_number(group.same_weights_ratio(row), '{:.2f}')] * own
+        cells += [_number(group.same_weights_ratio(row), '{:.2f}')] * has_own_ratio
         giga = None if row.multiply_adds is None else row.multiply_adds / 1e9
         cells += [_number(giga, '{:.2f}'), _number(group.share_of_peak(row), '{:.0%}')]
         rows.append(cells)
@@ -109,7 +109,7 @@ def _number(value: float | None, form: str) -> str:
 
 
 def document(group: SpeedTable) -> dict[str, Any]:
-    """Return a group with all that is computed from it, ready for JSON."""
+    """Return a group and all values that are computed from it, ready for JSON."""
     rows = []
     for row in group.rows:
         content = asdict(row)

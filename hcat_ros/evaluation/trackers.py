@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trackers that can be evaluated, by one line of text: ours, OpenCV's, a box that stays still.
+"""The trackers that can be evaluated: ours, OpenCV's, and a box that never moves.
 
-`hcat_base`, `hcat_base:openvino:int8`, `opencv:csrt`, `opencv:nano:BACKBONE:HEAD`, `still`.
+Each is named by a text such as `hcat_base`, `hcat_base:openvino:int8`, `opencv:csrt`,
+`opencv:nano:BACKBONE:HEAD` or `still`.
 """
 
 from __future__ import annotations
@@ -30,38 +31,38 @@ FILES = {
     'vit': ('net',),
     'dasiamrpn': ('model', 'kernel_cls1', 'kernel_r1'),
 }
-"""Fields of OpenCV's parameters that name the files of a tracker that has some."""
+"""Fields of OpenCV's parameters that hold file names, by tracker."""
 
 
 class SingleObjectTracker(Protocol):
-    """Follows one target through BGR frames; a new `init` begins anew."""
+    """Follows one target through BGR frames; another `init` starts on another target."""
 
     def init(self, frame: Image, box: ArrayLike) -> None:
-        """Take the target in a box x, y, w, h of this frame."""
+        """Start on the target in a box x, y, w, h of this frame."""
 
     def update(self, frame: Image) -> Track:
-        """Find it in the next frame."""
+        """Find the target in the next frame."""
 
 
 MakeTracker = Callable[[], SingleObjectTracker]
 
 
 class TrackerSpec(Protocol):
-    """Says which tracker; small, and the same in every process."""
+    """Describes a tracker to be loaded; small, so that it can be passed to worker processes."""
 
     @property
     def title(self) -> str:
-        """A name for tables and folders."""
+        """Name for tables and folders."""
 
     def load(self, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
-        """Load what it needs, once a process, to run with so many threads (0: its own choice).
+        """Load the tracker, once per process. threads: to run with; 0: the tracker's own choice.
 
-        Returns a function that makes a tracker for a sequence, and what was loaded, in words and
-        numbers. Raises ValueError, EngineError, ModelError.
+        Returns a function that makes a tracker for a sequence, and a description of what was
+        loaded. Raises ValueError, EngineError, ModelError.
         """
 
     def resolve(self, loaded: dict[str, Any]) -> TrackerSpec:
-        """Return what was loaded, so described, with nothing left to be found out again."""
+        """Return this spec with the choices of `load`, given its description, made explicit."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ class HcatSpec:
     """A model of ours in an engine."""
 
     model: str
-    """Name or folder."""
+    """Name or folder of the model."""
     engine: str = 'auto'
     precision: str = 'auto'
     changes: tuple[tuple[str, float], ...] = ()
-    """Fields of `TrackerConfig` that are to differ from the model's card."""
+    """Fields of `TrackerConfig` that differ from the model card."""
 
     @property
     def title(self) -> str:
-        """The model's name, and what was asked for beyond it."""
+        """Name of the model, and all options that differ from the defaults."""
         parts = [Path(self.model).name, *(p for p in (self.engine, self.precision) if p != 'auto')]
         return ' '.join([*parts, *(f'{name}={value:g}' for name, value in self.changes)])
 
@@ -104,7 +105,7 @@ class HcatSpec:
 
 @dataclass(frozen=True)
 class StillSpec:
-    """A box that never moves: what a score is worth is seen beside its."""
+    """A box that never moves: the baseline that shows what other scores are worth."""
 
     title: str = field(default=STILL, init=False)
 
@@ -118,42 +119,43 @@ class StillSpec:
 
 
 class StillTracker:
-    """Says that the target is where it was named."""
+    """Always reports the box that it was given."""
 
     def init(self, frame: Image, box: ArrayLike) -> None:
         """Keep the box."""
         self._box = Box(*np.asarray(box, np.float64).tolist())
 
     def update(self, frame: Image) -> Track:
-        """Return it."""
+        """Return the kept box."""
         return Track(self._box, float('nan'), TargetState.TRACKING)
 
 
 @dataclass(frozen=True)
 class OpenCvSpec:
-    """A tracker that OpenCV's Python module has, with its own defaults."""
+    """A tracker of OpenCV's Python module, with its default parameters."""
 
     name: str
-    """As in cv2.Tracker<name>_create, in any case."""
+    """Name as in cv2.Tracker<name>_create; its case does not matter."""
     files: tuple[str, ...] = ()
-    """Files that `FILES` asks for."""
+    """Files for the fields in `FILES`."""
 
     @property
     def title(self) -> str:
-        """As 'OpenCV CSRT'."""
+        """Title such as 'OpenCV CSRT'."""
         return f'OpenCV {opencv_trackers().get(self.name.lower(), self.name)}'
 
     def load(self, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
         """See `TrackerSpec`."""
-        there = opencv_trackers()
-        if self.name.lower() not in there:
+        available = opencv_trackers()
+        if self.name.lower() not in available:
             raise ValueError(
                 f"no tracker '{self.name}' in OpenCV {cv2.__version__}: it has "
-                f'{", ".join(sorted(there))}; CSRT and KCF come with opencv-contrib-python-headless'
+                f'{", ".join(sorted(available))}; CSRT and KCF come with '
+                'opencv-contrib-python-headless'
             )
         if threads:
             cv2.setNumThreads(threads)
-        name = there[self.name.lower()]
+        name = available[self.name.lower()]
         needed = FILES.get(self.name.lower(), ())
         if len(self.files) != len(needed):
             expected = ':'.join((OPENCV, self.name, *(part.upper() for part in needed)))
@@ -175,7 +177,7 @@ class OpenCvSpec:
                 ) from None
             return OpenCvTracker(tracker, self.title)
 
-        make()  # files that it cannot read are told of now
+        make()  # report unreadable files before the evaluation starts
         hashes = [
             (Path(file).name, hashlib.sha256(read_bytes(Path(file))).hexdigest())
             for file in self.files
@@ -188,27 +190,27 @@ class OpenCvSpec:
 
 
 class OpenCvTracker:
-    """One of OpenCV's trackers. Where it says that it failed, the last box stays, as lost."""
+    """One of OpenCV's trackers. When it reports a failure, its last box is returned as lost."""
 
     def __init__(self, tracker: Any, title: str = 'OpenCV') -> None:
-        """title: the tracker's, for messages."""
+        """title: name of the tracker in error messages."""
         self._tracker, self._title = tracker, title
         self._box = Box(0.0, 0.0, 0.0, 0.0)
 
     def init(self, frame: Image, box: ArrayLike) -> None:
-        """Take the target; OpenCV knows whole pixels only. Raises ValueError if it refuses."""
+        """Start on a box rounded to whole pixels. Raises ValueError if OpenCV refuses it."""
         x, y, w, h = (round(float(value)) for value in np.asarray(box, np.float64))
         self._box = Box(*np.asarray(box, np.float64).tolist())
         try:
             self._tracker.init(frame, (x, y, max(w, 1), max(h, 1)))
-        except cv2.error as error:  # MIL's of a box over the image's edge, for one
+        except cv2.error as error:  # MIL refuses a box over the image's edge
             raise ValueError(
                 f'{self._title} cannot start from the box {x} {y} {w} {h} in an image of '
                 f'{frame.shape[1]}x{frame.shape[0]}: {_one_line(error)}'
             ) from None
 
     def update(self, frame: Image) -> Track:
-        """Find it in the next frame."""
+        """Find the target in the next frame."""
         try:
             found, box = self._tracker.update(frame)
         except cv2.error:  # some raise when the target has left the frame
@@ -216,7 +218,7 @@ class OpenCvTracker:
         if not found:
             return Track(self._box, 0.0, TargetState.LOST)
         self._box = Box(*map(float, box))
-        # Not all have a score: some are without the method, OpenCV 5's MIL says -1.
+        # Not all trackers have a score: some lack the method, and OpenCV 5's MIL returns -1.
         score = getattr(self._tracker, 'getTrackingScore', lambda: -1.0)()
         return Track(self._box, score if score >= 0 else float('nan'), TargetState.TRACKING)
 
@@ -226,26 +228,28 @@ def _one_line(error: Exception) -> str:
 
 
 def opencv_trackers() -> dict[str, str]:
-    """Return the trackers of this OpenCV: the name in small letters to that in cv2."""
+    """Return the trackers of this OpenCV, as lower-case name to name in cv2."""
     begin, end = 'Tracker', '_create'
     names = [
         name[len(begin) : -len(end)]
         for name in dir(cv2)
         if name.startswith(begin) and name.endswith(end)
     ]
-    # Deep learning trackers of OpenCV's own choice of files have none to be made by.
+    # `OpenCvSpec.load` needs a class of parameters, which some trackers lack.
     return {name.lower(): name for name in names if hasattr(cv2, f'{begin}{name}_Params')}
 
 
 def parse_changes(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """Return NAME=VALUE texts as `HcatSpec.changes`. Raises ValueError."""
+    """Parse NAME=VALUE texts into `HcatSpec.changes`. Raises ValueError."""
     defaults = TrackerConfig()
     names = [item.name for item in fields(defaults)]
     changes = []
     for text in texts:
         name, _, value = text.partition('=')
         if name not in names:
-            raise ValueError(f"setting '{text}': expected NAME=VALUE, of {', '.join(names)}")
+            raise ValueError(
+                f"setting '{text}': expected NAME=VALUE, NAME one of {', '.join(names)}"
+            )
         kind = type(getattr(defaults, name))
         try:
             changes.append((name, kind(value)))
@@ -253,12 +257,12 @@ def parse_changes(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
             raise ValueError(
                 f"setting '{text}': expected a {'whole ' * (kind is int)}number"
             ) from None
-    TrackerConfig(**dict(changes))  # refuses what is out of range
+    TrackerConfig(**dict(changes))  # raises ValueError for a value out of range
     return tuple(changes)
 
 
 def parse_tracker(text: str) -> TrackerSpec:
-    """Return what a text says: see the module. Raises ValueError for an empty part."""
+    """Parse the text that names a tracker; see the module. Raises ValueError for other texts."""
     kind, *parts = text.split(':')
     if not kind or not all(parts):
         raise ValueError(f"tracker '{text}': a part between colons is empty")
@@ -267,7 +271,8 @@ def parse_tracker(text: str) -> TrackerSpec:
     if kind == OPENCV:
         if not parts:
             raise ValueError(
-                f"tracker '{text}': expected {OPENCV}:NAME, of {', '.join(opencv_trackers())}"
+                f"tracker '{text}': expected {OPENCV}:NAME, NAME one of "
+                f'{", ".join(opencv_trackers())}'
             )
         return OpenCvSpec(parts[0], tuple(parts[1:]))
     if len(parts) > 2:

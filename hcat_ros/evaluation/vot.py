@@ -4,8 +4,8 @@
 Kristan et al., "The Eighth Visual Object Tracking VOT2020 Challenge Results", ECCV Workshops
 2020. A tracker starts anew at many frames of a sequence, the anchors, and runs to the farther
 end, forward or backward in time; it fails where it stays off the target. Where VOT's toolkit
-differs from the paper's text, this agrees with the toolkit (0.9.0), which made the published
-numbers; the places are marked.
+(0.9.0) differs from the paper's text, this module agrees with the toolkit, which computed the
+published numbers; comments mark these places.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from numpy.typing import ArrayLike, NDArray
 from hcat_ros.files import read_text
 
 PERIOD = 50
-"""Frames from anchor to anchor."""
+"""Number of frames from anchor to anchor."""
 FAILURE_OVERLAP = 0.1
-"""A frame with no more overlap is missed."""
+"""Largest overlap at which a frame counts as missed."""
 PATIENCE = 10
-"""So many missed frames in a row are a failure at the first of them."""
+"""Number of consecutive missed frames that make a failure, which begins at the first of them."""
 EAO_RANGE = (115, 755)
-"""Numbers of frames over which the EAO is averaged: VOT-ST2020 to 2022."""
+"""Range of run lengths, in frames, over which the EAO is averaged in VOT-ST2020 to 2022."""
 
 
 class Anchor(NamedTuple):
-    """A frame to start a tracker in, and which way it goes from there."""
+    """A frame in which a tracker starts, and its direction in time."""
 
     frame: int
     backward: bool
 
     def order(self, count: int) -> range:
-        """Return the numbers of a sequence's frames in the order in which this run has them."""
+        """Return the numbers of a sequence's frames in the order of this anchor's run."""
         return range(self.frame, -1, -1) if self.backward else range(self.frame, count)
 
 
 @dataclass(frozen=True)
 class AnchoredRun:
-    """What became of a tracker that started at an anchor."""
+    """The result of a run that started at an anchor."""
 
     anchor: Anchor
     count: int
-    """Frames of the sequence."""
+    """Number of frames of the sequence."""
     overlaps: NDArray[np.float64]
-    """(n,), in the order of the run; the first frame's is 0."""
+    """Overlap of each frame in the order of the run, (n,); 0 in the first frame."""
     kept: int
-    """Frames before the failure; n if there was none."""
+    """Number of frames before the failure; n if there was no failure."""
 
     @property
     def failed(self) -> bool:
@@ -69,16 +69,16 @@ class VotScore(NamedTuple):
     eao: float
     """Mean of the curve over `EAO_RANGE`."""
     eao_curve: NDArray[np.float64]
-    """(high,): the overlap to be expected, on average, over so many frames after a start."""
+    """Entry n is the expected average overlap over the n frames after a start, (high,)."""
 
 
 def anchors(count: int, period: int = PERIOD, usable: ArrayLike | None = None) -> list[Anchor]:
     """Return anchors for a sequence of `count` frames: every `period`-th frame and the last one.
 
-    Each runs to the farther end. `usable` (count,) bool says in which frames a tracker can start
-    (default all): elsewhere an anchor moves on along its run, and is left out where it gets to
-    the next one's place. VOT's own sequences bring their anchors (`read_anchors`), which people
-    have moved.
+    Each anchor runs to the farther end. `usable` (count,) bool says in which frames a tracker can
+    start (default: all). An anchor on another frame moves along its run to a usable frame; it is
+    left out if there is none within `period` frames. VOT's own sequences come with anchors that
+    were adjusted by hand (`read_anchors`).
     """
     if count < 1 or period < 1:
         raise ValueError(f'{count} frames with an anchor every {period}: both must be positive')
@@ -96,20 +96,20 @@ def anchors(count: int, period: int = PERIOD, usable: ArrayLike | None = None) -
 
 
 def read_anchors(path: Path, count: int) -> list[Anchor]:
-    """Return the anchors in a file `anchor.value` of VOT, for a sequence of `count` frames.
+    """Return the anchors in VOT's file `anchor.value`, for a sequence of `count` frames.
 
-    A number a frame: above 0 starts forward, below 0 backward. Raises OSError, and ValueError
-    for another content.
+    The file holds one number per frame: above 0 for a forward anchor, below 0 for a backward one,
+    else 0. Raises OSError; ValueError for other content.
     """
     try:
         values = [float(value) for value in read_text(path).split()]
     except ValueError as error:
-        raise ValueError(f'{path}: expected a number a frame ({error})') from None
+        raise ValueError(f'{path}: expected a number per frame ({error})') from None
     if len(values) > count:
         raise ValueError(f'{path} has {len(values)} numbers for {count} frames')
     found = [Anchor(frame, value < 0) for frame, value in enumerate(values) if value]
     if not found:
-        raise ValueError(f'{path} names no anchor; without the file there is one every {PERIOD}')
+        raise ValueError(f'{path} has no anchor; without the file, every {PERIOD}th frame is one')
     return found
 
 
@@ -118,13 +118,13 @@ def pixel_overlaps(
 ) -> NDArray[np.float64]:
     """Return VOT's overlap of boxes (n, 4) as x y w h in frames of `size` (width, height), (n,).
 
-    The boxes are rounded to whole pixels and only pixels in the frame count. A NaN box is no
-    box; two that are both empty overlap fully.
+    The boxes are rounded to whole pixels and only pixels in the frame count. A NaN box covers no
+    pixel; two empty boxes overlap fully.
     """
     low_a, high_a, some_a = _pixels(boxes)
     low_b, high_b, some_b = _pixels(truth)
     low, high = np.minimum(low_a, low_b), np.maximum(high_a, high_b)
-    # The toolkit's: what both cover is at most one pixel wide or high.
+    # As in the toolkit: boxes whose union is at most one pixel wide or high overlap fully.
     same = (low >= high).any(axis=1)
     low, high = np.maximum(low, 0), np.minimum(high, np.asarray(size) - 1)
     outside = (low >= high).any(axis=1)
@@ -146,11 +146,11 @@ class _Pixels(NamedTuple):
 
 
 def _pixels(boxes: ArrayLike) -> _Pixels:
-    """Return the first and last pixel of boxes (n, 2) each, and which boxes are any (n,)."""
-    # The toolkit keeps float32, which decides what is rounded up.
+    """Return the first and last pixel of boxes, (n, 2) each, and which boxes are not NaN, (n,)."""
+    # The toolkit computes in float32, which affects the rounding.
     rounded = np.round(np.asarray(boxes, np.float32)).astype(np.float64)
     some = np.asarray(~np.isnan(rounded).any(axis=1))
-    rounded[~some] = (0, 0, 1, 1)  # where the toolkit has what is no box
+    rounded[~some] = (0, 0, 1, 1)  # the toolkit's values of a missing box
     return _Pixels(rounded[:, :2], rounded[:, :2] + rounded[:, 2:] - 1, some)
 
 
@@ -160,14 +160,14 @@ def anchored_run(
     """Score a tracker's answers from an anchor on.
 
     Args:
-        anchor: where and which way it ran.
-        boxes: (n, 4) as x y w h, in the order of the run, NaN where it gave none. The first row,
-            the start, is not looked at.
+        anchor: the start and direction of the run.
+        boxes: (n, 4) as x y w h, in the order of the run, NaN where the tracker gave none. The
+            first row, the start, is ignored.
         truth: (count, 4), of the whole sequence in its own order; NaN where there is no target.
         size: (width, height) of the frames.
 
     Raises:
-        ValueError: if the boxes are not as many as the run's frames.
+        ValueError: if the number of boxes is not that of the run's frames.
 
     """
     whole = np.asarray(truth, np.float64)
@@ -180,13 +180,13 @@ def anchored_run(
         )
     expected = whole[order]
     overlap = pixel_overlaps(answers, expected, size)
-    overlap[0] = 0  # the toolkit's: a start counts, as a frame without overlap
+    overlap[0] = 0  # as in the toolkit: a start counts as a frame without overlap
     present = (expected[:, 2:] > 0).all(axis=1)
     missed = (overlap <= FAILURE_OVERLAP) & present
-    kept, row = len(overlap), 0
+    kept, consecutive = len(overlap), 0
     for number, miss in enumerate(missed.tolist()):
-        row = row + 1 if miss else 0
-        if row == PATIENCE:
+        consecutive = consecutive + 1 if miss else 0
+        if consecutive == PATIENCE:
             kept = number + 1 - PATIENCE
             break
     overlap[kept:] = 0
@@ -198,11 +198,12 @@ def multi_start(
 ) -> VotScore:
     """Return the measures of the experiment over sequences, each with the runs from its anchors.
 
-    Accuracy is over all frames before failures, robustness over frames by sequence and then
-    over sequences by their length. The EAO is 0 where no run is long enough to tell: for
-    sequences that are shorter than VOT's, give the usual range of their lengths as `eao_range`.
+    Accuracy is the mean overlap of all frames before failures. Robustness is the share of such
+    frames in each sequence, averaged over the sequences by their length. The EAO curve is 0 at
+    lengths that no run reaches: for sequences shorter than VOT's, give the usual range of their
+    lengths as `eao_range`.
 
-    Raises ValueError without a run.
+    Raises ValueError if a sequence has no run, or if there is no sequence.
     """
     if not sequences or not all(sequences):
         raise ValueError('a sequence without a run from an anchor has no score')
@@ -229,7 +230,7 @@ def multi_start(
 def eao_curve(runs: Sequence[AnchoredRun], length: int) -> NDArray[np.float64]:
     """Return the EAO curve (length,): entry n is the mean overlap over the n frames after a start.
 
-    A run counts as far as it goes. One that failed goes on for ever with no overlap.
+    A run counts up to its last frame; a failed run continues without end at overlap 0.
     """
     total, active = np.zeros(length), np.zeros(length)
     after = np.arange(length)
@@ -240,7 +241,7 @@ def eao_curve(runs: Sequence[AnchoredRun], length: int) -> NDArray[np.float64]:
         active[within] += 1
         if run.failed:
             beyond = after[max(len(run.overlaps), 2) :]
-            # The toolkit's: one frame less than it is.
+            # As in the toolkit, the mean divides by one frame less.
             total[beyond] += sums[-1] / (beyond - 1)
             active[beyond] += 1
     return np.asarray(np.divide(total, active, out=np.zeros(length), where=active > 0))

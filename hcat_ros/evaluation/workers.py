@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Worker processes that end with their parent, however that ends."""
+"""Worker processes that end when their parent ends, even if the parent is killed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from multiprocessing.connection import wait
 def worker_pool(
     jobs: int, initialise: Callable[[], None] | None = None
 ) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of new processes; an exception in here ends what they are doing.
+    """Yield a pool of worker processes; an exception in the `with` block kills them.
 
-    New, not copies of this one: what its libraries' threads hold would be half there.
-    initialise: called once in each.
+    The processes are spawned, since a fork copies a library's state but not its threads.
+    initialise: called once in each process.
     """
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), as_worker, (initialise,))
     try:
         yield pool
     except BaseException:
-        # What waits would be done first, hours of it, and what runs be waited for.
+        # A normal shutdown would first finish all waiting tasks, which may take hours.
         processes = list((getattr(pool, '_processes', None) or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -36,9 +36,9 @@ def worker_pool(
 
 
 def as_worker(initialise: Callable[[], None] | None = None) -> None:
-    """Make this process a worker: no signal but the parent's end ends it.
+    """Make this process a worker: it ignores SIGINT and SIGHUP, and ends when its parent ends.
 
-    Ctrl-C goes to all processes of a terminal; the parent ends these, quietly.
+    Ctrl-C goes to all processes of a terminal; the parent then ends the workers quietly.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -121,7 +121,7 @@ def test_images_without_a_track_are_told_beside_the_figures(
             bag.add(CAMERA, at, raw_image(stamp, picture))
             bag.add('/truth', at, detection(stamp, '', Box(20, 12, 30, 24)))
     assert main(['replay', 'walk', '--truth', '/truth', *ENGINE]) == 0
-    words = 'images with a truth and without a track, counted as overlap 0: 2'
+    words = 'images with a true box but no track, counted as overlap 0: 2'
     assert f'; 5 images judged; {words}\n' in capsys.readouterr().out
     out = tmp_path / 'walk_replay'
     for name in ('report.md', 'report.html'):

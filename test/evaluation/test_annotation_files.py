@@ -85,9 +85,9 @@ def test_marks_comments_and_utf16_are_understood(tmp_path: Path) -> None:
 
 
 def test_messages_say_line_and_value(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.txt, line 2: .*'two'; expected numbers"):
+    with pytest.raises(ValueError, match=r"a\.txt, line 2: .*'two'; expected only numbers"):
         read_table(text(tmp_path / 'a.txt', '1,2,3,4\n1,two,3,4\n'))
-    with pytest.raises(ValueError, match=r'a\.txt, line 2 has 3 numbers, those before 4'):
+    with pytest.raises(ValueError, match=r'a\.txt, line 2 has 3 numbers, the first row 4'):
         read_table(text(tmp_path / 'a.txt', '1,2,3,4\n1,2,3\n'))
     with pytest.raises(ValueError, match='got 8 numbers; try --benchmark vot'):
         read_box_table(text(tmp_path / 'a.txt', '1,2,3,4,5,6,7,8\n'))

@@ -95,7 +95,7 @@ def test_a_result_begins_with_the_first_visible_frame() -> None:
 
 @pytest.mark.parametrize('name', ['plain', 'otb', 'got10k', 'trackingnet'])
 def test_a_clip_of_a_test_split_has_no_score(name: str) -> None:
-    with pytest.raises(ValueError, match=r'^cat: no box after the first.*--submission'):
+    with pytest.raises(ValueError, match=r'^cat: no true box after the first.*--submission'):
         score(name, [[0, 0, 10, 10], [NAN] * 4], [[0, 0, 10, 10]] * 2)
 
 

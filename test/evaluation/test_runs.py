@@ -189,7 +189,7 @@ def test_results_of_nobody_knows_what_are_kept_and_refused(evaluation: Evaluatio
     (home / RUN_FILE).unlink()
     kept = {path: path.read_bytes() for path in home.glob('*/*.csv')}
     assert len(kept) == 2
-    with pytest.raises(ValueError, match=r'holds 2 results, and no run\.json .*--restart'):
+    with pytest.raises(ValueError, match=r'holds 2 results but no run\.json .*--restart'):
         run(evaluation, STILL)
     assert {path: path.read_bytes() for path in home.glob('*/*.csv')} == kept
     run(replace(evaluation, restart=True), STILL)

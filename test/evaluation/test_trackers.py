@@ -57,7 +57,7 @@ def test_a_text_says_which(text: str, spec: object, title: str) -> None:
     [
         ('', 'a part between colons is empty'),
         ('hcat_base:', 'a part between colons is empty'),
-        ('opencv', 'expected opencv:NAME, of .*mil'),
+        ('opencv', 'expected opencv:NAME, NAME one of .*mil'),
         ('hcat_base:tensorflow', "no engine 'tensorflow'; there are tensorrt"),
         ('hcat_base:torch:fp32:2', 'expected MODEL, MODEL:ENGINE or MODEL:ENGINE:PRECISION'),
     ],
@@ -99,7 +99,7 @@ def test_settings_are_named_as_in_the_configuration() -> None:
     assert found == (('size_smoothing', 0.5), ('scan_regions', 2))
     assert type(found[1][1]) is int
     for text, reason in (
-        ('speed=1', 'expected NAME=VALUE, of window_penalty, size_smoothing'),
+        ('speed=1', 'expected NAME=VALUE, NAME one of window_penalty, size_smoothing'),
         ('window_penalty', "setting 'window_penalty': expected a number"),
         ('scan_regions=1.5', 'expected a whole number'),
         ('window_penalty=2', r'window_penalty 2\.0: expected 0 to 1'),

@@ -67,7 +67,7 @@ def test_a_sequence_of_vot_brings_its_anchors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='4 numbers for 3 frames'):
         read_anchors(path, 3)
     path.write_text('0\n0\n')
-    with pytest.raises(ValueError, match='names no anchor'):
+    with pytest.raises(ValueError, match='has no anchor'):
         read_anchors(path, 3)
     path.write_text('one\n')
     with pytest.raises(ValueError, match=r'anchor\.value: expected a number'):

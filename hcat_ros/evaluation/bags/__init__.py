@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rosbags without ROS: read as far as they can be, tracked through, written. Needs `rosbags`."""
+"""Reads rosbags without ROS, tracks targets in them and writes the tracks. Needs `rosbags`."""
 
 from hcat_ros.evaluation.bags.reading import Bag, BagFrame, open_bag
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was not as it should be, told at the end and not a thousand times."""
+"""Collects the problems of an input, so that each kind is reported once, at the end."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Iterator
 
 
 class Findings:
-    """Counts things by kind, and keeps the first of each kind in words."""
+    """Counts problems by kind, and describes the first of each kind."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self._first: dict[str, str] = {}
         self._notes: dict[str, bool] = {}
-        """The sentences, and whether each means that a part was left out."""
+        """Sentences, and whether each is about a part of the input that was left out."""
         self._left_out: set[str] = set()
 
     def add(self, kind: str, detail: str, *, left_out: bool = False) -> None:
-        """Count one. kind: what it is, in the plural; left_out: see the property."""
+        """Count a problem. kind: its name in the plural; left_out: see the property."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._first.setdefault(kind, detail)
         if left_out:
             self._left_out.add(kind)
 
     def note(self, text: str, *, left_out: bool = False) -> None:
-        """Keep a sentence; the same one counts once. left_out: see the property."""
+        """Keep a sentence; a repeated sentence is kept once. left_out: see the property."""
         self._notes[text] = left_out or self._notes.get(text, False)
 
     def __iter__(self) -> Iterator[str]:
@@ -35,7 +35,7 @@ class Findings:
 
     @property
     def left_out(self) -> list[str]:
-        """The lines about parts of the input that should have been used and could not be."""
+        """Lines about parts of the input that should have been used but could not be."""
         sentences = [text for text, left_out in self._notes.items() if left_out]
         return sentences + [self._line(kind) for kind in self.counts if kind in self._left_out]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a tracker on every image of a bag, in order, as a node would that dropped none."""
+"""Runs a tracker on every image of a bag in order, like a node that drops no image."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ from hcat_ros.tracking.target_requests import STAMP_TOLERANCE, TargetRequest
 PROTOCOL = 'plain'
 NAN = float('nan')
 NOTHING = (0.0, 0.0, 0.0, 0.0)
-"""The answer for an image that is not tracked."""
+"""Box of an image that has no track."""
 LEAST_SIDE = 2
-"""Pixels; a clip starts with a box that is not smaller."""
+"""Smallest width and height of the first box of a clip, pixels."""
 
 
 class Followed(NamedTuple):
-    """An image and what the tracker makes of a target in it."""
+    """An image and the tracker's answer for one target in it."""
 
     frame: BagFrame
     track: Track | None
-    """None while there is no target; where one starts, the box that names it, score NaN."""
+    """Track of the target; None without a target; where it starts, its init box with score NaN."""
     target: int
-    """Number of the target, 0 before the first."""
+    """Number of the target; 0 before the first target."""
     starts: bool
     """Whether the target was named on this image."""
     class_id: str
     truth: NDArray[np.float64]
-    """(4,) as x y w h, NaN where it is absent or not known."""
+    """True box, (4,) as x y w h; NaN if the target is absent or its box is not known."""
     seconds: float
-    """Time that the start or the update took, s; of several targets an equal share."""
+    """Duration of the start or the update, s; several targets have equal shares of it."""
     is_primary: bool = True
-    """Whether the target is the one that the topic `track` is about."""
+    """Whether the topic `track` is about this target."""
 
     @property
     def iou(self) -> float:
-        """With the truth, NaN without one or without a track."""
+        """IoU of the track and the truth; NaN if one of them is missing."""
         return float(iou(self.track.box, self.truth)) if self.track else float('nan')
 
 
@@ -70,16 +70,17 @@ def follow(
     findings: Findings,
     max_targets: int = 1,
 ) -> Iterator[Followed]:
-    """Yield each image as it is done, once for each target.
+    """Yield the answers for each image, one for each target.
 
-    Whatever target the tracker holds is dropped first. Late images, jumps in time and other views
-    are treated as the node treats them, by the same `TrackingSession`, and are told to `findings`,
-    as are init boxes and images that it refuses; a frozen camera and images older than `max_age`,
-    which take a live clock, are the node's alone. An image on which a target is named while another
-    one is followed comes twice: with the track of the old target, and with the new one's box.
+    A target that the tracker already follows is dropped first. Late images, jumps in time and
+    other views are treated as the node treats them, by the same `TrackingSession`, and are added to
+    `findings`, as are init boxes and images that it refuses. Only the node recognises a frozen
+    camera and images older than `max_age`, which requires a live clock. If a target is named while
+    another one is followed, its image is yielded twice: with the old target's track, and with the
+    new target's box.
 
-    truths: with several targets one for each, in the order in which they are named, else one or
-    none. Each target is looked for in every image.
+    truths: none or one; with several targets, one for each in the order in which they are named.
+    Each target is searched for in every image.
     """
     following = _Following(tracker, start, truths, findings, max_targets)
     for frame, next_frame in _with_next(frames):
@@ -89,7 +90,7 @@ def follow(
 
 
 class _Following:
-    """The targets of a replay, from image to image."""
+    """Follows the targets of a replay from image to image."""
 
     def __init__(
         self,
@@ -104,12 +105,12 @@ class _Following:
         self._stream = ImageStream()
         self._frame: BagFrame | None = None
         ids = map(str, itertools.count(1))
-        # Without a buffer: each target is named on its own frame, which is then the newest.
+        # No frame buffer is needed: each target starts on its own frame, which is the newest.
         self._session = TrackingSession(
             tracker, 0, STAMP_TOLERANCE, self._refuse, ids, max_targets, paced=False
         )
         self._truth_of: dict[int, int] = {}
-        """Index into the truths by the number of the target; targets whose images count."""
+        """Index into the truths, by the number of each target whose images count."""
         self._true_boxes: list[NDArray[np.float64]] = []
 
     def _refuse(self, kind: str, reason: str) -> None:
@@ -118,9 +119,10 @@ class _Following:
         self._findings.add(kind, f'image {self._frame.index}: {reason}', left_out=left_out)
 
     def add(self, frame: BagFrame, next_frame: BagFrame | None) -> Iterator[Followed]:
-        """Yield an image; next_frame: the one that follows it."""
+        """Yield the answers for an image. next_frame: the image after it."""
         if self._frame is not None and frame.stamp == self._frame.stamp:
-            self._findings.add('images with the stamp of the one before', f'image {frame.index}')
+            kind = 'images with the stamp of the previous image'
+            self._findings.add(kind, f'image {frame.index}')
         self._frame = frame
         self._true_boxes = [truth.box_for(frame) for truth in self._truths]
         turn, reason = self._stream.turn(frame, frame.log_time / 1e9)
@@ -130,7 +132,7 @@ class _Following:
             return
         if turn is not Turn.GOES_ON:
             self._begin_anew(turn, reason)
-        # Boxes are taken on images that are used: on one passed over they would be lost unnoticed.
+        # Init boxes are taken only on images that are used; elsewhere they would be lost unnoticed.
         named = self._named_by.take_boxes(frame, next_frame)
         done = set()
         for answer in itertools.chain(self._track(frame), self._start(frame, named)):
@@ -143,12 +145,12 @@ class _Following:
         then = 'there was no target'
         if self._session.has_target:
             kept = turn is Turn.JUMPED
-            then = 'the target was ' + ('looked for where it was' if kept else 'dropped')
+            then = 'the target was ' + ('searched for where it was' if kept else 'dropped')
         self._findings.add('new beginnings', f'image {self._frame.index}: {reason}; {then}')
         self._session.begin_anew(turn)
 
     def _track(self, frame: BagFrame) -> Iterator[Followed]:
-        """Yield the answers of the targets that there are."""
+        """Yield the answers for the targets that are being followed."""
         stamped = StampedFrame(frame.stamp, frame, frame.image, frame.encoding)
         began = time.perf_counter()
         tracked = list(self._session.add_frame(stamped))
@@ -160,7 +162,7 @@ class _Following:
                     yield self._answer(int(target_id), track, class_id, seconds)
 
     def _start(self, frame: BagFrame, named: Sequence[NamedBox]) -> Iterator[Followed]:
-        """Start targets; with room for one alone the last box counts."""
+        """Start targets on a frame; if only one target is allowed, the last box counts."""
         alone = self._session.max_targets == 1
         for box in named[-1:] if alone else named:
             before = {target.id for target in self._session.targets}
@@ -177,7 +179,7 @@ class _Following:
                     yield self._answer(number, track, box.class_id, seconds, starts=True)
 
     def _without_track(self, done: set[int]) -> Iterator[Followed]:
-        """Yield the image for the targets without an answer, and if there is none at all."""
+        """Yield the image for each target without an answer, or once if there is no target."""
         missing = self._truth_of.keys() - done
         for number in sorted(missing) or ([] if done else [0]):
             yield self._answer(number, None, '', NAN)
@@ -198,7 +200,7 @@ class _Following:
 
 
 def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame | None]]:
-    """Yield each frame with the one that follows."""
+    """Yield each frame and the frame after it."""
     before: BagFrame | None = None
     for frame in frames:
         if before is not None:
@@ -210,7 +212,7 @@ def _with_next(frames: Iterable[BagFrame]) -> Iterator[tuple[BagFrame, BagFrame 
 
 @dataclass
 class _Sequence:
-    """What becomes of a target, from the image that it was named on."""
+    """The answers for a target, from the image on which it was named."""
 
     size: tuple[int, int]
     answers: Answers = field(default_factory=Answers)
@@ -222,17 +224,17 @@ class _Sequence:
 
 
 class Sequences:
-    """Results of a replay: a sequence for each target, from the image that it was named on."""
+    """Results of a replay: a sequence for each target, from the image on which it was named."""
 
     def __init__(self, bag: Bag, topic: Topic, mono16_bits: int = 16) -> None:
-        """mono16_bits: how many bits of a mono16 pixel the sensor fills."""
+        """mono16_bits: number of bits of a mono16 pixel that the sensor fills."""
         self._bag, self._topic, self._mono16_bits = bag, topic, mono16_bits
         self._by_target: dict[int, _Sequence] = {}
 
     def add(self, followed: Followed) -> None:
-        """Take the next image.
+        """Add the answer for the next image.
 
-        One without a track counts as missed if it has a truth and a target was named before.
+        An image without a track counts as missed if it has a true box and its target was named.
         """
         track, truth, target = followed.track, followed.truth, followed.target
         if track is None and not (target in self._by_target and _usable(truth)):
@@ -245,7 +247,7 @@ class Sequences:
             sequence.answers.add(NOTHING, float('nan'), False, float('nan'))
         elif followed.starts:
             sequence.answers.start(track.box, followed.seconds)
-            if not _usable(truth):  # the box that the tracker was given takes its place
+            if not _usable(truth):  # use the box that the tracker was given
                 truth = np.array([*track.box[:2], *np.maximum(track.box[2:], LEAST_SIDE)])
         else:
             lost = track.state is TargetState.LOST
@@ -269,7 +271,7 @@ class Sequences:
 
     @property
     def untracked(self) -> int:
-        """How many images with a truth have no track, and so an overlap of 0."""
+        """Number of images that have a true box but no track, and so an overlap of 0."""
         return sum(sum(each.untracked) for each in self._sequences)
 
     def numbers(self) -> list[NDArray[np.int64]]:
@@ -281,10 +283,10 @@ class Sequences:
         return [np.array([place[1] for place in each.places]) for each in self._sequences]
 
     def answered_by(self, tracks: Mapping[int, Track]) -> Sequences:
-        """Return these targets with tracks from elsewhere, by the index of their image.
+        """Return the same targets with other tracks, given by the index of their image.
 
-        Each starts with the box that it was named with. An image without an answer keeps the one
-        of the image before.
+        Each target starts with its init box. An image without a track keeps the box of the image
+        before.
         """
         others = Sequences(self._bag, self._topic, self._mono16_bits)
         for number, each in self._by_target.items():
@@ -303,7 +305,7 @@ class Sequences:
         return others
 
     def results(self) -> tuple[list[Clip], list[SequenceResult]]:
-        """Return a clip and a result for each target. The clips' images have names, no files."""
+        """Return a clip and a result for each target. The clips' images are names without files."""
         clips, results = [], []
         for name, sequence in self._by_clip_name().items():
             images = ImagesOf(self._bag.path, (f'{index:06d}' for _, _, index in sequence.places))
@@ -312,7 +314,7 @@ class Sequences:
         return clips, results
 
     def run(self, title: str, configuration: dict[str, Any]) -> Run | None:
-        """Return the targets with a truth after their first image as a run, None without any."""
+        """Return a run of the targets with a true box after their first image; None without any."""
         scored = [
             (clip, result, sequence.size)
             for clip, result, sequence in zip(*self.results(), self._sequences)
@@ -322,7 +324,7 @@ class Sequences:
             return None
         clips, results, sizes = (list(column) for column in zip(*scored))
         count = self.untracked
-        missed = f'images with a truth and without a track, counted as overlap 0: {count}'
+        missed = f'images with a true box but no track, counted as overlap 0: {count}'
         return Run(
             title,
             configuration,
@@ -333,7 +335,7 @@ class Sequences:
         )
 
     def read_frame(self, clip: Clip, row: int) -> Image | None:
-        """Return the image of a row of a clip's result from the bag, BGR; for the report."""
+        """Read the image of a row of a clip's result from the bag, as BGR; for the report."""
         log_time, stamp, _ = self._by_clip_name()[clip.name].places[row]
         try:
             frame = self._bag.frame_at(self._topic, log_time, stamp, self._mono16_bits)

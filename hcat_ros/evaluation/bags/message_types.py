@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages in bags, read and made by the package `rosbags`; no ROS is needed.
+"""Reads and writes the messages of bags with the package `rosbags`; no ROS is needed.
 
-Definitions that a bag brings along are not used: `rosbags` makes code of them and runs it, and
-those of the types here are the same in every distribution since Humble.
+Message definitions that are stored in a bag are not used, because `rosbags` turns them into code
+and runs it. The types here are the same in every distribution since Humble.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VISION_MSGS = {
     'Point2D': 'float64 x\nfloat64 y',
     'Pose2D': 'vision_msgs/Point2D position\nfloat64 theta',
 }
-"""vision_msgs 4, which `rosbags` does not have and bags of Humble in SQLite do not bring."""
+"""Definitions of vision_msgs 4, which `rosbags` lacks and Humble's SQLite bags do not store."""
 
 _ZSTD = b'\x28\xb5\x2f\xfd'
 LARGEST_MESSAGE = 512 << 20
-"""Bytes that a message may unpack to: an image of 100 megapixels with 5 bytes each."""
+"""Largest size of an unpacked message, bytes: an image of 100 megapixels with 5 bytes each."""
 PIECE = 4 << 20
-"""Bytes that are unpacked at once where the compressed ones do not state their number."""
+"""Number of bytes that are unpacked at once if the compressed data do not state their size."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,23 +55,23 @@ class Topic:
 
     name: str
     type: str
-    """As 'sensor_msgs/msg/Image'."""
+    """Type of the messages, such as 'sensor_msgs/msg/Image'."""
     count: int
-    """Messages."""
+    """Number of messages."""
 
 
 class StoredMessage(NamedTuple):
-    """A message as it lies in a bag."""
+    """A message as it is stored in a bag."""
 
     topic: str
     log_time: int
-    """When it was recorded, nanoseconds."""
+    """Time of recording, nanoseconds."""
     data: bytes
 
 
 @cache
 def typestore() -> Typestore:
-    """Return the types of Humble and of vision_msgs."""
+    """Return the message types of Humble and of vision_msgs."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     types = {}
     for name, text in VISION_MSGS.items():
@@ -81,10 +81,10 @@ def typestore() -> Typestore:
 
 
 def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> bytes:
-    """Return what zstd has compressed, or only its first bytes.
+    """Decompress data of zstd. first: number of bytes to return; None: all.
 
-    A few kilobytes can unpack to gigabytes, so it is done in pieces. Raises ValueError for more
-    than `largest` bytes, and for what is not zstd's or damaged.
+    A few kilobytes can unpack to gigabytes, so the data are unpacked in pieces. Raises ValueError
+    for more than `largest` bytes, and for data that are damaged or not of zstd.
     """
     left = largest + 1 if first is None else first
     parts = []
@@ -93,7 +93,7 @@ def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> byte
         piece = stated if PIECE < stated <= largest else PIECE
         if first is None and stated > largest:
             left = 0
-        # Across frames: as zstd itself, which takes several for one.
+        # Like zstd itself, read several frames in a row as one.
         with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
             while left > 0 and (part := reader.read(min(left, piece))):
                 parts.append(part)
@@ -101,53 +101,46 @@ def decompress_zstd(data: bytes, largest: int, first: int | None = None) -> byte
     except zstandard.ZstdError as error:
         raise ValueError(f'its compression is damaged: {error}') from error
     if first is None and left <= 0:
-        raise ValueError(
-            f'it unpacks to more than {largest} bytes, the most that are expected of it'
-        )
+        raise ValueError(f'it unpacks to more than {largest} bytes, the expected maximum')
     return parts[0] if len(parts) == 1 else b''.join(parts)
 
 
 def decompress_lz4(data: bytes, largest: int) -> bytes:
-    """Return what LZ4 has compressed. Raises ValueError for more than `largest` bytes."""
+    """Decompress data of LZ4. Raises ValueError for more than `largest` bytes or damaged data."""
     try:
         content: bytes = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=largest + 1)
     except RuntimeError as error:
         raise ValueError(f'its compression is damaged: {error}') from error
     if len(content) > largest:
-        raise ValueError(
-            f'it unpacks to more than {largest} bytes, the most that are expected of it'
-        )
+        raise ValueError(f'it unpacks to more than {largest} bytes, the expected maximum')
     return content
 
 
 def unpack_message(data: bytes, first: int | None = None) -> bytes:
-    """Return the bytes of a message, or only the first ones, also if zstd has compressed them.
+    """Return the bytes of a message, or only the first ones; zstd data are decompressed.
 
-    Raises ValueError for more than `LARGEST_MESSAGE` bytes, and for damaged ones.
+    Raises ValueError for more than `LARGEST_MESSAGE` bytes and for damaged data.
     """
-    if data[:4] == _ZSTD:  # no CDR begins like this
+    if data[:4] == _ZSTD:  # no message in CDR begins with these bytes
         return decompress_zstd(data, LARGEST_MESSAGE, first)
     return data if first is None else data[:first]
 
 
 def decode_message(data: bytes, kind: str) -> Any:
-    """Return the message of a type that these bytes hold, also if zstd has compressed them.
-
-    Raises ValueError.
-    """
+    """Decode a message of type `kind`; zstd data are decompressed. Raises ValueError."""
     try:
         return typestore().deserialize_cdr(unpack_message(data), kind)
-    except Exception as error:  # what damaged bytes make these two raise has no common base
-        raise ValueError(f'{len(data)} bytes are no {kind} ({error})') from error
+    except Exception as error:  # the exceptions for damaged bytes have no common base
+        raise ValueError(f'{len(data)} bytes cannot be decoded as {kind} ({error})') from error
 
 
 def build_message(kind: str, **fields: Any) -> Any:
-    """Return a message of a type, with all of its fields."""
+    """Return a message of type `kind`; all of its fields must be given."""
     return typestore().types[kind](**fields)
 
 
 def encode_message(message: Any) -> memoryview:
-    """Return a message's bytes."""
+    """Return a message as CDR bytes."""
     return typestore().serialize_cdr(message, message.__msgtype__)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boxes that belong to a bag's images: those that name targets, and the truth."""
+"""The boxes that belong to a bag's images: init boxes, which name targets, and true boxes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.tracking.target_requests import STAMP_TOLERANCE
 
 INIT_BOX = 'init_box'
-"""Last part of the name of the topic that names targets."""
+"""Last part of the name of the topic of init boxes."""
 TRUTH_TOLERANCE = 0.001
 """Largest difference between the stamps of an image and its true box, s: room for rounding."""
 NO_BOX = np.full(4, np.nan)
@@ -32,12 +32,13 @@ class NamedBox(NamedTuple):
 
     box: Box
     stamp: int
-    """Stamp of the image that the box was seen on, ns; 0: the newest image at `log_time`."""
+    """Stamp of the image on which the box was seen, ns; 0: the newest image at `log_time`."""
     log_time: int
+    """Time of recording, ns."""
     class_id: str = ''
     number: int = 0
-    """Number among the boxes that name targets, from 0; with several targets, also the index of
-    its truth."""
+    """Number of the box among all init boxes, from 0; with several targets, also the index of its
+    truth."""
 
 
 class Start(Protocol):
@@ -51,7 +52,7 @@ class Start(Protocol):
         """
 
     def unused(self) -> list[str]:
-        """Return a reason for each box that has started no target."""
+        """Return a sentence for each box that has started no target, with the reason."""
 
 
 def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
@@ -65,7 +66,7 @@ def named_boxes(bag: Bag, topic: Topic) -> list[NamedBox]:
 
 
 def init_box_topic(bag: Bag, name: str = '') -> Topic | None:
-    """Return the topic that names targets, None if there is none. Raises ValueError."""
+    """Return the topic of init boxes, None if there is none. Raises ValueError."""
     if name:
         return bag.find_topic(name, DETECTION)
     found = [
@@ -113,7 +114,7 @@ def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
     if following is None:
         return True
     if following.stamp < frame.stamp:
-        # It is late and will be passed over; the one after it may be nearer to a newer box.
+        # The following frame is late and will be skipped; a later one may fit a newer box better.
         return box.stamp <= frame.stamp
     return missed <= abs(box.stamp - following.stamp)
 
@@ -152,7 +153,7 @@ class TruthStart:
 
 
 class Truth(Protocol):
-    """Where the target really is."""
+    """The true boxes of a target."""
 
     def box_for(self, frame: BagFrame) -> NDArray[np.float64]:
         """Return the true box of an image, (4,) as x y w h, and mark it as used.
@@ -161,7 +162,7 @@ class Truth(Protocol):
         """
 
     def unused(self) -> str:
-        """Return in words how many boxes belong to no image; '' if all do."""
+        """Return a sentence about the boxes that belong to no image; '' if all belong to one."""
 
 
 class StampedTruth:
@@ -208,24 +209,24 @@ class IndexedTruth:
 
 def _unused(boxes: Mapping[int, NDArray[np.float64]], used: set[int], reason: str) -> str:
     left = [place for place in boxes if place not in used and np.isfinite(boxes[place]).all()]
-    return f'{len(left)} of {len(boxes)} true boxes were of no use: {reason}' if left else ''
+    return f'{len(left)} of {len(boxes)} true boxes were not used: {reason}' if left else ''
 
 
 def _box(values: Sequence[float]) -> NDArray[np.float64]:
     box = np.asarray(values, np.float64)
-    # Some write an absent target as a box without a size.
+    # Some programs write an absent target as a box of no size.
     return box if np.isfinite(box).all() and (box[2:] > 0).all() else NO_BOX
 
 
 def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
-    """Return the truth for images, in a Detection2D topic or a file. Raises ValueError, OSError.
+    """Read the truth for images from a Detection2D topic or a file. Raises ValueError, OSError.
 
-    A topic's boxes belong to the images with their stamps; where stamps repeat, to the images in
-    order if there are as many, else to the images recorded nearest in time.
-    A file has one row per image: `x y w h` in the order of the images, or `stamp x y w h`, or any
-    columns that its first line names: stamp or frame, x, y, w, h. Stamps are whole nanoseconds, or
-    seconds with a decimal point; frames are numbers of images from 0. An absent target is NaN or
-    has no size.
+    The boxes of a topic belong to the images with the same stamps. If stamps repeat, they belong to
+    the images in order if there is one box per image, or else to the images recorded nearest in
+    time. A file has one row per image: `x y w h` in the order of the images, or `stamp x y w h`, or
+    the columns that its first line names: stamp or frame, x, y, w, h. Stamps are whole nanoseconds,
+    or seconds with a decimal point; frames are numbers of images from 0. The box of an absent
+    target is NaN or has no size.
     """
     if not Path(source).is_file():
         if source not in bag.topics and f'/{source}' not in bag.topics:
@@ -235,8 +236,8 @@ def truth_from(bag: Bag, source: str, images: Topic) -> Truth:
     stamps = [stamp for stamp, _ in bag.times(images)]
     if isinstance(truth, StampedTruth) and len(set(stamps)) < len(stamps) / 2:
         raise ValueError(
-            f'truth {source} goes by stamps, but {len(stamps)} images have {len(set(stamps))} '
-            'different ones: give it by the number of the image, column frame'
+            f'truth {source} gives boxes by stamp, but the {len(stamps)} images have only '
+            f'{len(set(stamps))} different stamps: give boxes by image number in a column frame'
         )
     return truth
 
@@ -250,11 +251,13 @@ def _truth_of_topic(bag: Bag, topic: Topic, images: Topic) -> Truth:
     if _all_differ(stamp for stamp, _, _ in boxes) and _all_differ(stamp for stamp, _ in times):
         return StampedTruth({stamp: box for stamp, _, box in boxes})
     if len(boxes) == len(times):
-        bag.findings.note(f'stamps repeat: the boxes of {topic.name} go by their order')
+        bag.findings.note(f'stamps repeat: the boxes of {topic.name} belong to images in order')
         return IndexedTruth({number: box for number, (_, _, box) in enumerate(boxes)})
-    bag.findings.note(f'stamps repeat: the boxes of {topic.name} go by their time of recording')
+    bag.findings.note(
+        f'stamps repeat: the boxes of {topic.name} belong to images by time of recording'
+    )
     recorded = np.array([log_time for _, log_time in times], np.int64)
-    # A box belongs to no image if the nearest is further away than half their usual interval.
+    # A box belongs to no image if the nearest image is more than half an image interval away.
     apart = float(np.median(np.diff(np.sort(recorded)))) if len(recorded) > 1 else np.inf
     found: dict[int, Box] = {}
     for _, log_time, box in boxes:
@@ -270,7 +273,7 @@ def _all_differ(stamps: Iterable[int]) -> bool:
 
 
 def read_truth(path: Path) -> Truth:
-    """Return the truth in a file; see `truth_from`. Raises OSError; ValueError with the line."""
+    """Read the truth from a file; see `truth_from`. Raises OSError; ValueError with the line."""
     rows = list(_table(path))
     if not rows:
         raise ValueError(f'{path} holds no box')
@@ -300,7 +303,7 @@ def read_truth(path: Path) -> Truth:
                 f'{path}, line {line}: expected {expected}, got {",".join(row)}'
             ) from None
         if place_number in boxes:
-            raise ValueError(f'{path}, line {line}: {key} {place} is there twice')
+            raise ValueError(f'{path}, line {line}: {key} {place} occurs twice')
         boxes[place_number] = box
     return StampedTruth(boxes) if key == 'stamp' else IndexedTruth(boxes)
 
@@ -321,7 +324,7 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _nanoseconds(text: str) -> int:
-    """Return a stamp: a whole number of nanoseconds, or seconds with a decimal point."""
+    """Parse a stamp: a whole number of nanoseconds, or seconds with a decimal point."""
     text = text.strip()
     # As a float, seconds since 1970 are exact to 0.2 microseconds only.
     number = Decimal(text) * 10**9 if set(text) & set('.eE') else Decimal(int(text))

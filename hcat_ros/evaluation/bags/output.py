@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replay's tracks as a bag that Foxglove and `ros2 bag play` open, and as a table."""
+"""Writes a replay's tracks as a bag for Foxglove and `ros2 bag play`, and as a table."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ TOPICS = {
 }
 COLUMNS = ('stamp', 'frame', 'x', 'y', 'w', 'h', 'score', 'state', 'ms', 'iou', 'target')
 VERSION: Any = 8
-"""Version of the bag's metadata: 9 and Jazzy's own cannot be played by Humble."""
+"""Version of the bag's metadata. Humble cannot play bags of version 9 or of Jazzy's version."""
 JPEG_QUALITY = 80
 DEFAULT_CLASS = 'target'
-"""Class of tracks whose init box names none; the node's `class_id`."""
+"""Class of tracks whose init box has none, as with the node's parameter `class_id`."""
 TRUTH_COLOUR = (255, 255, 255)
 
 
 class TrackBag:
-    """Writes a folder with an MCAP file of the same name; use it as a context.
+    """Writes a folder with an MCAP file of the same name; use it as a context manager.
 
-    What is written has the time of recording of its image. Raises OSError; `rosbags`' WriterError
-    if the folder exists.
+    Each message has the time of recording of its image. Raises OSError; `rosbags`' WriterError if
+    the folder exists.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class TrackBag:
         self._writer.__exit__(kind, error, traceback)
 
     def write(self, answers: Sequence[Followed]) -> None:
-        """Write an image with the answers for it, one a target."""
+        """Write an image with its answers, one for each target."""
         frame = answers[0].frame
         where = (frame.stamp, frame.frame_id)
         tracks = []
@@ -163,7 +163,7 @@ def compress_image(stamp: int, frame_id: str, pixels: Image) -> Any:
 
 
 def draw_answers(answers: Sequence[Followed]) -> Image:
-    """Return an image as BGR with truths in white and tracks in their states' colours."""
+    """Return an image as BGR with true boxes in white and tracks in the colours of their states."""
     frame = answers[0].frame
     picture = to_bgr(frame.image, frame.encoding).copy()
     scale = max(picture.shape[0] / 720, 0.5)
@@ -184,7 +184,10 @@ def draw_answers(answers: Sequence[Followed]) -> Image:
 
 
 class TrackTable:
-    """Writes a CSV file with a row for each image and target; a context. Raises OSError."""
+    """Writes a CSV file with a row for each image and target; use it as a context manager.
+
+    Raises OSError.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open('w', newline='', encoding='utf-8')
@@ -203,7 +206,7 @@ class TrackTable:
         self._file.close()
 
     def write(self, followed: Followed) -> None:
-        """Write a row; what there is not is left empty."""
+        """Write a row; fields of missing values are empty."""
         frame, track = followed.frame, followed.track
         box = [f'{value:.3f}' for value in track.box] if track else [''] * 4
         score = _text(track.score, '.4f') if track else ''

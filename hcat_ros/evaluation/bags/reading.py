@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rosbags without ROS: SQLite and MCAP, packed or not, damaged or not, of any length.
+"""Reads rosbags without ROS: SQLite or MCAP, also compressed or damaged, of any length.
 
 Messages are read one at a time; those that cannot be read are counted in `Bag.findings`.
 """
@@ -38,9 +38,9 @@ from hcat_ros.tracking.encodings import NO_PICTURE, REFUSED, Image
 
 METADATA = 'metadata.yaml'
 MOST_OPEN = 64
-"""Most files of a bag that are open at once, to be merged by time."""
+"""Largest number of files of a bag that are open at once, to be merged by time."""
 DRAWN = '/track_image'
-"""Topics that end like this are a tracker's output, not a camera's."""
+"""Ending of topics with a tracker's output instead of a camera's images."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,23 @@ class BagFrame:
     stamp: int
     """Stamp of the image's header, nanoseconds."""
     log_time: int
-    """When it was recorded, nanoseconds."""
+    """Time of recording, nanoseconds."""
     frame_id: str
     image: Image
-    """As it was published, see `encoding`; read-only."""
+    """Pixels as they were published, see `encoding`; read-only."""
     encoding: str
 
 
 def open_bag(path: Path) -> Bag:
     """Open a rosbag2: its folder or one .mcap or .db3 file, also compressed to .zstd.
 
-    Raises FileNotFoundError, ValueError for what is no bag, OSError for what may not be read.
+    Raises FileNotFoundError; ValueError if it is not a bag; OSError if it may not be read.
     """
     return Bag(path)
 
 
 class Bag:
-    """An open bag; use it as a context, or `close` it."""
+    """An open bag; use it as a context manager, or `close` it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,13 +76,13 @@ class Bag:
         """Damage and oddities found so far."""
         files, stated = _contents(path, self.findings)
         self._scratch = Scratch()
-        self._told: dict[Path, int] = {}
+        self._reported: dict[Path, int] = {}
         try:
             self._files = [StorageFile(file, self._scratch) for file in files]
         except BaseException:
             self._scratch.close()
             raise
-        self._tell_damage()
+        self._report_damage()
         for whole in files:
             journal = whole.with_name(f'{whole.name}-wal')
             if journal.is_file() and journal.stat().st_size:
@@ -92,8 +92,8 @@ class Bag:
                     left_out=True,
                 )
         self.topics: dict[str, Topic] = {}
-        """Topics by name. Their counts are those that metadata.yaml states; without it, those of
-        the files, where a damaged one counts only the messages that can be read."""
+        """Topics by name. Their counts come from metadata.yaml or, without it, from the files; a
+        damaged file counts only the messages that can be read."""
         for file in self._files:
             for name, topic in file.topics.items():
                 before = self.topics.get(name)
@@ -115,7 +115,7 @@ class Bag:
         self.close()
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Remove the unpacked files."""
         self._scratch.close()
 
     @property
@@ -132,7 +132,7 @@ class Bag:
         return name
 
     def find_topic(self, name: str, *types: str) -> Topic:
-        """Return the topic of a name, if it is of one of these types. Raises ValueError."""
+        """Return the topic of this name. Raises ValueError if none has one of these types."""
         topic = self.topics.get(name) or self.topics.get(f'/{name}')
         if topic is None:
             raise ValueError(f'{self.path} has no topic {name}; {self._list_topics()}')
@@ -141,10 +141,10 @@ class Bag:
         return topic
 
     def image_topic(self, name: str = '') -> Topic:
-        """Return the topic of the pictures, the one of this name if one is given.
+        """Return the image topic of this name or, without a name, the only topic with pictures.
 
-        Without a name, depth images, drawn tracks and the compressed twin of a raw topic are left
-        out; raises ValueError if no topic or several remain.
+        Topics of depth images, of drawn tracks and the compressed twin of a raw topic are then left
+        out. Raises ValueError if no topic or several remain.
         """
         if name:
             topic = self.find_topic(name, IMAGE, COMPRESSED)
@@ -183,7 +183,7 @@ class Bag:
         return REFUSED.get(message.encoding) == NO_PICTURE
 
     def _list_topics(self) -> str:
-        """Return the topics and what is wrong with the files, for errors."""
+        """Describe the topics and the damage of the files, for error messages."""
         topics = sorted(self.topics.values())
         listed = ', '.join(f'{t.name} ({t.count} {t.type})' for t in topics) or 'none'
         damage = [f'{file.path.name}: {text}' for file in self._files for text in file.damage]
@@ -201,14 +201,14 @@ class Bag:
         if 1 < len(files) <= MOST_OPEN and not any(file.path.suffix == PACKED for file in files):
             parts = (file.messages(names, start, stop) for file in files)
             yield from heapq.merge(*parts, key=lambda message: message.log_time)
-            self._tell_damage()
+            self._report_damage()
             return
         for file in files:
             yield from file.messages(names, start, stop)
-            self._tell_damage()
+            self._report_damage()
 
     def decode_topic(self, topic: Topic) -> Iterator[tuple[int, int, Any]]:
-        """Yield number, time of recording and message of all that can be read on a topic."""
+        """Yield the number, time of recording and content of each readable message of a topic."""
         number, first, last = -1, 0, 0
         for number, stored in enumerate(self.messages([topic.name])):
             first, last = (first if number else stored.log_time), stored.log_time
@@ -232,7 +232,7 @@ class Bag:
                 data = unpack_message(stored.data, 12)
             except ValueError:
                 data = b''
-            # CDR: four bytes that tell the order of the others, then the header's stamp.
+            # CDR begins with four bytes that state the byte order; the header's stamp follows.
             order = '<iI' if data[1:2] == b'\x01' else '>iI'
             if len(data) == 12:
                 seconds, rest = struct.unpack(order, bytes(data[4:]))
@@ -242,9 +242,9 @@ class Bag:
         return found
 
     def frames(self, topic: Topic, mono16_bits: int = 16) -> Iterator[BagFrame]:
-        """Yield the images of a topic that can be read; the others are among the findings.
+        """Yield the readable images of a topic; the others are added to the findings.
 
-        mono16_bits: how many bits of a mono16 pixel the sensor fills.
+        mono16_bits: number of bits of a mono16 pixel that the sensor fills.
         """
         for number, log_time, message in self.decode_topic(topic):
             try:
@@ -264,11 +264,11 @@ class Bag:
                 return _frame(0, log_time, message, mono16_bits)
         raise ValueError(f'{topic.name}: no image with stamp {stamp} recorded at {log_time}')
 
-    def _tell_damage(self) -> None:
+    def _report_damage(self) -> None:
         for file in self._files:
-            for text in file.damage[self._told.get(file.path, 0) :]:
+            for text in file.damage[self._reported.get(file.path, 0) :]:
                 self.findings.note(f'{file.path.name}: {text}', left_out=True)
-            self._told[file.path] = len(file.damage)
+            self._reported[file.path] = len(file.damage)
 
 
 def _frame(number: int, log_time: int, message: Any, mono16_bits: int) -> BagFrame:
@@ -281,11 +281,11 @@ def _frame(number: int, log_time: int, message: Any, mono16_bits: int) -> BagFra
 
 
 def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int]]:
-    """Return a bag's files in their order, and how many messages each topic is said to have."""
+    """Return a bag's files in their order, and the number of messages per topic in its metadata."""
     if not path.exists():
         raise FileNotFoundError(f'no bag {path}')
     if not path.is_dir():
-        empty = path.is_file() and path.stat().st_size == 0  # told of with the other damage
+        empty = path.is_file() and path.stat().st_size == 0  # reported with other damage
         if not empty and (what := foreign(path)):
             raise ValueError(f'{path} {what}')
         if not is_storage(path):
@@ -314,7 +314,7 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
         return there, {}
     files = []
     for file in listed:
-        # Packed or unpacked by hand since.
+        # Someone may have compressed or unpacked the file by hand.
         others = (file, file.with_name(f'{file.name}{PACKED}'), file.with_suffix(''))
         found = next((other for other in others if other in there), None)
         if found is None:

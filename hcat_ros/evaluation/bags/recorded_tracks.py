@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A track that a node has published and somebody recorded, judged beside a replay's own."""
+"""Compares a recorded track, which a node has published, with the track of a replay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hcat_ros.message_data import best_class, box_of, nanoseconds
 from hcat_ros.tracking import TargetState, Track
 
 TRACK = 'track'
-"""Last part of the name of the topic."""
+"""Last part of the name of the recorded topic."""
 
 
 class RecordedTrack(NamedTuple):
@@ -30,9 +30,9 @@ class RecordedTrack(NamedTuple):
 
 
 def recorded_tracks(path: Path, findings: Findings) -> list[RecordedTrack]:
-    """Return the tracks in a bag in their order; the score is NaN while the target is lost.
+    """Read the tracks in a bag in their order; the score is NaN while the target is lost.
 
-    What is wrong with the bag is added to the findings. Raises ValueError, OSError.
+    Problems of the bag are added to the findings. Raises ValueError, OSError.
     """
     with open_bag(path) as bag:
         found = [
@@ -56,23 +56,23 @@ def recorded_tracks(path: Path, findings: Findings) -> list[RecordedTrack]:
 
 
 class Recorded(NamedTuple):
-    """What a recorded track comes to."""
+    """The comparison of a recorded track with a replay."""
 
     sequences: Sequences
-    """Recorded tracks of the same targets and images as the replay's."""
+    """Recorded tracks of the replay's targets and images."""
     compared: int
-    """Images that both have a track for."""
+    """Number of images for which both have a track."""
     difference: float
-    """The largest one between their boxes, pixels; NaN without any to compare."""
+    """Largest difference between x, y, w or h of their boxes, pixels; NaN if none is compared."""
 
 
 def judge_recorded(own: Sequences, tracks: Sequence[RecordedTrack], findings: Findings) -> Recorded:
     """Judge recorded tracks on the targets of a replay.
 
-    They belong to images by stamp, or by order where stamps repeat and there is one for each. An
-    image without a track, which the node has dropped, keeps the box of the one before. That, and
-    tracks that belong to no image, are told to the findings. Raises ValueError for tracks that
-    could belong to several images.
+    Tracks belong to images by stamp or, if stamps repeat, by order, for which there must be one
+    track per image. An image that the node has dropped has no track and keeps the box of the image
+    before. Such images, and tracks that belong to no image, are added to the findings. Raises
+    ValueError for tracks that could belong to several images.
     """
     numbers, stamps = own.numbers(), own.stamps()
     by_number, unknown = _by_number(numbers, stamps, tracks, findings)
@@ -82,9 +82,9 @@ def judge_recorded(own: Sequences, tracks: Sequence[RecordedTrack], findings: Fi
         there = np.array([number in by_number for number in numbers[target][1:]], bool)
         gaps.append(np.abs(theirs.boxes[1:] - ours.boxes[1:])[there])
         for stamp in stamps[target][1:][~there]:
-            findings.add('images without a track', f'the one of {stamp / 1e9:.3f} s')
+            findings.add('images without a track', f'at {stamp / 1e9:.3f} s')
     for stamp in unknown:
-        findings.add('tracks without an image', f'the one of {stamp / 1e9:.3f} s')
+        findings.add('tracks without an image', f'at {stamp / 1e9:.3f} s')
     gap = np.concatenate(gaps) if gaps else np.empty((0, 4))
     return Recorded(sequences, len(gap), float(gap.max()) if gap.size else float('nan'))
 
@@ -95,10 +95,10 @@ def _by_number(
     tracks: Sequence[RecordedTrack],
     findings: Findings,
 ) -> tuple[dict[int, Track], list[int]]:
-    """Return the tracks by the number of their image, and the stamps of those of no image."""
+    """Return the tracks by the number of their image, and the stamps of tracks without an image."""
     every = [int(stamp) for of_target in stamps for stamp in of_target]
     places = [int(number) for of_target in numbers for number in of_target]
-    # An image on which another target starts is there twice.
+    # An image on which another target starts occurs twice.
     by_stamp = dict(zip(every, places))
     unique = len(by_stamp) == len(set(places))
     if unique and len({one.stamp for one in tracks}) == len(tracks):
@@ -107,8 +107,8 @@ def _by_number(
     after = [int(number) for of_target in numbers for number in of_target[1:]]
     if len(after) != len(tracks):
         raise ValueError(
-            f'stamps repeat, so that {len(tracks)} tracks cannot be told to belong to which of '
-            f'{len(after)} images: record one track for each image, or with stamps'
+            f'stamps repeat, so {len(tracks)} tracks cannot be assigned to {len(after)} images: '
+            'record one track for each image, or images whose stamps differ'
         )
-    findings.note('stamps repeat: the recorded tracks go by their order')
+    findings.note('stamps repeat: the recorded tracks belong to images in order')
     return {number: one.track for number, one in zip(after, tracks)}, []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replay from end to end: a bag goes in, a bag with the tracks and a table come out."""
+"""A replay from end to end: it reads a bag and writes the tracks as a bag and as a table."""
 
 from __future__ import annotations
 
@@ -34,34 +34,35 @@ from hcat_ros.tracking.encodings import Image, to_bgr
 
 BAG, TABLE = 'track', 'track.csv'
 WRITTEN = (f'{BAG}.mcap', TABLE, METADATA)
-"""The files of a replay. Its folder is a rosbag2."""
+"""Files that a replay writes. Their folder is a rosbag2."""
 SCORES = 'replay.json'
 """File of the measures, for programs."""
 JUDGEMENT = ('report.html', 'report.md', SCORES)
-"""The files that `hcat replay` adds where a track is judged by a truth."""
+"""Files that `hcat replay` adds if there is a truth to score the track by."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is replayed, and how."""
+    """The settings of a replay."""
 
     image: str = ''
-    """Topic; empty: the only one with pictures."""
+    """Image topic; empty: the only topic with pictures."""
     boxes: tuple[Box, ...] = ()
-    """Targets in the first image."""
+    """Boxes of the targets in the first image."""
     draw: Callable[[Image], Box] | None = None
-    """Returns the target in the first image, BGR."""
+    """Function that returns the box of the target in the first image, BGR."""
     init_box_topic: str = ''
-    """Topic that names targets; empty: one called init_box, if the bag has it."""
+    """Topic of init boxes; empty: a topic called init_box, if the bag has one."""
     truths: tuple[str, ...] = ()
-    """Topics or files with true boxes, see `truth_from`; of several targets one for each, in the
+    """Topics or files with true boxes, see `truth_from`; with several targets, one for each in the
     order in which they are named."""
     start: float = 0.0
-    """Seconds from the first image that are passed over."""
+    """Time from the first image on that is skipped, s."""
     mono16_bits: int = 16
-    """How many bits of a mono16 pixel the sensor fills."""
+    """Number of bits of a mono16 pixel that the sensor fills."""
     max_targets: int = 1
-    """Targets that are followed at once, 1 to 16; with 1 a new one takes the old one's place."""
+    """Largest number of targets that are followed at once, 1 to 16; if it is 1, a new target
+    replaces the old one."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_targets <= 16:
@@ -76,11 +77,11 @@ class Options:
 
 
 class Replayed(NamedTuple):
-    """What became of a replay."""
+    """The result of a replay."""
 
     topic: Topic
     named_by: str
-    """Source that named the target."""
+    """Source of the init boxes, in words."""
     sequences: Sequences
     images: int
     """Number of images that were read."""
@@ -98,13 +99,14 @@ def replay(
     read: Sequence[Path] = (),
     progress: Callable[[Iterable[BagFrame], int], Iterable[BagFrame]] = lambda frames, _: frames,
 ) -> Replayed:
-    """Follow the target through a bag and write into the folder `out`: see `WRITTEN`.
+    """Follow the target through a bag and write the files `WRITTEN` into the folder `out`.
 
-    force: whether the files of an earlier replay are replaced; its `JUDGEMENT` is then removed, as
-    it is not about the new tracks. read: other bags and files that the caller reads; like the bag
-    and the truths they are never written over. progress: passes images on and shows how far it is.
-    What was not as it should be is in `bag.findings`. Raises ValueError for options that do not fit
-    the bag, and without any image; OSError, EngineError. Files are there whole or not at all.
+    force: whether the files of an earlier replay are replaced; its `JUDGEMENT` is then removed,
+    because it is about the old tracks. read: other bags and files that the caller reads; like the
+    bag and the truths, they are never overwritten. progress: wraps the images, given their number,
+    in a progress bar. Problems are collected in `bag.findings`. Raises ValueError for options that
+    do not fit the bag, and if no image can be used; OSError, EngineError. An error leaves no
+    incomplete files.
     """
     _check_free(out, bag.path, (*map(Path, options.truths), *read), force)
     topic = bag.image_topic(options.image)
@@ -122,15 +124,15 @@ def replay(
             bag.findings.note(unused)
     if bag.is_damaged and any(isinstance(truth, IndexedTruth) for truth in truths):
         bag.findings.note(
-            'the truth goes by the number of the image: behind images that are missing it belongs '
-            'to others; give it by stamp'
+            'the truth gives boxes by image number, so after missing images its boxes belong to '
+            'other images; give boxes by stamp'
         )
     return Replayed(topic, named_by, sequences, images, followed)
 
 
 def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tuple[int, int]:
-    """Write what comes; return the number of images and of those with a target."""
-    made = not out.exists()
+    """Write the answers; return the number of images and of images with a target."""
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     images, followed = set(), 0
     try:
@@ -153,14 +155,14 @@ def _write(passing: Iterator[Followed], sequences: Sequences, out: Path) -> tupl
                 for name in WRITTEN:
                     (partial / name).replace(out / name)
     finally:
-        if made and not any(out.iterdir()):
+        if is_new and not any(out.iterdir()):
             with suppress(OSError):
                 out.rmdir()
     return len(images), followed
 
 
 def _check_free(out: Path, bag: Path, read: Sequence[Path], force: bool) -> None:
-    """Raise ValueError where writing would destroy what is read, or what no replay has written."""
+    """Raise ValueError if writing would destroy an input, or a file that is not of a replay."""
     if out.resolve() in (bag.resolve(), bag.resolve().parent if bag.is_file() else None):
         raise ValueError(f'--out {out} is where the bag lies; name another folder')
     files = (*WRITTEN, *JUDGEMENT)
@@ -183,7 +185,7 @@ def _check_free(out: Path, bag: Path, read: Sequence[Path], force: bool) -> None
 
 
 def _frames(bag: Bag, topic: Topic, options: Options) -> Iterator[BagFrame]:
-    """Yield the frames from so many seconds after the first one on."""
+    """Yield the frames from `options.start` seconds after the first one."""
     first: int | None = None
     for frame in bag.frames(topic, options.mono16_bits):
         first = frame.log_time if first is None else first
@@ -198,7 +200,7 @@ class DrawnStart:
         self._draw: Callable[[Image], Box] | None = draw
 
     def take_boxes(self, frame: BagFrame, following: BagFrame | None) -> list[NamedBox]:
-        """See `Start`. Raises what drawing raises."""
+        """See `Start`. Raises the exceptions of `draw`."""
         if self._draw is None:
             return []
         box = self._draw(to_bgr(frame.image, frame.encoding))
@@ -211,7 +213,7 @@ class DrawnStart:
 
 
 def _start(bag: Bag, options: Options, truths: Sequence[Truth]) -> tuple[Start, str]:
-    """Return where targets start, and what says so. Raises ValueError."""
+    """Return the start of targets, and the source of their boxes in words. Raises ValueError."""
     if options.boxes:
         return start_at_once(*options.boxes), '--box'
     if options.draw is not None:

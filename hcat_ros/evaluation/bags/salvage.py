@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads damaged files of bags: whatever is whole in them.
+"""Reads the undamaged parts of damaged bag files.
 
-Each of the two classes first reads the whole file to learn what there is. `topics` count the
-messages that can be read, `damage` says what cannot, and `messages` come nearly by the time of
-recording: chunk by chunk, or row by row. `SalvagedMcap` also sorts undamaged files without chunks.
+Each of the two classes first reads the whole file once. Its `topics` then count the readable
+messages, `damage` describes what cannot be read, and `messages` yields messages nearly in the order
+of recording: chunk by chunk, or row by row. `SalvagedMcap` also sorts undamaged files without
+chunks.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ MOST_MISSING = 50_000
 its tree can hide."""
 
 LARGEST_CHUNK = 1 << 30
-"""Bytes that a chunk of an MCAP file may unpack to; they lie in memory at once."""
+"""Largest size of an unpacked chunk of an MCAP file, bytes; a chunk is held in memory."""
 
 
 class Salvaged(Protocol):
-    """A damaged file."""
+    """The readable content of a damaged file."""
 
     topics: dict[str, Topic]
     damage: list[str]
 
     def messages(self, names: Collection[str], start: int = 0) -> Iterator[StoredMessage]:
-        """Yield what can be read on these topics.
+        """Yield the readable messages on these topics.
 
         Messages recorded before `start` may be among them; the caller has to drop them.
         """
 
 
 def salvage(path: Path) -> Salvaged:
-    """Return what there is in a storage file, of the kind that its name says. Raises OSError."""
+    """Return the readable content of a storage file, by its suffix. Raises OSError."""
     return SalvagedMcap(path) if path.suffix == '.mcap' else SalvagedSqlite(path)
 
 
@@ -89,7 +90,7 @@ class SalvagedMcap:
         places = []
         with self._path.open('rb') as stream:
             records = _reader(stream, size, at_start=True).records
-            with suppress(Exception):  # of its damaged end, which `damage` tells
+            with suppress(Exception):  # of a damaged end, which `damage` describes
                 place = 0
                 for record in records:
                     if isinstance(record, Message):
@@ -153,7 +154,7 @@ class SalvagedMcap:
         stream.seek(0)
         try:
             yield from _reader(stream, size, at_start=True).records
-        except Exception as error:  # whatever bytes that mean nothing lead to
+        except Exception as error:  # damaged bytes can raise any exception
             place = f'byte {stream.tell()} of {size}'
             damage.append(f'it can be read up to {place} ({_reason(error)})')
 
@@ -168,7 +169,7 @@ def _reader(stream: BinaryIO, size: int, at_start: bool) -> StreamReader:
 def _unpack_chunk(chunk: Chunk) -> Chunk:
     """Return a chunk without its compression.
 
-    Raises ValueError if it has not the size that it claims: `mcap` takes whatever comes.
+    Raises ValueError if its size is not the one that it states, which `mcap` does not check.
     """
     unpack = {'zstd': decompress_zstd, 'lz4': decompress_lz4}.get(chunk.compression)
     if unpack is None:
@@ -182,7 +183,7 @@ def _unpack_chunk(chunk: Chunk) -> Chunk:
 def _summary(stream: BinaryIO) -> Summary | None:
     try:
         return SeekingReader(stream).get_summary()
-    except Exception:  # there is none, or it is damaged as well
+    except Exception:  # the file has no summary, or a damaged one
         return None
 
 
@@ -201,7 +202,7 @@ def objection(path: Path) -> str:
                 "SELECT name, type FROM sqlite_master WHERE name IN ('messages', 'topics')"
             ).fetchall()
     except sqlite3.Error:
-        return ''  # damaged, which is told of elsewhere
+        return ''  # the damage is reported when the file is read
     views = [name for name, kind in kinds if kind != 'table']
     return f'{", ".join(views)} is no table: a view may have rows without end' if views else ''
 
@@ -222,7 +223,7 @@ def _reason(error: Exception) -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Immutable: no journal is looked for, none is written.
+    # An immutable database is opened without looking for a journal or writing one.
     return sqlite3.connect(f'file:{quote(str(path.absolute()))}?mode=ro&immutable=1', uri=True)
 
 
@@ -235,7 +236,7 @@ class SalvagedSqlite:
         self._path = path
         self._names: dict[int, tuple[str, str]] = {}
         self._end = 2**63 - 1
-        """The last row that can be read."""
+        """Number of the last row that can be read."""
         try:
             with closing(self._open()) as database:
                 rows = database.execute('SELECT id, name, type FROM topics').fetchall()
@@ -258,7 +259,7 @@ class SalvagedSqlite:
 
     def _open(self) -> sqlite3.Connection:
         database = _connect(self._path)
-        # Without it SQLite reads nothing of a file that is shorter than its first page says.
+        # Otherwise SQLite reads nothing from a file that is shorter than its first page states.
         database.execute('PRAGMA writable_schema = ON')
         return database
 

@@ -32,16 +32,16 @@ SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'
 """Suffix of a file that was compressed as a whole."""
 LEAST_FREE = 1 << 30
-"""Bytes of the disk that unpacking leaves."""
+"""Free disk space that unpacking must leave, bytes."""
 LARGEST_RATIO = 1000
-"""Largest ratio of the bytes of an unpacked file to those of the packed one. Zstandard can reach
-32,000; pictures of one colour, which no camera takes, come to some hundreds."""
+"""Largest ratio of the size of an unpacked file to that of the packed file. Zstandard can reach
+32,000; images of a single colour, which no camera takes, reach some hundreds."""
 LARGEST_UNPACKED = 1 << 30
-"""Bytes that are unpacked at any ratio."""
+"""Size up to which a file is unpacked at any ratio, bytes."""
 
 
-# `rosbags` looks at the size that a chunk of an MCAP file claims only after it has unpacked all
-# that there is, which may be gigabytes.
+# `rosbags` checks the stated size of a chunk of an MCAP file only after it has unpacked the chunk,
+# which may have gigabytes.
 storage_mcap.DECOMPRESSORS |= {
     'zstd': lambda data, size: decompress_zstd(data, min(size, LARGEST_CHUNK)),
     'lz4': lambda data, size: decompress_lz4(data, min(size, LARGEST_CHUNK)),
@@ -49,12 +49,12 @@ storage_mcap.DECOMPRESSORS |= {
 
 
 def is_storage(path: Path) -> bool:
-    """Return whether a file's name is that of a bag's storage."""
+    """Return whether a file's name is that of a storage file of a bag."""
     return path.suffix in SUFFIXES or (path.suffix == PACKED and is_storage(path.with_suffix('')))
 
 
 def foreign(path: Path) -> str:
-    """Return what a file is that is no storage of a bag, with the remedy; '' if it may be one.
+    """Return why a file cannot be a bag's storage, with the remedy; '' if it may be one.
 
     Raises OSError.
     """
@@ -75,7 +75,7 @@ def _free(path: Path) -> int:
 
 
 class Scratch:
-    """Unpacks files, one at a time, so that a bag of many needs the space of one."""
+    """Unpacks one file at a time, so that a bag of many files needs the disk space of one."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -83,10 +83,10 @@ class Scratch:
         self._packed: Path | None = None
         self._file: Path | None = None
         self.damage: dict[Path, str] = {}
-        """Damage of the compression of a file, in words."""
+        """Damage of the compression of each file, in words."""
 
     def file(self, path: Path) -> Path:
-        """Return the file, unpacked if it is packed. Raises OSError."""
+        """Return the path of the file, or of its unpacked copy if it is packed. Raises OSError."""
         if path.suffix != PACKED:
             return path
         if self._file is None or path != self._packed:
@@ -96,19 +96,19 @@ class Scratch:
         return self._file
 
     def _unpack(self, path: Path, target: Path) -> None:
-        machine = zstandard.ZstdDecompressor().decompressobj()
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
         largest = max(LARGEST_UNPACKED, LARGEST_RATIO * path.stat().st_size)
         with path.open('rb') as source, target.open('wb') as file:
             try:
-                # In small pieces: 64 KB can unpack to 2 GB, which would lie in memory.
-                while not machine.eof and (block := source.read(1 << 12)):
-                    file.write(machine.decompress(block))
+                # Small pieces are read, because 64 KB can unpack to 2 GB in memory.
+                while not decompressor.eof and (block := source.read(1 << 12)):
+                    file.write(decompressor.decompress(block))
                     if file.tell() > largest or _free(target) < LEAST_FREE:
                         raise zstandard.ZstdError(
-                            f'it unpacks to more than {file.tell()} bytes, which is no bag of a '
-                            'camera or has no room here; unpack it by hand with zstd -d'
+                            f'it unpacks to more than {file.tell()} bytes, too many for a bag of '
+                            'its size or for this disk; unpack it by hand with zstd -d'
                         )
-                reason = '' if machine.eof else 'it is cut off'
+                reason = '' if decompressor.eof else 'it is cut off'
             except zstandard.ZstdError as error:
                 reason = str(error)
         if reason:
@@ -121,15 +121,15 @@ class Scratch:
             self._file = None
 
     def close(self) -> None:
-        """Remove what is unpacked."""
+        """Remove the unpacked files."""
         self._stack.close()
 
 
 class StorageFile:
-    """A storage file, by `rosbags` or, where that fails, record by record.
+    """A storage file, read with `rosbags` or, if that fails, record by record.
 
-    topics: with the messages that they should have; damage: what cannot be read, in words.
-    Raises OSError for a file that is not there or may not be read.
+    topics: topics with the stated numbers of messages; damage: what cannot be read, in words.
+    Raises OSError for a file that is missing or may not be read.
     """
 
     def __init__(self, path: Path, scratch: Scratch) -> None:
@@ -159,7 +159,7 @@ class StorageFile:
                     name: Topic(name, info.msgtype or '', info.msgcount)
                     for name, info in reader.topics.items()
                 }
-        except Exception as error:  # the library lets through what its parts raise
+        except Exception as error:  # `rosbags` raises the exceptions of other libraries
             self._salvage(error)
         if path in scratch.damage:
             self.damage.insert(0, scratch.damage[path])
@@ -167,14 +167,14 @@ class StorageFile:
     def messages(
         self, names: Collection[str], start: int | None = None, stop: int | None = None
     ) -> Iterator[StoredMessage]:
-        """Yield the messages on these topics in the order of time, from `start` to before `stop`.
+        """Yield the messages on these topics in order of time, from `start` to before `stop`.
 
-        Where the file is damaged the order is that of the file.
+        The messages of a damaged file are in the order of the file.
         """
         if self._unindexed is not None:
             yield from self._unindexed.messages_in_order(names, start, stop)
             return
-        passed = _Passed()
+        position = _ReadPosition()
         if self._salvaged is None:
             try:
                 with Reader(self._scratch.file(self.path)) as reader:
@@ -183,19 +183,19 @@ class StorageFile:
                     for connection, log_time, data in found:
                         if not (isinstance(log_time, int) and isinstance(data, bytes | memoryview)):
                             raise ValueError('the time or content of a message is text')
-                        passed.count(log_time)
+                        position.add(log_time)
                         yield StoredMessage(connection.topic, log_time, data)
                 stated = sum(connection.msgcount for connection in connections)
-                if passed.number or not stated or (start, stop) != (None, None):
+                if position.number or not stated or (start, stop) != (None, None):
                     return
                 self._salvage(ValueError('its index lists no message'))
             except Exception as error:  # as above
                 self._salvage(error)
         assert self._salvaged is not None
-        first = passed.newest if start is None else max(start, passed.newest)
+        first = position.newest if start is None else max(start, position.newest)
         for message in self._salvaged.messages(names, first):
             within = message.log_time >= first and (stop is None or message.log_time < stop)
-            if within and not passed.was_there(message.log_time):
+            if within and not position.is_repeated(message.log_time):
                 yield message
 
     def _pass_over(self, why: str) -> None:
@@ -212,7 +212,7 @@ class StorageFile:
 
 
 class _Nothing:
-    """What there is to salvage of a file that is no bag's."""
+    """The content of a file that is not read at all."""
 
     def __init__(self) -> None:
         self.topics: dict[str, Topic] = {}
@@ -222,22 +222,23 @@ class _Nothing:
         return iter(())
 
 
-class _Passed:
-    """How far a reading came before it failed."""
+class _ReadPosition:
+    """The position that a reader had reached before it failed."""
 
     def __init__(self) -> None:
         self.newest = -(2**63)
         self.number = 0
         self._same = 0
-        """Messages of the newest time."""
+        """Number of messages at the newest time."""
 
-    def count(self, log_time: int) -> None:
+    def add(self, log_time: int) -> None:
+        """Count a message that was read."""
         self._same = self._same + 1 if log_time == self.newest else 1
         self.newest = log_time
         self.number += 1
 
-    def was_there(self, log_time: int) -> bool:
-        """Whether this message, read once more, is one of those of the newest time."""
+    def is_repeated(self, log_time: int) -> bool:
+        """Return whether this message of a second reading was already read; call it once each."""
         if log_time != self.newest or self._same == 0:
             return False
         self._same -= 1

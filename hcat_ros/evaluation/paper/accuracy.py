@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy of the systems, from the folders that `hcat evaluate` has written."""
+"""Reads the accuracy of the systems from the folders that `hcat evaluate` has written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS_FILE = 'results.json'
 
 
 class Result(NamedTuple):
-    """A system on a data set."""
+    """The measures of a system on a data set."""
 
     protocol: str
     data: str
@@ -26,10 +26,10 @@ class Result(NamedTuple):
 
 
 def read_results(texts: Sequence[str]) -> dict[str, list[Result]]:
-    """Return the results of systems, each text being NAME=FOLDER of an evaluation's `--out`.
+    """Read the results of systems. texts: NAME=FOLDER, FOLDER being the `--out` of an evaluation.
 
-    Of several trackers in a folder that called NAME is taken. Raises ValueError, naming the text or
-    file; OSError.
+    If a folder has several trackers, the tracker called NAME is used. Raises ValueError, naming the
+    text or file; OSError.
     """
     found: dict[str, list[Result]] = {}
     for text in texts:
@@ -68,11 +68,11 @@ def _result(run: dict[str, Any]) -> Result:
 
 
 def percent_of(results: Sequence[Result], benchmark: Benchmark) -> tuple[float, int] | None:
-    """Return a benchmark's measure in percent and of how many sequences; None if not there."""
+    """Return a benchmark's measure in percent and its number of sequences; None if not measured."""
     for result in results:
         if result.protocol != benchmark.protocol or benchmark.key not in result.measures:
             continue
-        # VOT's protocol is that of every year, whose sequences differ.
+        # VOT's protocol is the same every year, but the sequences differ.
         if result.protocol.startswith('VOT') and '2020' not in result.data:
             continue
         return 100 * result.measures[benchmark.key], result.sequences

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's claims about cost and speed, each as a ratio of two rows of one interleaved run."""
+"""The paper's claims about cost and speed, each tested by the ratio of two rows of the same run."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.paper.turns import AUTHORS, OURS, TimedRow
 
 SAME_SPEED = 0.1
-"""Difference of two speeds, as a share, within which they count as the same."""
+"""Relative difference up to which two speeds count as the same."""
 CRITERION = (
-    'Of two rows the ratio is taken in each round, so that what slows the machine slows both; in '
-    'brackets is what lies between 10 and 90 % of the rounds. *Faster* holds (yes) if that is all '
-    'above 1, does not (no) if it is all below 1, and is not clear otherwise. *Costs the same* '
-    'holds if parameters and multiply-adds are equal; of speeds, if it is all within '
-    f'{SAME_SPEED:.0%} of 1, and not if it leaves 1 out and the median is further off than that.'
+    'The ratio of two rows is computed in each round, so that other load on the machine slows '
+    'both; brackets hold the range from the 10 % to the 90 % quantile of the rounds. *Faster* '
+    'holds (yes) if the whole range is above 1, does not hold (no) if it is all below 1, and is '
+    'not clear otherwise. *Costs the same* holds if parameters and multiply-adds are equal; for '
+    f'speeds, it holds if median and range are within {SAME_SPEED:.0%} of 1, and does not hold if '
+    'the median is not and the range does not contain 1.'
 )
 
 
 class Claim(NamedTuple):
-    """That a system is faster than another, or costs the same."""
+    """The claim that a system is faster than another, or costs the same."""
 
     text: str
     faster: str
     slower: str
     runtimes: tuple[str | None, str | None] = (None, None)
-    """Runtimes of both rows, if the claim is about runtimes; otherwise the two share each one."""
+    """Runtimes of both rows, if the claim is about runtimes; None: any runtime that both share."""
     same: bool = False
 
 
@@ -54,17 +55,17 @@ CLAIMS = (
 
 
 class ClaimVerdict(NamedTuple):
-    """What became of a claim."""
+    """The verdict on a claim."""
 
     claim: Claim
     rows: tuple[TimedRow, TimedRow] | None
-    """The faster and the slower; None where counts are compared."""
+    """Rows of the faster and the slower system; None if counts are compared."""
     published: float | None
     """The paper's ratio, if both figures are known."""
     ratio: tuple[float, float, float] | None
-    """Median, and what 10 and 90 % of the rounds are below."""
+    """Median of the rounds, and their quantiles of 10 and 90 %."""
     holds: str
-    """yes, no or not clear."""
+    """Verdict: yes, no or not clear."""
 
 
 def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -76,9 +77,9 @@ def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
 def verdicts(
     costs: Mapping[str, Cost], seconds: Mapping[TimedRow, NDArray[np.float64]]
 ) -> list[ClaimVerdict]:
-    """Return what the claims come to, for all runtimes and forms in which both rows are there.
+    """Return the verdicts on the claims, for all runtimes and forms that both rows have.
 
-    seconds: the median of each round, the same rounds for all rows.
+    seconds: median of each round, s; the rounds are the same for all rows.
     """
     found = []
     for claim in CLAIMS:
@@ -112,7 +113,7 @@ def _same(ratio: tuple[float, float, float]) -> str:
 
 
 def _published_ratio(row: TimedRow, other: TimedRow) -> float | None:
-    """Return the ratio of the paper's speeds on the CPU, which are of the authors' form."""
+    """Return the ratio of the paper's speeds on the CPU, which are for the authors' form only."""
     if row.form != AUTHORS:
         return None
     one, two = (SPEEDS.get((r.system, Place(r.runtime, 'cpu'))) for r in (row, other))

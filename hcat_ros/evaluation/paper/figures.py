@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of the paper that are known here; others are not at hand and are not stated.
+"""The figures of the paper that this project knows; other figures are not stated.
 
-They are those of the project's specification, which quotes the paper, but for TransT's: its speed
-on CPU and Xavier is what HiT (arXiv 2308.06904) reports of it.
+They come from the project's specification, which quotes the paper. Only the speeds of TransT on CPU
+and Xavier come from HiT (arXiv 2308.06904).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Published(NamedTuple):
 
     value: float
     source: str = ''
-    """Source of the figure, if it is not the paper."""
+    """Source of the figure; empty: the paper."""
 
 
 class Place(NamedTuple):
-    """Where a speed was measured."""
+    """The runtime and device on which a speed was measured."""
 
     runtime: str
     """A key of `hcat_ros.engines.ENGINES`."""
@@ -34,7 +34,7 @@ DEVICES = {
     'cpu': ('CPU (i9-9900K)', ''),
     'xavier': ('AGX Xavier', 'needs an AGX Xavier'),
 }
-"""The paper's devices, and what to say where there is none here."""
+"""Names of the paper's devices, and the text in place of a figure where a device is missing."""
 
 SPEEDS = {
     ('hcat', Place('torch', 'gpu')): Published(195),
@@ -49,20 +49,20 @@ SPEEDS = {
     ('transt', Place('torch', 'cpu')): Published(5, HIT),
     ('transt', Place('torch', 'xavier')): Published(13, HIT),
 }
-"""Frames a second of the model alone, by system and place."""
+"""Speed of the model alone, frames a second, by system and place."""
 
 
 class Benchmark(NamedTuple):
-    """A benchmark's measure, as the paper gives it and as this project calls it."""
+    """A benchmark's measure, with its names in the paper and in this project."""
 
     data: str
     measure: str
     protocol: str
     """Title of the protocol in results of `hcat evaluate`."""
     key: str
-    """Name of the measure in them."""
+    """Name of the measure in results of `hcat evaluate`."""
     published: float
-    """HCAT's, in percent."""
+    """Published value for HCAT, in percent."""
 
 
 BENCHMARKS = (
@@ -80,4 +80,4 @@ BENCHMARKS = (
     Benchmark('UAV123', 'AUC', 'UAV123', 'success AUC', 62.7),
     Benchmark('VOT2020', 'EAO', 'VOT, one pass', 'EAO', 27.6),
 )
-"""The first of them is the one of the ablations."""
+"""Measures in the paper; the ablations use the first one."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `hcat paper` says, as Markdown and as JSON."""
+"""Writes the report of `hcat paper`, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from hcat_ros.markdown import markdown_table
 
 NOTES = (
     'Networks are untrained: speed and cost do not depend on the weights, accuracy does.',
-    "*The authors' form* is what a frame costs there: what follows the backbone on the template is "
-    'computed again in each. What stands *here* beside the paper is of this form. *Our form* '
-    'computes all that depends on the template alone once, and takes the image as it is.',
-    "The paper's speeds are of other hardware: compare the ratios of several rows, one alone says "
-    'what the machine is.',
+    "*The authors' form* of a network computes the layers after the template's backbone again in "
+    'every frame. The figures *here* beside those of the paper are of this form. *Our form* '
+    'computes everything that depends on the template alone once, and needs no separate '
+    'normalisation of the image.',
+    "The paper's speeds are of other hardware: compare ratios between rows, since a single row "
+    'mostly shows how fast the machine is.',
     'Multiply-adds are those of convolutions and matrix products, batch 1, template 128, search '
     '256. EfficientNet-Lite0 is counted with its BatchNorms folded.',
-    "The paper's figures are those that the project's specification quotes, and so are the numbers "
-    f"of its tables; TransT's speeds are those that {HIT} reports. *not at hand*: the text of the "
-    'paper is not here, and no figure is stated from memory.',
+    "The paper's figures, and the numbers of its tables, are those that the project's "
+    f"specification quotes; TransT's speeds are those that {HIT} reports. *not at hand*: this "
+    'project does not have the text of the paper and states no figure from memory.',
     'Accuracy comes from folders of `hcat evaluate` (`--results`).',
 )
 
@@ -34,7 +35,7 @@ WORDS = ('system', 'systems', 'figure', 'claim', 'measured on', 'data', 'measure
 
 
 class Measuring(NamedTuple):
-    """How the rows were timed."""
+    """The settings with which the rows were timed."""
 
     rounds: int
     seconds: float
@@ -45,18 +46,18 @@ class Measuring(NamedTuple):
 def render_markdown(
     findings: PaperFindings, where: str, measuring: Measuring | None, missing: Mapping[str, str]
 ) -> str:
-    """Return all tables, what they mean and what is not in them.
+    """Return all tables with explanations and a list of what is missing.
 
     where: machine and versions, in words; measuring: None if nothing was timed.
     """
     parts = ['# The paper, reproduced', where]
     if measuring is not None:
-        threads = f'{measuring.threads or "as many as the runtime takes"} threads'
+        threads = f'{measuring.threads or "the default number of"} threads'
         threads = '1 thread' if measuring.threads == 1 else threads
         parts.append(
             f'One interleaved run of {measuring.rounds} rounds on the CPU, {threads}, a '
-            f'turn of about {measuring.seconds:g} s: medians of the rounds, and in brackets what '
-            'lies between 10 and 90 % of them.'
+            f'turn of about {measuring.seconds:g} s: medians of the rounds, and in brackets the '
+            'range from their 10 % to their 90 % quantile.'
         )
         if not measuring.rested:
             parts.append('Some threads never came to rest: rows disturbed each other.')
@@ -73,20 +74,20 @@ def render_markdown(
 
 
 def _glance(findings: PaperFindings) -> str:
-    """Return in a few words what was reproduced and what was not."""
+    """Return a summary of what was reproduced and what was not."""
     judged = [verdict.holds for verdict in verdicts(findings.costs, findings.seconds)]
     words = [f'{holds}: {judged.count(holds)}' for holds in dict.fromkeys(judged)]
     given = sum(percent_of(findings.results.get('hcat', ()), b) is not None for b in BENCHMARKS)
     return (
-        f'At a glance: {len(findings.costs)} of {len(SYSTEMS)} systems built. Whether the '
+        f'At a glance: {len(findings.costs)} of {len(SYSTEMS)} systems were built. Whether the '
         f"paper's claims of cost and speed hold here: {', '.join(words) or 'not measured'}. "
-        f"Accuracy: {given} of the paper's {len(BENCHMARKS)} figures of HCAT measured, the others "
-        'need the data sets and weights.'
+        f"Accuracy: {given} of the paper's {len(BENCHMARKS)} figures for HCAT were measured; the "
+        'others need the data sets and weights.'
     )
 
 
 def _text(table: PaperTable) -> str:
-    """Return a table as Markdown, numbers to the right."""
+    """Return a table as Markdown, with numbers aligned to the right."""
     align = ''.join('l' if title in WORDS else 'r' for title in table.head)
     return markdown_table(table.head, table.rows, align)
 
@@ -94,7 +95,7 @@ def _text(table: PaperTable) -> str:
 def document(
     findings: PaperFindings, measuring: Measuring | None, missing: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return every figure, ready for JSON."""
+    """Return all figures and tables, ready for JSON."""
     rows = []
     for row, seconds in findings.seconds.items():
         median, low, high = spread(1e3 * seconds)

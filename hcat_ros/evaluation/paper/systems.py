@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systems of the paper, and where their run files are."""
+"""The systems of the paper, and the paths of their run files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SYSTEMS = {
     'hcat_mobilenetv2': 'HCAT, MobileNetV2',
     'hcat_lite0': 'HCAT, EfficientNet-Lite0',
 }
-"""Their titles, by the name of their file in config/paper/."""
+"""Titles of the systems, by the name of their file in config/paper/."""
 
 
 def run_file(name: str) -> Path:
-    """Return the run file of a system, in a checkout or as installed.
+    """Return the run file of a system, from a checkout or an installed package.
 
-    Raises ValueError for a name that no system has, FileNotFoundError where it is not installed.
+    Raises ValueError for an unknown system; FileNotFoundError if the file is not installed.
     """
     if name not in SYSTEMS:
         raise ValueError(f"no system '{name}' in the paper; there are {', '.join(SYSTEMS)}")
@@ -46,9 +46,9 @@ def run_file(name: str) -> Path:
 
 
 def select_systems(names: Sequence[str] | None) -> list[str]:
-    """Return these names in the order of `SYSTEMS`, all of them without names.
+    """Return these names in the order of `SYSTEMS`, or all systems if there are no names.
 
-    Raises ValueError for one that no system has.
+    Raises ValueError for an unknown system.
     """
     for name in names or ():
         if name not in SYSTEMS:
@@ -57,13 +57,13 @@ def select_systems(names: Sequence[str] | None) -> list[str]:
 
 
 class Cost(NamedTuple):
-    """What a system's network holds and computes, batch 1."""
+    """The size and computing cost of a system's network, batch 1."""
 
     parameters: int
     whole: int
     """Multiply-adds of template and search."""
     authors: int
-    """Multiply-adds of a frame in the authors' form: all of the search, and what follows the
-    backbone on the template, again."""
+    """Multiply-adds of a frame in the authors' form: the whole search, and again the template's
+    layers after the backbone."""
     ours: int
-    """Multiply-adds of a frame with all that depends on the template alone computed once."""
+    """Multiply-adds of a frame in our form, which computes the template's part only once."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's tables: paper, here, ratio."""
+"""The paper's tables, with a figure of the paper, the figure measured here and their ratio."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ TRIPLE = ('paper', 'here', 'ratio')
 
 @dataclass(frozen=True)
 class PaperFindings:
-    """All that the tables are made of."""
+    """The measurements from which the tables are made."""
 
     costs: Mapping[str, Cost]
-    """Costs by system, of those that could be built."""
+    """Costs by system, for the systems that could be built."""
     seconds: Mapping[TimedRow, NDArray[np.float64]] = field(default_factory=dict)
-    """The median call of each round."""
+    """Median call of each round, s, by row."""
     results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
     """Results of `hcat evaluate`, by system."""
 
 
 class PaperTable(NamedTuple):
-    """A title, a head and rows of texts."""
+    """A table with a title, column titles and rows of texts."""
 
     title: str
     head: tuple[str, ...]
@@ -63,26 +63,26 @@ PARTS = (
         ('hcat', 'hcat_resnet50', 'hcat_convnext_tiny', 'hcat_mobilenetv2', 'hcat_lite0'),
     ),
 )
-"""Titles of the ablations and their systems."""
+"""Titles and systems of the ablations."""
 
 
 def tables(findings: PaperFindings) -> list[PaperTable]:
-    """Return all tables that have rows: measured costs, the paper's in turn, its claims."""
-    made = [_costs(findings), _trackers(findings), _platforms(findings)]
-    made += [_ablation(findings, title, names) for title, names in PARTS]
-    made += [_elsewhere(findings), claims_table(verdicts(findings.costs, findings.seconds))]
-    return [table for table in made if table.rows]
+    """Return all tables that have rows: costs and speeds, the paper's tables, and its claims."""
+    found = [_costs(findings), _trackers(findings), _platforms(findings)]
+    found += [_ablation(findings, title, names) for title, names in PARTS]
+    found += [_other_data(findings), claims_table(verdicts(findings.costs, findings.seconds))]
+    return [table for table in found if table.rows]
 
 
 def fps(findings: PaperFindings, row: TimedRow) -> str:
-    """Return a row's frames a second with its spread, as 20.1 (19.0-20.5)."""
+    """Return a row's frames a second with their spread, such as 20.1 (19.0-20.5)."""
     if row not in findings.seconds:
         return NOT_MEASURED
     return '{} ({}-{})'.format(*map(_three, spread(1 / findings.seconds[row])))
 
 
 def _three(value: float) -> str:
-    """Return a number with three digits or so: 0.512, 5.12, 51.2, 512."""
+    """Return a number with about three digits: 0.512, 5.12, 51.2, 512."""
     return f'{value:.{max(0, 2 - len(str(int(value))) + 1) if value >= 1 else 3}f}'
 
 
@@ -101,7 +101,7 @@ def _costs(findings: PaperFindings) -> PaperTable:
 
 
 def _trackers(findings: PaperFindings) -> PaperTable:
-    """HCAT on the benchmarks, and the speeds of both trackers whose speed is known."""
+    """Return the accuracy of HCAT on the benchmarks, and the speeds of HCAT and TransT."""
     rows: list[tuple[str, ...]] = []
     if 'hcat' in findings.costs:
         for benchmark in BENCHMARKS:
@@ -130,7 +130,7 @@ def _platforms(findings: PaperFindings) -> PaperTable:
 
 
 def _speed_at(findings: PaperFindings, name: str, place: Place) -> tuple[str, ...]:
-    """Return a figure's name and its triple."""
+    """Return the name of a speed figure, then paper, here and ratio."""
     device, lacking = DEVICES[place.device]
     figure = f'{NAMES[place.runtime]} on {device}, fps'
     known = SPEEDS.get((name, place))
@@ -166,7 +166,7 @@ def _accuracy(
 
 
 def _ablation(findings: PaperFindings, title: str, names: Sequence[str]) -> PaperTable:
-    """Return a row for each figure of each system: accuracy, and speed in the paper's runtimes."""
+    """Return a row for each system's accuracy, and one for its speed in each paper's runtime."""
     first = BENCHMARKS[0]
     rows: list[tuple[str, ...]] = []
     for name in names:
@@ -184,8 +184,8 @@ def _ablation(findings: PaperFindings, title: str, names: Sequence[str]) -> Pape
     return PaperTable(title, head, rows)
 
 
-def _elsewhere(findings: PaperFindings) -> PaperTable:
-    """Return given results of data that the paper does not report."""
+def _other_data(findings: PaperFindings) -> PaperTable:
+    """Return the results on data that the paper does not report."""
     papers = {benchmark.protocol for benchmark in BENCHMARKS}
     rows = []
     for name, results in findings.results.items():
@@ -200,7 +200,7 @@ def _elsewhere(findings: PaperFindings) -> PaperTable:
 
 
 def claims_table(found: Sequence[ClaimVerdict]) -> PaperTable:
-    """Return the claims as ratios, and whether each holds."""
+    """Return the claims as ratios, and the verdict on each."""
     rows = []
     for verdict in found:
         where, ratio = 'parameters and multiply-adds', 'equal'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times systems in several runtimes in turn, each runtime in a process of its own.
+"""Times systems in several runtimes in turns, each runtime in a process of its own.
 
 A system is a network of the paper's tables: HCAT, TransT, an ablation. `engines.timing` says why
 rows take turns and why a process rests before its turn. Runtimes have processes of their own here
@@ -30,13 +30,13 @@ from hcat_ros.evaluation.workers import as_worker
 from hcat_ros.models import REFERENCE_FILE, Model, load_model
 
 AUTHORS, OURS = 'authors', 'ours'
-"""The forms of a network: the authors' graph, and ours with the template's part computed once."""
+"""Forms of a network: the authors' graph, and ours, which computes the template's part once."""
 RUNTIMES = ('torch', 'onnxruntime', 'openvino')
 MOST = 10
-"""Calls of a turn that count, at most."""
+"""Largest number of calls of a turn that count."""
 
 Call = Callable[[], float]
-"""Runs a network once on a search region; returns the seconds that the network itself took."""
+"""Function that runs a network once on a search region and returns the network's own time, s."""
 
 
 class Prepared(NamedTuple):
@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
 
 
 class TimedRow(NamedTuple):
-    """One system in one runtime and form."""
+    """A system in a runtime and a form."""
 
     system: str
     runtime: str
@@ -64,7 +64,7 @@ class Job(NamedTuple):
     runtime: str
     systems: Sequence[Prepared]
     threads: int
-    """0: the runtime's own number."""
+    """Number of threads; 0: the runtime's own choice."""
 
 
 class Loaded(NamedTuple):
@@ -72,34 +72,35 @@ class Loaded(NamedTuple):
 
     calls: dict[TimedRow, Call]
     missing: dict[str, str]
-    """Why rows failed to load, by 'system, runtime, form'."""
+    """Reasons why rows failed to load, by 'system, runtime, form'."""
 
 
 class TurnTimes(NamedTuple):
     """Times of the rows that completed every round."""
 
     seconds: dict[TimedRow, NDArray[np.float64]]
-    """The median call of each turn, (rounds,)."""
+    """Median call of each turn, (rounds,), s."""
     missing: dict[str, str]
-    """Why others are missing, by 'system, runtime, form' or by the runtime whose process ended."""
+    """Reasons why other rows are missing, by 'system, runtime, form' or by the runtime whose
+    process ended."""
     rested: bool
     """Whether each process came to rest before each of its turns."""
 
 
 def load_runtime(job: Job) -> Loaded:
-    """Load the systems into ONNX Runtime or OpenVINO; only the former has the authors' form."""
+    """Load the systems into ONNX Runtime or OpenVINO; only ONNX Runtime has the authors' form."""
     return load_systems(job, authors_form if job.runtime == 'onnxruntime' else None)
 
 
 def authors_form(system: Prepared, _: Model, threads: int) -> Engine:
-    """Return the authors' form in ONNX Runtime."""
+    """Return an engine for the authors' form in ONNX Runtime."""
     return ReferenceEngine(system.graphs, threads)
 
 
 def load_systems(job: Job, authors: Callable[[Prepared, Model, int], Engine] | None) -> Loaded:
-    """Load both forms of each system; those that do not compute what they should are left out.
+    """Load both forms of each system; forms that fail the self-test are left out.
 
-    authors: makes the authors' form, if there is one in this runtime.
+    authors: function that makes the authors' form; None: the runtime has only our form.
     """
     found = Loaded({}, {})
     for system in job.systems:
@@ -132,17 +133,17 @@ def _call(engine: Engine, model: Model) -> Call:
         started = time.perf_counter()
         engine.search(search, features)
         taken = time.perf_counter() - started
-        # Without the authors' normalisation of the image, which runs before their graph.
+        # Subtract the normalisation of the image, which runs before the authors' graph.
         return taken - float(getattr(engine, 'preparing', 0.0))
 
     return call
 
 
 class Worker:
-    """A process that loads a job's systems and times one of them when it is told to."""
+    """A process that loads a job's systems and times one of them per request."""
 
     def __init__(self, job: Job, load: Callable[[Job], Loaded]) -> None:
-        """Start it. load: a function of a module, called in the process (it is pickled)."""
+        """Start the process. load: a module's function, which is pickled and called in it."""
         self.runtime = job.runtime
         self.rows: list[TimedRow] = []
         self.missing: dict[str, str] = {}
@@ -155,7 +156,7 @@ class Worker:
         other.close()
 
     def wait(self) -> None:
-        """Return once it has loaded: `rows` and `missing` then say what."""
+        """Wait until the process has loaded its systems, and set `rows` and `missing`."""
         answer = self._answer()
         if answer is not None:
             self.rows, self.missing = answer
@@ -163,9 +164,9 @@ class Worker:
     def turn(self, row: TimedRow, seconds: float) -> Turn | None:
         """Return the times of a turn.
 
-        None when the process has failed; `missing` then says why and `rows` is empty.
+        If the process has failed, return None; `missing` then holds the reason and `rows` is empty.
         """
-        with contextlib.suppress(OSError):  # it has ended; the answer tells how
+        with contextlib.suppress(OSError):  # the process has ended; `_answer` records the reason
             self._pipe.send((row, seconds))
         answer: Turn | None = self._answer()
         return answer
@@ -201,7 +202,7 @@ def _work(pipe: Connection, load: Callable[[Job], Loaded], job: Job) -> None:
         while True:
             row, seconds = pipe.recv()
             turn = take_turn(calls[row], MOST, seconds=seconds)
-            rest()  # before the answer: the next turn may be that of another process
+            rest()  # before the answer, since the next turn may be another process's
             pipe.send(turn)
     except (EOFError, ConnectionError):  # the parent has ended
         return
@@ -217,9 +218,9 @@ def measure(
 ) -> TurnTimes:
     """Time all rows in `rounds` rounds, a turn of about `seconds` each.
 
-    jobs: by runtime, with what loads them. A round takes the systems in another order, all rows
-    of one system after each other, so that what is compared is close in time. progress: wraps
-    the rounds, as `tqdm` does.
+    jobs: by runtime, each with the function that loads it. Each round takes the systems in another
+    order. All rows of a system follow each other, so that compared rows are close in time.
+    progress: wraps the rounds, as `tqdm` does.
     """
     workers: list[Worker] = []
     try:
@@ -245,7 +246,7 @@ def measure(
 
 
 def _order(rows: list[TimedRow], number: int) -> list[TimedRow]:
-    """Return the rows of a round: systems shuffled, each one's rows together, rotated."""
+    """Return the rows of a round: the systems shuffled, the rows of each system rotated."""
     systems = list(dict.fromkeys(row.system for row in rows))
     random.Random(number).shuffle(systems)
     order = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sequence in detail: its chart over time, its strip of frames, and what is to be said."""
+"""A sequence in detail: its measures, its chart over time and its strip of frames."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from hcat_ros.evaluation.scored_run import Run
 
 
 class Fact(NamedTuple):
-    """What a run comes to in a sequence."""
+    """A run's headline measure in a sequence."""
 
     run: int
     title: str
     value: str
     lost: str
-    """Share of frames that it calls lost; '' if it never does."""
+    """Share of frames that the run calls lost; '' if it calls none lost."""
 
 
 class Shot(NamedTuple):
-    """A picture of a strip, with what is to be said about it."""
+    """A picture of a strip, with its caption."""
 
     picture: StripPicture
     frame: int
     facts: str
+    """Facts about the first run at this frame, in words."""
 
 
 class Card(NamedTuple):
-    """What the page has for a sequence."""
+    """The content of the page for a sequence."""
 
     anchor: str
     name: str
     frames: int
     absent: int
-    """Frames without a true box."""
+    """Number of frames without a true box."""
     missed: str
-    """When the first run misses the target, in words."""
+    """Frames at which the first run misses the target, in words."""
     facts: list[Fact]
     chart: Chart
     shots: list[Shot]
 
 
 def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[StripPicture]) -> Card:
-    """Return a card. number: one that no other has."""
-    told = scene.told
+    """Return a card. number: a unique number, for its anchor."""
+    leading = scene.leading
     measure = headline(runs)
     facts = []
     for run, (answer, value) in enumerate(zip(scene.answers, scene.values(measure))):
@@ -62,29 +63,29 @@ def card(number: int, scene: Scene, runs: Sequence[Run], pictures: Sequence[Stri
     return Card(
         f's{number}',
         scene.name,
-        len(told.result.boxes),
-        int(told.absent.sum()),
+        len(leading.result.boxes),
+        int(leading.absent.sum()),
         _describe_misses(scene),
         facts,
         time_chart(scene, label),
-        [Shot(each, told.first + each.moment.row, _about(scene, each)) for each in pictures],
+        [Shot(each, leading.first + each.moment.row, _caption(scene, each)) for each in pictures],
     )
 
 
-def _about(scene: Scene, picture: StripPicture) -> str:
-    """Return what the first run has to show at a picture's frame."""
-    told, index = scene.told, picture.moment.row
-    overlap, score = float(told.score.overlaps[index]), float(told.result.scores[index])
+def _caption(scene: Scene, picture: StripPicture) -> str:
+    """Return the facts about the first run at a picture's frame, in words."""
+    leading, index = scene.leading, picture.moment.row
+    overlap, score = float(leading.score.overlaps[index]), float(leading.result.scores[index])
     words = []
     if index == 0:
         words.append('box given')
-    elif told.absent[index]:
+    elif leading.absent[index]:
         words.append('no true box')
     elif math.isfinite(overlap):
         words.append(f'IoU {overlap:.2f}')
     if index and math.isfinite(score):
         words.append(f'score {score:.2f}')
-    if told.result.lost[index]:
+    if leading.result.lost[index]:
         words.append('said lost')
     if picture.zoom > 1:
         words.append(f'zoom {picture.zoom:.1f}')
@@ -92,14 +93,14 @@ def _about(scene: Scene, picture: StripPicture) -> str:
 
 
 def _describe_misses(scene: Scene, most: int = 3) -> str:
-    """Return when the first run misses the target and hits it again."""
-    told = scene.told
-    found = failures(told.score.overlaps)
+    """Return the frames at which the first run misses the target and finds it again, in words."""
+    leading = scene.leading
+    found = failures(leading.score.overlaps)
     parts = [
-        f'{told.first + failure}'
-        + (' (not found again)' if again is None else f' (found again at {told.first + again})')
+        f'{leading.first + failure}'
+        + (' (not found again)' if again is None else f' (found again at {leading.first + again})')
         for failure, again in found[:most]
     ]
     if len(found) > most:
-        parts.append(f'and {len(found) - most} times more')
+        parts.append(f'and {len(found) - most} more times')
     return f'missed at frame {", ".join(parts)}' if parts else ''

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's charts: success and precision plots, what happens over time, latency.
+"""The report's charts: success and precision plots, IoU and score over time, latency.
 
-Each chart is embedded in the page as an SVG image, as Matplotlib writes it. In the browser's dark
-mode the page's style sheet inverts the charts.
+Each chart is embedded in the page as an SVG image from Matplotlib. In the browser's dark mode the
+page's style sheet inverts the charts.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ TEXT, GRID, ABSENT = '#1b1f24', '#d5d9de', '#e1e4e9'
 COLOURS = ('#0067b0', '#d05400', '#00855f', '#a8478f', '#9a6f00', '#5b6470')
 """Colours of the runs; the seventh run has the colour of the first again."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.4, 1.2), (6, 1.5, 1.4, 1.5))
-"""Lengths of strokes and gaps in line widths: runs differ without colours too."""
+"""Lengths of strokes and gaps in line widths, by which runs can be told apart without colours."""
 MOST_POINTS = 1000
-"""Most points of a line over time; longer ones are thinned so that each dip stays."""
+"""Largest number of points of a line over time; longer lines are thinned, but keep every dip."""
 
 STYLE: dict[Any, Any] = {
     'axes.axisbelow': True,
@@ -102,9 +102,9 @@ def curve_chart(
     label: str,
     mark: float | None = None,
 ) -> Chart:
-    """Draw a curve of each run, (len(x),) shares of frames; NaN curves are left out.
+    """Draw a curve of each run, (len(x),) shares of frames; curves with NaN are left out.
 
-    title: of the x axis; mark: the x at which the runs are compared, if it is one.
+    title: title of the x axis; mark: the x at which the runs are compared; None: no single x.
     """
 
     def draw(figure: Figure) -> None:
@@ -126,8 +126,8 @@ def _line_style(run: int) -> str | tuple[int, tuple[float, ...]]:
 def time_chart(scene: Scene, label: str) -> Chart:
     """Draw IoU and score of each run over the frames of a sequence.
 
-    Grey: frames without a true box. Bars below: frames that a run calls lost; where there is
-    one run alone, its are shaded too.
+    Frames without a true box are grey. Bars below show the frames that a run calls lost; if there
+    is only one run, these frames are shaded, too.
     """
     scored = any(
         answer is not None and np.isfinite(answer.result.scores[1:]).any()
@@ -146,11 +146,11 @@ def time_chart(scene: Scene, label: str) -> Chart:
             len(panels), 1, height_ratios=panels, hspace=0.16,
             left=0.095, right=0.985, top=1 - 8 / height, bottom=34 / height,
         )  # fmt: skip
-        first = scene.told.first
-        last = first + max(len(scene.told.result.boxes) - 1, 1)
+        first = scene.leading.first
+        last = first + max(len(scene.leading.result.boxes) - 1, 1)
         axes = [figure.add_subplot(grid[row]) for row in range(len(panels))]
         for part in axes:
-            for begin, end in spans(scene.told.absent):
+            for begin, end in spans(scene.leading.absent):
                 part.axvspan(first + begin - 0.5, first + end - 0.5, color=ABSENT, linewidth=0)
             part.set_xlim(first, last)
             part.xaxis.set_major_locator(MaxNLocator(7, integer=True))
@@ -163,7 +163,7 @@ def time_chart(scene: Scene, label: str) -> Chart:
         if lost:
             _lost_bars(axes[-1], scene, lost)
             if len(scene.answers) == 1:
-                for begin, end in spans(scene.told.result.lost):
+                for begin, end in spans(scene.leading.result.lost):
                     axes[0].axvspan(
                         first + begin - 0.5, first + end - 0.5,
                         color=colour(0), alpha=0.14, linewidth=0,
@@ -184,7 +184,7 @@ def _lines(
         x, y = thin_out(answer.first + np.arange(len(line)), line)
         width, alpha = (1.3, 1.0) if number == 0 else (1.0, 0.8)
         axes.plot(x, y, color=colour(number), linewidth=width, alpha=alpha)
-        # Where truth is known now and then only, lines have no two points to join.
+        # Known frames without known neighbours have no line, so they are drawn as points.
         known = np.concatenate([[False], np.isfinite(y), [False]])
         alone = known[1:-1] & ~known[:-2] & ~known[2:]
         if alone.any():
@@ -210,9 +210,9 @@ def _lost_bars(axes: Axes, scene: Scene, runs: Sequence[int]) -> None:
 def thin_out(
     x: NDArray[np.generic], y: NDArray[np.float64], most: int = MOST_POINTS
 ) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Return at most `most` points of a line: of each stretch its lowest and its highest.
+    """Return at most `most` points of a line: the lowest and the highest point of each stretch.
 
-    A stretch of NaN alone stays a gap.
+    A stretch of only NaN stays a gap.
     """
     if len(y) <= most:
         return x, y
@@ -232,8 +232,9 @@ def latency_chart(
 ) -> Chart | None:
     """Draw how long the updates of each run took: histograms over milliseconds, logarithmic.
 
-    times: (m,) of each run, seconds; limit: time between two frames, to be marked. The slowest
-    and the fastest half percent of each run may lie outside. None where nothing is known.
+    times: durations of each run's updates, (m,), seconds; limit: time between two frames, which is
+    marked. The slowest and the fastest half percent of each run may lie outside the chart. Returns
+    None if no duration is known.
     """
     milliseconds = [1e3 * part[part > 0] for part in times]
     ranges = [np.percentile(part, [0.5, 99.5]) for part in milliseconds if len(part)]
@@ -265,7 +266,7 @@ def latency_chart(
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2, 5, 10, 20 and so on, and finer ones where too few are in the range."""
+    """Return 1, 2, 5, 10, 20 and so on, or finer ticks if too few of these are in the range."""
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), tuple(np.arange(1, 10, 0.1))):
         ticks = [
             float(f'{step * 10.0**power:g}')

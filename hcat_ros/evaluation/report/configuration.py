@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was run, and how, as rows of text."""
+"""The configuration of runs as rows of text."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from hcat_ros.evaluation.report.tables import NO_VALUE
 from hcat_ros.evaluation.scored_run import Run
 
 COMMAND = 'command'
-"""Key of a configuration: the command line that does it again, text or words."""
+"""Key of a configuration for the command line that repeats the run, a text or a list of words."""
 
 COMPARED = {
-    'got10k': 'Overlaps are those of what is inside of the frame.',
+    'got10k': 'Only the parts of the boxes inside the frame overlap.',
     'trackingnet': 'Boxes are rounded to whole pixels.',
     'vot': 'Overlaps are counted in pixels of the frame.',
 }
-"""How protocols compare boxes, those that do not take them as they are."""
+"""Sentences about the protocols that change boxes before they compare them."""
 
 
 class ReportedSetting(NamedTuple):
-    """One setting of all runs."""
+    """One setting, with its value in each run."""
 
     path: tuple[str, ...]
-    """Its keys, from the outermost one on."""
+    """Keys of the setting, from the outermost one on."""
     values: tuple[str, ...]
-    """One a run."""
+    """Value in each run."""
 
     @property
     def same(self) -> bool:
-        """Whether all runs have the same."""
+        """Whether all runs have the same value."""
         return len(set(self.values)) == 1
 
 
@@ -42,7 +42,7 @@ def settings(runs: Sequence[Run]) -> list[ReportedSetting]:
         dict(_flatten({k: v for k, v in run.configuration.items() if k != COMMAND})) for run in runs
     ]
     paths = list(dict.fromkeys(path for part in flat for path in part))
-    # Settings of one group stay together where only a later run has some of them.
+    # Settings of a group stay together, even if only a later run has some of them.
     groups = list(dict.fromkeys(path[:1] for path in paths))
     paths.sort(key=lambda path: groups.index(path[:1]))
     return [
@@ -70,7 +70,7 @@ def _is_pair(item: Any) -> bool:
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
-    """Return the command lines of the runs, each once, as one types them."""
+    """Return the command lines of the runs as they are typed, each once."""
     found = [run.configuration.get(COMMAND) for run in runs]
     lines = [
         shlex.join(map(str, c)) if isinstance(c, (list, tuple)) else str(c) for c in found if c
@@ -79,13 +79,13 @@ def commands(runs: Sequence[Run]) -> list[str]:
 
 
 def protocols(runs: Sequence[Run]) -> list[Protocol]:
-    """Return the protocols by which runs were scored, each once, those that are known."""
+    """Return the known protocols by which runs were scored, each once."""
     names = dict.fromkeys(str(run.configuration.get('protocol', '')) for run in runs)
     return [p for name in names for p in PROTOCOLS.values() if name in (p.name, p.title)]
 
 
 def words(protocol: Protocol) -> str:
-    """Return how a protocol counts."""
+    """Describe in words how a protocol scores."""
     first = 'counts, as a hit' if protocol.first else 'does not count'
     absent = {'left out': 'are left out', 'missed': 'count as missed'}[protocol.absent]
     weight = {

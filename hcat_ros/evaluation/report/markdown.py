@@ -29,7 +29,7 @@ def render_markdown(runs: Sequence[Run], scenes: Sequence[Scene], title: str) ->
 
 
 def best_in_bold(table: ReportTable) -> str:
-    """Return a table, its best values bold."""
+    """Return a table as Markdown, with the best values in bold."""
     titles = [escape(table.title), *(escape(column.title) for column in table.columns)]
     rows = []
     for row, name in enumerate(table.names):
@@ -40,6 +40,6 @@ def best_in_bold(table: ReportTable) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text of which Markdown and HTML make nothing else, on one line."""
+    """Return a text on one line, escaped so that Markdown and HTML show it unchanged."""
     text = ' '.join(text.split()).replace('&', '&amp;').replace('<', '&lt;')
     return re.sub(r'([\\`*\[\]|~])', r'\\\1', text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the report: a page that needs nothing but itself, and Markdown."""
+"""Writes the report: a self-contained HTML page, and Markdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hcat_ros.files import printable, write_text
 
 PAGE = Path(__file__).with_name('page.html')
 STRIPS, CHARTS = 6, 24
-"""Sequences, the worst first, with a strip of frames and with a chart over time."""
+"""Numbers of the worst sequences that get a strip of frames, and a chart over time."""
 
 
 def write_report(
@@ -44,11 +44,11 @@ def write_report(
 ) -> Path:
     """Write report.html and report.md into a folder and return the page's path.
 
-    The first run leads: sequences are ordered by its headline measure, worst first. strips,
-    charts: how many of them get a strip of frames, and a chart over time; frame: gives the
-    image of a row of a clip's result, or None. Each file is there whole or not at all, and is
-    the same for the same runs. Raises ValueError without a run or with one that does not fit
-    itself; OSError.
+    Sequences are ordered by the headline measure of the first run, worst first. strips, charts:
+    number of sequences that get a strip of frames, and a chart over time; frame: function that
+    returns the image of a row of a clip's result, or None. Equal runs give equal files; an error
+    leaves no incomplete file. Raises ValueError without a run, or if the numbers of a run's clips,
+    results and scores differ; OSError.
     """
     if not runs:
         raise ValueError('a report needs one run or more, got none')
@@ -56,7 +56,7 @@ def write_report(
     page = _page(runs, scenes, title, strips, max(charts, strips), frame)
     text = render_markdown(runs, scenes, title)
     folder.mkdir(parents=True, exist_ok=True)
-    # Names of files and folders may have bytes that are not UTF-8.
+    # Names of files and folders may contain bytes that are not UTF-8.
     write_text(folder / 'report.md', printable(text))
     write_text(folder / 'report.html', printable(page))
     return folder / 'report.html'
@@ -90,7 +90,7 @@ def _page(
         version=__version__,
         runs=runs,
         headline=headline(runs),
-        frames=sum(len(scene.told.result.boxes) for scene in scenes),
+        frames=sum(len(scene.leading.result.boxes) for scene in scenes),
         summary=summary(runs),
         plots=plots(runs),
         sequences=sequence_table(scenes, runs),
@@ -115,5 +115,5 @@ def _page(
 
 
 def _sha256(text: str) -> str:
-    """Return what a content security policy calls a script by."""
+    """Return the hash by which a content security policy allows a script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -22,7 +22,7 @@ from hcat_ros.evaluation.scored_run import Run
 
 
 class LegendEntry(NamedTuple):
-    """A line of a legend."""
+    """A line of a legend: a run and its value."""
 
     run: int
     title: str
@@ -30,11 +30,11 @@ class LegendEntry(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Curves of all runs."""
+    """A chart with the curves of all runs, and its legend."""
 
     title: str
     measure: str
-    """Name of the measure that the legend's numbers give."""
+    """Name of the measure whose values the legend shows."""
     chart: Chart
     legend: list[LegendEntry]
 
@@ -44,12 +44,13 @@ class _Kind(NamedTuple):
     field: str
     """Field of RunScore."""
     measure: str
-    """The protocol's name of the legend's number."""
+    """Name of the legend's measure in the protocol."""
     x: NDArray[np.floating[Any]]
     axis: str
     at: float | None
-    """Place on x at which the number is taken; None: it is the area under the curve."""
+    """Value of x at which the measure is read; None: the measure is the area under the curve."""
     where: str
+    """Description of the measure, in words."""
 
 
 _SUCCESS = _Kind(
@@ -69,14 +70,14 @@ _NORMALISED = _Kind(
     'Normalised precision', 'normalised_precision', 'normalised precision', NORMALISED_THRESHOLDS,
     "centre error, in the target's sides", None, 'area under the curve',
 )  # fmt: skip
-# LaSOT's papers have it at one error, as precision is.
+# LaSOT's papers report normalised precision at one threshold, like precision.
 _NORMALISED_02 = _NORMALISED._replace(
     measure='normalised precision 0.2', at=0.2, where="within 0.2 of the target's sides"
 )
 
 
 def plots(runs: Sequence[Run]) -> list[Plot]:
-    """Return the three plots; those without a curve are left out."""
+    """Return the three plots; plots without a curve are left out."""
     lasot = _NORMALISED_02.measure in runs[0].score.measures
     kinds = (_SUCCESS, _PRECISION, _NORMALISED_02 if lasot else _NORMALISED)
     return [plot for kind in kinds if (plot := _plot(kind, runs)) is not None]

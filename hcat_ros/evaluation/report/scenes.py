@@ -19,7 +19,7 @@ from hcat_ros.evaluation.scored_run import Run
 
 
 class Answer(NamedTuple):
-    """What one run has for a sequence."""
+    """A run's result and score for a sequence."""
 
     clip: Clip
     result: SequenceResult
@@ -33,30 +33,30 @@ class Answer(NamedTuple):
 
     @property
     def truth(self) -> NDArray[np.float64]:
-        """(n, 4), x y w h, a row for each of the result's; NaN without a target."""
+        """True boxes of the result's frames, (n, 4) as x y w h; NaN without a target."""
         return absent_where_empty(np.asarray(self.clip.boxes[self.first :], np.float64))
 
     @property
     def absent(self) -> NDArray[np.bool_]:
-        """(n,), frames without a true box."""
+        """Whether each frame has no true box, (n,)."""
         return np.asarray(~np.isfinite(self.truth).all(axis=1))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A sequence, with what each run has for it."""
+    """A sequence, with the answer of each run."""
 
     name: str
     answers: tuple[Answer | None, ...]
-    """One a run; None where the run lacks the sequence."""
+    """Answer of each run; None if the run lacks the sequence."""
 
     @property
-    def told(self) -> Answer:
-        """The answer of the first run that has the sequence: its truth and images serve for all."""
+    def leading(self) -> Answer:
+        """Answer of the first run that has the sequence; its truth and images are used for all."""
         return next(answer for answer in self.answers if answer is not None)
 
     def values(self, measure: str) -> tuple[float, ...]:
-        """Return a measure of each run, NaN where there is none."""
+        """Return a measure of each run; NaN for a run without it."""
         return tuple(
             math.nan if answer is None else answer.score.measures.get(measure, math.nan)
             for answer in self.answers
@@ -69,9 +69,9 @@ def headline(runs: Sequence[Run]) -> str:
 
 
 def scenes_of(runs: Sequence[Run]) -> list[Scene]:
-    """Return all sequences, the worst of the first run by its headline measure first.
+    """Return all sequences, ordered by the first run's headline measure, the worst first.
 
-    Raises ValueError for a run whose clips, results and scores are not as many.
+    Raises ValueError for a run with different numbers of clips, results and scores.
     """
     answers: dict[tuple[str, int], list[Answer | None]] = {}
     for number, run in enumerate(runs):
@@ -79,11 +79,11 @@ def scenes_of(runs: Sequence[Run]) -> list[Scene]:
         if len(set(counts)) != 1:
             raise ValueError(
                 f"run '{run.title}': {counts[0]} clips, {counts[1]} results and {counts[2]} "
-                'scores; expected one each a sequence'
+                'scores; expected one of each per sequence'
             )
         seen: dict[str, int] = {}
         for answer in map(Answer, run.clips, run.results, run.score.sequences):
-            # A second sequence of the same name is another one.
+            # A second sequence of the same name is a different sequence.
             key = (answer.clip.name, seen.setdefault(answer.clip.name, 0))
             seen[answer.clip.name] += 1
             answers.setdefault(key, [None] * len(runs))[number] = answer

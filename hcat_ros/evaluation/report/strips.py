@@ -20,7 +20,7 @@ from hcat_ros.files.pictures import read_picture
 from hcat_ros.tracking.encodings import Image
 
 ReadFrame = Callable[[Clip, int], 'Image | None']
-"""Returns the frame, BGR uint8 (H, W, 3), of a row of a clip's result; None where it has none."""
+"""Function that returns the frame of a row of a clip's result, BGR uint8 (H, W, 3), or None."""
 
 LOW_IOU, GOOD_IOU, LOW_FRAMES = 0.2, 0.5, 5
 """A target is missed at a frame with IoU 0, or where LOW_FRAMES in a row are below LOW_IOU; it is
@@ -45,23 +45,23 @@ class Moment(NamedTuple):
     """A frame worth showing."""
 
     row: int
-    """Row of the result, whose first is that of the first frame with the target."""
+    """Row of the result; row 0 is the first frame with the target."""
     what: str
 
 
 class StripPicture(NamedTuple):
-    """A moment, drawn."""
+    """The picture of a moment."""
 
     moment: Moment
     source: str
-    """Its JPEG as data URI."""
+    """Picture as a data URL, JPEG."""
     width: int
     height: int
     zoom: float
 
 
 def read_frame(clip: Clip, index: int) -> Image | None:
-    """Read the image file that belongs to a row of the clip's result; None where it cannot be."""
+    """Read the image file of a row of the clip's result; return None if it cannot be read."""
     index += int(clip.visible[0]) if len(clip.visible) else 0
     if index >= len(clip.images) or not clip.images[index].is_file():
         return None
@@ -72,7 +72,7 @@ def read_frame(clip: Clip, index: int) -> Image | None:
 
 
 def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
-    """Return the rows where the target is missed first, and where it is found again (or None).
+    """Return pairs of rows: where the target is missed, and where it is found again (or None).
 
     overlaps: (n,), NaN where a frame does not count.
     """
@@ -94,10 +94,11 @@ def failures(overlaps: NDArray[np.float64]) -> list[tuple[int, int | None]]:
 
 
 def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
-    """Return at most `most` frames worth showing, in the order of time.
+    """Return at most `most` frames worth showing, in order of time.
 
-    The start, and of each failure the last good frame, the failure, some frames after it and
-    the one where the target is found again; of a track that never fails its worst frame.
+    These are the start and, for each failure, the last good frame, the failure, some frames after
+    it and the frame where the target is found again. For a track that never fails, they are its
+    start, its worst frame and its end.
     """
     counted = np.flatnonzero(np.isfinite(overlaps))
     found = {0: 'start'}
@@ -106,7 +107,7 @@ def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
         good = counted[(counted >= begin) & (counted < failure)]
         good = good[overlaps[good] >= GOOD_IOU]
         end = len(overlaps) if again is None else again
-        # Most informative first: there may not be room for all.
+        # The most informative frames come first, since there may not be room for all.
         new = {failure: 'missed'}
         if again is not None:
             new[again] = 'found again'
@@ -127,12 +128,12 @@ def moments(overlaps: NDArray[np.float64], most: int = 9) -> list[Moment]:
 
 
 def strip(scene: Scene, read: ReadFrame = read_frame) -> list[StripPicture]:
-    """Draw the moments of a scene as its first run has them, with the boxes of all runs.
+    """Draw the moments of a scene's first run, with the boxes of all runs.
 
     Moments without an image are left out.
     """
-    first = scene.told
-    drawn = []
+    first = scene.leading
+    pictures = []
     for moment in moments(first.score.overlaps):
         image = read(first.clip, moment.row)
         if image is None:
@@ -147,17 +148,17 @@ def strip(scene: Scene, read: ReadFrame = read_frame) -> list[StripPicture]:
         encoded, jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         if encoded:
             source = f'data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'
-            drawn.append(StripPicture(moment, source, picture.shape[1], picture.shape[0], zoom))
-    return drawn
+            pictures.append(StripPicture(moment, source, picture.shape[1], picture.shape[0], zoom))
+    return pictures
 
 
 def drawn_frame(
     image: Image, truth: ArrayLike, tracks: Sequence[tuple[int, ArrayLike]]
 ) -> tuple[Image, float]:
-    """Return a small picture of a frame with boxes on it, and how far it is zoomed in.
+    """Return a small picture of a frame with boxes on it, and its zoom factor.
 
-    truth: x y w h, or NaN; tracks: number and box of each run. The part shown is chosen to hold the
-    truth and the first track.
+    truth: x y w h, or NaN; tracks: number and box of each run. The picture shows a part of the
+    frame that contains the truth and the first track.
     """
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
@@ -165,7 +166,7 @@ def drawn_frame(
     size = (image.shape[1], image.shape[0])
     x, y, w, h = _window([box for box in boxes[:2] if np.isfinite(box).all()], size)
     fit = min(HEIGHT / size[1], WIDTH / size[0])
-    # All pictures of a sequence are of one size, whatever they show.
+    # All pictures of a sequence have the same size, whatever their zoom.
     shown = np.maximum(np.round(np.multiply(size, fit)), 1).astype(int)
     scale = shown / (w, h)
     interpolation = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
@@ -180,7 +181,7 @@ def drawn_frame(
 def _window(
     boxes: Sequence[NDArray[np.float64]], size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Return the part x, y, w, h of a frame to be shown: less of it where the target is small."""
+    """Return the part x, y, w, h of a frame to be shown: a smaller part for a smaller target."""
     width, height = size
     if not boxes:
         return 0, 0, width, height
@@ -204,7 +205,7 @@ def _draw_box(
     colour: tuple[int, ...],
     line: int,
 ) -> None:
-    """Draw a box with a dark rim, which is seen on any ground."""
+    """Draw a box with a dark rim, which is visible on any background."""
     if not np.isfinite(box).all():
         return
     shown = np.concatenate([(box[:2] - corner) * scale, box[2:] * scale])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of runs as tables, for the page and for Markdown alike."""
+"""The numbers of runs as tables, for the page and for Markdown."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from hcat_ros.evaluation.report.scenes import Scene, headline
 from hcat_ros.evaluation.scored_run import Run
 
 LEAST_SECONDS = 1e-4
-"""Median time of an update, below which there is no tracker at work, and no speed."""
-NO_VALUE = '–'  # noqa: RUF001 a dash, as tables have it
+"""Median time of an update below which no real tracker is at work, so that no speed is shown, s."""
+NO_VALUE = '–'  # noqa: RUF001 a dash, as is usual in tables
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number for each row."""
+    """A column with a number for each row."""
 
     title: str
     values: tuple[float, ...]
-    """NaN where there is none."""
+    """Number of each row; NaN for a missing value."""
     form: str = '.3f'
     sign: int = 1
-    """1: the highest is the best, -1: the lowest, 0: none is better than another."""
+    """Order of the values; 1: the highest is the best, -1: the lowest is the best, 0: none is."""
     note: str = ''
     """Explanation of the column, in words."""
     bar: bool = False
-    """Whether it is a share, to be shown as a bar too."""
+    """Whether the values are shares that are shown as bars, too."""
     run: int = 0
-    """The one whose colour the bar has."""
+    """Number of the run whose colour the bars have."""
 
     def text(self, row: int) -> str:
-        """Return a row's number as it is shown."""
+        """Return a row's number as the text that is shown."""
         value = self.values[row]
         return format(value, self.form) if math.isfinite(value) else NO_VALUE
 
 
 @dataclass(frozen=True)
 class ReportTable:
-    """Rows with a name each."""
+    """A table whose rows have names."""
 
     title: str
     """Title of the column of names."""
     names: tuple[str, ...]
     columns: tuple[Column, ...]
     best: tuple[tuple[bool, ...], ...]
-    """(rows, columns), the values to be marked."""
+    """Whether each value is marked as the best, (rows, columns)."""
     runs: tuple[int, ...] = ()
-    """Numbers of the runs, where a row is one."""
+    """Number of each row's run, if rows are runs."""
 
 
 def best_of(values: Sequence[float], texts: Sequence[str], sign: int) -> tuple[bool, ...]:
-    """Return which of several numbers are the best as shown; none where all look alike."""
+    """Return which of several numbers are the best as shown; none if all texts are equal."""
     known = [value for value in values if math.isfinite(value)]
     if not sign or len({text for text in texts if text != NO_VALUE}) < 2:
         return (False,) * len(values)
@@ -70,16 +70,16 @@ class Speed(NamedTuple):
     """How long updates took; milliseconds."""
 
     start: float
-    """Median of the first frames, which name the target."""
+    """Median time of the starts, on the first frames."""
     median: float
     p95: float
     p99: float
     rate: float
-    """Updates a second, over all of them."""
+    """Mean number of updates a second."""
 
 
 def speed(run: Run) -> Speed:
-    """Return a run's speed, NaN where it is not known."""
+    """Return a run's speed; NaN if it is not known."""
     seconds = update_seconds(run)
     if not len(seconds):
         return Speed(*[math.nan] * 5)
@@ -91,7 +91,7 @@ def speed(run: Run) -> Speed:
 
 
 def update_seconds(run: Run) -> NDArray[np.float64]:
-    """Return what the updates of a run took, those that are known, (m,)."""
+    """Return the known durations of a run's updates, (m,)."""
     parts = [np.empty(0), *(result.seconds[1:] for result in run.results)]
     seconds = np.concatenate(parts)
     seconds = seconds[np.isfinite(seconds)]
@@ -101,9 +101,9 @@ def update_seconds(run: Run) -> NDArray[np.float64]:
 
 
 def lost_of(run: Run) -> LostMeasures | None:
-    """Return how well a run knows that it is lost; None where it never says so.
+    """Return how well a run knows that it is lost; None if it never reports a lost target.
 
-    Sequences without a frame that counts tell nothing; the first frame is given.
+    First frames, and sequences without another frame that counts, are left out.
     """
     lost, overlap = [], []
     for result, score in zip(run.results, run.score.sequences):
@@ -116,7 +116,7 @@ def lost_of(run: Run) -> LostMeasures | None:
 
 
 def summary(runs: Sequence[Run]) -> ReportTable:
-    """Return a row a run: measures, real time, knowing that it is lost, speed."""
+    """Return a table with a row per run: measures, real time, lost measures, speed."""
     columns = [
         Column(name, tuple(run.score.measures.get(name, math.nan) for run in runs))
         for name in dict.fromkeys(name for run in runs for name in run.score.measures)
@@ -137,9 +137,9 @@ def summary(runs: Sequence[Run]) -> ReportTable:
     ]
     speeds = [speed(run) for run in runs]
     columns += [
-        Column('ms, median', tuple(s.median for s in speeds), '.1f', -1, 'what an update takes'),
-        Column('ms, 95 %', tuple(s.p95 for s in speeds), '.1f', -1, '95 % of them take no longer'),
-        Column('updates/s', tuple(s.rate for s in speeds), '.1f', 1, 'one right after the other'),
+        Column('ms, median', tuple(s.median for s in speeds), '.1f', -1, 'time of an update'),
+        Column('ms, 95 %', tuple(s.p95 for s in speeds), '.1f', -1, '95 % of updates are faster'),
+        Column('updates/s', tuple(s.rate for s in speeds), '.1f', 1, 'without pauses in between'),
     ]
     counts = [len(run.clips) for run in runs]
     if len(set(counts)) > 1:
@@ -163,7 +163,7 @@ def _real_time(runs: Sequence[Run]) -> list[Column]:
         return Column(title, values, form, sign, note)
 
     offline = column('offline', f'{measure} offline', '.3f', 1, 'frames wait for the tracker')
-    # Runs that are offline themselves have it already.
+    # An offline run already shows this measure.
     same = all(
         run.real_time is None
         or offline.text(row) == format(run.score.measures.get(measure, math.nan), '.3f')
@@ -172,7 +172,7 @@ def _real_time(runs: Sequence[Run]) -> list[Column]:
     return [
         *([] if same else [offline]),
         column('real', f'{measure} {at}', '.3f', 1, 'frames do not wait for the tracker'),
-        column('skipped', 'skipped', '.1%', -1, 'of the frames, since the tracker was busy'),
+        column('skipped', 'skipped', '.1%', -1, 'share of frames that came during an update'),
         column(
             'least_rate',
             'least updates/s',
@@ -184,11 +184,11 @@ def _real_time(runs: Sequence[Run]) -> list[Column]:
 
 
 def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> ReportTable:
-    """Return a row a sequence, in this order: the headline measure of each run.
+    """Return a table with a row per scene, in this order: the headline measure of each run.
 
-    One run alone has a column for each of its measures.
+    A single run has a column for each of its measures instead.
     """
-    frames = tuple(float(len(scene.told.result.boxes)) for scene in scenes)
+    frames = tuple(float(len(scene.leading.result.boxes)) for scene in scenes)
     columns = [Column('frames', frames, '.0f', 0)]
     if len(runs) == 1:
         columns += [
@@ -211,7 +211,7 @@ def sequence_table(scenes: Sequence[Scene], runs: Sequence[Run]) -> ReportTable:
 
 
 def speed_table(runs: Sequence[Run]) -> ReportTable | None:
-    """Return a row for each run whose speed is known; None where there is none."""
+    """Return a table with a row for each run whose speed is known; None if none is known."""
     speeds = [speed(run) for run in runs]
     known = tuple(row for row, found in enumerate(speeds) if math.isfinite(found.median))
     if not known:

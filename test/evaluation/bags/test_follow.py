@@ -105,7 +105,7 @@ def test_late_images_are_passed_over(tracker: Tracker) -> None:
 def test_equal_stamps_are_followed_and_counted(tracker: Tracker) -> None:
     found, findings = through(tracker, frames(0, 0, 0))
     assert len(found) == 3
-    assert findings == ['images with the stamp of the one before: 2, the first: image 1']
+    assert findings == ['images with the stamp of the previous image: 2, the first: image 1']
 
 
 def test_after_a_jump_in_time_the_target_is_kept_where_it_was(tracker: Tracker) -> None:
@@ -115,7 +115,7 @@ def test_after_a_jump_in_time_the_target_is_kept_where_it_was(tracker: Tracker) 
     assert states == ['named', 'tracking'] + ['-'] * 9 + ['tracking'] * 4
     assert findings[1] == (
         'new beginnings: 1, the first: image 11: image stamps jumped back by 89.200 s; the target '
-        'was looked for where it was'
+        'was searched for where it was'
     )
 
 

@@ -107,7 +107,7 @@ def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) 
     'data', [b'', b'\0\1\0\0', b'\x28\xb5\x2f\xfd', b'\0\1\0\0' + b'\xff' * 60]
 )
 def test_bytes_that_are_no_message(data: bytes) -> None:
-    expected = re.escape(f'{len(data)} bytes are no {DETECTION} (')
+    expected = re.escape(f'{len(data)} bytes cannot be decoded as {DETECTION} (')
     with pytest.raises(ValueError, match=expected):
         decode_message(data, DETECTION)
 

@@ -189,8 +189,8 @@ def test_where_no_stamps_are_given_truth_goes_by_order_or_time_of_recording(
         found = [truth.box_for(frame)[0] for frame in bag.frames(bag.image_topic())]
         expected = [np.nan if n in left_out else 10.0 + n for n in range(5)]
         assert np.array_equal(found, expected, equal_nan=True)
-        how = 'time of recording' if left_out else 'order'
-        assert list(bag.findings) == [f'stamps repeat: the boxes of /truth go by their {how}']
+        how = 'by time of recording' if left_out else 'in order'
+        assert list(bag.findings) == [f'stamps repeat: the boxes of /truth belong to images {how}']
 
 
 def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None:
@@ -201,24 +201,24 @@ def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None
     table.write_text('stamp,x,y,w,h\n1,1,2,3,4\n2,1,2,3,4\n')
     with (
         open_bag(tmp_path / 'bag') as bag,
-        pytest.raises(ValueError, match='5 images have 1 different ones: give it by the number'),
+        pytest.raises(ValueError, match='5 images have only 1 different stamps'),
     ):
         truth_from(bag, str(table), bag.image_topic())
     table.write_text('frame,x,y,w,h\n1,1,2,3,4\n1,5,6,7,8\n')
-    with pytest.raises(ValueError, match='line 3: frame 1 is there twice'):
+    with pytest.raises(ValueError, match='line 3: frame 1 occurs twice'):
         read_truth(table)
 
 
 def test_boxes_that_belong_to_no_image_are_counted() -> None:
     stamped = StampedTruth({SECOND: BOX, 2 * SECOND: OTHER, 3 * SECOND: [0, 0, 0, 0]})
     assert stamped.box_for(frame(1.0)).tolist() == list(BOX)
-    assert stamped.unused() == '1 of 3 true boxes were of no use: no image within 1 ms'
+    assert stamped.unused() == '1 of 3 true boxes were not used: no image within 1 ms'
     assert stamped.box_for(frame(2.0)).tolist() == list(OTHER)
     assert stamped.unused() == ''
     numbered = IndexedTruth({0: BOX, 5: OTHER})
     numbered.box_for(frame(1.0, 0))
     numbered.box_for(frame(1.1, 1))
-    assert numbered.unused() == '1 of 2 true boxes were of no use: no image of that number'
+    assert numbered.unused() == '1 of 2 true boxes were not used: no image of that number'
 
 
 BY_NUMBER = {0: [1, 2, 30, 40], 1: None, 2: [5, 6, 30, 40]}

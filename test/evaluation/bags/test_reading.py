@@ -161,7 +161,10 @@ def test_images_that_cannot_be_used_are_counted(tmp_path: Path, images: list[np.
         frames = list(bag.frames(bag.image_topic()))
         assert [frame.index for frame in frames] == [0, 4]
         unread, unused = sorted(bag.findings, key=len, reverse=True)
-        assert 'that cannot be read: 1, the first: number 3: 11 bytes are no sensor_msgs' in unread
+        assert (
+            'that cannot be read: 1, the first: number 3: 11 bytes cannot be decoded as sensor_msgs'
+            in unread
+        )
         assert 'images that cannot be used: 2, the first: image 1: image step 1 is' in unused
 
 

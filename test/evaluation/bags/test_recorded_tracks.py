@@ -95,8 +95,8 @@ def test_lost_and_dropped_images_and_tracks_of_others(judge: Any) -> None:
     assert np.isfinite(result.scores).tolist() == [False, False, True, False, False, False, True]
     assert found.compared == 3
     assert findings == [
-        'images without a track: 3, the first: the one of 1700000000.033 s',
-        'tracks without an image: 1, the first: the one of 1699999999.000 s',
+        'images without a track: 3, the first: at 1700000000.033 s',
+        'tracks without an image: 1, the first: at 1699999999.000 s',
     ]
 
 
@@ -110,7 +110,7 @@ def test_a_track_of_other_images(judge: Any) -> None:
     found, findings = judge({5: (1, ('dog', 0.9))}, 0)
     assert found.compared == 0
     assert np.isnan(found.difference)
-    assert findings[1] == 'tracks without an image: 1, the first: the one of 0.000 s'
+    assert findings[1] == 'tracks without an image: 1, the first: at 0.000 s'
 
 
 def test_a_bag_without_a_track(tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_without_stamps_tracks_go_by_their_order(unstamped: Any) -> None:
     run = found.sequences.run('recorded', {})
     assert run is not None
     assert run.score.measures['AO'] == 1
-    assert findings == ['stamps repeat: the recorded tracks go by their order']
+    assert findings == ['stamps repeat: the recorded tracks belong to images in order']
 
 
 def test_without_stamps_tracks_that_are_not_one_an_image_are_refused(unstamped: Any) -> None:
-    with pytest.raises(ValueError, match='3 tracks cannot be told to belong to which of 4 images'):
+    with pytest.raises(ValueError, match='3 tracks cannot be assigned to 4 images'):
         unstamped(3)

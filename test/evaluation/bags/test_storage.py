@@ -221,4 +221,4 @@ def test_a_packed_file_of_gigabytes_is_given_up(
     assert 1000 * path.stat().st_size < 1 << 23
     file = StorageFile(path, scratch)
     assert 'it unpacks to more than' in file.damage[0]
-    assert 'which is no bag of a camera or has no room here' in file.damage[0]
+    assert 'too many for a bag of its size or for this disk' in file.damage[0]

@@ -92,7 +92,7 @@ def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
     assert (
         "| ONNX Runtime against PyTorch, the authors' form | 2.00 | 1.50 (1.50-1.50) | yes" in text
     )
-    assert '1 of 16 systems built' in text
+    assert '1 of 16 systems were built' in text
     assert 'hold here: yes: 1. Accuracy: 0 of' in text
     quiet = render_markdown(PaperFindings({'hcat': COST}), 'a machine', None, {})
     assert 'interleaved' not in quiet

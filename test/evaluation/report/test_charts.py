@@ -100,7 +100,7 @@ def test_time_charts_show_iou_score_and_what_is_lost(runs: list[Run]) -> None:
 
 def test_the_iou_line_is_high_when_it_is(runs: list[Run]) -> None:
     scene = next(scene for scene in scenes_of(runs) if scene.name == 'ball')
-    overlaps = scene.told.score.overlaps
+    overlaps = scene.leading.score.overlaps
     iou = lines(time_chart(scene, 'A label'), 0)[0]
     frames = np.interp(iou[:, 0], [iou[0, 0], iou[-1, 0]], [1, 59])
     away = (frames > 20.5) & (frames < 32.5)
