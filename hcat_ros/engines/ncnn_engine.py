@@ -23,8 +23,8 @@ from hcat_ros.engines.base import (
     EngineError,
     Prediction,
     check_crop,
-    resolve_precision,
     check_shapes,
+    resolve_precision,
 )
 from hcat_ros.engines.self_test import self_test
 from hcat_ros.models import SEARCH_NCNN, TEMPLATE_NCNN, Model

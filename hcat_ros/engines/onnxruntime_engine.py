@@ -18,9 +18,9 @@ from hcat_ros.engines.base import (
     Prediction,
     cache_folder,
     check_crop,
-    resolve_precision,
     check_shapes,
     graph_content,
+    resolve_precision,
     search_file,
 )
 from hcat_ros.models import TEMPLATE_FILE, Model

@@ -13,9 +13,9 @@ from hcat_ros.engines.base import (
     EngineError,
     Prediction,
     check_crop,
-    resolve_precision,
     check_shapes,
     graph_content,
+    resolve_precision,
     search_file,
 )
 from hcat_ros.engines.signal_stack import keep_signal_stack

@@ -18,8 +18,8 @@ from hcat_ros.engines.base import (
     EngineError,
     Prediction,
     check_crop,
-    resolve_precision,
     check_shapes,
+    resolve_precision,
 )
 from hcat_ros.engines.tensorrt_device import Program
 from hcat_ros.engines.tensorrt_plans import TensorRtPlans

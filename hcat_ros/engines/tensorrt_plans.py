@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hcat_ros import __version__
-from hcat_ros.engines.base import EngineError, resolve_precision, graph_content, search_file
+from hcat_ros.engines.base import EngineError, graph_content, resolve_precision, search_file
 from hcat_ros.engines.tensorrt_builder import BuildOptions, build_plan
 from hcat_ros.engines.tensorrt_cache import EngineCache, PlanKey, TimingKey
 from hcat_ros.engines.tensorrt_device import find_gpu
