@@ -71,7 +71,7 @@ def open_lessons(config: TrainConfig, model: HCAT) -> ShuffledEpochs:
         sizes = [config.network.template_size, config.network.search_size]
         if origin.get('sizes') != sizes:
             raise ValueError(
-                f'{folder} has crops of {origin.get("sizes")} pixels, expected {sizes}; make '
+                f'{folder} has crops of {origin.get("sizes")} px, expected {sizes}; make '
                 'others with hcat lessons'
             )
         grid = config.network.search_grid

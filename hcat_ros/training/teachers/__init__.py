@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stronger trackers that a network learns from beside the truth (distillation)."""
+"""Stronger trackers from which a network learns in addition to the true boxes (distillation)."""
 
 from __future__ import annotations
 
