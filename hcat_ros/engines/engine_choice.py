@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses an engine: TensorRT if it passes the self-test, else the fastest that passes."""
+"""Chooses an engine: TensorRT if it passes the self-test, else the fastest engine that passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Chosen(NamedTuple):
 
     engine: Engine
     reason: str
-    """One line for people: which engine runs, and why."""
+    """One line for people that says which engine runs and why."""
 
 
 class Trials:

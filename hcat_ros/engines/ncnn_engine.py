@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tencent's ncnn on the CPU: fastest with ResNet-18, and small on Arm boards.
+"""Tencent's ncnn on the CPU: the fastest engine for ResNet-18, and a small library for Arm boards.
 
 `hcat add-ncnn` writes its graphs. ncnn's Python module holds the interpreter's lock while it
 computes, so all other Python threads wait. On Arm (fp32, fp16) this engine has run under emulation,

@@ -116,7 +116,7 @@ class OnnxRuntimeEngine:
                 providers=[provider, *fallback],
                 disabled_optimizers=DISABLED_OPTIMIZERS,
             )
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise EngineError(f'ONNX Runtime cannot load {path}: {error}') from error
         if session.get_providers()[0] != self.provider:  # ONNX Runtime falls back silently
             raise EngineError(f'ONNX Runtime cannot use {self.provider} on this machine')
@@ -173,7 +173,7 @@ class OnnxRuntimeCudaEngine(OnnxRuntimeEngine):
 
 
 class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
-    """ONNX Runtime through TensorRT; the first start builds for minutes, later ones load."""
+    """ONNX Runtime through TensorRT; the first start builds for minutes, later starts are fast."""
 
     name = 'onnxruntime-tensorrt'
     provider = 'TensorrtExecutionProvider'

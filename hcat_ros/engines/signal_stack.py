@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class _Stack(ctypes.Structure):
-    """stack_t of signal.h."""
+    """The C struct stack_t of signal.h."""
 
     _fields_ = [('sp', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]
 

@@ -32,7 +32,7 @@ class Gpu(NamedTuple):
 
     name: str
     capability: tuple[int, int]
-    """Compute capability: major, minor."""
+    """Compute capability, (major, minor)."""
 
     @property
     def precisions(self) -> tuple[str, ...]:

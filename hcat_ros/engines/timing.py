@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from hcat_ros.engines.base import Engine
 
 LEAD = 3
-"""Calls at the start of a turn that do not count."""
+"""Number of calls at the start of a turn that do not count."""
 BLOCK = 4
-"""Calls of an engine's turn that count."""
+"""Number of calls in an engine's turn that count."""
 HOPELESS = 1.5
-"""Engines that take this many times as long as the fastest get no further turn."""
+"""Engines that are slower than the fastest by more than this factor get no further turn."""
 REST_LIMIT = 1.0
 """Longest rest before a turn, s; then the turn begins even if other threads still run."""
 SHORT_REST = 0.05

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 class MultiHeadCrossAttention(nn.Module):
-    """MHCA of eq. 1: softmax(Q K^T / sqrt(d)) V on h heads, then a linear map.
+    """MHCA (eq. 1): softmax(Q K^T / sqrt(d)) V in each of h heads, then a linear map.
 
     `query` and `memory` prepare the inputs of `forward`, so that constant inputs (the template's
     during tracking) are prepared only once. Each subclass has its own layout for them.

@@ -44,7 +44,7 @@ class HCATConfig:
     """
 
     backbone: str = 'resnet18'
-    """One of `BACKBONES`, or 'timm/NAME' for any feature extractor of timm."""
+    """Backbone: one of `BACKBONES`, or 'timm/NAME' for any feature extractor of timm."""
     stride: int = 16
     """Backbone stride, 8 or 16; at 8 the backbone ends one stage earlier."""
     channels: int = 256
@@ -70,8 +70,8 @@ class HCATConfig:
     box_anchor: bool = False
     """Whether each cell predicts its box relative to its own position; not in the paper."""
     correlation: bool = False
-    """Whether search-to-template cosine similarities are added to the search vectors; not in the
-    paper."""
+    """Whether a linear map of the cosine similarities between search and template vectors is added
+    to the search vectors; not in the paper."""
     mixing: int = 0
     """Number of `SpatialMixing` blocks between the decoder and the heads; not in the paper."""
     dilation: bool = False

@@ -107,7 +107,10 @@ def _load_lite0(backbone: EfficientNetLite0, state: dict[str, Tensor]) -> None:
 
 
 def _fold(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str) -> None:
-    """Copy a convolution with its BatchNorm folded in: w g / s, b - m g / s."""
+    """Copy a convolution with its BatchNorm folded in.
+
+    BatchNorm has scale g, shift b, mean m, standard deviation s: weight w g / s, bias b - m g / s.
+    """
     assert conv.bias is not None
     weight = state[f'{name}.weight']
     parts = [state[f'{norm}.{part}'] for part in ('weight', 'bias', 'running_mean', 'running_var')]

@@ -33,7 +33,7 @@ from hcat_ros.training.teachers import (
 UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
 """Description of an `untrained_network` in a model's card."""
 DISTRACTOR_SIDE = 128
-"""Longest side, pixels, at which distractors are kept in memory."""
+"""Longest side of distractors in memory, pixels; larger ones are reduced."""
 
 
 def build_network(config: TrainConfig) -> HCAT:

@@ -20,7 +20,7 @@ KINDS = {'clips': ('root',), 'photos': ('root',), 'paste': ('cutouts', 'backgrou
 
 @dataclass(frozen=True)
 class DataConfig:
-    """One source of objects."""
+    """One source of objects in the training data."""
 
     share: float
     """How often this source is drawn from, relative to the others."""
@@ -226,7 +226,7 @@ def _fields(kind: type[Any], values: Any) -> dict[str, Any]:
 
 
 def _texts(name: str, value: Any) -> list[str]:
-    """Return a list of texts, or one text as a list. Raises ValueError for anything else."""
+    """Return a list of strings, or one string as a list. Raises ValueError for anything else."""
     rows = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
         raise ValueError(f'{name} {value!r}: expected a list of folders')

@@ -258,7 +258,7 @@ class ShuffledEpochs(Dataset[Group]):
         return self._kept[0].has_crops
 
     def __len__(self) -> int:
-        return 1 << 40  # endless, as `GroupDataset`
+        return 1 << 40  # endless, like `GroupDataset`
 
     def __getitem__(self, index: int) -> Group:
         epoch, place = divmod(index, self.count)

@@ -37,7 +37,7 @@ class TrainingLog:
         self._board = _board(folder, step)
 
     def add(self, step: int, losses: Losses, pairs: float) -> None:
-        """Add a step's losses. pairs: pairs per second."""
+        """Add a step's losses. pairs: pairs trained per second."""
         self._rows.append([*(float(value.detach()) for value in losses), pairs])
         if step % self.every == 0:
             means = np.mean(self._rows, axis=0).round(4).tolist()

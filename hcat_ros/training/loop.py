@@ -213,18 +213,14 @@ class Trainer:
             (self.distillation.scores, self.distillation.boxes),
         )
         if not torch.isfinite(losses.total):
-            raise FloatingPointError(
-                f'the loss is {losses.total.item()} at step {step}; lower learning_rate'
-            )
+            raise FloatingPointError(f'the loss is {losses.total.item()} at step {step}')
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
         trained = [p for p in self.pair_model.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, schedule.clip or math.inf)
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
-            raise FloatingPointError(
-                f'the gradient is {norm.item()} at step {step}; lower learning_rate'
-            )
+            raise FloatingPointError(f'the gradient is {norm.item()} at step {step}')
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self._update_ema()

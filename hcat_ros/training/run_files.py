@@ -12,12 +12,12 @@ from hcat_ros.files import load_yaml
 
 EXTENDS = 'extends'
 PATHS = ('start', 'backbone', 'lessons', 'surroundings', 'distractors')
-"""Fields of a run that name a file or folder."""
+"""Fields of a run file that name a file or folder."""
 ROW_PATHS = {
     'data': ('root', 'names_file', 'cutouts', 'backgrounds'),
     'teachers': ('backbone', 'head'),
 }
-"""Fields of the rows of a run's lists that name a file or folder."""
+"""Lists in a run file, and the fields of their rows that name a file or folder."""
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     chain = (*above, path.resolve())
     if base in chain:
         circle = ' -> '.join(str(file) for file in (*chain[chain.index(base) :], base))
-        raise ValueError(f'{path}: {EXTENDS} goes round in a circle: {circle}; remove one of them')
+        raise ValueError(f'{path}: {EXTENDS} goes round in a circle: {circle}')
     if not base.is_file():
         raise ValueError(f'{path}: {EXTENDS}: there is no file {base}')
     return _merge(_read(base, chain), content)

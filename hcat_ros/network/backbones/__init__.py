@@ -47,7 +47,7 @@ _OWN: dict[str, Callable[[int], Backbone]] = {
 
 
 def build_backbone(config: HCATConfig) -> Backbone:
-    """Return the backbone that `config` names, with its library's default initialisation.
+    """Return the backbone that `config` names, with the default initialisation of PyTorch or timm.
 
     Raises ModuleNotFoundError for a timm backbone if timm is not installed, ValueError for a name
     or stride that timm does not support.

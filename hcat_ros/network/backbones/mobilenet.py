@@ -18,7 +18,7 @@ from hcat_ros.network.backbones.inverted_residual import (
 
 
 class Block(NamedTuple):
-    """An `InvertedResidual` in the columns of MobileNetV3's tables."""
+    """Settings of an `InvertedResidual`, in the order of the columns in MobileNetV3's tables."""
 
     kernel: int
     hidden: int

@@ -33,5 +33,5 @@ __all__ = [
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:
-    """Return a teacher. Raises ValueError for files that are missing."""
+    """Return the teacher that `config` describes. Raises ValueError for missing files."""
     return LightFC(config) if config.kind == 'lightfc' else NanoTrack(config)

@@ -21,7 +21,7 @@ from hcat_ros.files import read_bytes
 GRID = 16
 """Cells along a side of the student's score map: a search region of 256 px at stride 16."""
 TEMPLATE_SIZE, SEARCH_SIZE = 128, 256
-"""Sides of the crops, pixels."""
+"""Sides of the template and search crops, pixels."""
 KINDS = ('nanotrack', 'lightfc')
 
 Floats = NDArray[np.float32]

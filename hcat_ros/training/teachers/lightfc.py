@@ -23,7 +23,7 @@ _TRUNK = '/backbone/'
 
 
 class LightFC(OnnxTeacher):
-    """LightFC (Li et al., 2023); its geometry is exactly HCAT's.
+    """LightFC (Li et al., 2023), whose crop sizes, factors and grid are exactly HCAT's.
 
     Its search graph is cut after the backbone, so that a search region passes the backbone only
     once when it is searched for several templates.
