@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference runtimes behind one interface, `Engine`. A runtime is imported when it is asked for.
+"""Inference runtimes behind one interface, `Engine`. A runtime is imported only when it is needed.
 
-`load_engine` loads one by name, or the fastest that is right: among the engines and precisions that
-are installed here and that the model's card accepts, each has to give the answers that are stored
-with the model (`self_test`), and of those that do a short timing finds the fastest. What it found
-is kept for this machine (`timing_cache`).
+`load_engine` loads an engine by name, or chooses the fastest correct one. The candidates are the
+installed engines in the precisions that the model's card accepts. Each candidate must reproduce the
+answers stored with the model (`self_test`). A short timing then finds the fastest of those that do,
+and `timing_cache` remembers the result for this machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 LOG = logging.getLogger(__name__)
 
-# Name to module and class, those for a GPU first; `candidates` says how they compete.
+# Engine name to module and class, GPU engines first; `candidates` says how they compete.
 ENGINES = {
     'tensorrt': ('hcat_ros.engines.tensorrt_engine', 'TensorRtEngine'),
     'onnxruntime-tensorrt': ('hcat_ros.engines.onnxruntime_engine', 'OnnxRuntimeTensorRtEngine'),
@@ -56,17 +56,17 @@ def load_engine(
 ) -> Engine:
     """Load a model, given by name or folder, into a runtime.
 
-    engine: a key of `ENGINES`, or 'auto'. precision: one that the runtime has, or 'auto'. Where
-    'auto' leaves a choice, the fastest that passes the self-test is taken, float or, if the model's
-    card accepts it, int8 (see `choose`). One that is named has to pass the self-test too. threads:
-    CPU threads, 0 for one a physical core. build_if_missing: whether TensorRT may build what its
-    cache lacks, which takes minutes. workspace: MiB that a kernel of TensorRT's may take, None for
-    all there is. dla: core of the deep learning accelerator, on which only TensorRT runs; None for
-    the GPU.
+    engine: a key of `ENGINES`, or 'auto'. precision: a precision of the runtime, or 'auto'. 'auto'
+    picks the fastest candidate that passes the self-test, in float or, if the model's card accepts
+    it, in int8 (see `choose`). An engine chosen by name must pass the self-test too. threads: CPU
+    threads, 0 for one per physical core. build_if_missing: whether TensorRT may build plans that
+    its cache lacks, which takes minutes. workspace: memory limit of a TensorRT kernel, MiB; None
+    for no limit. dla: core of the deep learning accelerator, which only TensorRT supports; None
+    for the GPU.
 
-    The logger `hcat_ros` is told at level INFO what was chosen and why, and how a build gets on;
-    at DEBUG what was passed over and why. Raises EngineError, saying why each candidate failed;
-    ModelError.
+    The logger `hcat_ros` reports at level INFO which engine was chosen and why, and the progress of
+    a build; at DEBUG which candidates were passed over and why. Raises ModelError, and EngineError
+    that says why each candidate failed.
     """
     building = {'build_if_missing': build_if_missing, 'workspace': workspace, 'dla': dla}
     return choose_engine(model, engine, precision, threads, building).engine
@@ -80,9 +80,9 @@ def choose_engine(
     building: dict[str, Any],
     use_cache: bool = True,
 ) -> Chosen:
-    """Return what `load_engine` returns, with the reason for the choice.
+    """Return the engine that `load_engine` returns, with the reason for the choice.
 
-    building: what concerns TensorRT alone. use_cache: False to time candidates anew.
+    building: the arguments that only TensorRT takes. use_cache: False to time the candidates again.
     """
     if engine not in ('auto', *ENGINES):
         raise EngineError(f"no engine '{engine}'; there are auto, {', '.join(ENGINES)}")
@@ -120,7 +120,7 @@ def choose_engine(
 
 
 def _is_excluded(name: str) -> bool:
-    """Whether an engine may not be chosen in this process; the log is told why."""
+    """Return whether an engine must not be chosen in this process; log the reason."""
     if reason := conflict(name):
         LOG.debug('passed over %s: %s', name, reason)
     return bool(reason)

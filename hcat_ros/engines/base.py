@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one interface that every inference runtime has."""
+"""The interface that all inference engines share, and checks that several of them need."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from numpy.typing import NDArray
 from hcat_ros.models import CARD_FILE, INT8_SEARCH_FILE, SEARCH_FILE, Model, ModelCard
 
 Features = Any
-"""A template's features: opaque, valid for the engine that made them."""
-
+"""A template's features: opaque, and valid only for the engine that computed them."""
 
 Shape = Sequence[int] | None
 
 
 class EngineError(RuntimeError):
-    """An engine that cannot be loaded or fails; the message says what to do."""
+    """Raised when an engine cannot be loaded or fails; the message says what to do."""
 
 
 class Prediction(NamedTuple):
     """The network's answer for one search region, n = grid * grid cells, row-major."""
 
     scores: NDArray[np.floating]
-    """(grid, grid), probability of the target in 0..1."""
+    """Probability of the target in each cell, (grid, grid), 0..1."""
     boxes: NDArray[np.floating]
-    """(n, 4) as (cx, cy, w, h), in 0..1 of the search region."""
+    """Box that each cell predicts, (n, 4) as (cx, cy, w, h), in 0..1 of the search region."""
 
 
 @dataclass(frozen=True)
 class EngineCard:
-    """What an engine is."""
+    """Describes an engine: its model, runtime, precision and sizes."""
 
     model: str
     runtime: str
@@ -52,17 +51,17 @@ class EngineCard:
 
     @classmethod
     def of(cls, model: ModelCard, runtime: str, version: str, precision: str) -> EngineCard:
-        """Return the card of a model's engine."""
+        """Return the card of an engine that runs `model`."""
         sizes = (model.template_size, model.search_size, model.grid)
         return cls(model.name, runtime, version, precision, *sizes)
 
 
 class Engine(Protocol):
-    """A loaded model. Crops are uint8 RGB, C-contiguous; results are the caller's to keep."""
+    """A loaded model. Crops are uint8 RGB, C-contiguous; later calls do not overwrite results."""
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
 
     def template(self, crop: NDArray[np.uint8]) -> Features:
         """Return the features of a template crop (template_size, template_size, 3)."""
@@ -72,49 +71,49 @@ class Engine(Protocol):
 
 
 def cache_folder() -> Path:
-    """Return where engines keep what they have built for this machine."""
+    """Return the folder in which engines cache what they built or measured on this machine."""
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(base) / 'hcat_ros'
 
 
-def checked_settings(runtime: str, has: Sequence[str], precision: str, threads: int = 0) -> str:
-    """Return the precision to run in; 'auto' is the first that the runtime has, a float one.
+def resolve_precision(runtime: str, has: Sequence[str], precision: str, threads: int = 0) -> str:
+    """Return the precision to run in; 'auto' stands for the runtime's first, a float precision.
 
-    (Whether int8 takes its place is for `load_engine` to find out, which knows the model's card.)
+    `load_engine`, which knows the model's card, decides whether int8 is used instead.
 
-    Raises EngineError for a precision that it has not and for threads below 0.
+    Raises EngineError for a precision that the runtime lacks and for threads below 0.
     """
     if precision not in ('auto', *has):
         raise EngineError(f"{runtime} has no precision '{precision}'; it has {', '.join(has)}")
     if threads < 0:
-        raise EngineError(f'threads {threads}: expected 0 (one a core) or more')
+        raise EngineError(f'threads {threads}: expected 0 (one per core) or more')
     return has[0] if precision == 'auto' else precision
 
 
 def search_file(model: Model, precision: str, int8_file: str = INT8_SEARCH_FILE) -> str:
-    """Return the name of the search graph for a precision. Raises EngineError without one."""
+    """Return the search graph's file name for a precision. Raises EngineError if there is none."""
     if precision != 'int8':
         return SEARCH_FILE
     if int8_file not in model.card.sha256:
         raise EngineError(
-            f'{model.folder / CARD_FILE} lists no {int8_file}: make it with hcat quantize, or take '
-            'another precision'
+            f'{model.folder / CARD_FILE} lists no {int8_file}: make it with hcat quantize, or '
+            'choose another precision'
         )
     return int8_file
 
 
-def checked_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
+def check_crop(crop: NDArray[np.uint8], size: int, what: str) -> None:
     """Raise EngineError unless a crop is uint8 (size, size, 3); what: 'template' or 'search'.
 
-    Runtimes that copy it into a buffer of theirs would copy whatever is there.
+    Runtimes that copy the crop into a buffer of their own would copy any other array silently.
     """
     shape = (size, size, 3)
     if crop.shape != shape or crop.dtype != np.uint8:
-        raise EngineError(f'a {what} crop is {shape} uint8, got {crop.shape} {crop.dtype}')
+        raise EngineError(f'{what} crop: expected {shape} uint8, got {crop.shape} {crop.dtype}')
 
 
 def graph_content(model: Model, name: str) -> bytes:
-    """Return a model's ONNX graph, whole in itself, as the card's hash has it.
+    """Return the bytes of a model's self-contained ONNX graph, checked against the card's hash.
 
     Raises ModelError; EngineError for a graph whose weights lie in another file, which no hash
     covers, and for a graph with loops: a loop may never end, and no signal interrupts a runtime.
@@ -134,25 +133,25 @@ def graph_content(model: Model, name: str) -> bytes:
 
 
 _EXTERNAL = b'\x0a\x08location\x12'
-"""Key and tag of the value in a tensor's external_data, as protobuf writes it."""
+"""Key `location` of a tensor's external_data and the tag of its value, as protobuf writes them."""
 _LOOP = re.compile(rb'\x22\x04(Loop|Scan)')
 """Tag, length and value of a node's op_type, as protobuf writes them."""
 
 
-def checked_shapes(
+def check_shapes(
     path: Path, crop: Shape, crop_size: int, scores: Shape | None = None, grid: int = 0
 ) -> None:
-    """Raise EngineError for a graph that is not the one its model's card speaks of.
+    """Raise EngineError for a graph whose shapes differ from those on its model's card.
 
-    crop: the shape of its input of this name, None if it has none; scores: that of its output,
-    of a search graph with a score map of `grid` cells a side.
+    crop, scores: shapes of the graph's input `crop` and output `scores`, None if it has none. grid:
+    expected cells along a side of the score map; 0 for a template graph, which has no scores.
     """
     expected = [1, crop_size, crop_size, 3]
     if crop is None or list(crop) != expected:
         found = 'has no input crop' if crop is None else f'takes a crop {list(crop)}'
-        raise EngineError(f'{path} {found}, but its card says {expected}; run hcat export again')
+        raise EngineError(f'{path} {found}, but its card expects {expected}; run hcat export again')
     if grid and (scores is None or list(scores) != [1, grid, grid]):
         found = 'has no output scores' if scores is None else f'gives scores {list(scores)}'
         raise EngineError(
-            f'{path} {found}, but its card says a grid of {grid}; run hcat export again'
+            f'{path} {found}, but its card expects a grid of {grid}; run hcat export again'
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which engines and precisions may run a model where the user left the choice to us."""
+"""Lists the engines and precisions that `auto` chooses from."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from typing import NamedTuple
 from hcat_ros.models import ModelCard, accepted_precisions
 
 BUILT = ('tensorrt', 'onnxruntime-tensorrt')
-"""TensorRT, which compiles the model for an NVIDIA GPU, minutes once. The first of them that passes
-is taken without a timing: it computes in a fraction of a CPU's time, and timing them against each
-other would mean building each."""
+"""TensorRT engines, which compile the model for an NVIDIA GPU, once, in minutes. The first of them
+that passes the self-test wins untimed: a GPU takes a fraction of a CPU's time, and timing the two
+against each other would mean building both."""
 COMPARED = {
     'onnxruntime-cuda': ('fp32',),
     'onnxruntime': ('fp32', 'int8'),
     'openvino': ('fp32', 'int8'),
     'ncnn': ('fp32',),
 }
-"""Engines that load without a build step, of which a timing finds the fastest, with the precisions
-that may win: the network's own arithmetic, and INT8 where the model's card accepts it. Cards do not
-accept bf16 or fp16 on a CPU, so those run only when they are asked for by name."""
+"""Engines that load without a build step and are timed against each other, with their competing
+precisions: fp32, and INT8 if the model's card accepts it. Cards do not accept bf16 or fp16 on a
+CPU, so these precisions run only when the user names them."""
 
 
 class Candidate(NamedTuple):
-    """An engine in a precision."""
+    """An engine and a precision to run it in."""
 
     engine: str
     precision: str
-    """'auto' where the runtime itself knows its best one."""
+    """Precision, or 'auto' to let the runtime take its best one."""
 
     def __str__(self) -> str:
         return self.engine if self.precision == 'auto' else f'{self.engine} {self.precision}'
 
 
 class Candidates(NamedTuple):
-    """Who may win, in the order of precedence."""
+    """All candidates, in the order of precedence."""
 
     built: list[Candidate]
     """TensorRT candidates, in order: the first that passes the self-test wins."""
     compared: list[Candidate]
-    """The fastest that passes the self-test wins."""
+    """Candidates that are timed: the fastest that passes the self-test wins."""
     last: list[Candidate]
-    """Taken where nothing else passes: PyTorch, which takes seconds to import and is slower than
-    each of the others."""
+    """Candidates used only if no other passes: PyTorch, which takes seconds to import and is slower
+    than each of the others."""
 
     @property
     def all(self) -> list[Candidate]:
-        """All of them."""
+        """The three lists, concatenated."""
         return [*self.built, *self.compared, *self.last]
 
 
 def find_candidates(engines: Iterable[str], precision: str, card: ModelCard) -> Candidates:
-    """Return the candidates among these engines; precision: 'auto' or the one that is asked for.
+    """Return the candidates among these engines; precision: 'auto' or the one that the user chose.
 
-    A precision that is asked for needs no acceptance by the card.
+    A precision that the user chose need not be accepted by the model's card.
     """
     found = Candidates([], [], [])
     for name in engines:
@@ -73,14 +73,14 @@ def find_candidates(engines: Iterable[str], precision: str, card: ModelCard) -> 
 
 
 def conflict(engine: str) -> str:
-    """Return why an engine may not be chosen in this process, '' if it may.
+    """Return why an engine must not be chosen in this process, '' if it may be.
 
-    In one process with PyTorch, OpenVINO has ended with SIGSEGV (2026.4 on Linux 6.18, cause
-    unknown); alone it has not.
+    OpenVINO has crashed with SIGSEGV in a process that had loaded PyTorch (2026.4 on Linux 6.18,
+    cause unknown), but never without PyTorch.
     """
     if engine == 'openvino' and sys.modules.get('torch') is not None:
         return (
-            'OpenVINO has crashed in a process with PyTorch, which this one has loaded; '
-            'engine openvino takes it all the same'
+            'OpenVINO has crashed in processes that had loaded PyTorch, and this process has; '
+            'engine openvino uses it all the same'
         )
     return ''

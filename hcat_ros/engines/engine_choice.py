@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses an engine: TensorRT if it passes the self-test, else the fastest that passes."""
+"""Chooses an engine: TensorRT if it passes the self-test, else the fastest engine that passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcat_ros.engines.timing_cache import Timed, Timing, read_timing, timing_key
 from hcat_ros.models import SEARCH_FILE, Model, ModelError
 
 TIMING_BUDGET = 0.6
-"""Time limit for timing all candidates together, s; a turn that has begun is finished."""
+"""Time limit for timing all candidates together, s; a turn that has begun is completed."""
 
 LOG = logging.getLogger(__name__)
 
@@ -27,18 +27,18 @@ class Chosen(NamedTuple):
 
     engine: Engine
     reason: str
-    """One line for people: which engine runs, and why."""
+    """One line for people that says which engine runs and why."""
 
 
 class Trials:
-    """Loads candidates and runs the self-test on them; remembers why some failed."""
+    """Loads candidates and runs the self-test on them; remembers why candidates failed."""
 
     def __init__(self, model: Model, load: Callable[[Candidate], Engine]) -> None:
         self.failures: dict[Candidate, str] = {}
         self._model, self._load = model, load
 
     def run(self, candidate: Candidate) -> Engine | None:
-        """Return the candidate's engine, None if it does not load or pass. Raises ModelError."""
+        """Return the candidate's engine, None if it fails to load or to pass. Raises ModelError."""
         try:
             engine = self._load(candidate)
             self_test(engine, self._model)
@@ -55,9 +55,9 @@ class Trials:
 
     @property
     def reasons(self) -> str:
-        """Why each failed; a reason that an engine gives for both precisions is listed once."""
-        told = [f'{candidate.engine}: {reason}' for candidate, reason in self.failures.items()]
-        return '; '.join(dict.fromkeys(told))
+        """Why each candidate failed; a reason that holds for both precisions is listed once."""
+        lines = [f'{candidate.engine}: {reason}' for candidate, reason in self.failures.items()]
+        return '; '.join(dict.fromkeys(lines))
 
 
 def choose(
@@ -69,12 +69,12 @@ def choose(
 ) -> Chosen:
     """Return the best candidate's engine, loaded.
 
-    First come TensorRT candidates: one that passes the self-test wins untimed, as it takes a
-    fraction of a CPU's time, and timing them against each other would mean building each for
-    minutes. Then the fastest of the compared ones that pass; then the first of the last ones.
-    threads: the number that `load` uses, a part of the cache's key only. use_cache: False to time
-    anew.
-    Raises EngineError, saying why each failed; ModelError.
+    The first TensorRT candidate that passes the self-test wins untimed, because a GPU takes a
+    fraction of a CPU's time and timing such candidates would mean building each for minutes.
+    Otherwise the fastest `compared` candidate that passes wins, then the first `last` candidate
+    that passes. threads: the number that `load` uses, here only part of the cache's key. use_cache:
+    False to time the candidates again. Raises ModelError, and EngineError that says why each
+    candidate failed.
     """
     trials = Trials(model, load)
     for candidate in candidates.built:
@@ -86,13 +86,13 @@ def choose(
         return fastest
     for candidate in candidates.last:
         if (engine := trials.run(candidate)) is not None:
-            why = 'no faster engine passed the self-test (hcat doctor tells why)'
+            why = 'no faster engine passed the self-test (hcat doctor says why)'
             return Chosen(engine, f'{describe(engine)}: {why}')
     raise EngineError(trials.reasons)
 
 
 def describe(engine: Engine) -> str:
-    """Return what an engine is, in words."""
+    """Return a short text that names an engine's model, runtime, version and precision."""
     card = engine.card
     return f'{card.model} in {card.runtime} {card.runtime_version} {card.precision}'
 
@@ -100,20 +100,20 @@ def describe(engine: Engine) -> str:
 def _choose_fastest(
     model: Model, trials: Trials, candidates: Sequence[Candidate], threads: int, use_cache: bool
 ) -> Chosen | None:
-    """Return the fastest of those that pass, None if none does."""
+    """Return the fastest candidate that passes the self-test, None if none passes."""
     if not candidates:
         return None
     key = timing_key(model.card, candidates, threads)
     if use_cache and (timing := read_timing(key)) is not None:
         best = timing.ranking[0]
         if best.candidate.precision == 'int8':
-            # INT8 engines do not read the float graph; a model in which it is damaged is refused.
+            # INT8 engines do not read the float graph. Check it, to reject a damaged model.
             model.file(SEARCH_FILE)
         engine = trials.run(best.candidate)
         if engine is not None and engine.card.runtime_version == best.version:
             return Chosen(engine, f'{_explain(engine, timing)}, timed on {timing.day}')
         why = trials.failures.get(best.candidate, 'its version has changed')
-        LOG.debug('%s, the fastest on %s, is not used (%s): timing anew', best, timing.day, why)
+        LOG.debug('%s, the fastest on %s, is not used (%s): timing again', best, timing.day, why)
     passed = {}
     for candidate in candidates:
         if candidate in trials.failures:

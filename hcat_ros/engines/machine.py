@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine is, as far as the speed of an engine depends on it."""
+"""Properties of this machine that decide how fast an engine is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ('onnxruntime', 'onnxruntime-gpu', 'openvino', 'ncnn')
 
 
 def processor() -> str:
-    """Return the processor's name as far as the system tells it, else the board's."""
+    """Return the processor's name, or the board's if the system does not name the processor."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
             for line in file:
@@ -35,7 +35,7 @@ def usable_processors() -> int:
 
 
 def runtime_versions() -> dict[str, str]:
-    """Return the versions of the installed `PACKAGES`; nothing is imported for it."""
+    """Return the versions of the installed `PACKAGES` without importing them."""
     found = {}
     for name in PACKAGES:
         try:
@@ -46,7 +46,7 @@ def runtime_versions() -> dict[str, str]:
 
 
 def gpu() -> str:
-    """Return the name of the GPU that CUDA offers first, '' where there is none."""
+    """Return the name of the first CUDA GPU, '' if there is none."""
     try:
         return find_gpu().name
     except EngineError:

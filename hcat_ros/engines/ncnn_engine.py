@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tencent's ncnn on the CPU: fastest with ResNet-18, and small on Arm boards.
+"""Tencent's ncnn on the CPU: the fastest engine for ResNet-18, and a small library for Arm boards.
 
-`hcat add-ncnn` makes its graphs. Its Python module holds the interpreter's lock while it
-computes: other threads of the process wait meanwhile. On Arm (fp32, fp16) it was run under
-emulation, not on hardware.
+`hcat add-ncnn` writes its graphs. ncnn's Python module holds the interpreter's lock while it
+computes, so all other Python threads wait. On Arm (fp32, fp16) this engine has run under emulation,
+but not on hardware.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hcat_ros.engines.base import (
     EngineCard,
     EngineError,
     Prediction,
-    checked_crop,
-    checked_settings,
-    checked_shapes,
+    check_crop,
+    check_shapes,
+    resolve_precision,
 )
 from hcat_ros.engines.self_test import self_test
 from hcat_ros.models import SEARCH_NCNN, TEMPLATE_NCNN, Model
@@ -46,26 +46,25 @@ class NcnnEngine:
     """Runs a model's two graphs in ncnn."""
 
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
-        """Load both graphs and run them once. threads: 0 for one a physical (big) core.
+        """Load both graphs and run them once. threads: 0 for one per physical (big) core.
 
-        Raises EngineError if ncnn or its graphs are missing, the processor has not the
-        precision, it fails the self-test or a graph does not load; ModelError for a missing or
-        changed file.
+        Raises EngineError if ncnn or its graphs are missing, the processor lacks the precision, a
+        graph does not load or the engine fails the self-test; ModelError for a missing or changed
+        file.
         """
         try:
             import ncnn
         except ImportError as error:
             raise EngineError(f'ncnn cannot be imported ({error}); pip install ncnn') from error
         self._ncnn = ncnn
-        precision = checked_settings('ncnn', _precisions(ncnn), precision, threads)
+        precision = resolve_precision('ncnn', _precisions(ncnn), precision, threads)
         card = model.card
         if f'{SEARCH_NCNN}.param' not in card.sha256:
             raise EngineError(
-                f'ncnn needs graphs of its own, which {model.folder} has not; run hcat add-ncnn '
-                f'{model.folder}'
+                f'{model.folder} has no ncnn graphs; run hcat add-ncnn {model.folder}'
             )
         options = ncnn.Option()
-        # Not more than this process may use: threads that wait for a processor spin.
+        # At most as many as this process may use: ncnn's threads spin while they wait.
         usable = min(options.num_threads, len(os.sched_getaffinity(0)))
         options.num_threads = threads or usable
         options.use_fp16_packed = options.use_fp16_storage = precision == 'fp16'
@@ -78,11 +77,11 @@ class NcnnEngine:
         self._names = [name for name in inputs if name != 'crop']
         self._check(model.folder / f'{SEARCH_NCNN}.param', inputs)
         if precision != 'fp32':
-            # Before 1.0.20260526 bf16 gave NaN, without an error.
+            # ncnn before 1.0.20260526 returned NaN in bf16, without an error.
             self_test(self, model)
 
     def _net(self, model: Model, name: str, size: int) -> tuple[ncnn.Net, Shapes]:
-        """Load a graph; return it and the shapes of its inputs, of which ncnn checks none."""
+        """Load a graph; return it and its inputs' shapes, which ncnn itself does not check."""
         param, weights = f'{name}.param', f'{name}.bin'
         text = model.content(param)
         net = self._ncnn.Net()
@@ -98,7 +97,7 @@ class NcnnEngine:
                     f'ncnn cannot load {model.folder / file} (code {code}); see its message above'
                 )
         inputs = _input_shapes(text.decode('utf-8', errors='replace'))
-        checked_shapes(model.folder / param, inputs.get('crop'), size)
+        check_shapes(model.folder / param, inputs.get('crop'), size)
         return net, inputs
 
     def _check(self, path: Path, inputs: Shapes) -> None:
@@ -117,21 +116,21 @@ class NcnnEngine:
             )
         scores = self._run(self._search, search, features, ['scores'])['scores']
         shape = (1, *np.array(scores).shape)
-        checked_shapes(path, inputs['crop'], self._card.search_size, shape, self._card.grid)
+        check_shapes(path, inputs['crop'], self._card.search_size, shape, self._card.grid)
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
         return self._card
 
     def template(self, crop: NDArray[np.uint8]) -> NcnnFeatures:
         """Return the features of a template crop."""
-        checked_crop(crop, self._card.template_size, 'template')
+        check_crop(crop, self._card.template_size, 'template')
         return NcnnFeatures(self._run(self._template, crop, {}, self._names))
 
     def search(self, crop: NDArray[np.uint8], features: NcnnFeatures) -> Prediction:
         """Find the template in a search crop."""
-        checked_crop(crop, self._card.search_size, 'search')
+        check_crop(crop, self._card.search_size, 'search')
         found = self._run(self._search, crop, features.values, ['scores', 'boxes'])
         return Prediction(np.array(found['scores']), np.array(found['boxes']))
 
@@ -142,15 +141,15 @@ class NcnnEngine:
         features: dict[str, ncnn.Mat],
         outputs: Iterable[str],
     ) -> dict[str, ncnn.Mat]:
-        """Return outputs of a graph; they own their memory."""
+        """Run a graph; return the named outputs, which own their memory."""
         extractor = net.create_extractor()
         height, width, colours = crop.shape
-        # Its own memory: a Mat of an array does not keep the array alive.
+        # A Mat with memory of its own: one that wraps an array does not keep the array alive.
         image = self._ncnn.Mat(colours, width, height)
         np.asarray(image)[:] = crop
         for name, value in {'crop': image, **features}.items():
             if code := extractor.input(name, value):
-                raise EngineError(f'ncnn does not take the input {name} (code {code})')
+                raise EngineError(f'ncnn rejects the input {name} (code {code})')
         found = {}
         for name in outputs:
             code, found[name] = extractor.extract(name)
@@ -160,7 +159,7 @@ class NcnnEngine:
 
 
 def _precisions(ncnn: ModuleType) -> list[str]:
-    """Return what the processor computes in, the first for 'auto'."""
+    """Return the precisions that the processor supports; 'auto' takes the first."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
             flags = set(file.read().split())
@@ -178,8 +177,8 @@ def _precisions(ncnn: ModuleType) -> list[str]:
 def _file_in_memory(content: bytes) -> Iterator[str]:
     """Yield the path of a file in memory that holds `content`.
 
-    ncnn copies only what it reads by path, and the model's own path may name another file by the
-    time that its bytes have been hashed.
+    ncnn copies weights only when it reads them from a path, and the model's file may have been
+    replaced since its bytes were hashed.
     """
     descriptor = os.memfd_create('ncnn', os.MFD_CLOEXEC)
     with open(descriptor, 'wb') as file:
@@ -189,14 +188,14 @@ def _file_in_memory(content: bytes) -> Iterator[str]:
 
 
 def _input_shapes(param: str) -> Shapes:
-    """Return the shapes of a graph's inputs by name, as `hcat add-ncnn` writes them there.
+    """Return the shapes of a graph's inputs by name, which `hcat add-ncnn` writes into the graph.
 
-    With the batch axis that ncnn leaves out, as the other engines' graphs have them.
+    The batch axis, which ncnn leaves out, is added, so that shapes compare with those of ONNX.
     """
     shapes = {}
     for line in param.splitlines():
         if line.startswith('Input '):
-            # Input, the layer's name, 0 inputs, 1 output, its name, sizes from the last axis on
+            # Cells: Input, layer's name, 0 inputs, 1 output, its name, sizes from the last axis on
             cells = line.split()
             sizes = [int(cell.split('=')[1]) for cell in cells[5:]]
             shapes[cells[4]] = (1, *reversed(sizes))

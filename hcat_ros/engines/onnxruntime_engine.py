@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: on the CPU the engine that works everywhere, on NVIDIA by its providers.
+"""ONNX Runtime: runs on every CPU, and on NVIDIA GPUs through its CUDA and TensorRT providers.
 
-The CUDA and TensorRT providers were not run on hardware here.
+The CUDA and TensorRT providers have not been run on hardware.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hcat_ros.engines.base import (
     EngineError,
     Prediction,
     cache_folder,
-    checked_crop,
-    checked_settings,
-    checked_shapes,
+    check_crop,
+    check_shapes,
     graph_content,
+    resolve_precision,
     search_file,
 )
 from hcat_ros.models import TEMPLATE_FILE, Model
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 DISABLED_OPTIMIZERS = (
-    # It quantises the layers that an INT8 graph left in float, with one scale a tensor, where
-    # their neighbours are quantised.
+    # It would quantise layers that an INT8 graph keeps in float on purpose, with one scale per
+    # tensor, if their neighbours are quantised.
     'WeightBiasQuantization',
-    # What it makes on a CPU is slower than an addition and a LayerNormalization.
+    # On a CPU its fused operator is slower than an addition and a LayerNormalization.
     'SkipLayerNormFusion',
 )
 
@@ -46,21 +46,21 @@ class OnnxRuntimeFeatures:
 
 
 class OnnxRuntimeEngine:
-    """Runs a model's two graphs in ONNX Runtime, inputs and outputs in buffers made once."""
+    """Runs a model's two graphs in ONNX Runtime; `search` reuses its input and output buffers."""
 
     name = 'onnxruntime'
     provider = 'CPUExecutionProvider'
     precisions: tuple[str, ...] = ('fp32', 'int8')
-    """The first where none is chosen."""
+    """Supported precisions; 'auto' takes the first."""
 
     def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
-        """Return the options of the provider for an ONNX file's content."""
+        """Return the provider's options; content: the ONNX file's bytes."""
         return {}
 
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
-        """Load both graphs. threads: intra-op threads, 0 for one a physical core.
+        """Load both graphs. threads: intra-op threads, 0 for one per physical core.
 
-        Raises EngineError if ONNX Runtime is missing, the precision is not one of its own
+        Raises EngineError if ONNX Runtime is missing, the precision is not one of `precisions`
         or a graph does not load; ModelError for a missing or changed file.
         """
         try:
@@ -69,7 +69,7 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 f'ONNX Runtime cannot be imported ({error}); pip install onnxruntime'
             ) from error
-        precision = checked_settings(self.name, self.precisions, precision, threads)
+        precision = resolve_precision(self.name, self.precisions, precision, threads)
         available = onnxruntime.get_available_providers()
         if self.provider not in available:
             raise EngineError(
@@ -81,7 +81,7 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # It gains no time here, and takes 12 MB of memory more.
+        # Memory patterns save no time here and cost 12 MB.
         options.enable_mem_pattern = False
         options.log_severity_level = 3  # errors reach us as exceptions
         card = model.card
@@ -104,9 +104,9 @@ class OnnxRuntimeEngine:
     def _session(
         self, model: Model, name: str, precision: str, options: Any, size: int, grid: int = 0
     ) -> onnxruntime.InferenceSession:
-        """Load a graph and check that its sizes are those of the card."""
+        """Load a graph and check its sizes against the model's card."""
         path, content = model.folder / name, graph_content(model, name)
-        # What a GPU's provider cannot take runs on the CPU.
+        # Operators that a GPU's provider does not support run on the CPU.
         fallback = [] if self.provider == 'CPUExecutionProvider' else ['CPUExecutionProvider']
         provider = (self.provider, self.provider_options(precision, content))
         try:
@@ -116,23 +116,23 @@ class OnnxRuntimeEngine:
                 providers=[provider, *fallback],
                 disabled_optimizers=DISABLED_OPTIMIZERS,
             )
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise EngineError(f'ONNX Runtime cannot load {path}: {error}') from error
-        if session.get_providers()[0] != self.provider:  # it falls back without an error
+        if session.get_providers()[0] != self.provider:  # ONNX Runtime falls back silently
             raise EngineError(f'ONNX Runtime cannot use {self.provider} on this machine')
         takes = {value.name: value.shape for value in session.get_inputs()}
         gives = {value.name: value.shape for value in session.get_outputs()}
-        checked_shapes(path, takes.get('crop'), size, gives.get('scores'), grid)
+        check_shapes(path, takes.get('crop'), size, gives.get('scores'), grid)
         return session
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
         return self._card
 
     def template(self, crop: NDArray[np.uint8]) -> OnnxRuntimeFeatures:
         """Return the features of a template crop."""
-        checked_crop(crop, self._card.template_size, 'template')
+        check_crop(crop, self._card.template_size, 'template')
         binding = self._template.io_binding()
         try:
             binding.bind_cpu_input('crop', np.ascontiguousarray(crop[None]))
@@ -146,7 +146,7 @@ class OnnxRuntimeEngine:
 
     def search(self, crop: NDArray[np.uint8], features: OnnxRuntimeFeatures) -> Prediction:
         """Find the template in a search crop."""
-        checked_crop(crop, self._card.search_size, 'search')
+        check_crop(crop, self._card.search_size, 'search')
         try:
             if features is not self._bound:
                 for name, value in features.values.items():
@@ -161,37 +161,37 @@ class OnnxRuntimeEngine:
 
 
 class OnnxRuntimeCudaEngine(OnnxRuntimeEngine):
-    """ONNX Runtime on CUDA; crops and answers are copied at each call."""
+    """ONNX Runtime on CUDA; each call copies the crop to the GPU and the prediction back."""
 
     name = 'onnxruntime-cuda'
     provider = 'CUDAExecutionProvider'
     precisions = ('fp32',)
 
     def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
-        """Return the options of the provider: no TensorFloat-32, which has 10 bits."""
+        """Return the provider's options: no TensorFloat-32, whose mantissa has only 10 bits."""
         return {'use_tf32': '0'}
 
 
 class OnnxRuntimeTensorRtEngine(OnnxRuntimeEngine):
-    """ONNX Runtime through TensorRT; the first start builds for minutes, later ones load."""
+    """ONNX Runtime through TensorRT; the first start builds for minutes, later starts are fast."""
 
     name = 'onnxruntime-tensorrt'
     provider = 'TensorrtExecutionProvider'
     precisions = ('fp16', 'fp32')
 
     def provider_options(self, precision: str, content: bytes) -> dict[str, str]:
-        """Return the options of the provider.
+        """Return the provider's options.
 
-        Each ONNX file has a cache folder of its own: by what the provider names its engines after,
-        a network that was trained anew is the same. Raises EngineError without such a folder.
+        Each ONNX file gets its own cache folder, because the provider's names for cached engines do
+        not depend on the weights: a retrained network would load the old engine. Raises EngineError
+        if the folder cannot be created.
         """
         folder = cache_folder() / self.name / hashlib.sha256(content).hexdigest()[:16]
         try:
-            folder.mkdir(parents=True, exist_ok=True)  # the provider creates one level of it
+            folder.mkdir(parents=True, exist_ok=True)  # the provider creates the last level only
         except OSError as error:
             raise EngineError(
-                f'no folder for TensorRT engines: {error}; set XDG_CACHE_HOME to one that can be '
-                'written'
+                f'no folder for TensorRT engines: {error}; set XDG_CACHE_HOME to a writable folder'
             ) from error
         return {
             'trt_fp16_enable': str(precision == 'fp16'),

@@ -12,13 +12,13 @@ from hcat_ros.engines.base import (
     EngineCard,
     EngineError,
     Prediction,
-    checked_crop,
-    checked_settings,
-    checked_shapes,
+    check_crop,
+    check_shapes,
     graph_content,
+    resolve_precision,
     search_file,
 )
-from hcat_ros.engines.signal_stack import kept_signal_stack
+from hcat_ros.engines.signal_stack import keep_signal_stack
 from hcat_ros.models import TEMPLATE_FILE, Model
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DEVICE = 'CPU'
 PRECISIONS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
-"""Our names to what OpenVINO computes float layers in, the first where none is chosen."""
+"""Our precisions, and the type in which OpenVINO computes float layers; 'auto' takes the first."""
 
 
 class OpenVinoFeatures:
@@ -37,13 +37,13 @@ class OpenVinoFeatures:
 
 
 class OpenVinoEngine:
-    """Runs a model's two graphs in OpenVINO, inputs and outputs in buffers made once."""
+    """Runs a model's two graphs in OpenVINO; calls reuse input and output buffers."""
 
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
-        """Load both graphs. threads: 0 for one a physical core.
+        """Load both graphs. threads: 0 for one per physical core.
 
-        Raises EngineError if OpenVINO is missing, the processor has not the precision or a
-        graph does not load; ModelError for a missing or changed file.
+        Raises EngineError if OpenVINO is missing, the processor lacks the precision or a graph
+        does not load; ModelError for a missing or changed file.
         """
         try:
             import openvino
@@ -52,7 +52,7 @@ class OpenVinoEngine:
                 f'OpenVINO cannot be imported ({error}); pip install openvino'
             ) from error
         self._ov = openvino
-        with kept_signal_stack():
+        with keep_signal_stack():
             self._load(model, precision, threads)
 
     def _load(self, model: Model, precision: str, threads: int) -> None:
@@ -60,11 +60,11 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         able = self._core.get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
         has = [name for name in PRECISIONS if name.upper() in able]
-        precision = checked_settings('openvino', has, precision, threads)
+        precision = resolve_precision('openvino', has, precision, threads)
         search = search_file(model, precision)
         options: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
-            # Without it OpenVINO takes bf16 where the processor has it.
+            # Without this hint OpenVINO computes in bf16 on processors that support it.
             'INFERENCE_PRECISION_HINT': PRECISIONS[precision],
             'NUM_STREAMS': 1,
         }
@@ -86,36 +86,36 @@ class OpenVinoEngine:
     def _request(
         self, model: Model, name: str, size: int, options: dict[str, Any], grid: int = 0
     ) -> openvino.InferRequest:
-        """Load a graph and check that its sizes are those of the card."""
+        """Load a graph and check its sizes against the model's card."""
         path, content = model.folder / name, graph_content(model, name)
         try:
             graph = self._core.read_model(content, b'')
             compiled = self._core.compile_model(graph, DEVICE, options)
-        except Exception as error:  # OpenVINO raises RuntimeError and kinds of its own
+        except Exception as error:  # OpenVINO raises RuntimeError and exceptions of its own
             raise EngineError(f'OpenVINO cannot load {path}: {error}') from error
         takes = {name: list(value.shape) for value in compiled.inputs for name in value.names}
         gives = {name: list(value.shape) for value in compiled.outputs for name in value.names}
-        checked_shapes(path, takes.get('crop'), size, gives.get('scores'), grid)
+        check_shapes(path, takes.get('crop'), size, gives.get('scores'), grid)
         return compiled.create_infer_request()
 
     def _input(self, request: openvino.InferRequest, size: int) -> NDArray[np.uint8]:
-        """Bind a buffer to the graph's crop and return it, (1, size, size, 3)."""
+        """Bind a buffer (1, size, size, 3) to the graph's input `crop` and return it."""
         crop = np.zeros((1, size, size, 3), np.uint8)
         request.set_tensor('crop', self._ov.Tensor(crop, shared_memory=True))
         return crop
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
         return self._card
 
     def template(self, crop: NDArray[np.uint8]) -> OpenVinoFeatures:
         """Return the features of a template crop."""
-        checked_crop(crop, self._card.template_size, 'template')
+        check_crop(crop, self._card.template_size, 'template')
         try:
             self._template_crop[0] = crop
             self._template.infer()
-            # A copy: the next template is written over the request's own tensors.
+            # Copy, because the next template overwrites the request's own tensors.
             values = {name: self._template.get_tensor(name).data.copy() for name in self._names}
         except Exception as error:
             raise EngineError(f'OpenVINO failed on the template: {error}') from error
@@ -123,7 +123,7 @@ class OpenVinoEngine:
 
     def search(self, crop: NDArray[np.uint8], features: OpenVinoFeatures) -> Prediction:
         """Find the template in a search crop."""
-        checked_crop(crop, self._card.search_size, 'search')
+        check_crop(crop, self._card.search_size, 'search')
         try:
             if features is not self._bound:
                 for name, value in features.values.items():

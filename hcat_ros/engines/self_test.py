@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an engine computes here what the network computed when it was exported."""
+"""Checks that an engine computes on this machine what the network computed when it was exported."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hcat_ros.engines.base import Engine, EngineError
 from hcat_ros.models import REFERENCE_FILE, Model, ModelError
 
 TOLERANCES = {'fp32': 1e-3, 'fp16': 0.03, 'bf16': 0.1, 'int8': 0.2}
-"""Largest difference from the network in fp32 that a precision explains, in scores and in the
-box of the best cell (fractions of the search region)."""
+"""Largest accepted difference from the fp32 network in each precision, in scores and in the box of
+the best cell (fractions of the search region)."""
 
 
 def self_test(engine: Engine, model: Model) -> None:
     """Compare the engine with the outputs stored in the model's `reference.npz`.
 
-    A runtime may load a graph and yet compute something else on a chip that it does not know.
-    Raises EngineError naming the difference; ModelError for a damaged file. A model exported
-    without that file passes.
+    A runtime may load a graph and still compute wrong results on a chip that it does not know.
+    Raises EngineError naming the difference; ModelError for a damaged file. A model without a
+    `reference.npz` passes.
     """
     if REFERENCE_FILE not in model.card.sha256:
         return
     card = engine.card
-    template, search, scores, boxes = _stored(model)
+    template, search, scores, boxes = _read_reference(model)
     found = engine.search(search, engine.template(template))
     best = int(np.argmax(scores))
     differences = {
@@ -42,12 +42,12 @@ def self_test(engine: Engine, model: Model) -> None:
             raise EngineError(
                 f'{card.runtime} {card.runtime_version} in {card.precision} differs from the '
                 f'network by {difference:.2g} in its {name}, more than {tolerance:g}: it computes '
-                'something else on this machine; take another engine or precision'
+                'something else on this machine; choose another engine or precision'
             )
 
 
-def _stored(model: Model) -> list[NDArray[Any]]:
-    """Return template, search region, scores and boxes of the reference. Raises ModelError."""
+def _read_reference(model: Model) -> list[NDArray[Any]]:
+    """Return template crop, search crop, scores and boxes of the reference. Raises ModelError."""
     card, path = model.card, model.folder / REFERENCE_FILE
     shapes = {
         'template': (card.template_size, card.template_size, 3),
@@ -60,7 +60,7 @@ def _stored(model: Model) -> list[NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name, shape in shapes.items():
-                # The header first: a few bytes may claim to unpack to gigabytes.
+                # Check the header first: a few bytes may claim to unpack to gigabytes.
                 with archive.open(f'{name}.npy') as file:
                     version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
                     header = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds TensorRT's plan of an ONNX graph, through Polygraphy. Not run on hardware here.
+"""Builds the TensorRT plan of an ONNX graph through Polygraphy. Not yet run on hardware.
 
-In fp16 and int8 the layers that fp16 would harm are kept in fp32. TensorRT 8.5 to 10.x do that by
-precisions set on the layers, which OBEY_PRECISION_CONSTRAINTS makes binding. TensorRT 11 knows
-neither: its networks are strongly typed, each tensor has the type that the ONNX file says, so it
-builds our fp32 files in fp32 only.
+In fp16 and int8, layers that would lose accuracy in fp16 stay in fp32. With TensorRT 8.5 to 10.x
+the builder sets the precision of these layers, and OBEY_PRECISION_CONSTRAINTS makes it binding.
+TensorRT 11 has neither: its networks are strongly typed, so each tensor has the type in the ONNX
+file, and our fp32 files can only be built in fp32.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How a plan is to be built."""
+    """Options for building a plan."""
 
     precision: str
-    """'fp32', 'fp16' or 'int8'."""
+    """Precision: 'fp32', 'fp16' or 'int8'."""
     workspace: int | None = None
-    """Most memory that a kernel may take while it runs, MiB; None for all there is."""
+    """Memory that a kernel may use while it runs, MiB; None for no limit."""
     dla: int | None = None
-    """Core of the deep learning accelerator; what it cannot run runs on the GPU."""
+    """Core of the deep learning accelerator, None for the GPU; layers that the accelerator does not
+    support run on the GPU."""
 
 
 def build_plan(
     name: str, onnx: bytes, options: BuildOptions, timing: bytes | None
 ) -> tuple[bytes, bytes | None]:
-    """Build a graph's plan; takes minutes. Returns it and the timing cache.
+    """Build a graph's plan, which takes minutes; return the plan and the timing cache.
 
-    name: of the graph, for messages. timing: the timing cache of an earlier build, which makes this
-    one faster. The log is told of the progress, as far as TensorRT tells it: from 10 on. Raises
-    EngineError; KeyboardInterrupt, at the next step that TensorRT tells of.
+    name: the graph's name in messages. timing: the timing cache of an earlier build, which speeds
+    up this one. TensorRT reports its progress from version 10 on; it is logged. Raises EngineError;
+    raises KeyboardInterrupt at the next step that TensorRT reports.
     """
     import tensorrt
 
     monitor = progress_monitor() if hasattr(tensorrt, 'IProgressMonitor') else None
-    # Python raises KeyboardInterrupt in the main thread alone, there anywhere: also where a
-    # function that TensorRT calls begins, and an exception out of that ends the process.
+    # Build in another thread. Python raises KeyboardInterrupt anywhere in the main thread, even in
+    # a callback from TensorRT, and an exception that leaves such a callback ends the process.
     with ThreadPoolExecutor(1) as thread:
         building = thread.submit(_build, name, onnx, options, timing, monitor)
         try:
@@ -77,15 +78,15 @@ def _build(
     if options.precision != 'fp32':
         settings['fp16'] = True
         settings['int8'] = options.precision == 'int8'
-        # The accelerator has no fp32: there the constraints give way to the GPU's layers.
+        # The accelerator has no fp32, so 'obey' could not be satisfied there; 'prefer' can.
         settings['precision_constraints'] = 'obey' if options.dla is None else 'prefer'
     if options.workspace is not None:
         pool = tensorrt.MemoryPoolType.WORKSPACE
         settings['memory_pool_limits'] = {pool: options.workspace << 20}
     if options.dla is not None:
         settings.update(use_dla=True, allow_gpu_fallback=True)
-    # Objects of TensorRT's live as long as those that they came from, builder and configuration
-    # thus until the timing cache is taken from them.
+    # A TensorRT object is valid only while the object that created it lives. Builder and
+    # configuration are kept until the timing cache has been read from them.
     kept: list[Any] = []
 
     def configure(builder: Any, network: Any, config: Any) -> None:
@@ -101,7 +102,7 @@ def _build(
     try:
         with scratch_folder('hcat-tensorrt') as scratch, G_LOGGER.verbosity(G_LOGGER.WARNING):
             if timing is not None:
-                # Not the cache's own file: Polygraphy puts a lock file beside what it reads.
+                # A copy, because Polygraphy creates a lock file beside the file that it reads.
                 file = scratch / 'timing'
                 file.write_bytes(timing)
                 settings['load_timing_cache'] = str(file)
@@ -112,23 +113,26 @@ def _build(
             plan = bytes(EngineBytesFromNetwork(network, config)())
     except EngineError:
         raise
-    except Exception as error:  # Polygraphy's own, TypeError where there is no GPU, OSError
+    except Exception as error:  # PolygraphyException, TypeError without a GPU, OSError
         raise EngineError(
             f'TensorRT {tensorrt.__version__} cannot build {name} in {options.precision}: {error}; '
             "TensorRT's own messages are above"
         ) from error
     try:
         return plan, bytes(kept[1].get_timing_cache().serialize())
-    except Exception as error:  # no reason to lose the plan
-        LOG.warning('the timing cache is not kept: %s', error)
+    except Exception as error:  # the plan is still good
+        LOG.warning(
+            'cannot read the timing cache (%s); the plan is used, the next build is not faster',
+            error,
+        )
         return plan, None
 
 
 def keep_in_fp32(network: tensorrt.INetworkDefinition) -> None:
-    """Set the precision of softmax and of what normalises (LayerNorm, L2 norm) to fp32.
+    """Set the precision of softmax and normalisation layers (LayerNorm, L2 norm) to fp32.
 
-    Squares and sums over the channels leave fp16's range of 65504, and an epsilon of 1e-12 its
-    resolution. What passes between two such layers stays fp32 as well.
+    Squares and sums over the channels overflow fp16, whose largest value is 65504, and an epsilon
+    of 1e-12 underflows it. Tensors that pass between two such layers stay in fp32 as well.
     """
     import tensorrt
 
@@ -142,22 +146,21 @@ def keep_in_fp32(network: tensorrt.INetworkDefinition) -> None:
 
 
 def inputs_of(layer: tensorrt.ILayer) -> Iterator[int]:
-    """Yield the numbers of a layer's inputs that are there."""
+    """Yield the indices of the inputs that a layer has; optional inputs may be missing."""
     return (i for i in range(layer.num_inputs) if layer.get_input(i) is not None)
 
 
 def sensitive_layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILayer]:
-    """Return the layers of softmax and normalisations.
+    """Return the layers of softmax and normalisations, found by their operations, not their names.
 
-    Found by what they compute, not by name. In opset 16 a LayerNorm is ReduceMean, Sub, Pow,
-    ReduceMean, Add, Sqrt, Div, Mul, Add; an L2 norm is Mul (with itself), ReduceSum, Sqrt and the
-    Div by it, with Clip and Expand between.
+    In opset 16 a LayerNorm is ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div, Mul, Add. An L2
+    norm is Mul (of a tensor with itself), ReduceSum, Sqrt, Clip, Expand and a Div by the result.
     """
     import tensorrt
 
     kind, ops = tensorrt.LayerType, tensorrt.ElementWiseOperation
     layers = [network.get_layer(i) for i in range(network.num_layers)]
-    # Shapes are computed by layers of the same kinds, in integers.
+    # Integer layers of the same kinds compute shapes; they are left out.
     layers = [
         layer
         for layer in layers
@@ -167,7 +170,7 @@ def sensitive_layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILay
     operations: dict[str, Any] = {}
     for layer in layers:
         if layer.type in (kind.ELEMENTWISE, kind.UNARY):
-            # The binding gives the base class; this is how NVIDIA's own code reaches `op`.
+            # TensorRT returns the base class, which has no `op`; NVIDIA's own code casts like this.
             unary = layer.type == kind.UNARY
             layer.__class__ = tensorrt.IUnaryLayer if unary else tensorrt.IElementWiseLayer
             operations[layer.get_output(0).name] = layer.op  # type: ignore[attr-defined]
@@ -188,7 +191,8 @@ def sensitive_layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILay
             found[output] = layer
         if operation == ops.DIV:
             found.update(_divisor(operands(layer)[1], producers))
-        # The scale after a LayerNorm's Div, and the shift after that; layers come in their order.
+        # The scale (Mul) after a LayerNorm's Div and the shift (Add) after the scale. Layers are
+        # listed in the order of execution, so the Div has been found already.
         follows = {ops.PROD: ops.DIV, ops.SUM: ops.PROD}
         if operation in follows and any(
             name in found and operations.get(name) == follows[operation] for name in operands(layer)
@@ -198,7 +202,7 @@ def sensitive_layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILay
 
 
 def _divisor(name: str, producers: dict[str, tensorrt.ILayer]) -> dict[str, tensorrt.ILayer]:
-    """Return the layers from the norm's sum to what is divided by; none for a constant."""
+    """Return the layers from a reduction to the divisor `name`; none if there is no reduction."""
     import tensorrt
 
     chain: dict[str, tensorrt.ILayer] = {}
@@ -213,7 +217,7 @@ def _divisor(name: str, producers: dict[str, tensorrt.ILayer]) -> dict[str, tens
 
 
 def progress_monitor() -> Any:
-    """Return what TensorRT tells its progress to; it stops once `interrupted` is true."""
+    """Return a monitor that logs TensorRT's progress; setting `interrupted` stops the build."""
     import tensorrt
 
     class Monitor(tensorrt.IProgressMonitor):
@@ -221,18 +225,18 @@ def progress_monitor() -> Any:
             tensorrt.IProgressMonitor.__init__(self)
             self.interrupted = False
             self._steps: dict[str, int] = {}
-            self._told: dict[str, int] = {}
+            self._logged: dict[str, int] = {}  # percent
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if parent_phase is None:  # inner phases come by the hundred
-                self._steps[phase_name], self._told[phase_name] = num_steps, 0
+            if parent_phase is None:  # a build has hundreds of inner phases
+                self._steps[phase_name], self._logged[phase_name] = num_steps, 0
                 LOG.info('%s', phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name in self._steps:
                 percent = 100 * (step + 1) // self._steps[phase_name]
-                if percent >= self._told[phase_name] + 10:  # there may be thousands of steps
-                    self._told[phase_name] = percent
+                if percent >= self._logged[phase_name] + 10:  # there may be thousands of steps
+                    self._logged[phase_name] = percent
                     LOG.info('%s: %d %%', phase_name, percent)
             return not self.interrupted
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where TensorRT's built engines (plans) are kept, and how a wrong one is never loaded.
+"""Stores TensorRT's built engines (plans) so that a wrong plan is never loaded.
 
-A plan runs only on the GPU and the TensorRT that it was built for, and it is code: TensorRT runs
-what the file says. So each lies beside a sidecar, a JSON file that tells what it is, and only the
-pair is worth anything: the sidecar's key must be the one asked for, and its size and sha256 those
-of the plan's bytes. The plan is put in place first, its sidecar last, both by a rename of a whole
-file; a process that is killed anywhere on the way leaves a pair that does not fit, or the one that
-was there before.
+A plan runs only on the GPU and the TensorRT version that it was built for. A plan is also code,
+which TensorRT executes. Each plan therefore has a sidecar, a JSON file that describes it. A plan is
+loaded only if the sidecar's key is the requested one and its size and sha256 match the plan's
+bytes. Both files are written whole and renamed into place, the plan first and the sidecar last. If
+the process is killed in between, the files are the previous pair or do not match each other.
 """
 
 from __future__ import annotations
@@ -25,49 +24,49 @@ from hcat_ros.engines.base import EngineError, cache_folder
 from hcat_ros.files import whole_file, write_text
 
 RECIPE = 1
-"""Counted up when plans are built in another way, so that older ones are built again."""
+"""Version of the way in which plans are built; increasing it makes older plans be rebuilt."""
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TimingKey:
-    """What the measured speeds of TensorRT's kernels hold for."""
+    """What TensorRT's timing cache, the measured speeds of its kernels, is valid for."""
 
     tensorrt: str
-    """Version."""
+    """Version of TensorRT."""
     gpu: str
     compute_capability: str
 
     @property
     def stem(self) -> str:
-        """The file's name, without its ending."""
+        """File name of the entry, without its extension."""
         return f'timing-{digest(asdict(self))}'
 
     def accepts(self, found: Mapping[str, Any]) -> bool:
-        """Return whether an entry with this key may be used."""
+        """Return whether an entry whose key is `found` may be used."""
         return dict(found) == asdict(self)
 
 
 @dataclass(frozen=True)
 class PlanKey(TimingKey):
-    """What a plan was, or is to be, built from and for."""
+    """What a plan is built from and for."""
 
     onnx_sha256: str
     precision: str
     dla: int | None = None
     """Core of the deep learning accelerator, None for the GPU."""
     workspace: int | None = None
-    """Memory that the build was limited to, MiB; None for no limit, and when asking, for any."""
+    """Memory limit of a kernel, MiB. None: a build has no limit; a lookup accepts any limit."""
     recipe: int = RECIPE
 
     @property
     def stem(self) -> str:
-        """The file's name, without its ending; the same for any workspace."""
+        """File name of the entry, without its extension; the same for any workspace."""
         return f'plan-{self.precision}-{digest({**asdict(self), "workspace": None})}'
 
     def accepts(self, found: Mapping[str, Any]) -> bool:
-        """Return whether a plan with this key may be used."""
+        """Return whether a plan whose key is `found` may be used."""
         wanted = asdict(self)
         if self.workspace is None:
             wanted['workspace'] = found.get('workspace')
@@ -75,24 +74,24 @@ class PlanKey(TimingKey):
 
 
 def digest(key: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits for a key."""
+    """Return a hash of a key, 16 hexadecimal digits."""
     text = json.dumps(key, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class EngineCache:
-    """A folder of entries, each bytes and their sidecar, readable by their owner alone."""
+    """A folder of entries, each a binary file and its sidecar, readable by their owner only."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: made when first written to; `cache_folder()` / tensorrt unless given."""
+        """folder: created by the first write; `cache_folder()` / tensorrt if None."""
         self.folder = folder or cache_folder() / 'tensorrt'
 
     def path(self, key: TimingKey) -> Path:
-        """Return where the entry's bytes are, or will be."""
+        """Return the path of the entry's bytes, which need not exist."""
         return self.folder / f'{key.stem}.bin'
 
     def read(self, key: TimingKey) -> bytes | None:
-        """Return an entry's bytes, None if there is none that is whole and has this key."""
+        """Return an entry's bytes, None if no intact entry has this key."""
         path = self.path(key)
         try:
             sidecar = json.loads(path.with_suffix('.json').read_bytes())
@@ -100,7 +99,7 @@ class EngineCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            LOG.warning('%s is not used: its sidecar or itself is unreadable (%s)', path, error)
+            LOG.warning('%s is not used: it or its sidecar is unreadable (%s)', path, error)
             return None
         reason = _mismatch(sidecar, content, key)
         if reason:
@@ -109,10 +108,10 @@ class EngineCache:
         return content
 
     def write(self, key: TimingKey, content: bytes, about: Mapping[str, Any]) -> Path:
-        """Store an entry; returns the path of its bytes.
+        """Store an entry; return the path of its bytes.
 
-        about: what else the sidecar shall tell people. Raises EngineError where the folder
-        cannot be written to or is full; what was stored before is then still whole, or gone.
+        about: further fields of the sidecar, for people. Raises EngineError if the folder is full
+        or not writable; the previous entry is then intact or no longer used.
         """
         path = self.path(key)
         sidecar = {
@@ -124,19 +123,19 @@ class EngineCache:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with whole_file(path) as partial:
-                partial.chmod(0o600)  # a plan is code: only its owner may exchange it
+                partial.chmod(0o600)  # a plan is code: only its owner may replace it
                 partial.write_bytes(content)
             write_text(path.with_suffix('.json'), json.dumps(sidecar, indent=2))
             _sync_folder(self.folder)
         except OSError as error:
             raise EngineError(
                 f'cannot write {path}: {error.strerror or error}; free space there, or set '
-                'XDG_CACHE_HOME to a folder that can be written to'
+                'XDG_CACHE_HOME to a writable folder'
             ) from error
         return path
 
     def check_writable(self) -> None:
-        """Raise EngineError if nothing can be stored, before minutes are spent on building."""
+        """Raise EngineError if the folder is not writable, before a build that takes minutes."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -144,26 +143,26 @@ class EngineCache:
         except OSError as error:
             raise EngineError(
                 f'cannot write to {self.folder}: {error.strerror or error}; set XDG_CACHE_HOME to '
-                'a folder that can be written to'
+                'a writable folder'
             ) from error
 
 
 def _mismatch(sidecar: object, content: bytes, key: TimingKey) -> str:
-    """Return why the bytes are not the entry asked for, '' if they are."""
+    """Return why the bytes are not the requested entry, '' if they are."""
     if not isinstance(sidecar, dict) or not isinstance(sidecar.get('key'), dict):
-        return 'its sidecar is not one'
+        return 'its sidecar has no key'
     if not key.accepts(sidecar['key']):
         return f'it was made for {sidecar["key"]}'
     if sidecar.get('size') != len(content):
-        return f'it has {len(content)} bytes, its sidecar says {sidecar.get("size")}'
+        return f'it has {len(content)} bytes, but its sidecar says {sidecar.get("size")}'
     found = hashlib.sha256(content).hexdigest()
     if sidecar.get('sha256') != found:
-        return f'its sha256 is {found}, its sidecar says {sidecar.get("sha256")}'
+        return f'its sha256 is {found}, but its sidecar says {sidecar.get("sha256")}'
     return ''
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the renames themselves on the disk."""
+    """Flush the folder, so that the renames survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

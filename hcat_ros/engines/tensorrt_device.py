@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU as TensorRT's engine needs it: what it is, a plan with its buffers, a CUDA graph.
+"""The GPU side of the TensorRT engine: the GPU's properties, plans with buffers, CUDA graphs.
 
-Not run on hardware here.
+Not yet run on hardware.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Numbers of CUdevice_attribute and cudaStreamCaptureMode, fixed by CUDA's ABI.
+# Values of the enums CUdevice_attribute and cudaStreamCaptureMode, fixed by CUDA's ABI.
 COMPUTE_CAPABILITY = (75, 76)
 CAPTURE_THIS_THREAD = 1
 
 
 class Gpu(NamedTuple):
-    """The GPU that CUDA offers first."""
+    """The first CUDA GPU."""
 
     name: str
     capability: tuple[int, int]
-    """Compute capability: major, minor."""
+    """Compute capability, (major, minor)."""
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """What the chip computes at speed, the first for 'auto'."""
+        """Precisions in which the chip computes at full speed; 'auto' takes the first."""
         half = self.capability in ((5, 3), (6, 0), (6, 2)) or self.capability >= (7, 0)
         int8 = self.capability == (6, 1) or self.capability >= (7, 0)
         return (*(('fp16',) if half else ()), 'fp32', *(('int8',) if int8 else ()))
 
 
 def cuda_driver() -> Any:
-    """Return the CUDA driver's library. Raises OSError where there is none."""
+    """Return the CUDA driver's library. Raises OSError if there is none."""
     return ctypes.CDLL('libcuda.so.1')
 
 
 def find_gpu() -> Gpu:
-    """Return the first GPU. Raises EngineError where there is no driver or no GPU.
+    """Return the first GPU. Raises EngineError without a driver or a GPU.
 
-    Asks the driver, whose functions keep their form from one CUDA to the next; the runtime's
-    cudaGetDeviceProperties does not.
+    The properties come from the driver, whose functions are the same in all CUDA versions; the
+    runtime's cudaGetDeviceProperties is not.
     """
     try:
         cuda = cuda_driver()
     except OSError as error:
         raise EngineError(
-            f'there is no NVIDIA driver here ({error}); TensorRT needs an NVIDIA GPU: take '
+            f'there is no NVIDIA driver here ({error}); TensorRT needs an NVIDIA GPU: choose '
             'another engine'
         ) from error
     count, device, major, minor = (ctypes.c_int() for _ in range(4))
@@ -74,26 +74,27 @@ def find_gpu() -> Gpu:
         code = function(*arguments)
         if code:
             raise EngineError(
-                f'CUDA finds no GPU here (error {code}, {count.value} devices); is it in the '
-                'container (--runtime nvidia), and CUDA_VISIBLE_DEVICES not empty?'
+                f'CUDA finds no GPU here (error {code}, {count.value} devices); give the container '
+                'access to it (--runtime nvidia) and check that CUDA_VISIBLE_DEVICES is not empty'
             )
     return Gpu(name.value.decode(errors='replace'), (major.value, minor.value))
 
 
 class CudaGraph:
-    """What was enqueued on a stream, launched as one: the CPU's part of a search is then small."""
+    """Work recorded from a stream and launched in one call, which saves CPU time per search."""
 
     def __init__(self, runtime: Any, stream: Any, enqueue: Callable[[], None]) -> None:
-        """Capture `enqueue`, which must have run once before.
+        """Capture the work of `enqueue`, which must have run once before.
 
-        runtime: Polygraphy's wrapper of the CUDA runtime; stream: one of Polygraphy's. Raises
-        whatever cannot be captured raises; the stream is then as it was before.
+        runtime: Polygraphy's wrapper of the CUDA runtime. stream: a Polygraphy stream. Lets the
+        exceptions of `enqueue` and of CUDA pass; the stream is then as it was before.
         """
         cudart, check = runtime.handle, runtime.check
         self._launch, self._stream = cudart.cudaGraphLaunch, ctypes.c_void_p(stream.ptr)
         self._check = check
         graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
-        instantiate = cudart.cudaGraphInstantiateWithFlags  # from CUDA 11.4 on, in one form
+        # Since CUDA 11.4, with the same signature in all versions.
+        instantiate = cudart.cudaGraphInstantiateWithFlags
         check(cudart.cudaStreamBeginCapture(self._stream, ctypes.c_int(CAPTURE_THIS_THREAD)))
         try:
             enqueue()
@@ -111,21 +112,23 @@ class CudaGraph:
         weakref.finalize(self, cudart.cudaGraphExecDestroy, executable)
 
     def launch(self) -> None:
-        """Enqueue all of it."""
+        """Enqueue the recorded work on the stream."""
         self._check(self._launch(self._executable, self._stream))
 
 
 class Program:
-    """A plan that is ready to run: its inputs and outputs are device buffers made once."""
+    """A plan that is ready to run; runs reuse its device buffers for inputs and outputs."""
 
     def __init__(self, engine: tensorrt.ICudaEngine, stream: Any) -> None:
-        """Allocate the buffers; the inputs are zeros. Raises EngineError, Polygraphy's errors."""
+        """Allocate buffers and zero the inputs. Raises EngineError, PolygraphyException."""
         import tensorrt
         from polygraphy import cuda
 
         context = engine.create_execution_context()
         if context is None:
-            raise EngineError('TensorRT has no memory for the execution; free some, or stop others')
+            raise EngineError(
+                'TensorRT has too little GPU memory to run the plan; stop other GPU processes'
+            )
         self._context, self._engine, self._stream = context, engine, stream
         self._runtime = cuda.wrapper()
         self._graph: CudaGraph | None = None
@@ -149,7 +152,7 @@ class Program:
             if is_input:
                 array.copy_from(np.zeros(self.shapes[name], self.dtypes[name]), stream)
             if not context.set_tensor_address(name, array.ptr):
-                raise EngineError(f'TensorRT refuses a buffer for {name}')
+                raise EngineError(f'TensorRT rejects the buffer for {name}')
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.ptr):
@@ -165,7 +168,7 @@ class Program:
             self._graph.launch()
 
     def read(self, names: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
-        """Wait for the stream; returns these outputs in new arrays."""
+        """Wait for the stream; return the named outputs in new arrays."""
         found = tuple(np.empty(self.shapes[name], self.dtypes[name]) for name in names)
         for name, host in zip(names, found):
             self.outputs[name].copy_to(host, self._stream)
@@ -173,16 +176,16 @@ class Program:
         return found
 
     def write(self, name: str, host: NDArray[Any]) -> None:
-        """Enqueue the copy of an input of the same size and type."""
+        """Enqueue a copy of `host` to the input `name`, which has the same size and type."""
         self.inputs[name].copy_from(host, self._stream)
 
     def copy_on_device(self, sources: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-        """Enqueue copies from buffers to those of the same name."""
+        """Enqueue copies of source buffers to the target buffers of the same names."""
         from polygraphy import cuda
 
         for name, target in targets.items():
             if sources[name].nbytes != target.nbytes:
-                raise EngineError(f'{name} has another size: the features are of another model')
+                raise EngineError(f'{name} has another size: the features are from another model')
             self._runtime.memcpy(
                 target.ptr,
                 sources[name].ptr,
@@ -192,24 +195,26 @@ class Program:
             )
 
     def use_cuda_graph(self) -> bool:
-        """Have `run` launch a CUDA graph, if it can be captured and computes the same.
+        """Make `run` launch a CUDA graph if one can be captured and computes the same outputs.
 
-        What cannot be captured (loops, some plugins) is known to CUDA alone, so it is tried.
+        Returns whether it does. Only CUDA knows which work cannot be captured (loops, some
+        plugins), so this method tries a capture.
         """
         names = tuple(self.outputs)
-        self.run()  # the first run sets up what may not be captured
+        self.run()  # the first run does set-up work that cannot be captured
         expected = self.read(names)
         try:
             self._graph = CudaGraph(self._runtime, self._stream, self._enqueue)
             self.run()
             found = self.read(names)
-        except Exception as error:  # a missing function, a refusal of CUDA's or of TensorRT's
-            LOG.info('no CUDA graph: %s', error)
-            self._runtime.handle.cudaGetLastError()  # or TensorRT would take it for its own
+        except Exception as error:  # a missing function, or CUDA or TensorRT rejects the capture
+            LOG.info('the search runs without a CUDA graph: %s', error)
+            # Clear CUDA's last error, or TensorRT would attribute it to its own next call.
+            self._runtime.handle.cudaGetLastError()
             self._graph = None
             return False
         if not all(np.array_equal(*pair, equal_nan=True) for pair in zip(expected, found)):
-            LOG.warning('no CUDA graph: it computes something else')
+            LOG.warning('the search runs without a CUDA graph, which gave different outputs')
             self._graph = None
             return False
         return True

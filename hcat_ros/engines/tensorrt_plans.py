@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plans of a model's two graphs for this machine: found in the cache, or built."""
+"""Finds the plans of a model's two graphs for this machine in the cache, or builds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hcat_ros import __version__
-from hcat_ros.engines.base import EngineError, checked_settings, graph_content, search_file
+from hcat_ros.engines.base import EngineError, graph_content, resolve_precision, search_file
 from hcat_ros.engines.tensorrt_builder import BuildOptions, build_plan
 from hcat_ros.engines.tensorrt_cache import EngineCache, PlanKey, TimingKey
 from hcat_ros.engines.tensorrt_device import find_gpu
@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 
 
 class TensorRtPlans:
-    """What is known of the machine and of the model decides which plans are the right ones."""
+    """The plans that fit a model, a precision and this machine."""
 
     def __init__(
         self,
@@ -31,15 +31,15 @@ class TensorRtPlans:
         workspace: int | None = None,
         dla: int | None = None,
     ) -> None:
-        """Find out what there is here; nothing is built yet.
+        """Inspect the machine and check the settings; build nothing yet.
 
-        workspace: MiB that a kernel may take while it runs; dla: core of the deep learning
-        accelerator. Raises EngineError if TensorRT, Polygraphy or a GPU is missing, for a
-        precision that these or the model have not, and for a workspace or core below its range.
+        workspace: memory limit of a kernel while it runs, MiB. dla: core of the deep learning
+        accelerator. Raises EngineError if TensorRT, Polygraphy or a GPU is missing, for a precision
+        that the machine or the model does not support, for a workspace below 1 and a core below 0.
         """
         self.version = tensorrt_version()
         self.gpu = find_gpu()
-        self.precision = checked_settings('tensorrt', self._precisions(precision, dla), precision)
+        self.precision = resolve_precision('tensorrt', self._precisions(precision, dla), precision)
         if workspace is not None and workspace < 1:
             raise EngineError(f'workspace {workspace} MiB: expected 1 or more')
         if dla is not None and dla < 0:
@@ -49,14 +49,14 @@ class TensorRtPlans:
         self.cache = EngineCache()
 
     def _precisions(self, wanted: str, dla: int | None) -> tuple[str, ...]:
-        """Return what there is here, the first for 'auto'."""
+        """Return the precisions that this machine supports; 'auto' takes the first."""
         has = self.gpu.precisions
         if _release(self.version) >= (11,):
             if wanted in has and wanted != 'fp32':
                 raise EngineError(
-                    f"TensorRT {self.version} has no precision '{wanted}' for this model: from 11 "
-                    'on the ONNX file alone says it, and this one says fp32; take fp32, or '
-                    'TensorRT 8.5 to 10.x'
+                    f"TensorRT {self.version} has no precision '{wanted}' for this model: TensorRT "
+                    '11 and later use the precision in the ONNX file, which is fp32; take fp32, or '
+                    'install TensorRT 8.5 to 10.x'
                 )
             has = ('fp32',)
         if dla is not None:
@@ -74,12 +74,12 @@ class TensorRtPlans:
 
     @property
     def timing_key(self) -> TimingKey:
-        """What the timing cache must have been measured with."""
+        """Key of the timing cache on this machine."""
         return TimingKey(self.version, self.gpu.name, '{}.{}'.format(*self.gpu.capability))
 
     def key(self, graph: str) -> PlanKey:
-        """Return what the graph's plan must have been built from and for."""
-        # The template is computed once a target, and all searches rest on it: no int8 there.
+        """Return the cache key of the graph's plan."""
+        # The template is computed once per target, and every search depends on it: no int8 there.
         halved = self.precision == 'int8' and graph == TEMPLATE_FILE
         return PlanKey(
             **asdict(self.timing_key),
@@ -90,8 +90,8 @@ class TensorRtPlans:
         )
 
     def cached(self, graph: str) -> bytes | None:
-        """Return the graph's plan if the cache has it. Raises ModelError."""
-        self.model.file(self.file(graph))  # it is still the one that the card, and the key, name
+        """Return the graph's plan, None if the cache lacks it. Raises ModelError."""
+        self.model.file(self.file(graph))  # check that the file still has the hash on the card
         return self.cache.read(self.key(graph))
 
     def build(self, graph: str) -> bytes:
@@ -112,11 +112,11 @@ class TensorRtPlans:
             try:
                 self.cache.write(self.timing_key, timing, {'what': 'TensorRT timing cache'})
             except EngineError as error:
-                LOG.warning('later builds take as long as this one: %s', error)
+                LOG.warning('cannot save the timing cache; the next build is not faster: %s', error)
         return plan
 
     def store(self, graph: str, plan: bytes) -> Path:
-        """Put a plan into the cache; returns its path. Raises EngineError where that fails."""
+        """Put a plan into the cache; return its path. Raises EngineError if that fails."""
         about = {
             'what': f'TensorRT plan of {self.file(graph)}',
             'model': self.model.card.name,
@@ -132,8 +132,8 @@ def tensorrt_version() -> str:
         import tensorrt
     except ImportError as error:
         raise EngineError(
-            f'TensorRT cannot be imported ({error}); on a Jetson apt install python3-libnvinfer, '
-            'which a venv sees with --system-site-packages; elsewhere pip install tensorrt'
+            f'TensorRT cannot be imported ({error}); on a Jetson apt install python3-libnvinfer '
+            '(a venv needs --system-site-packages to see it); elsewhere pip install tensorrt'
         ) from error
     try:
         import polygraphy
@@ -149,8 +149,8 @@ def tensorrt_version() -> str:
     version = str(tensorrt.__version__)
     if _release(version) < (8, 5):
         raise EngineError(
-            f'TensorRT {version} is too old: 8.5 is the first with uint8 images; on a Jetson '
-            'install JetPack 6'
+            f'TensorRT {version} is too old: uint8 images need 8.5 or later; on a Jetson install '
+            'JetPack 6'
         )
     return version
 

@@ -4,9 +4,8 @@
 The rows of a comparison take *turns* of several calls each. After a call, a runtime keeps its
 worker threads spinning for a while in case another call follows (ONNX Runtime for about 20 ms of
 processor time). These threads would slow the next row down, so before each turn the process *rests*
-until none of its other threads runs. Spinning is not switched off: the runtimes are measured with
-the settings with which they are used. The first calls of a turn run on cold caches and do not
-count.
+until none of its other threads runs. Spinning stays on, because the runtimes are measured with the
+settings that the tracker uses. The first calls of a turn run on cold caches and do not count.
 """
 
 from __future__ import annotations
@@ -25,22 +24,21 @@ from numpy.typing import NDArray
 from hcat_ros.engines.base import Engine
 
 LEAD = 3
-"""Calls at the start of a turn that do not count."""
+"""Number of calls at the start of a turn that do not count."""
 BLOCK = 4
-"""Calls of an engine's turn that count."""
+"""Number of calls in an engine's turn that count."""
 HOPELESS = 1.5
-"""Engines that take this many times as long as the fastest get no further turn."""
+"""Engines that are slower than the fastest by more than this factor get no further turn."""
 REST_LIMIT = 1.0
-"""Seconds after which a process whose threads never rest is measured all the same."""
+"""Longest rest before a turn, s; then the turn begins even if other threads still run."""
 SHORT_REST = 0.05
-"""Rest between the turns of engines where other threads of the process must not wait for long,
-s."""
+"""Longest rest before a turn when other threads of the process must not wait for long, s."""
 
 Row = TypeVar('Row')
 
 
 class Turn(NamedTuple):
-    """Times of one row's turn."""
+    """Call times of one row's turn."""
 
     seconds: NDArray[np.float64]
     """Durations of the calls that count: (n,), or (n, stages)."""
@@ -58,8 +56,8 @@ def take_turn(
     """Rest, warm up with `LEAD` calls, then time calls until `seconds` are over.
 
     call: does the work once and returns its duration in seconds, or the duration of each stage.
-    most: largest number of timed calls; there is always at least one. seconds: limit of the time
-    for the warm-up, and again for the timed calls. rest_limit: longest rest, s.
+    most: largest number of timed calls; there is always at least one. seconds: time limit of the
+    warm-up and, separately, of the timed calls. rest_limit: longest rest, s.
     """
     rested = rest(rest_limit)
     spent = 0.0
@@ -74,19 +72,19 @@ def take_turn(
 
 
 def rotate(rows: Sequence[Row], number: int) -> list[Row]:
-    """Return the rows in the order of a round. Each round begins with another row.
+    """Return the rows in the order of round `number`. Each round begins with another row.
 
-    Otherwise each row would always follow the same one, whose threads may still be running.
+    In a fixed order each row would always follow the same row, whose threads may still be running.
     """
     first = number % len(rows) if rows else 0
     return [*rows[first:], *rows[:first]]
 
 
 def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.float64]]:
-    """Return how long searches took with each engine, in seconds.
+    """Return the durations of searches with each engine, in seconds.
 
-    Each engine gets at least one turn; turns go on for about so many seconds in all, or until one
-    engine is left that can be the fastest. Raises EngineError.
+    Each engine gets at least one turn. Turns continue for about `seconds` in total, or until only
+    one engine can still be the fastest. Raises EngineError.
     """
     rng = np.random.default_rng(0)
     calls = []
@@ -112,7 +110,7 @@ def time_searches(engines: Sequence[Engine], seconds: float) -> list[NDArray[np.
 def _search_timer(
     engine: Engine, template: NDArray[np.uint8], search: NDArray[np.uint8]
 ) -> Callable[[], float]:
-    """Return a function that searches once and returns the seconds that this took."""
+    """Return a function that searches once and returns the duration, s."""
     features = engine.template(template)
 
     def call() -> float:
@@ -124,14 +122,14 @@ def _search_timer(
 
 
 def rest(limit: float = REST_LIMIT) -> bool:
-    """Wait until no other thread of this process runs; return whether that came to be."""
+    """Wait up to `limit` seconds until no other thread of this process runs; return whether so."""
     if not Path('/proc/self/task').is_dir():
-        time.sleep(0.05)  # longer than any runtime known spins
+        time.sleep(0.05)  # longer than the threads of any runtime that we know spin
         return True
     own = str(threading.get_native_id())
     deadline = time.monotonic() + limit
     quiet = 0
-    while quiet < 3:  # a thread between two turns may look asleep
+    while quiet < 3:  # a busy thread may look asleep for a moment
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
@@ -140,11 +138,11 @@ def rest(limit: float = REST_LIMIT) -> bool:
 
 
 def _running(own: str) -> bool:
-    """Whether a thread but `own` runs or waits for a processor to run on."""
+    """Return whether a thread other than `own` runs or waits for a processor."""
     for task in os.listdir('/proc/self/task'):
         if task != own:
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the thread has ended
                 text = Path(f'/proc/self/task/{task}/stat').read_text()
-                if text.rpartition(')')[2].split()[0] == 'R':  # the name may hold blanks
+                if text.rpartition(')')[2].split()[0] == 'R':  # the name may contain blanks
                     return True
     return False

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remembers which engine was the fastest on this machine, so that it is timed once.
+"""Remembers which engine was the fastest on this machine, so that engines are timed only once.
 
-An entry is a JSON file in `cache_folder()` / timings. It is used only if its key is the one asked
-for: the machine, the versions, the model's files, the candidates. A file that is damaged, stale or
-cannot be written costs another timing and is no error.
+An entry is a JSON file in `cache_folder()` / timings. It is used only if its key is the requested
+one: the machine, the versions, the model's files and the candidates. A file that is damaged, stale
+or cannot be written is not an error; the engines are timed again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from hcat_ros.files import write_text
 from hcat_ros.models import ModelCard
 
 RECIPE = 1
-"""Counted up when engines are loaded or timed in another way, so that older entries are stale."""
+"""Version of how engines are loaded and timed; increasing it makes old entries stale."""
 LARGEST = 65536
-"""Bytes of an entry that is read; a real one has about 2000."""
+"""Largest number of bytes read from an entry, which normally has about 2000."""
 
 LOG = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ class Timed(NamedTuple):
 
     candidate: Candidate
     version: str
-    """Version of its runtime."""
+    """Version of the runtime."""
     milliseconds: float
-    """Median of a search."""
+    """Median duration of a search, ms."""
 
     def __str__(self) -> str:
         engine, precision = self.candidate
@@ -47,16 +47,16 @@ class Timed(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What was found on this machine."""
+    """Result of timing the candidates on this machine."""
 
     ranking: list[Timed]
-    """The fastest first."""
+    """Timed candidates, the fastest first."""
     day: str
-    """When it was timed, UTC, as 2026-01-31."""
+    """Date of the timing, UTC, such as 2026-01-31."""
 
 
 def timing_key(card: ModelCard, candidates: Sequence[Candidate], threads: int) -> dict[str, Any]:
-    """Return what a timing of these candidates holds for."""
+    """Return the key of a timing: everything that its result depends on."""
     versions = runtime_versions()
     return {
         'recipe': RECIPE,
@@ -72,12 +72,12 @@ def timing_key(card: ModelCard, candidates: Sequence[Candidate], threads: int) -
 
 
 def timing_path(key: dict[str, Any]) -> Path:
-    """Return where the entry of this key is, or will be."""
+    """Return the path of this key's entry, which need not exist."""
     return cache_folder() / 'timings' / f'{digest(key)}.json'
 
 
 def read_timing(key: dict[str, Any]) -> Timing | None:
-    """Return the entry of this key, None if there is none that can be used."""
+    """Return this key's entry, None if there is no usable one."""
     path = timing_path(key)
     try:
         with path.open('rb') as file:
@@ -92,7 +92,7 @@ def read_timing(key: dict[str, Any]) -> Timing | None:
         if not ranking or not {timed.candidate for timed in ranking} <= known:
             raise ValueError('its ranking is empty or names other candidates')
         if not all(math.isfinite(timed.milliseconds) for timed in ranking):
-            raise ValueError('its times are no numbers')
+            raise ValueError('its times are not finite')
         return Timing(ranking, str(content['day'])[:10])
     except FileNotFoundError:
         return None
@@ -110,5 +110,5 @@ def write_timing(key: dict[str, Any], ranking: Sequence[Timed]) -> Timing:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_text(path, json.dumps(content, indent=1))
     except OSError as error:
-        LOG.debug('cannot write %s (%s); the next start times again', path, error)
+        LOG.debug('cannot write %s (%s); the next start times the engines again', path, error)
     return Timing(list(ranking), day)

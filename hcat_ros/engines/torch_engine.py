@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch: the network itself, on the CPU or on CUDA. Needs the model's weights, not its graphs.
 
-CUDA was not run on hardware here.
+CUDA has not been run on hardware.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hcat_ros.engines.base import (
     EngineCard,
     EngineError,
     Prediction,
-    checked_crop,
-    checked_settings,
+    check_crop,
+    resolve_precision,
 )
 from hcat_ros.models import WEIGHTS_FILE, Model
 
@@ -29,14 +29,14 @@ PRECISIONS = {'cpu': ('fp32', 'bf16'), 'cuda': ('fp16', 'fp32', 'bf16')}
 
 
 class TorchEngine:
-    """Runs the network in PyTorch, channels_last, in autocast below fp32."""
+    """Runs the network in PyTorch, channels_last; fp16 and bf16 use autocast."""
 
     def __init__(self, model: Model, precision: str = 'auto', threads: int = 0) -> None:
-        """Load the weights onto CUDA, or the CPU without it.
+        """Load the weights onto the GPU, or onto the CPU without CUDA.
 
-        threads: intra-op threads of the whole process, 0 leaves PyTorch's own number. Raises
-        EngineError if PyTorch or the weights are missing or do not fit the card; ModelError
-        for a changed file.
+        threads: intra-op threads of the whole process, 0 for PyTorch's default. Raises EngineError
+        if PyTorch or the weights are missing or the weights do not fit the card; ModelError for a
+        changed file.
         """
         try:
             import torch
@@ -48,11 +48,11 @@ class TorchEngine:
             ) from error
         self._torch = torch
         self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        precision = checked_settings('torch', PRECISIONS[self._device.type], precision, threads)
+        precision = resolve_precision('torch', PRECISIONS[self._device.type], precision, threads)
         card = model.card
         if not (model.folder / WEIGHTS_FILE).is_file():
             raise EngineError(
-                f'torch needs {model.folder / WEIGHTS_FILE}, which is not there; hcat export '
+                f'{model.folder / WEIGHTS_FILE} is missing, which torch needs; hcat export '
                 'writes it'
             )
         path = model.folder / WEIGHTS_FILE
@@ -64,7 +64,7 @@ class TorchEngine:
         found = (config.template_size, config.search_size, config.search_grid)
         if found != (card.template_size, card.search_size, card.grid):
             raise EngineError(
-                f'{path} is a network of sizes {found}, but its card says '
+                f'{path} has template_size, search_size and grid {found}, but its card says '
                 f'{(card.template_size, card.search_size, card.grid)}; run hcat export again'
             )
         if threads:
@@ -76,12 +76,12 @@ class TorchEngine:
 
     @property
     def card(self) -> EngineCard:
-        """What this engine is."""
+        """Description of this engine."""
         return self._card
 
     def template(self, crop: NDArray[np.uint8]) -> TemplateFeatures:
         """Return the features of a template crop, tensors on the device."""
-        checked_crop(crop, self._card.template_size, 'template')
+        check_crop(crop, self._card.template_size, 'template')
         torch = self._torch
         try:
             with torch.inference_mode(), self._autocast():
@@ -93,7 +93,7 @@ class TorchEngine:
 
     def search(self, crop: NDArray[np.uint8], features: TemplateFeatures) -> Prediction:
         """Find the template in a search crop."""
-        checked_crop(crop, self._card.search_size, 'search')
+        check_crop(crop, self._card.search_size, 'search')
         torch, grid = self._torch, self._card.grid
         try:
             with torch.inference_mode(), self._autocast():

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Multi-head cross-attention and the blocks made of it: FS (eq. 2) and CFA (eq. 3).
+"""Multi-head cross-attention and the blocks built from it: FS (eq. 2) and CFA (eq. 3).
 
-Shapes: B batch, n and m numbers of vectors, C channels, h heads, d = C / h.
+Shapes: B batch, n and m numbers of vectors, S number of sparse vectors, C channels, h heads,
+d = C / h.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from torch.nn import functional as F
 
 
 class MultiHeadCrossAttention(nn.Module):
-    """MHCA of eq. 1: softmax(Q K^T / sqrt(d)) V on h heads, then a linear map.
+    """MHCA (eq. 1): softmax(Q K^T / sqrt(d)) V in each of h heads, then a linear map.
 
-    Queries and memory are prepared by methods of their own, so that whoever holds constant ones
-    (the template's, during tracking) prepares them once. Their layout is the class's own business.
+    `query` and `memory` prepare the inputs of `forward`, so that constant inputs (the template's
+    during tracking) are prepared only once. Each subclass has its own layout for them.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
-        # Sizes as plain numbers, not read off tensors, so that exported graphs are static.
+        # Plain numbers instead of tensor shapes, so that exported graphs are static.
         self.channels, self.heads, self.head_channels = channels, heads, channels // heads
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
@@ -30,13 +31,13 @@ class MultiHeadCrossAttention(nn.Module):
         self.out_proj = nn.Linear(channels, channels)
 
     def _project(self, x: Tensor, which: int) -> Tensor:
-        """(B, n, C) -> (B, h, n, d) through the query (0), key (1) or value (2) weights."""
+        """Project with the query (0), key (1) or value (2) weights, (B, n, C) -> (B, h, n, d)."""
         rows = slice(which * self.channels, (which + 1) * self.channels)
         y = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
         return y.unflatten(-1, (self.heads, self.head_channels)).transpose(1, 2)
 
     def query(self, x: Tensor) -> Tensor:
-        """Project queries, (B, n, C) -> (B, h, n, d), the scale 1 / sqrt(d) included."""
+        """Project queries and scale them by 1 / sqrt(d), (B, n, C) -> (B, h, n, d)."""
         return self._project(x, 0) * (1.0 / math.sqrt(self.head_channels))
 
     def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
@@ -44,7 +45,7 @@ class MultiHeadCrossAttention(nn.Module):
         return self._project(key, 1).transpose(-2, -1), self._project(value, 2)
 
     def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Attend with projected queries to a projected memory: (B, n, C)."""
+        """Attend with projected queries to a projected memory; return (B, n, C)."""
         key, value = memory
         weights = (query @ key).softmax(dim=-1)
         weights = F.dropout(weights, self.dropout, self.training)
@@ -52,21 +53,22 @@ class MultiHeadCrossAttention(nn.Module):
         return merged
 
     def _weights_of_heads(self, which: int) -> Tensor:
-        """Return the query (0), key (1) or value (2) weights by heads, (h, d, C)."""
+        """Return the query (0), key (1) or value (2) weights of each head, (h, d, C)."""
         rows = slice(which * self.channels, (which + 1) * self.channels)
         return self.in_proj_weight[rows].unflatten(0, (self.heads, self.head_channels))
 
 
 class FewKeysAttention(MultiHeadCrossAttention):
-    """Exactly `MultiHeadCrossAttention`, in fewer operations for a memory of few vectors, S.
+    """`MultiHeadCrossAttention` rewritten to need fewer operations for a memory of few vectors, S.
 
-    The projections move to the memory: (x Wq + bq) K^T = x (Wq K^T) + bq K^T, and softmax(...) V Wo
-    likewise. The n queries are multiplied by matrices of C x h S and h S x C in place of two of
-    C x C, which is cheaper while h S < C, and the heads need no transposition.
+    It computes the same function. The query and output projections are applied to the memory:
+    (x Wq + bq) K^T = x (Wq K^T) + bq K^T, and likewise softmax(...) (V Wo). The n queries are then
+    multiplied by matrices of C x h S and h S x C instead of two of C x C, which is cheaper while
+    h S < C, and the heads need no transposition.
     """
 
     def query(self, x: Tensor) -> Tensor:
-        """Return the queries (B, n, C) as they are."""
+        """Return the queries (B, n, C) unchanged."""
         return x
 
     def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
@@ -78,7 +80,7 @@ class FewKeysAttention(MultiHeadCrossAttention):
         return keys, (k @ bias).flatten(1, 2).transpose(1, 2), (v @ out).flatten(1, 2)
 
     def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Attend with queries (B, n, C) to a prepared memory: (B, n, C)."""
+        """Attend with queries (B, n, C) to a prepared memory; return (B, n, C)."""
         key, bias, value = memory
         weights = (query @ key + bias).unflatten(-1, (self.heads, -1)).softmax(dim=-1)
         weights = F.dropout(weights, self.dropout, self.training)
@@ -86,24 +88,24 @@ class FewKeysAttention(MultiHeadCrossAttention):
 
 
 class FewQueriesAttention(MultiHeadCrossAttention):
-    """Exactly `MultiHeadCrossAttention`, in fewer operations for few queries, S.
+    """`MultiHeadCrossAttention` rewritten to need fewer operations for few queries, S.
 
-    The projections of the memory move to the queries. The bias of the keys adds the same to all
-    scores of a query and so falls out of the softmax; the values are projected after they are
-    gathered.
+    It computes the same function. The key projection is applied to the queries, and the values are
+    projected after they are gathered. The key bias adds the same number to all scores of a query,
+    so softmax cancels it.
     """
 
     def query(self, x: Tensor) -> Tensor:
-        """Return the queries (B, S, C) as a matrix (B, C, h S) on unprojected keys."""
+        """Return the queries (B, S, C) as a matrix (B, C, h S) for unprojected keys."""
         projected = super().query(x) @ self._weights_of_heads(1)
         return projected.flatten(1, 2).transpose(1, 2)
 
     def memory(self, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-        """Return keys and values, each (B, m, C), as they are."""
+        """Return keys and values, each (B, m, C), unchanged."""
         return key, value
 
     def forward(self, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Attend with prepared queries to a memory: (B, S, C)."""
+        """Attend with prepared queries to a memory; return (B, S, C)."""
         key, value = memory
         weights = (key @ query).softmax(dim=1)
         weights = F.dropout(weights, self.dropout, self.training)
@@ -115,7 +117,7 @@ class FewQueriesAttention(MultiHeadCrossAttention):
 
 
 class CrossFeatureAugment(nn.Module):
-    """CFA, eq. 3, with the LayerNorms of the released checkpoints.
+    """Cross-feature augment (CFA, eq. 3), with the LayerNorms of the released checkpoints.
 
     `Y = LayerNorm(Q + MHCA(Q + Pq, M + Pm, M))`, `CFA = LayerNorm(Y + FFN(Y))`
     """
@@ -137,15 +139,15 @@ class CrossFeatureAugment(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def query(self, x: Tensor, position: Tensor) -> Tensor:
-        """Prepare the query vectors x (B, n, C) with their positions, in the attention's layout."""
+        """Prepare the query vectors x (B, n, C) and their positions, in the attention's layout."""
         return self.attention.query(x + position)
 
     def memory(self, m: Tensor, position: Tensor) -> tuple[Tensor, ...]:
-        """Prepare the memory vectors m (B, m, C): positions count in keys, not in values."""
+        """Prepare the memory vectors m (B, m, C); positions are added to keys, not to values."""
         return self.attention.memory(m + position, m)
 
     def forward(self, x: Tensor, query: Tensor, memory: tuple[Tensor, ...]) -> Tensor:
-        """Augment x (B, n, C), of which `query` was prepared, from a prepared `memory`."""
+        """Augment x (B, n, C), from which `query` was prepared, with a prepared `memory`."""
         y = self.norm1(x + self.dropout(self.attention(query, memory)))
         ffn = self.linear2(self.dropout(F.relu(self.linear1(y))))
         augmented: Tensor = self.norm2(y + self.dropout(ffn))
@@ -153,9 +155,9 @@ class CrossFeatureAugment(nn.Module):
 
 
 class ContextAugment(nn.Module):
-    """A branch augments itself: `LayerNorm(X + MHA(X + P, X + P, X))`, no feed-forward network.
+    """Self-attention of a branch, `LayerNorm(X + MHA(X + P, X + P, X))`, without an FFN.
 
-    The ego-context augment of TransT (Chen et al., 2021, eq. 4).
+    This is the ego-context augment of TransT (Chen et al., 2021, eq. 4).
     """
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
@@ -173,7 +175,7 @@ class ContextAugment(nn.Module):
 
 
 class FeatureSparsification(nn.Module):
-    """FS: S learned vectors E gather the template's features into S vectors.
+    """Feature sparsification (FS): S learned vectors E gather the template into S vectors.
 
     The paper's eq. 2 is `Fzs = E + A` with `A = MHCA(E, Fz + Pz, Fz)`; the released
     checkpoints compute `LayerNorm(A + dropout(A))`, and so does this module.
@@ -186,7 +188,7 @@ class FeatureSparsification(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, embedding: Tensor, fz: Tensor, position: Tensor) -> Tensor:
-        """Return the sparse template (B, S, C) of fz (B, m, C); `embedding` is E (1, S, C)."""
+        """Return the sparse template (B, S, C) of Fz (B, m, C); `embedding` is E (1, S, C)."""
         query = self.attention.query(embedding)
         a = self.attention(query, self.attention.memory(fz + position, fz))
         sparse: Tensor = self.norm(a + self.dropout(a))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads and writes weights. No file can run code: tensors are read, nothing else."""
+"""Reads and writes weights. Reading a file never runs code from it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from hcat_ros.files import describe_stand_in, read_bytes, shown, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
 
-# Classes of the authors' training framework that their files carry beside the weights. Inert
-# stand-ins under these names let the restricted unpickler pass over them.
+# Classes of the authors' training framework that their files store beside the weights. Inert
+# stand-ins under these names let the restricted unpickler skip them.
 _FOREIGN_CLASSES = (
     'ltr.admin.model_constructor.NetConstructor',
     'ltr.admin.settings.Settings',
@@ -32,7 +32,7 @@ _FOREIGN_CLASSES = (
     'ltr.admin.stats.AverageMeter',
     'ltr.admin.stats.StatValue',
 )
-# The authors' files also carry the ResNet stages that the network leaves out.
+# The authors' files also contain the ResNet stages that the network does not use.
 _UNUSED_TENSORS = re.compile(r'backbone\.0\.body\.(layer4|fc)\.')
 _METADATA_KEY = 'hcat_config'
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -42,7 +42,7 @@ LOG = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
-    """A weights file that cannot be used; the message names the file, the tensor or global."""
+    """Raised for an unusable weights file; the message names the file and the tensor or global."""
 
 
 def load_checkpoint(
@@ -50,13 +50,14 @@ def load_checkpoint(
 ) -> HCAT:
     """Return the network in evaluation mode, with the weights of the file at `path`.
 
-    Takes safetensors (ours), the authors' checkpoints in torch's zip and older formats, and
-    bare state dicts. The configuration comes from the names and shapes of the tensors; what
-    none shows (heads, hierarchical, attention, box_anchor, sizes) from the file's metadata, or
-    it keeps its default, which the log is told, unless given in `overrides`, fields of
-    `HCATConfig`. content: of the file, where it has been read already.
+    Reads safetensors (ours), the authors' checkpoints in torch's zip and older formats, and bare
+    state dicts. The configuration comes from the names and shapes of the tensors. Fields that no
+    tensor shows (heads, hierarchical, attention, box_anchor, sizes) come from `overrides` (fields
+    of `HCATConfig`), else from the file's metadata; else they keep their defaults, with a warning.
+    content: the bytes of the file, if the caller has already read them.
 
-    Memory is taken once all shapes are known to fit. Raises FileNotFoundError, CheckpointError.
+    The network is allocated only after all shapes have been checked. Raises FileNotFoundError,
+    CheckpointError.
     """
     path = Path(path)
     state, fields = _read(path, content)
@@ -100,19 +101,19 @@ def load_checkpoint(
         }
         if assumed:
             LOG.warning(
-                '%s says nothing of %s: assumed; name them if they are others',
+                '%s says nothing of %s: these values are assumed; pass others if they are wrong',
                 *(path, ', '.join(f'{name} {value}' for name, value in assumed.items())),
             )
     return model.eval()
 
 
 def save_checkpoint(model: HCAT, path: str | os.PathLike[str]) -> None:
-    """Write the weights as safetensors, with the configuration in the metadata, atomically."""
+    """Write weights, and the configuration as metadata, to a safetensors file, atomically."""
     path = Path(path)
     metadata = {_METADATA_KEY: json.dumps(dataclasses.asdict(model.config))}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as partial:
-        # Not save_file, whose files none but their owner can read.
+        # save_file would create a file that only its owner can read.
         partial.write_bytes(safetensors.torch.save(state, metadata))
 
 
@@ -136,7 +137,7 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
     try:
         with torch.serialization.safe_globals(stand_ins):
             found = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many exception types for a damaged file
         raise CheckpointError(f'{path}: {_reason(error)}') from error
     if isinstance(found, dict) and isinstance(found.get('net'), dict):
         found = found['net']
@@ -149,7 +150,7 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
                 f'{path}: entry {shown(name)} is a {type(value).__name__}, not a tensor; expected '
                 "a state dict or a dict with one under 'net'"
             )
-        # DistributedDataParallel's.
+        # DistributedDataParallel adds this prefix.
         name = name.removeprefix('module.')
         is_dense = value.layout == torch.strided and not value.is_nested
         if not is_dense or value.is_quantized or value.is_meta:
@@ -159,7 +160,8 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
             )
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise CheckpointError(
-                f"{path}: tensor '{name[:80]}' of shape {tuple(value.shape)} holds fewer values"
+                f"{path}: tensor '{name[:80]}' has fewer values than its shape "
+                f'{tuple(value.shape)} needs'
             )
         if not _UNUSED_TENSORS.match(name):
             state[name] = value
@@ -167,7 +169,7 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
 
 
 def _check_records(path: Path, content: bytes) -> None:
-    """Raise CheckpointError for a zip of torch's that unpacks to more than its bytes."""
+    """Raise CheckpointError for a torch zip file that would unpack to more than its own size."""
     if not content.startswith(b'PK'):
         return
     try:
@@ -180,8 +182,8 @@ def _check_records(path: Path, content: bytes) -> None:
     size = sum(record.file_size for record in records)
     if size > len(content) or any(record.compress_type for record in records):
         raise CheckpointError(
-            f'{path}: its records claim {size} bytes in a file of {len(content)}; PyTorch stores '
-            'them as they are'
+            f'{path}: its records claim {size} bytes in a file of {len(content)}; PyTorch writes '
+            'records without compression'
         )
 
 
@@ -198,7 +200,7 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], di
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why torch did not read a file; name the global it refused."""
+    """Return in one line why torch did not read a file, naming a global that torch refused."""
     text = str(error)
     refused = re.search(r'GLOBAL (\S+)', text)
     if refused:
@@ -206,14 +208,14 @@ def _reason(error: Exception) -> str:
             f"refused: the file asks for the Python global '{refused[1]}', which could run code; "
             'save its state dict alone and load that'
         )
-    # torch wraps its reason in advice to load the file with its code allowed.
+    # torch adds advice to allow the file to run code; leave it out.
     lines = text.split('WeightsUnpickler error:')[-1].strip().splitlines()
     first = lines[0] if lines else type(error).__name__
     return f'truncated, damaged or not a PyTorch file ({type(error).__name__}: {first})'
 
 
 def _assumed(shown: dict[str, Any]) -> dict[str, Any]:
-    """Return what no tensor of the published TransT shows."""
+    """Return the fields of the published TransT that its tensors do not show."""
     if shown.get('attention') != 'self+cross':
         return {}
     assumed: dict[str, Any] = {'hierarchical': False}
@@ -254,7 +256,7 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _backbone_fields(state: dict[str, Tensor], channels: int) -> dict[str, Any]:
-    """Return backbone and stride as far as tensors show them; one of timm's has no name here."""
+    """Return backbone and stride as far as tensors show them; nothing for a timm backbone."""
     body = 'backbone.0.body'
     if f'{body}.layer1.0.conv3.weight' in state:
         return {'backbone': 'resnet50'} | ({'stride': 8} if channels == 512 else {})
@@ -275,18 +277,21 @@ _STEMS: dict[tuple[int, int], dict[str, Any]] = {
     (16, 96): {'backbone': 'mobilenetv3_nanotrack_v3', 'stride': 16},
     (16, 24): {'stride': 8},
 }
-"""Backbones by the channels of the stem and of the features."""
+"""Configuration fields of a backbone by the channels of its stem and of its features."""
 
 
 def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: Path) -> None:
-    """Raise CheckpointError naming each missing, extra and misshapen tensor (a few of each)."""
+    """Raise CheckpointError that names missing, extra and misshapen tensors, up to 4 of each.
+
+    Adds missing counts of training batches to `state`.
+    """
 
     def listed(names: list[str]) -> str:
         more = f' and {len(names) - 4} more' if len(names) > 4 else ''
         return ', '.join(names[:4]) + more
 
     problems = []
-    # A count of training batches, of no use here, that older PyTorch did not write.
+    # Older PyTorch versions did not write this count of training batches, which is not used here.
     optional = {name for name in expected if name.endswith('.num_batches_tracked')}
     for name in optional - state.keys():
         state[name] = expected[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be chosen in an HCAT network."""
+"""The configuration of an HCAT network."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LARGEST_COUNTS = {
     'layers': 64,
     'sparse_vectors': 4096,
 }
-"""Largest values of a configuration: a file that asks for more would exhaust the memory."""
+"""Largest accepted values, so that a malformed file cannot exhaust the memory."""
 MOST_MIXING = 64
-"""Most `SpatialMixing` blocks."""
+"""Largest number of `SpatialMixing` blocks."""
 
 
 @dataclass(frozen=True)
@@ -44,41 +44,41 @@ class HCATConfig:
     """
 
     backbone: str = 'resnet18'
-    """One of `BACKBONES`, or 'timm/NAME' for any feature extractor of timm."""
+    """Backbone: one of `BACKBONES`, or 'timm/NAME' for any feature extractor of timm."""
     stride: int = 16
     """Backbone stride, 8 or 16; at 8 the backbone ends one stage earlier."""
     channels: int = 256
     """C, the width of all vectors after the projection."""
     heads: int = 8
-    """Attention heads."""
+    """Number of attention heads."""
     ffn_channels: int = 2048
     """Width of the hidden layer of the feed-forward networks."""
     layers: int = 2
     """N, the number of hierarchical cross-attention layers."""
     sparsification: bool = True
-    """FS: reduce the template to `sparse_vectors` vectors (eq. 2)."""
+    """Whether FS reduces the template to `sparse_vectors` vectors (eq. 2)."""
     sparse_vectors: int = 16
-    """S, the number of template vectors that FS leaves."""
+    """S, the number of template vectors after FS."""
     hierarchical: bool = True
-    """The template branch of a layer sees the *updated* search features (eq. 4)."""
+    """Whether a layer's template branch sees the *updated* search features (eq. 4)."""
     attention: str = 'cross'
-    """Kind of attention in the layers: 'cross', or 'self', which leaves the mixing of the branches
-    to the decoder alone, or 'self+cross', where each branch augments itself first (TransT)."""
+    """Kind of attention in the layers: 'cross'; 'self', where the branches meet only in the
+    decoder; or 'self+cross', where each branch first attends to itself (TransT)."""
     dropout: float = 0.1
     template_size: int = 128
     search_size: int = 256
     box_anchor: bool = False
-    """Whether boxes are regressed relative to their cell; not in the paper."""
+    """Whether each cell predicts its box relative to its own position; not in the paper."""
     correlation: bool = False
-    """Whether search-to-template cosine similarities are added to the search vectors; not in the
-    paper."""
+    """Whether a linear map of the cosine similarities between search and template vectors is added
+    to the search vectors; not in the paper."""
     mixing: int = 0
     """Number of `SpatialMixing` blocks between the decoder and the heads; not in the paper."""
     dilation: bool = False
-    """ResNet-50 at stride 8 keeps its last stage, dilated instead of strided (TransT)."""
+    """Whether ResNet-50 at stride 8 keeps layer3, dilated instead of strided (TransT)."""
 
     def __post_init__(self) -> None:
-        # Values come from files too: types are checked as well.
+        # Values may come from files, so types are checked as well.
         if self.backbone not in BACKBONES and not (
             isinstance(self.backbone, str) and self.backbone.startswith(TIMM_PREFIX)
         ):
@@ -104,7 +104,8 @@ class HCATConfig:
             )
         if self.dilation and (self.backbone, self.stride) != ('resnet50', 8):
             raise ValueError(
-                f'dilation: expected resnet50 at stride 8, got {self.backbone} at {self.stride}'
+                f'dilation: expected resnet50 at stride 8, got {self.backbone} at stride '
+                f'{self.stride}'
             )
         if self.channels % (2 * self.heads) or self.channels % 4:
             raise ValueError(
@@ -119,7 +120,7 @@ class HCATConfig:
 
     @classmethod
     def transt(cls, hierarchical: bool = False) -> HCATConfig:
-        """Return TransT (Chen et al., 2021) or, hierarchical, the TransT.H of table 7."""
+        """Return TransT (Chen et al., 2021) or, if hierarchical, the TransT.H of table 7."""
         return cls(
             backbone='resnet50',
             stride=8,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs: multiply-adds, counted on the network.
+"""Counts the multiply-adds and parameters of a network.
 
-A network on the meta device is counted without computing anything.
+For a network on the meta device nothing is computed, so counting is fast.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hcat_ros.network.reference_graph import ReferenceSearch
 
 
 def search_multiply_adds(model: HCAT) -> int:
-    """Return the multiply-adds of `HCAT.search`, the template's features being there.
+    """Return the multiply-adds of `HCAT.search`, without those of the template's features.
 
-    Those of convolutions and matrix products; the rest (activations, LayerNorm, softmax) is
-    a few thousandths.
+    Only convolutions and matrix products count; the other operations (activations, LayerNorm,
+    softmax) add a few thousandths.
     """
     config, device = model.config, model.px.device
     with torch.no_grad():
@@ -45,7 +45,7 @@ def whole_multiply_adds(model: HCAT) -> int:
 
 
 def parameters(model: HCAT) -> int:
-    """Return the number of parameters; statistics of BatchNorms are none."""
+    """Return the number of parameters, without the statistics of BatchNorms."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -54,7 +54,7 @@ def _image(size: int, device: torch.device) -> Tensor:
 
 
 def _multiply_adds(function: Any, *inputs: Any) -> int:
-    # With gradients: the counter follows modules by hooks on them, and fails where E has none.
+    # With gradients, because the counter's module hooks fail if E needs no gradient.
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         function(*inputs)
     return int(counter.get_total_flops()) // 2

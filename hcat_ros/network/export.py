@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a network to a model folder: two ONNX graphs and the card."""
+"""Exports a network to a model folder: ONNX graphs, reference outputs, weights and the card."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ TOLERANCE = 1e-4
 
 
 class ExportError(RuntimeError):
-    """An exported graph that does not compute what the network computes."""
+    """Raised when a graph cannot be written or does not compute what the network computes."""
 
 
 class TemplateGraph(nn.Module):
-    """uint8 RGB crop (1, 128, 128, 3) -> the template's features."""
+    """Maps a uint8 RGB crop (1, 128, 128, 3) to the template's features."""
 
     def __init__(self, model: HCAT) -> None:
         super().__init__()
@@ -52,7 +52,10 @@ class TemplateGraph(nn.Module):
 
 
 class SearchGraph(nn.Module):
-    """uint8 RGB crop (1, 256, 256, 3) and features -> scores (1, 16, 16), boxes (1, 256, 4)."""
+    """Maps a uint8 RGB crop (1, 256, 256, 3) and the features to scores and boxes.
+
+    Scores are (1, 16, 16), boxes (1, 256, 4).
+    """
 
     def __init__(self, model: HCAT, feature_names: list[str]) -> None:
         super().__init__()
@@ -76,10 +79,11 @@ def export_model(
 ) -> dict[str, float]:
     """Write `template.onnx`, `search.onnx`, `reference.npz`, the weights and `model.yaml`.
 
-    card: further fields of `ModelCard`. The graphs (opset 16, static shapes, batch 1, uint8
-    NHWC inputs, normalisation and softmax inside) are compared with the network in PyTorch
-    before anything at `folder` is touched. Returns the largest differences of 'scores' and
-    'boxes'. Raises ExportError when one is above `TOLERANCE`.
+    The graphs have opset 16, static shapes, batch 1 and uint8 NHWC inputs, and include the
+    normalisation and the softmax. They are compared with the network in PyTorch before any file in
+    `folder` is changed. name: the model's name, by default the folder's. card: further fields of
+    `ModelCard`. progress: called with a line before each stage. Returns the largest differences of
+    'scores' and 'boxes'. Raises ExportError if one is above `TOLERANCE`.
     """
     model = model.eval()
     config = model.config
@@ -116,7 +120,7 @@ def export_model(
         text = card_text(dataclasses.asdict(written))
         (made / CARD_FILE).write_text(text, encoding='utf-8')
         folder.mkdir(exist_ok=True)
-        # The card last: until it fits the graphs, their hashes refuse the model.
+        # The card comes last: until it matches the graphs, their hashes make loading fail.
         for file in (*files, CARD_FILE):
             shutil.move(made / file, folder / file)
     return differences
@@ -126,18 +130,18 @@ def _export(
     graph: nn.Module, args: tuple[Tensor, ...], inputs: list[str], outputs: list[str], path: Path
 ) -> None:
     write_graph(graph, args, inputs, outputs, path)
-    # The arithmetic of shapes and paddings goes.
+    # Remove the arithmetic of shapes and paddings.
     onnx.save(onnxslim.slim(str(path)), str(path))
 
 
 def _crops(template_size: int, search_size: int) -> tuple[Tensor, Tensor]:
-    """Return a search crop of coarse noise and, as the template, the middle of it.
+    """Return a template crop and a search crop of coarse noise; the template is its middle.
 
-    Coarse noise excites the network as images do, and the target is there to be found.
+    Coarse noise excites the network as images do, and the search crop contains the target.
     """
     rng = np.random.default_rng(0)
     image = np.zeros((search_size, search_size, 3))
-    for side, contrast in ((16, 90), (4, 30)):  # blocks, so that they compress well
+    for side, contrast in ((16, 90), (4, 30)):  # blocks of one colour compress well
         cells = -(-search_size // side)
         blocks = rng.uniform(-contrast, contrast, (cells, cells, 3)).repeat(side, 0).repeat(side, 1)
         image += blocks[:search_size, :search_size]

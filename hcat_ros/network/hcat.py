@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """HCAT, the hierarchical cross-attention transformer tracker (Chen et al., 2022).
 
-Notation of the paper: Z template and X search region, Fz, Fx their features, Pz, Px position
-codes, FS feature sparsification (eq. 2) with E learned vectors, CFA cross-feature augment (eq. 3),
-S = 16 and N = 2. Shapes: B batch, C channels, h heads, d = C / h, n and m numbers of vectors, and
-by default 64 template vectors Fz, S sparse ones Fzs and 256 search vectors Fx, row-major over the
-grid.
+Notation of the paper: Z is the template and X the search region, Fz and Fx are their features, Pz
+and Px their position codes. FS is feature sparsification (eq. 2) with S = 16 learned vectors E, CFA
+is cross-feature augment (eq. 3), and N = 2 is the number of layers. Shapes: B batch, C channels,
+h heads, d = C / h, n and m numbers of vectors. By default there are 64 template vectors Fz, S
+sparse template vectors Fzs and 256 search vectors Fx, row-major over the grid.
 
-The defaults of `HCATConfig` are the paper's network. Both models that the package ships have three
+The defaults of `HCATConfig` are the paper's network. Both models in this package have three
 additions: `correlation`, `mixing` and `box_anchor`.
 """
 
@@ -36,31 +36,34 @@ from hcat_ros.network.position import anchor_logits, sine_position
 from hcat_ros.network.tensor_names import add_reference_names
 
 TemplateFeatures = dict[str, Tensor]
-"""All that depends on the template alone, by name; see `HCAT.template`."""
+"""Tensors that depend on the template alone, by name; see `HCAT.template`."""
 
 
 class NetworkOutput(NamedTuple):
-    """Answers for each search vector: logits (B, n, 2), target first; boxes (B, n, 4)."""
+    """Predictions for each search vector."""
 
     logits: Tensor
+    """Class logits, (B, n, 2), target first."""
     boxes: Tensor
+    """Boxes, (B, n, 4) as (cx, cy, w, h) in 0..1 of the search region."""
 
 
 def _attends_to_few(config: HCATConfig) -> bool:
-    """Whether search vectors attend to a sparse template in the layers."""
+    """Return whether search vectors attend to a sparse template in the layers."""
     return config.sparsification and config.attention != 'self'
 
 
 def attention_to_template(config: HCATConfig) -> type[MultiHeadCrossAttention]:
-    """Return the attention of search vectors to those of the template, which FS makes few."""
+    """Return the class of the attention of search vectors to template vectors."""
     return FewKeysAttention if _attends_to_few(config) else MultiHeadCrossAttention
 
 
 class HCALayer(nn.Module):
     """A layer of the feature fusion network: a CFA for each branch.
 
-    With attention 'cross' each branch attends to the other (eq. 4), with 'self' to itself. With
-    'self+cross' (TransT) each first attends to itself (`ContextAugment`), then to the other.
+    With attention 'cross' each branch attends to the other branch (eq. 4), with 'self' to itself.
+    With 'self+cross' (TransT) each branch first attends to itself (`ContextAugment`), then to the
+    other. The layer only holds the modules; `HCAT` calls them.
     """
 
     def __init__(self, config: HCATConfig) -> None:
@@ -76,10 +79,10 @@ class HCALayer(nn.Module):
 
 
 class SpatialMixing(nn.Module):
-    """Neighbouring cells see each other: `X + FFN(LayerNorm(DW(X)))`, DW depthwise 5 x 5.
+    """Mixes neighbouring cells: `X + FFN(LayerNorm(DW(X)))`, where DW is a depthwise 5 x 5.
 
-    Beyond the paper, whose search vectors meet only through the sparse template; ConvNeXt's block
-    (Liu et al., 2022) with ReLU and an FFN of twice the width.
+    This block is not in the paper, whose search vectors exchange information only through the
+    template. It is ConvNeXt's block (Liu et al., 2022) with ReLU and an FFN of twice the width.
     """
 
     def __init__(self, channels: int, grid: int) -> None:
@@ -92,17 +95,18 @@ class SpatialMixing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix x (B, n, C), the n = grid x grid cells of the score map."""
-        # In float32: the gradient of these weights takes four times as long in bfloat16 on a CPU.
+        # float32, because in bfloat16 the gradient of these weights takes four times as long on a
+        # CPU.
         with torch.autocast(x.device.type, enabled=False):
             cells = x.float().transpose(1, 2).unflatten(2, (self.grid, self.grid))
-            around = self.depthwise(cells)
-        y = self.norm(around.flatten(2).transpose(1, 2))
+            neighbours = self.depthwise(cells)
+        y = self.norm(neighbours.flatten(2).transpose(1, 2))
         mixed: Tensor = x + self.linear2(F.relu(self.linear1(y)))
         return mixed
 
 
 class MLP(nn.Module):
-    """Three-layer perceptron of the heads, ReLU between."""
+    """Three-layer perceptron of a head, with ReLU between the layers."""
 
     def __init__(self, channels: int, channels_out: int) -> None:
         super().__init__()
@@ -116,9 +120,9 @@ class MLP(nn.Module):
 
 
 class HCAT(nn.Module):
-    """The network. `forward` is `search(x, template(z))`; a tracker calls the halves itself.
+    """The network. `forward` is `search(x, template(z))`; a tracker calls the two methods itself.
 
-    `state_dict` and `load_state_dict` speak the tensor names of the released checkpoints.
+    `state_dict` and `load_state_dict` use the tensor names of the released checkpoints.
     """
 
     def __init__(self, config: HCATConfig | None = None) -> None:
@@ -154,46 +158,45 @@ class HCAT(nn.Module):
     anchor: Tensor
 
     def _initialise(self) -> None:
-        """Xavier outside of the backbone, as the paper trains it."""
+        """Initialise everything outside the backbone with Xavier, like the paper."""
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1 and not name.startswith('backbone.'):
                 nn.init.xavier_uniform_(parameter)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Return uint8 RGB crops (B, H, W, 3) as the normalised float (B, 3, H, W) input."""
+        """Convert uint8 RGB crops (B, H, W, 3) to the normalised float input (B, 3, H, W)."""
         return normalise(image, self.backbone)
 
     def forward(self, search: Tensor, template: Tensor) -> NetworkOutput:
         """Find the template in the search region.
 
-        search: (B, 3, 256, 256), template: (B, 3, 128, 128), both RGB and normalised
-        (`normalise`). Returns logits (B, 256, 2) and boxes (B, 256, 4), (cx, cy, w, h) in 0..1
-        of the search region.
+        search: (B, 3, 256, 256), template: (B, 3, 128, 128), both RGB, from `normalise`. Returns
+        logits (B, 256, 2) and boxes (B, 256, 4) as (cx, cy, w, h) in 0..1 of the search region.
         """
         return self.search(search, self.template(template))
 
     def _project(self, image: Tensor) -> Tensor:
-        """Backbone and projection: (B, 3, H, W) -> (B, H W / stride^2, C)."""
+        """Apply backbone and projection, (B, 3, H, W) -> (B, H W / stride^2, C)."""
         features: Tensor = self.projection(self.backbone(image))
         return features.flatten(2).transpose(1, 2)
 
     def template(self, z: Tensor) -> TemplateFeatures:
         """Return everything that depends on the template alone, for `search`.
 
-        z: (B, 3, 128, 128). The result holds, batch first:
+        z: (B, 3, 128, 128), from `normalise`. The result holds, batch first:
 
-        - the memory of the first search CFA, of the decoder with attention 'self': `key` (B, h, d,
-          m) and `value` (B, h, m, d), from `FewKeysAttention` `key` (B, C, h S), `key_bias` (B, 1,
-          h S) and `value` (B, h S, C);
-        - but for attention 'self', `vectors` Fzs (B, S, C) and the first template CFA's `query` (B,
-          h, S, d), from `FewQueriesAttention` (B, C, h S);
-        - with the correlation input the matrix `correlation` (B, C, C).
+        - the memory of the first search CFA (with attention 'self', of the decoder): `key`
+          (B, h, d, m) and `value` (B, h, m, d), or with `FewKeysAttention` `key` (B, C, h S),
+          `key_bias` (B, 1, h S) and `value` (B, h S, C);
+        - unless attention is 'self': `vectors`, Fzs (B, S, C), and `query` of the first template
+          CFA, (B, h, S, d), or (B, C, h S) with `FewQueriesAttention`;
+        - if config.correlation: the matrix `correlation` (B, C, C).
         """
         fz = self._project(z)
         features: TemplateFeatures = {}
         if self.config.correlation:
-            # x -> Linear(8 cos(x, z_j)) is linear in x / |x|: one C x C matrix for a template. The
-            # 8 is a scale that the shipped weights were trained with.
+            # x -> Linear(8 cos(x, z_j)) is linear in x / |x|, so a template needs one C x C matrix.
+            # The shipped weights were trained with the scale 8.
             similar = 8 * self.correlation.weight @ F.normalize(fz, dim=-1)
             features['correlation'] = similar.transpose(1, 2)
         fzs, pzs = fz, self._template_position()
@@ -214,25 +217,25 @@ class HCAT(nn.Module):
         return features
 
     def _template_position(self) -> Tensor:
-        """Positions of the template vectors: E itself after FS, the sine code without it."""
+        """Return the positions of the template vectors: E after FS, the sine code without FS."""
         return self.embedding[None] if self.config.sparsification else self.pz
 
     def search(self, x: Tensor, features: TemplateFeatures) -> NetworkOutput:
-        """Find in x (B, 3, 256, 256) the template that `features` came from."""
+        """Find in x (B, 3, 256, 256), from `normalise`, the template with these `features`."""
         return self.match(self.search_features(x), features)
 
     def search_features(self, x: Tensor) -> Tensor:
-        """Return Fx (B, n, C) of x (B, 3, 256, 256); it knows nothing of the template."""
+        """Return Fx (B, n, C) of x (B, 3, 256, 256), which does not depend on the template."""
         return self._project(x)
 
     def match(self, fx: Tensor, features: TemplateFeatures) -> NetworkOutput:
-        """Find the template that `features` came from, given `search_features` Fx (B, n, C)."""
+        """Find the template with these `features`, given Fx (B, n, C) from `search_features`."""
         if self.config.correlation:
             unit = F.normalize(fx, dim=-1)
             fx = fx + unit @ features['correlation'] + self.correlation.bias
         fuse = self._fuse_self if self.config.attention == 'self' else self._fuse_cross
         fx, memory = fuse(fx, features)
-        # The decoder: one more CFA, then the heads.
+        # The decoder is one more CFA.
         f = self.decoder_norm(self.decoder(fx, self.decoder.query(fx, self.px), memory))
         f = self.mixing(f)
         boxes = self.box_head(f)
@@ -243,11 +246,11 @@ class HCAT(nn.Module):
     def _fuse_cross(
         self, fx: Tensor, features: TemplateFeatures
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Cross-attention layers: Fx and the decoder's memory of Fzs.
+        """Apply the cross-attention layers; return Fx and the decoder's memory of Fzs.
 
         Hierarchical (eq. 4): Fx' = CFA(Fx, Fzs), then Fzs' = CFA(Fzs, Fx'). Juxtaposed: the
-        template branch sees the Fx from before the update. TransT's branches augment themselves
-        first, the template's in the first layer once for all (`template`).
+        template branch sees Fx from before the update. With attention 'self+cross' each branch
+        first attends to itself; `template` has done so for the template branch of the first layer.
         """
         px, pzs, fzs = self.px, self._template_position(), features['vectors']
         query, memory = features['query'], _memory(features)
@@ -269,7 +272,10 @@ class HCAT(nn.Module):
     def _fuse_self(
         self, fx: Tensor, features: TemplateFeatures
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Self-attention layers: the branches meet in the decoder alone."""
+        """Apply the self-attention layers; return Fx and the decoder's memory.
+
+        The branches meet only in the decoder.
+        """
         for layer in self.layers:
             branch = layer.search
             fx = branch(fx, branch.query(fx, self.px), branch.memory(fx, self.px))
@@ -280,7 +286,7 @@ _MEMORY = ('key', 'key_bias', 'value')
 
 
 def _named(memory: tuple[Tensor, ...]) -> TemplateFeatures:
-    """Return a memory by names: all three of `_MEMORY` of `FewKeysAttention`, else two."""
+    """Return an attention's memory by name: `FewKeysAttention` has all of `_MEMORY`, others two."""
     return dict(zip(_MEMORY if len(memory) == 3 else _MEMORY[::2], memory))
 
 
@@ -289,9 +295,9 @@ def _memory(features: TemplateFeatures) -> tuple[Tensor, ...]:
 
 
 def without_backbone(model: HCAT) -> HCAT:
-    """Return a view of the network whose inputs are backbone features instead of images.
+    """Return a network whose inputs are backbone features instead of images.
 
-    It shares all weights.
+    It shares all weights with `model`.
     """
     fusion = copy.copy(model)
     # nn.Module has no public way to share all modules except one.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the network's two graphs for ncnn, with pnnx, its converter from TorchScript.
+"""Writes the network's two graphs for ncnn with pnnx, ncnn's converter from TorchScript.
 
-Not from the ONNX graphs: of those pnnx 20261020 makes a reduction without axes and keeps the
-batch axis in places, which ncnn does not know.
+The ONNX graphs cannot be the source: pnnx 20261020 converts them to a reduction without axes and
+keeps the batch axis in places, and ncnn supports neither.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from hcat_ros.network.export import ExportError, SearchGraph, TemplateGraph
 from hcat_ros.network.hcat import HCAT
 
 TRACE = 'graph.pt'
-"""pnnx names its files by this one: graph.ncnn.param, graph.ncnn.bin and others."""
+"""File of the traced graph, after which pnnx names its output: graph.ncnn.param and others."""
 
 
 class _Unfused(TorchFunctionMode):
-    """`F.normalize` of rows as plain arithmetic.
+    """Replaces `F.normalize` over rows by plain arithmetic.
 
-    pnnx makes a layer of it that normalises otherwise, and only its log says so.
+    pnnx would convert `F.normalize` to a layer that normalises differently, and only log it.
     """
 
     def __torch_function__(
@@ -76,10 +76,10 @@ def _write(
     """Write a graph as `path`.param and `path`.bin, with names for its inputs and outputs."""
     with scratch_folder('pnnx', path.parent) as made:
         with warnings.catch_warnings(), torch.inference_mode(), _Unfused():
-            # The tracer warns of every Python number; shapes are static on purpose.
+            # The tracer warns about every Python number, but shapes are static on purpose.
             warnings.simplefilter('ignore')
             torch.jit.trace(graph, args, check_trace=False).save(str(made / TRACE))
-        # It stores float16 unless told otherwise.
+        # pnnx stores float16 weights by default.
         command = [str(_pnnx()), TRACE, 'fp16=0']
         done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
         param, weights = (made / Path(TRACE).with_suffix(f'.ncnn.{k}') for k in ('param', 'bin'))
@@ -93,15 +93,15 @@ def _write(
 
 
 def _named(text: str, inputs: dict[str, tuple[int, ...]], outputs: Sequence[str]) -> str:
-    """Return a .param with our names in place of in0, out0, ... and the inputs' shapes in it.
+    """Return a .param file with our names instead of in0, out0, ... and with the inputs' shapes.
 
-    ncnn itself does not ask for shapes and checks none: with them an engine can.
+    ncnn neither needs nor checks the shapes; `NcnnEngine` checks them.
     """
     names = {f'in{i}': name for i, name in enumerate(inputs)}
     names.update({f'out{i}': name for i, name in enumerate(outputs)})
     lines = []
     for line in text.splitlines():
-        # type, name, number of inputs and of outputs, their names, parameters
+        # Cells: type, name, number of inputs, number of outputs, their names, parameters
         cells = line.split()
         if len(cells) > 3:
             end = 4 + int(cells[2]) + int(cells[3])
@@ -114,8 +114,8 @@ def _named(text: str, inputs: dict[str, tuple[int, ...]], outputs: Sequence[str]
 
 
 def _pnnx() -> Path:
-    """Return pnnx's program."""
-    # Not its Python module, which wraps the program and passes failures over.
+    """Return the path of the pnnx program. Raises ExportError if it is missing."""
+    # pnnx's Python module wraps the program but ignores its failures.
     found = importlib.util.find_spec('pnnx')
     for folder in (found.submodule_search_locations or ()) if found else ():
         if (Path(folder) / 'pnnx').is_file():

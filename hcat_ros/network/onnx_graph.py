@@ -20,16 +20,16 @@ def write_graph(
     outputs: Sequence[str],
     path: Path,
 ) -> None:
-    """Write what `graph` does to `args`, with names for its inputs and outputs.
+    """Trace `graph` with `args` and write it as ONNX, with names for its inputs and outputs.
 
-    Opset 16, shapes as those of `args`. BatchNorm is folded into convolutions, constants are
-    folded; the arithmetic of shapes and paddings stays in the graph. Leaves the module in
-    evaluation mode.
+    The graph has opset 16 and the static shapes of `args`. BatchNorms are folded into convolutions
+    and constants are folded; the arithmetic of shapes and paddings stays in the graph. Leaves the
+    module in evaluation mode.
     """
-    # Before the export, which returns the module to the mode in which it finds it.
+    # torch.onnx.export restores the mode of the module, so set it here.
     graph.eval()
     with warnings.catch_warnings():
-        # The tracer warns of every Python number; shapes are static on purpose.
+        # The tracer warns about every Python number, but shapes are static on purpose.
         warnings.simplefilter('ignore')
         torch.onnx.export(
             graph,
@@ -38,5 +38,5 @@ def write_graph(
             opset_version=OPSET,
             input_names=inputs,
             output_names=outputs,
-            dynamo=False,  # the newer exporter writes opset 18 and above, TensorRT 8.5 reads 17
+            dynamo=False,  # the newer exporter writes opset 18 or later, TensorRT 8.5 reads 17
         )

@@ -12,8 +12,8 @@ from torch import Tensor
 def sine_position(height: int, width: int, channels: int) -> Tensor:
     """Return the two-dimensional sine position code P(h, w), (1, height * width, channels).
 
-    DETR's normalised code: coordinates 1..n scaled to (0, 2 pi], half of the channels for y,
-    then half for x, temperature 10000, sine and cosine interleaved.
+    This is DETR's normalised code: coordinates 1..n are scaled to (0, 2 pi]; the first half of the
+    channels codes y, the second half x; temperature 10000; sine and cosine interleaved.
     """
     half = channels // 2
     frequency = 10000.0 ** (2 * (torch.arange(half) // 2) / half)
@@ -29,10 +29,10 @@ def sine_position(height: int, width: int, channels: int) -> Tensor:
 
 
 def anchor_logits(grid: int) -> Tensor:
-    """Return what the box anchor adds before the sigmoid, (1, grid * grid, 4) as cx cy w h.
+    """Return the logits that the box anchor adds, (1, grid * grid, 4) as cx cy w h.
 
-    Each cell starts from a box around its own middle that takes a quarter of the search
-    region's side, which is the target's size at search factor 4.
+    Each cell starts from a box around its own middle. The box's sides are a quarter of the search
+    region's, which is the target's size at search factor 4.
     """
     middle = torch.logit((torch.arange(grid) + 0.5) / grid)
     cy, cx = torch.meshgrid(middle, middle, indexing='ij')

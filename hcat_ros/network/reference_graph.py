@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The authors' form of the graphs, for the same weights: what `hcat benchmark` compares with."""
+"""The graphs in the authors' form with the same weights, a baseline for `hcat benchmark`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SEARCH_FILE = 'reference_search.onnx'
 
 
 class ReferenceSearch(nn.Module):
-    """Search image (1, 3, 256, 256) and template features -> scores (1, 16, 16), boxes.
+    """Maps a search image (1, 3, 256, 256) and template features to scores and boxes.
 
-    The image is normalised, the features (1, C_backbone, 8, 8) are the backbone's: projection,
-    FS and all else that depends on the template alone are computed at every call. Boxes are
-    (1, 256, 4).
+    The image is normalised. The features (1, C_backbone, 8, 8) are the backbone's; projection, FS
+    and everything else that depends on the template alone are computed at every call. Scores are
+    (1, 16, 16), boxes (1, 256, 4).
     """
 
     def __init__(self, model: HCAT) -> None:
@@ -36,14 +36,13 @@ class ReferenceSearch(nn.Module):
 
 
 def export_reference(model: HCAT, folder: Path) -> None:
-    """Write the graphs of the authors' form into `folder`, which exists.
+    """Write the graphs in the authors' form into `folder`, which must exist.
 
-    `reference_template.onnx`: `template`, float32 RGB (1, 3, 128, 128), normalised, to
-    `features` (1, C_backbone, 8, 8). `reference_search.onnx`: `search`, float32
-    (1, 3, 256, 256), normalised, and `features` to `scores` (1, 16, 16) and `boxes`
-    (1, 256, 4), as `ReferenceSearch`. Batch 1, as `write_graph` writes them; nothing simplifies
-    them further but the optimiser of the runtime that loads them, as with the authors' own files.
-    Leaves the model in evaluation mode.
+    `reference_template.onnx` maps `template`, normalised float32 RGB (1, 3, 128, 128), to
+    `features` (1, C_backbone, 8, 8). `reference_search.onnx` is `ReferenceSearch`: it maps
+    `search`, normalised float32 RGB (1, 3, 256, 256), and `features` to `scores` (1, 16, 16) and
+    `boxes` (1, 256, 4). The graphs have batch 1 and are not simplified further, like the authors'
+    own files. Leaves the model in evaluation mode.
     """
     config = model.config
     z = torch.zeros(1, 3, config.template_size, config.template_size)

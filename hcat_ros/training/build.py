@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a run's file to its data and network."""
+"""Builds the data and the network of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from hcat_ros.training.teachers import (
 UNTRAINED = 'Untrained: random weights, made to measure speed; it follows nothing.'
 """Description of an `untrained_network` in a model's card."""
 DISTRACTOR_SIDE = 128
-"""Longest side, pixels, at which distractors are kept in memory."""
+"""Longest side of distractors in memory, pixels; larger ones are reduced."""
 
 
 def build_network(config: TrainConfig) -> HCAT:
@@ -41,7 +41,7 @@ def build_network(config: TrainConfig) -> HCAT:
     if config.start:
         model = load_checkpoint(config.start)
         if model.config != config.network:
-            raise ValueError(f'{config.start} has {model.config}, the run asks {config.network}')
+            raise ValueError(f'{config.start} has {model.config}, but the run has {config.network}')
         return model
     torch.manual_seed(config.schedule.seed)
     model = HCAT(config.network)
@@ -51,9 +51,9 @@ def build_network(config: TrainConfig) -> HCAT:
 
 
 def untrained_network(path: Path) -> HCAT:
-    """Return the network of a run's file with the weights that its seed alone gives.
+    """Return the network of a run file with random weights, which depend only on its seed.
 
-    Raises what `load_config` raises; ModuleNotFoundError where its backbone needs timm.
+    Raises what `load_config` raises; ModuleNotFoundError if the backbone needs timm.
     """
     config = load_config(path)
     torch.manual_seed(config.schedule.seed)
@@ -61,19 +61,25 @@ def untrained_network(path: Path) -> HCAT:
 
 
 def open_lessons(config: TrainConfig, model: HCAT) -> ShuffledEpochs:
-    """Return the groups of a run's folders: features where its backbone is frozen, else crops.
+    """Return the groups in a run's lesson folders: features if its backbone is frozen, else crops.
 
-    Raises ValueError for a folder that is not whole, or not of the network's sizes.
+    Raises ValueError for a folder that is incomplete or does not fit the network's sizes.
     """
     kept: list[KeptGroups] = []
     for folder in map(Path, config.lessons):
         origin = read_origin(folder)
         sizes = [config.network.template_size, config.network.search_size]
         if origin.get('sizes') != sizes:
-            raise ValueError(f'{folder} has crops of {origin.get("sizes")} pixels, not {sizes}')
+            raise ValueError(
+                f'{folder} has crops of {origin.get("sizes")} px, expected {sizes}; make '
+                'others with hcat lessons'
+            )
         grid = config.network.search_grid
         if origin.get('teachers') and grid != GRID:
-            raise ValueError(f'{folder} has lessons of {GRID} x {GRID} cells, not {grid} x {grid}')
+            raise ValueError(
+                f'{folder} has lessons of {GRID} x {GRID} cells, but the network has '
+                f'{grid} x {grid}'
+            )
         if config.schedule.trained_blocks:
             kept.append(PackedGroups(folder, origin))
         else:
@@ -118,7 +124,7 @@ def _source(row: DataConfig) -> Source:
             clips = _named(clips, [*row.names, *listed])
             if not clips:
                 wanted = row.names_file or ' or '.join(row.names)
-                raise DataSetError(f'{row.root}: no clip is named as in {wanted}')
+                raise DataSetError(f'{row.root}: no clip has a name from {wanted}')
         return ClipSource(clips, row.max_gap)
     if row.kind == 'photos':
         return PhotoSource(image_paths(Path(row.root)))
@@ -128,7 +134,7 @@ def _source(row: DataConfig) -> Source:
 
 
 def _named(clips: list[Clip], patterns: list[str]) -> list[Clip]:
-    """Return the clips whose names are among the patterns."""
+    """Return the clips whose names match one of the patterns."""
     names = {pattern for pattern in patterns if not any(sign in pattern for sign in '*?[')}
     rest = [pattern for pattern in patterns if pattern not in names]
     return [c for c in clips if c.name in names or any(fnmatch(c.name, p) for p in rest)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features of a frozen backbone on disk: trainings that share one need it once alone."""
+"""Features of a frozen backbone on disk, so that several training runs compute them only once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hcat_ros.training.kept_groups import (
 
 
 def features_folder(lessons: Path, origin: Origin) -> Path:
-    """Return where the features of a backbone lie beside the views that they are of."""
+    """Return the folder of a backbone's features, a subfolder of the folder of their views."""
     name, digest = origin['backbone'].split(' ')
     return lessons / f'features-{name.replace("/", "-")}-{digest[:8]}'
 
@@ -42,12 +42,12 @@ def write_features(
     parts: Iterable[int] | None = None,
     progress: Callable[[int], None] = lambda groups: None,
 ) -> None:
-    """Write what the backbone makes of groups, in float16, with their truth and lessons.
+    """Write the backbone's features of groups, in float16, with their truth and lessons.
 
-    data: groups drawn anew or views that are kept. parts: numbers of files, all that are missing
-    unless given, so that processes can share the work; what is there is whole. progress(groups
-    done): called after each. Raises ValueError for a folder of another origin and for features
-    beyond float16's range.
+    data: newly drawn groups, or stored views. parts: numbers of the parts to write, so that
+    processes can share the work; None writes all missing parts. Existing parts are always complete.
+    progress: called with 1 after each group. Raises ValueError for a folder of another origin and
+    for features beyond float16's range.
     """
     claim(folder, origin)
     missing = missing_parts(folder, origin)
@@ -65,13 +65,13 @@ def write_features(
 
 
 class CachedGroups(KeptGroups):
-    """Groups of features in place of images, from the files of `write_features`."""
+    """Groups that hold features instead of images, read from the files of `write_features`."""
 
     has_crops = False
 
     @staticmethod
     def fields(origin: Origin) -> list[Any]:
-        """Return the fields of a group: its features, the truth."""
+        """Return the fields of a group: its features, its truth and its lesson."""
         views = origin['views']
         return [
             ('templates', '<f2', (views, *origin['template'])),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that describes a training run."""
+"""The configuration of a training run, and how its file is read."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hcat_ros.training.teachers import TeacherConfig
 from hcat_ros.training.views import Geometry, Jitter
 
 KINDS = {'clips': ('root',), 'photos': ('root',), 'paste': ('cutouts', 'backgrounds')}
-"""Kinds of sources and the folders that they need."""
+"""Kinds of sources and the folder fields that each needs."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """One source of objects."""
+    """One source of objects in the training data."""
 
     share: float
-    """How often it is drawn from, relative to the others."""
+    """How often this source is drawn from, relative to the others."""
     kind: str = 'clips'
-    """clips (boxes of a data set), photos (random regions) or paste (cut-outs on photos)."""
+    """Kind: clips (boxes of a data set), photos (random regions) or paste (cut-outs on photos)."""
     layout: str = 'plain'
-    """Layout of clips, a key of `clips.LAYOUTS`."""
+    """Layout of the clips, a key of `clips.LAYOUTS`."""
     root: str = ''
-    """Folder, of clips and photos."""
+    """Folder of the clips or photos."""
     names: tuple[str, ...] = ()
-    """Patterns of the names of the clips to take, as davis_*; empty: all."""
+    """Patterns that select clips by name, such as davis_*; empty: all clips."""
     names_file: str = ''
-    """File of such patterns, one a line, as LaSOT's training_set.txt."""
+    """File of further patterns, one per line, such as LaSOT's training_set.txt."""
     cutouts: str = ''
-    """Folder of images with alpha, of paste."""
+    """Folder of cut-outs (images with alpha), for paste."""
     backgrounds: str = ''
-    """Folder of photographs, of paste."""
+    """Folder of photographs to paste cut-outs on, for paste."""
     max_gap: int = 100
-    """Frames between the sightings of one object."""
+    """Largest distance between the sightings of one object, frames."""
 
     def __post_init__(self) -> None:
         _check(self, share=(0, None), max_gap=(0, None))
@@ -47,54 +47,54 @@ class DataConfig:
             raise ValueError(f"kind '{self.kind}': expected {', '.join(KINDS)}")
         for name in KINDS[self.kind]:
             if not getattr(self, name):
-                raise ValueError(f'{self.kind} need {name}, a folder')
+                raise ValueError(f'kind {self.kind} needs {name}, a folder')
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long, how fast, and what is trained."""
+    """The optimiser's schedule, the composition of batches, and which blocks are trained."""
 
     steps: int
     batch: int = 32
-    """Pairs a step and process."""
+    """Number of pairs per step and process."""
     groups: int = 4
-    """Objects a step and process."""
+    """Number of objects per step and process."""
     views: int = 6
-    """Views of an object; 1: a template of one sighting and a search region of another."""
+    """Number of views of an object. 1: a template of one sighting, a search region of another."""
     learning_rate: float = 5e-4
     backbone_rate: float = 0.2
-    """Factor on the learning rate of the backbone."""
+    """Learning rate of the backbone, as a factor on `learning_rate`."""
     trained_blocks: int = 0
-    """How many of the backbone's last blocks are trained; -1: all of it."""
+    """Number of the backbone's last blocks that are trained; -1: the whole backbone."""
     frozen_batchnorm: bool = True
-    """The backbone's BatchNorms keep their ImageNet statistics and weights; false: those of the
-    trained blocks are trained, which takes batches of some size."""
+    """Whether the backbone's BatchNorms keep their pretrained statistics and weights. false: those
+    in trained blocks are trained, which needs batches that are not too small."""
     weight_decay: float = 1e-4
     clip: float = 1.0
-    """Largest norm of the gradient; 0: any."""
+    """Largest norm of the gradient; 0: no limit."""
     warm_up: int = 200
-    """Steps over which the rate rises from 0."""
+    """Number of steps over which the learning rate rises from 0."""
     decay: str = 'cosine'
-    """cosine (to `final`) or step (x 0.1 at `decay_at`)."""
+    """Decay of the learning rate: cosine (down to `final`) or step (x 0.1 at `decay_at`)."""
     decay_at: float = 0.8
-    """Share of the steps after which the step decay comes."""
+    """Time of the step decay, as a share of the steps."""
     final: float = 0.05
-    """End of the cosine, as a share of the rate."""
+    """Learning rate at the end of the cosine, as a share of `learning_rate`."""
     ema: float = 0.998
-    """Decay of the average of the weights that is kept; 0: none."""
+    """Decay of the moving average of the weights; 0: no average."""
     negatives: float = 0.08
-    """Share of the pairs with another object's template."""
+    """Share of the pairs whose template shows another object."""
     iou_aware: bool = True
-    """Positives are asked for their own IoU as their score."""
+    """Whether the goal of a positive cell's score is the IoU of its box instead of 1."""
     precision: str = 'bf16'
-    """Autocast: fp32, bf16 or fp16."""
+    """Precision of autocast: fp32, bf16 or fp16."""
     seed: int = 0
     workers: int = 1
-    """Processes that make views; 0: the training process itself."""
+    """Number of processes that create views; 0: the training process creates them."""
     cache_gib: float = 3.0
-    """Decoded images that each of them keeps, GiB."""
+    """Size of each such process's cache of decoded images, GiB."""
     threads: int = 1
-    """Threads of PyTorch on a CPU."""
+    """Number of PyTorch's CPU threads."""
 
     def __post_init__(self) -> None:
         above_0 = dict.fromkeys(('steps', 'batch', 'groups', 'views', 'threads'), (1, None))
@@ -107,17 +107,22 @@ class ScheduleConfig:
                 raise ValueError(f'{name} {getattr(self, name)}: expected {" or ".join(known)}')
         pairs = self.groups * self.views * max(1, self.views - 1)
         if self.batch > pairs:
-            raise ValueError(f'batch {self.batch}: groups and views make only {pairs} pairs')
+            raise ValueError(
+                f'batch {self.batch}: expected at most {pairs}, the pairs of all groups and views'
+            )
 
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """How much is learned from the teachers."""
+    """Weights of the teachers' answers in the goals of training.
+
+    They apply to pairs in which the teachers' box is right (`losses.teachers_are_right`).
+    """
 
     scores: float = 0.5
-    """Share of their scores in what is asked of the score head, where their best cell is right."""
+    """Share of the teachers' scores in the goal of the score head."""
     boxes: float = 0.5
-    """Share of their box in what is asked of the box head, where their box is right."""
+    """Share of the teachers' box in the goal of the box head."""
 
     def __post_init__(self) -> None:
         _check(self, scores=(0, 1), boxes=(0, 1))
@@ -133,25 +138,25 @@ class TrainConfig:
     chances: Chances = field(default_factory=Chances)
     geometry: Geometry = field(default_factory=Geometry)
     start: str = ''
-    """Weights to start from: a checkpoint of this package."""
+    """Checkpoint of this package to start from; empty: random weights."""
     backbone: str = ''
-    """ImageNet weights of the backbone to start from."""
+    """File of pretrained weights for the backbone; empty: random weights."""
     teachers: tuple[TeacherConfig, ...] = ()
-    """Trackers to learn from beside the truth."""
+    """Trackers to learn from in addition to the true boxes."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     lessons: tuple[str, ...] = ()
-    """Folders of `hcat lessons` to train from: views and what the teachers say of them. Empty:
-    everything is made anew. `hcat lessons` fills the first one from the run's data."""
+    """Folders of views and the teachers' answers to train from, written by `hcat lessons`, which
+    fills the first folder from the run's data. Empty: views are created during training."""
     lesson_groups: int = 0
-    """Groups of views that `hcat lessons` makes."""
+    """Number of groups of views that `hcat lessons` creates."""
     surroundings: str = ''
-    """Folder of photographs to see around the image in search regions."""
+    """Folder of photographs to show around the frame in search regions."""
     distractors: str = ''
     """Folder of cut-outs to paste beside the target."""
 
 
 def _check(config: object, **limits: tuple[float, float | None]) -> None:
-    """Raise ValueError for a field outside of its limits; None: no upper one."""
+    """Raise ValueError for a field outside its limits; None: no upper limit."""
     for name, (low, high) in limits.items():
         value = getattr(config, name)
         if not value >= low or (high is not None and value > high):
@@ -163,10 +168,10 @@ T = TypeVar('T')
 
 
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
-    """Read a run's file. overrides: fields of the schedule.
+    """Read a run file. overrides: fields of the schedule.
 
-    Paths in it are taken from the file's own folder; `read_run` tells of `extends`. Raises
-    FileNotFoundError; ValueError naming file and field.
+    Paths in the file are relative to the file's folder; `read_run` explains `extends`. Raises
+    FileNotFoundError; ValueError that names the file and the field.
     """
     content = read_run(path)
 
@@ -189,8 +194,8 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     geometry = content.get('geometry')
     if isinstance(geometry, dict):
         jitters = {name: geometry[name] for name in ('template', 'search') if name in geometry}
-        made_jitters = {n: build(Jitter, v, 'geometry', n) for n, v in jitters.items()}
-        geometry = {**geometry, **made_jitters}
+        built_jitters = {n: build(Jitter, v, 'geometry', n) for n, v in jitters.items()}
+        geometry = {**geometry, **built_jitters}
     run = {
         **content,
         'network': build(HCATConfig, content.get('network'), 'network'),
@@ -210,7 +215,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
 
 
 def _fields(kind: type[Any], values: Any) -> dict[str, Any]:
-    """Return the values of a dataclass's fields. Raises ValueError for what does not fit."""
+    """Return the values for a dataclass's fields. Raises ValueError for a wrong name or type."""
     if not isinstance(values, dict):
         raise ValueError(f'expected fields and their values, got {values!r}')
     types = {field.name: field.type for field in dataclasses.fields(kind)}
@@ -221,7 +226,7 @@ def _fields(kind: type[Any], values: Any) -> dict[str, Any]:
 
 
 def _texts(name: str, value: Any) -> list[str]:
-    """Return a list of texts, or one text as a list. Raises ValueError for anything else."""
+    """Return a list of strings, or one string as a list. Raises ValueError for anything else."""
     rows = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
         raise ValueError(f'{name} {value!r}: expected a list of folders')
@@ -231,7 +236,7 @@ def _texts(name: str, value: Any) -> list[str]:
 def _value(name: str, value: Any, kind: str) -> Any:
     if kind == 'float':
         try:
-            return float(value)  # YAML takes 1e-4, without a point, for a text
+            return float(value)  # YAML reads 1e-4, without a point, as a string
         except (TypeError, ValueError):
             raise ValueError(f'{name} {value!r}: expected a number') from None
     if kind == 'tuple[str, ...]' and isinstance(value, list):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data set that training reads: groups of views of one object, made anew for each index."""
+"""The data set for training: groups of views of one object, created on demand for each index."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ class Group(NamedTuple):
     """V views of one object, each as a template and as a search region."""
 
     templates: Tensor
-    """uint8 RGB (V, 128, 128, 3), or what a backbone makes of it, float16 (V, C, 8, 8)."""
+    """Template crops, uint8 RGB (V, 128, 128, 3), or their backbone features, float16
+    (V, C, 8, 8)."""
     searches: Tensor
-    """uint8 RGB (V, 256, 256, 3), or float16 (V, C, 16, 16)."""
+    """Search crops, uint8 RGB (V, 256, 256, 3), or their backbone features, float16
+    (V, C, 16, 16)."""
     boxes: Tensor
-    """float32 (V, 4), the object in the search regions as cx cy w h in 0..1."""
+    """Boxes of the object in the search regions, float32 (V, 4) as cx cy w h in 0..1."""
     shown: Tensor
-    """bool (V,), whether the search region shows the object."""
+    """Whether each search region shows the object, bool (V,)."""
     lesson: Lesson | None = None
     """Answers of the teachers, if there are any."""
 
 
 @dataclass(frozen=True)
 class Chances:
-    """Probabilities of the changes to a view, 0 to 1, and the sizes of some changes.
+    """Probabilities of the augmentations of a view, 0 to 1, and the strengths of some of them.
 
     `grey` is drawn once for a whole group. Templates have no distractor, occlusion or motion blur,
     and half the probability of `low_resolution`.
@@ -53,11 +55,11 @@ class Chances:
     twin: float = 0.5
     """Share of the distractors that are recoloured copies of the object itself."""
     strength: float = 1.0
-    """Factor on the changes of colour."""
+    """Strength of the colour changes, a factor."""
     brightness: float = 0.0
-    """The paper's change of light: all colours times 1 - brightness to 1 + brightness."""
+    """The paper's brightness jitter: all colours times 1 - brightness to 1 + brightness."""
     surroundings: float = 0.5
-    """Share of search regions with a photograph around the image, if there are photographs."""
+    """Share of search regions with a photograph around the frame, if photographs are given."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -67,13 +69,13 @@ class Chances:
 
 @dataclass
 class GroupDataset(Dataset[Group]):
-    """Item i is a function of (seed, i) alone, so a run can go on exactly where it stopped."""
+    """Groups drawn from sources. Item i depends only on (seed, i), so runs resume exactly."""
 
     sources: list[Source]
     shares: list[float]
     """How often each source is drawn from, relative to the others."""
     views: int = 6
-    """Views of a group; 1: a template of one sighting and a search region of another."""
+    """Number of views of a group. 1: a template of one sighting, a search region of another."""
     seed: int = 0
     length: int = 1 << 40
     template_size: int = 128
@@ -81,12 +83,13 @@ class GroupDataset(Dataset[Group]):
     chances: Chances = field(default_factory=Chances)
     geometry: Geometry = field(default_factory=Geometry)
     cutouts: list[Image] = field(default_factory=list)
-    """BGRA, to paste as distractors."""
+    """BGRA images to paste as distractors."""
     surroundings: list[Path] = field(default_factory=list)
-    """Photographs that fill search regions beyond the image; without, its mean colour does."""
+    """Photographs that fill search regions beyond the frame; otherwise its mean colour does."""
     cache_bytes: int = 3 << 30
+    """Size of the cache of decoded images, bytes."""
     committee: Committee | None = None
-    """Teachers that see each group."""
+    """Teachers that answer for each group."""
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.shares) or not sum(self.shares) > 0:
@@ -95,7 +98,7 @@ class GroupDataset(Dataset[Group]):
 
     @property
     def unreadable(self) -> int:
-        """How many times an image could not be read so far."""
+        """Number of failed reads of an image so far."""
         return self._cache.unreadable
 
     def __len__(self) -> int:
@@ -109,7 +112,9 @@ class GroupDataset(Dataset[Group]):
             sightings = source.draw(rng, max(2, self.views), self._cache)
             if sightings is not None:
                 return self._group(sightings, rng)
-        raise RuntimeError('no object with readable images in 100 draws; see the warnings above')
+        raise RuntimeError(
+            'no object with readable images in 100 draws; check the files in the warnings above'
+        )
 
     def _group(self, sightings: list[Sighting], rng: np.random.Generator) -> Group:
         geometry, sizes = self.geometry, (self.template_size, self.search_size)
@@ -141,7 +146,7 @@ class GroupDataset(Dataset[Group]):
     def _augment(
         self, crop: Image, box: Box, rng: np.random.Generator, grey: bool, is_search: bool
     ) -> Image:
-        """Return a BGR crop, changed as by another camera or other light, as RGB."""
+        """Return an augmented copy of a BGR crop, as RGB."""
         chances = self.chances
         if is_search and rng.random() < chances.distractor:
             other = augment.choose_distractor(crop, box, self.cutouts, chances.twin, rng)
@@ -162,7 +167,7 @@ class GroupDataset(Dataset[Group]):
         return np.ascontiguousarray(crop[:, :, ::-1])
 
     def _ground(self, rng: np.random.Generator) -> Image | None:
-        """Return what is seen around the image of a search region; None: its mean colour."""
+        """Return the photograph around the frame in a search region; None: its mean colour."""
         if not self.surroundings or rng.random() >= self.chances.surroundings:
             return None
         photo = self._cache.read(self.surroundings[int(rng.integers(len(self.surroundings)))])
@@ -172,7 +177,7 @@ class GroupDataset(Dataset[Group]):
 def collate(groups: list[Group]) -> Group:
     """Stack groups: each tensor gets a first axis, (G, V, ...).
 
-    A group without a lesson beside others that have one gets a lesson of NaN.
+    If only some groups have a lesson, the others get a lesson of NaN.
     """
     templates, searches, boxes, shown = (
         torch.stack(parts) for parts in zip(*(group[:4] for group in groups))

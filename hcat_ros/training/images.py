@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading training images: a cache of decoded ones, and a count of those that cannot be read."""
+"""Reads training images, caches decoded images and counts unreadable images."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from hcat_ros.tracking.encodings import Image
 
 
 class ImageCache:
-    """Reads images as BGR, or BGRA with `alpha`, and keeps the latest within a limit of bytes."""
+    """Reads images as BGR or BGRA and keeps the most recently used, up to a limit of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._unreadable = multiprocessing.Value('q', 0)  # also counts in a loader's processes
+        self._unreadable = multiprocessing.Value('q', 0)  # shared with the loader's processes
         self._images: OrderedDict[tuple[Path, bool], Image] = OrderedDict()
         self._bytes = 0
 
     @property
     def unreadable(self) -> int:
-        """How many times an image could not be read, in this process and those it started."""
+        """Number of failed reads of an image, in this process and the processes it started."""
         return int(self._unreadable.value)
 
     def read(self, path: Path, alpha: bool = False) -> Image | None:
-        """Return the image (H, W, 3 or 4), None with a counted warning if it is unreadable."""
+        """Return the image (H, W, 3), with `alpha` (H, W, 4).
+
+        If it is unreadable, warn, count it and return None.
+        """
         key = (path, alpha)
         if key in self._images:
             self._images.move_to_end(key)
@@ -35,7 +38,7 @@ class ImageCache:
         try:
             image = read_picture(path, UNCHANGED if alpha else AS_STORED)
             if alpha and image.shape[2:] != (4,):
-                raise ValueError(f'{path} has no alpha')
+                raise ValueError(f'{path} has no alpha channel')
         except (OSError, ValueError) as error:
             with self._unreadable.get_lock():
                 self._unreadable.value += 1

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of views on disk, so that drawing them and asking the teachers is done once.
+"""Groups of views on disk, so that views are drawn and teachers are run only once.
 
-A *group* is some views (template and search crops) of one object; its *lesson* is what the teachers
-say of them. `packed_views` keeps the crops, `cached_features` a frozen backbone's features of them;
-`hcat lessons` writes both, `hcat train` reads them. A folder's groups lie in *parts*, files of
-`PART_GROUPS` groups, beside a note of their *origin*, which keeps what does not fit together apart.
+A *group* is several views (template and search crops) of one object; its *lesson* is the teachers'
+answers for these views. `packed_views` stores the crops, `cached_features` a frozen backbone's
+features of the crops; `hcat lessons` writes both and `hcat train` reads them. A folder stores its
+groups in *parts*, files of `PART_GROUPS` groups, and a file with their *origin*, so that groups of
+different origins are never mixed.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from hcat_ros.training.teachers import GRID, Lesson, fingerprint
 
 ORIGIN_FILE = 'origin.json'
 PART_GROUPS = 32
-"""Groups in a part, which is what an interrupted writer begins again."""
+"""Number of groups in a part; an interrupted writer starts its current part again."""
 
 Origin = dict[str, Any]
-"""Everything that decides the content of a folder: data, seed, sizes, teachers, backbone."""
+"""Everything that determines the content of a folder: data, seed, sizes, teachers, backbone."""
 
 
 def views_origin(config: TrainConfig, groups: int) -> Origin:
-    """Return the origin of `groups` groups of views and of what the teachers say of them.
+    """Return the origin of `groups` groups of views and their lessons.
 
-    That is the run's data and how it is changed, its seed and sizes, and the teachers' files.
-    Raises OSError for a teacher's file that cannot be read.
+    The origin is the run's data, augmentations, seed and sizes, and the teachers' files. Raises
+    OSError for a teacher's file that cannot be read.
     """
     origin = {
         'groups': groups,
@@ -54,11 +55,11 @@ def views_origin(config: TrainConfig, groups: int) -> Origin:
         'distractors': config.distractors,
         'teachers': [fingerprint(teacher) for teacher in config.teachers],
     }
-    return dict(json.loads(json.dumps(origin)))  # so that it compares equal to a file's
+    return dict(json.loads(json.dumps(origin)))  # tuples become lists, as in a file
 
 
 def features_origin(of_views: Origin, model: HCAT) -> Origin:
-    """Return the origin of the features that `model`'s backbone has of views of an origin."""
+    """Return the origin of the features that `model`'s backbone computes from stored views."""
     network, digest = model.config, hashlib.sha256()
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -73,7 +74,7 @@ def features_origin(of_views: Origin, model: HCAT) -> Origin:
 
 
 def read_origin(folder: Path) -> Origin:
-    """Return the origin that a folder notes. Raises ValueError for one that has none."""
+    """Return the origin stored in a folder. Raises ValueError if there is none."""
     path = folder / ORIGIN_FILE
     try:
         origin = load_json(path)
@@ -85,15 +86,15 @@ def read_origin(folder: Path) -> Origin:
 
 
 def check_origin(folder: Path, wanted: Origin, note: str = ORIGIN_FILE) -> bool:
-    """Return whether a folder notes this origin, False if it notes none and holds no groups.
+    """Return whether a folder stores this origin, False if it holds neither origin nor groups.
 
-    note: name of the file. Raises ValueError for another origin, naming the fields that differ, and
-    for groups of which nothing is noted.
+    note: name of the origin's file. Raises ValueError for another origin, naming the fields that
+    differ, and for groups without an origin.
     """
     path = folder / note
     if not path.is_file():
         if any(folder.glob('part-*.npy')):
-            raise ValueError(f'{folder} holds groups, and no {note} says of what; delete it')
+            raise ValueError(f'{folder} holds groups, but no {note} with their origin; delete it')
         return False
     try:
         found = load_json(path)
@@ -111,7 +112,7 @@ def check_origin(folder: Path, wanted: Origin, note: str = ORIGIN_FILE) -> bool:
 
 
 def claim(folder: Path, origin: Origin, note: str = ORIGIN_FILE) -> None:
-    """Make a folder for groups of an origin and note that. Raises ValueError as `check_origin`."""
+    """Create a folder for groups and store their origin. Raises ValueError like `check_origin`."""
     text = json.dumps(origin, indent=2)
     if not check_origin(folder, json.loads(text), note):
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,18 +120,18 @@ def claim(folder: Path, origin: Origin, note: str = ORIGIN_FILE) -> None:
 
 
 def missing_parts(folder: Path, origin: Origin) -> list[int]:
-    """Return the numbers of the parts that a folder lacks. Raises ValueError as `check_origin`."""
+    """Return the numbers of the missing parts. Raises ValueError like `check_origin`."""
     check_origin(folder, origin)
     return [part for part in range(part_count(origin)) if not part_file(folder, part).is_file()]
 
 
 def part_count(origin: Origin) -> int:
-    """Return the number of parts of a whole folder."""
+    """Return the number of parts of a complete folder."""
     return -(-int(origin['groups']) // PART_GROUPS)
 
 
 def part_file(folder: Path, part: int) -> Path:
-    """Return the file of the groups from `part` x `PART_GROUPS` on."""
+    """Return the path of a part, whose first group is `part` x `PART_GROUPS`."""
     return folder / f'part-{part:04d}.npy'
 
 
@@ -141,13 +142,13 @@ def part_groups(origin: Origin, part: int) -> range:
 
 
 def write_rows(path: Path, rows: NDArray[Any]) -> None:
-    """Write a part. It appears whole: a reader never sees half of it."""
+    """Write a part atomically, so that a reader never sees an incomplete one."""
     with whole_file(path) as partial, partial.open('wb') as file:
         np.save(file, rows)
 
 
 def truth_fields(origin: Origin) -> list[Any]:
-    """Return the fields of a numpy type for the truth and the lesson of a group."""
+    """Return the fields of a numpy dtype for the truth and the lesson of a group."""
     views = origin['views']
     fields: list[Any] = [('boxes', '<f4', (views, 4)), ('shown', '?', (views,))]
     if origin['teachers']:
@@ -159,7 +160,7 @@ def truth_fields(origin: Origin) -> list[Any]:
 
 
 def keep_truth(row: Any, group: Group) -> None:
-    """Put the truth and the lesson of a group into its row."""
+    """Copy the truth and the lesson of a group into its row."""
     row['boxes'], row['shown'] = group.boxes.numpy(), group.shown.numpy()
     if group.lesson is not None:
         row['taught_scores'] = group.lesson.scores.numpy()
@@ -167,7 +168,7 @@ def keep_truth(row: Any, group: Group) -> None:
 
 
 class KeptGroups(ABC):
-    """Groups read from a folder, which is only read."""
+    """Groups read from a folder, which is never changed."""
 
     def __init__(self, folder: Path, origin: Origin) -> None:
         """Raise ValueError for a folder of another origin, or with parts missing or damaged."""
@@ -192,9 +193,9 @@ class KeptGroups(ABC):
                 )
 
     def rows(self, part: int) -> NDArray[Any]:
-        """Return the rows of a part, on disk.
+        """Return the rows of a part, memory-mapped.
 
-        Opened anew each time: a process may hold only so many open files, often 1024.
+        Each call opens the file again, because a process may keep only few files open, often 1024.
         """
         return np.load(part_file(self.folder, part), mmap_mode='r')
 
@@ -204,11 +205,11 @@ class KeptGroups(ABC):
     @staticmethod
     @abstractmethod
     def fields(origin: Origin) -> list[Any]:
-        """Return the fields of a numpy type for a group."""
+        """Return the fields of a numpy dtype for a group."""
 
     @abstractmethod
     def inputs(self, part: int, row: Any) -> Sequence[NDArray[Any]]:
-        """Return copies of the templates and searches of a row of a part, crops or features."""
+        """Return copies of the templates and search regions in a part's row, crops or features."""
 
     def __len__(self) -> int:
         return int(self.origin['groups'])
@@ -232,17 +233,17 @@ class KeptGroups(ABC):
 
 
 class ShuffledEpochs(Dataset[Group]):
-    """Endless passes over kept groups, each in an order of its own that the seed decides."""
+    """Endless passes over stored groups, each in its own random order, given by the seed."""
 
     def __init__(self, kept: Sequence[KeptGroups], seed: int = 0, limit: int | None = None) -> None:
-        """limit: use the first groups only, as many as this; None: all.
+        """limit: number of groups to use, the first ones; None: all.
 
-        Raises ValueError for more than there are, and for folders of different numbers of views.
+        Raises ValueError if there are fewer groups, or if folders differ in the number of views.
         """
         self._kept, self._seed = list(kept), seed
         if len(views := {groups.origin['views'] for groups in kept}) > 1:
             counts = ', '.join(map(str, sorted(views)))
-            raise ValueError(f'groups of {counts} views: expected as many in each folder')
+            raise ValueError(f'groups of {counts} views: expected the same number in each folder')
         self._ends = np.cumsum([len(groups) for groups in kept])
         self.count = int(self._ends[-1]) if limit is None else limit
         """Number of groups in a pass."""
@@ -257,7 +258,7 @@ class ShuffledEpochs(Dataset[Group]):
         return self._kept[0].has_crops
 
     def __len__(self) -> int:
-        return 1 << 40  # endless, as `GroupDataset`
+        return 1 << 40  # endless, like `GroupDataset`
 
     def __getitem__(self, index: int) -> Group:
         epoch, place = divmod(index, self.count)

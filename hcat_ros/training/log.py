@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves to read: lines of JSON and, where TensorBoard is installed, its events."""
+"""The log of a training run: lines of JSON and, if TensorBoard is installed, its events."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ VALIDATION_FILE = 'validation.jsonl'
 
 
 class TrainingLog:
-    """Writes means of the losses every so many steps, and what validation finds.
+    """Writes mean losses every `every` steps, and the results of validations.
 
-    step: the one that the run starts from; what an interrupted run wrote of later steps goes.
+    step: the step at which the run starts. Rows of later steps, which an interrupted run may have
+    written, are removed.
     """
 
     def __init__(self, folder: Path, every: int, step: int = 0) -> None:
@@ -36,7 +37,7 @@ class TrainingLog:
         self._board = _board(folder, step)
 
     def add(self, step: int, losses: Losses, pairs: float) -> None:
-        """Take a step's losses and pairs a second."""
+        """Add a step's losses. pairs: pairs trained per second."""
         self._rows.append([*(float(value.detach()) for value in losses), pairs])
         if step % self.every == 0:
             means = np.mean(self._rows, axis=0).round(4).tolist()
@@ -44,22 +45,22 @@ class TrainingLog:
             self._write(LOG_FILE, step, dict(zip((*Losses._fields, 'pairs_per_second'), means)))
 
     def record_validation(self, step: int, overlaps: dict[str, float]) -> None:
-        """Take the overlaps that a validation found."""
+        """Write the overlaps that a validation measured."""
         self._write(VALIDATION_FILE, step, {k: round(v, 4) for k, v in overlaps.items()})
 
     def best(self) -> float:
-        """Return the best mean overlap so far, -1 before the first."""
+        """Return the best mean overlap so far, -1 before the first validation."""
         path = self.folder / VALIDATION_FILE
         means = (row.get('mean') for row in read_rows(path))
         return max((float(mean) for mean in means if isinstance(mean, int | float)), default=-1.0)
 
     def picture(self, name: str, make: Callable[[], Image]) -> None:
-        """Show a BGR picture in TensorBoard; it is made only where that is installed."""
+        """Show a BGR picture in TensorBoard; `make` is only called if TensorBoard is installed."""
         if self._board is not None:
             self._board.add_image(name, make()[:, :, ::-1].copy(), dataformats='HWC')
 
     def close(self) -> None:
-        """Write what TensorBoard still holds back."""
+        """Flush and close TensorBoard's writer."""
         if self._board is not None:
             self._board.close()
 
@@ -72,10 +73,10 @@ class TrainingLog:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log, without damaged lines, which a killed process may leave.
+    """Return the rows of a log, skipping damaged lines, which a killed process may leave.
 
-    A row is damaged if it has no step. Raises OSError; ValueError, naming the file, if it is no
-    text.
+    A line without a step counts as damaged. Raises OSError; ValueError that names the file if it is
+    not text.
     """
     rows = []
     for line in read_text(path).splitlines() if path.is_file() else []:
@@ -89,7 +90,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _board(folder: Path, step: int) -> Any:
-    """Return TensorBoard's writer, None where it is not installed."""
+    """Return TensorBoard's writer, None if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

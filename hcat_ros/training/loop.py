@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: resumable to the exact step, alone or in several processes (DDP)."""
+"""The training loop, in one or several processes (DDP), resumable at the exact step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WEIGHTS_FILE = 'weights.safetensors'
 
 
 class StepSampler(Sampler[int]):
-    """Yields the group indices of each step; every process gets a range of its own."""
+    """Yields the group indices of each step; every process gets its own range."""
 
     def __init__(self, steps: range, groups: int, rank: int, world: int) -> None:
         self.steps, self.groups, self.rank, self.world = steps, groups, rank, world
@@ -45,7 +45,7 @@ class StepSampler(Sampler[int]):
 
 
 class PairModel(nn.Module):
-    """The network on a batch of groups; each image passes the backbone once."""
+    """Runs the network on a batch of groups; each image passes the backbone only once."""
 
     def __init__(self, model: HCAT) -> None:
         super().__init__()
@@ -54,10 +54,11 @@ class PairModel(nn.Module):
     def forward(
         self, templates: Tensor, searches: Tensor, first: Tensor, second: Tensor
     ) -> NetworkOutput:
-        """Return the prediction of the pairs.
+        """Return the predictions of P pairs.
 
-        Templates (T, 128, 128, 3), searches (S, 256, 256, 3) uint8, or the backbone's features
-        of them, (T, C, 8, 8), (S, C, 16, 16) floats; first, second: (P,).
+        templates (T, 128, 128, 3), searches (S, 256, 256, 3): uint8 crops, or their backbone
+        features, (T, C, 8, 8) and (S, C, 16, 16) floats. first, second: (P,), each pair's index
+        into templates and into searches.
         """
         model = self.model
         if templates.is_floating_point():
@@ -71,9 +72,9 @@ class PairModel(nn.Module):
 
 
 class Trainer:
-    """Trains a network on groups; `folder` holds its state, weights and log.
+    """Trains a network on groups and keeps the state and the weights in `folder`.
 
-    With WORLD_SIZE above 1 torch's process group must have been initialised.
+    If WORLD_SIZE is above 1, the caller must have initialised torch's process group.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class Trainer:
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pair_model: nn.Module = PairModel(model)
-        if self.world > 1:  # gives all processes the weights of the first
+        if self.world > 1:  # this also gives all processes the weights of the first
             self.pair_model = nn.parallel.DistributedDataParallel(self.pair_model)
         self.ema_model = copy.deepcopy(model) if schedule.ema else model
-        """Model of the averaged weights; without an average the model itself."""
+        """Model with the averaged weights; the trained model itself if `ema` is 0."""
         self.optimiser = torch.optim.AdamW(
             [{'params': rest, 'scale': 1.0}]
             + ([{'params': trained, 'scale': schedule.backbone_rate}] if trained else []),
@@ -117,7 +118,7 @@ class Trainer:
         )
 
     def learning_rate_factor(self, step: int) -> float:
-        """Return the factor on the learning rates at a step."""
+        """Return the factor by which the schedule scales the learning rates at a step."""
         schedule = self.schedule
         if step < schedule.warm_up:
             return (step + 1) / schedule.warm_up
@@ -136,14 +137,17 @@ class Trainer:
     ) -> None:
         """Train from the current step to the last one.
 
-        on_step(step, losses, pairs per second); validate(model of the averaged weights, step).
+        on_step: called with step, losses and pairs per second after each step. validate: called
+        with the model of the averaged weights and the step every `validate_every` steps (0: never)
+        and at the end, in the first process only.
         """
         schedule = self.schedule
         torch.set_num_threads(schedule.threads)
-        # Before the loader forks: its processes inherit it, and one that calls it itself hangs.
+        # Before the loader forks, because its processes inherit the setting; a forked process that
+        # calls it itself hangs.
         cv2.setNumThreads(1)
-        # Likewise: a forked process that destroyed an ONNX Runtime session lying in garbage would
-        # wait for ever for the session's threads, which it has not got.
+        # Destroy unreferenced ONNX Runtime sessions before the fork. A forked process that destroys
+        # one waits forever for the session's threads, which exist only in the parent.
         gc.collect()
         steps = range(self.step, schedule.steps)
         loader = DataLoader(
@@ -157,7 +161,7 @@ class Trainer:
         started = time.perf_counter()
         for batch in loader:
             losses, pairs = self.train_step(batch)
-            # From the end of one step to that of the next: waiting for views counts.
+            # Time from the end of one step to the end of the next, including the wait for views.
             ended = time.perf_counter()
             on_step(self.step, losses, pairs * self.world / (ended - started))
             started = ended
@@ -168,19 +172,21 @@ class Trainer:
                 validate(self.ema_model.eval(), self.step)
 
     def train_step(self, group: Group) -> tuple[Losses, int]:
-        """Take the next step, on a batch of groups; return its losses and the number of pairs.
+        """Train one step on a batch of groups; return its losses and the number of pairs.
 
         Raises FloatingPointError for a loss or a gradient that is not finite.
         """
         schedule, step = self.schedule, self.step
-        # From the step, not from a generator's state: a resumed run repeats the same draws.
+        # The seed depends on the step, not on a generator's state, so a resumed run repeats the
+        # same draws.
         seed = [schedule.seed, step, self.rank, 1]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         groups, views = group.boxes.shape[:2]
         draw = np.random.default_rng(seed)
         pairs = pairs_of_groups(groups, views, schedule.batch, schedule.negatives, draw)
         self.model.train()
-        # The backbone's BatchNorms keep their statistics, but for trained blocks if that is asked.
+        # The backbone's BatchNorms keep their statistics, except in trained blocks if
+        # frozen_batchnorm is false.
         self.model.backbone.eval()
         if not schedule.frozen_batchnorm:
             for part in trained_parts(self.model.backbone, schedule.trained_blocks):
@@ -222,9 +228,9 @@ class Trainer:
         return losses, len(pairs.present)
 
     def _taught(self, group: Group, pairs: Pairs) -> Taught | None:
-        """Return the teachers' answers for the pairs.
+        """Return the teachers' answers for the pairs, None without teachers.
 
-        NaN for negative pairs: teachers were given each object's own template only.
+        Negative pairs get NaN, because teachers answer only for templates of the same object.
         """
         if group.lesson is None:
             return None
@@ -250,7 +256,7 @@ class Trainer:
                 statistic.copy_(newest)
 
     def save(self) -> None:
-        """Write state and averaged weights atomically: readers never see a partial file."""
+        """Write state and averaged weights atomically, so that readers never see a partial file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             'step': self.step,
@@ -264,10 +270,10 @@ class Trainer:
         save_checkpoint(self.ema_model, self.folder / WEIGHTS_FILE)
 
     def resume(self) -> bool:
-        """Load the state in the folder, if there is one; return whether training goes on from it.
+        """Load the state in the folder, if there is one; return whether training resumes from it.
 
-        To be called in every process. Raises ValueError for a state that is damaged or of another
-        run, RuntimeError if the processes do not see the same one.
+        Call this in every process. Raises ValueError for a state that is damaged or of another run,
+        RuntimeError if the processes do not see the same state.
         """
         path = self.folder / STATE_FILE
         if path.is_file():

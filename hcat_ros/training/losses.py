@@ -14,19 +14,19 @@ from hcat_ros.network.hcat import NetworkOutput
 CE_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 8.334, 5.0, 2.0
 BACKGROUND_WEIGHT = 1 / 16
 TRUSTED_IOU = 0.5
-"""IoU of the teachers' box with the true one above which they are taken to be right."""
+"""IoU of the teachers' box with the true box above which the teachers count as right."""
 
 
 class Losses(NamedTuple):
-    """The weighted sum, its three parts before weighting, and two figures for the log."""
+    """The total loss, its three parts before weighting, and two figures for the log."""
 
     total: Tensor
     classification: Tensor
     l1: Tensor
     giou: Tensor
     iou: Tensor
-    """Mean IoU of the boxes of positive cells with the goal, which is the truth or its blend with
-    the teachers' box."""
+    """Mean IoU between the boxes of positive cells and their goal, which is the true box or its
+    blend with the teachers' box."""
     taught: Tensor
     """Share of the pairs with an object in which the teachers were right; 0 without teachers."""
 
@@ -34,7 +34,7 @@ class Losses(NamedTuple):
 def positive_cells(boxes: Tensor, grid: int) -> Tensor:
     """Return which cells are positive, (B, grid * grid) bool, for boxes (B, 4) cx cy w h in 0..1.
 
-    The cells whose top left corner lies in the box: columns ceil(grid xmin) to
+    Positive are the cells whose top left corner lies in the box: columns ceil(grid xmin) to
     ceil(grid xmax) - 1, rows likewise, at least one of each.
     """
     low = ((boxes[:, :2] - boxes[:, 2:] / 2) * grid).ceil().clamp(0, grid - 1)
@@ -57,18 +57,18 @@ def box_giou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Taught(NamedTuple):
-    """What the teachers say of a batch of pairs, NaN where they were not asked."""
+    """The teachers' answers for a batch of pairs, NaN where there are none."""
 
     scores: Tensor
-    """(B, n)."""
+    """Scores of the cells, (B, n), 0..1."""
     boxes: Tensor
-    """(B, 4) as cx cy w h in 0..1."""
+    """Boxes of the best cells, (B, 4) as cx cy w h in 0..1."""
 
 
 def teachers_are_right(taught: Taught, boxes: Tensor) -> Tensor:
     """Return in which samples the teachers' box has an IoU above `TRUSTED_IOU`, (B,) bool.
 
-    boxes: the truth, (B, 4).
+    boxes: the true boxes, (B, 4).
     """
     return box_giou(taught.boxes, boxes)[0] > TRUSTED_IOU  # False for NaN
 
@@ -83,12 +83,12 @@ def hcat_losses(
 ) -> Losses:
     """Return the losses of a batch.
 
-    prediction: logits (B, n, 2), boxes (B, n, 4); boxes: the truth (B, 4) as cx cy w h in 0..1;
-    present: (B,) bool, False where the search region does not hold the template's object: all
-    its cells are background, and its boxes do not count. iou_aware: the goal of a positive
-    cell's score is the IoU of its own box, in place of 1. taught, shares: where the teachers are
-    right, the goals of the scores and of the box are moved from the truth towards the teachers'
-    answers by the shares (of scores, of boxes), 0 to 1.
+    prediction: logits (B, n, 2), boxes (B, n, 4). boxes: the true boxes, (B, 4) as cx cy w h in
+    0..1. present: (B,) bool, False if the search region does not show the template's object; all
+    its cells are then background and its boxes do not count. iou_aware: whether the goal of a
+    positive cell's score is the IoU of the cell's box instead of 1. taught: the teachers' answers.
+    Where the teachers are right, the goals of the scores and of the box move from the truth towards
+    the answers by `shares` (of scores, of boxes), 0 to 1.
     """
     logits = prediction.logits.float()
     predicted = prediction.boxes.float()
@@ -109,7 +109,7 @@ def hcat_losses(
     entropy = -(goal * logs[..., 0] + (1 - goal) * logs[..., 1])
     weights = torch.where(positive, 1.0, BACKGROUND_WEIGHT)
     classification = (entropy * weights).sum() / weights.sum()
-    # A mean within each sample first, so that small targets count as much as large ones.
+    # Average within each sample first, so that small targets count as much as large ones.
     counts = positive.sum(1)
     used = counts > 0
     share = positive[used] / counts[used, None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views and the teachers' lessons on disk: a training of any backbone asks no teacher again."""
+"""Views and lessons on disk, with which any backbone can be trained without running a teacher."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def write_views(
     parts: Iterable[int] | None = None,
     progress: Callable[[int], None] = lambda groups: None,
 ) -> None:
-    """Draw groups, let the teachers see them, and write both: the crops as JPEG, scores as float16.
+    """Draw groups with their lessons and write them: crops as JPEG, teachers' scores as float16.
 
-    parts: numbers of files, all that are missing unless given, so that processes can share the
-    work; what is there is whole. progress(groups done): called after each. Raises ValueError for
-    a folder of another origin.
+    parts: numbers of the parts to write, so that processes can share the work; None writes all
+    missing parts. Existing parts are always complete. progress: called with 1 after each group.
+    Raises ValueError for a folder of another origin.
     """
     claim(folder, origin)
     missing = missing_parts(folder, origin)
@@ -60,7 +60,7 @@ def write_views(
             row['bounds'] = bounds
             keep_truth(row, group)
             progress(1)
-        # The rows last: a file of them says that the crops are there.
+        # Write the rows last, because their file marks the part as complete.
         with whole_file(_crops_file(folder, number)) as partial:
             partial.write_bytes(blob)
         write_rows(part_file(folder, number), rows)
@@ -80,7 +80,7 @@ class PackedGroups(KeptGroups):
 
     @staticmethod
     def fields(origin: Origin) -> list[Any]:
-        """Return the fields of a group: where its crops lie among the file's bytes, the truth."""
+        """Return the fields of a group: offsets of its crops in their file, truth and lesson."""
         return [('bounds', '<i8', (2 * origin['views'] + 1,)), *truth_fields(origin)]
 
     def inputs(self, part: int, row: Any) -> Sequence[NDArray[Any]]:
@@ -99,7 +99,7 @@ class PackedGroups(KeptGroups):
         return np.stack(images[:views]), np.stack(images[views:])
 
     def _damage(self, part: int) -> ValueError:
-        # Its rows tell that the crops are there: without them they are made anew.
+        # The file of rows marks the part as complete; without it hcat lessons writes both again.
         crops, rows = _crops_file(self.folder, part), part_file(self.folder, part)
         return ValueError(f'{crops} is damaged; delete {rows.name} and call hcat lessons again')
 

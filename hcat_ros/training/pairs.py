@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which template is searched for in which search region."""
+"""Chooses which template is searched for in which search region."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Pairs(NamedTuple):
     template: Tensor
     search: Tensor
     present: Tensor
-    """(P,) bool: the search region holds the template's object."""
+    """Whether template and search region are of the same object, (P,) bool."""
 
 
 def pairs_of_groups(
     groups: int, views: int, count: int, negatives: float, rng: np.random.Generator
 ) -> Pairs:
-    """Return `count` pairs (0: all) of views of the same object, among G groups of V views.
+    """Return `count` random pairs (0: all) of views of the same object.
 
-    Both views are of different times unless V is 1; each search region is used as often as
-    any other. A share `negatives` of the pairs has another object's template.
+    groups: number G of groups. views: number V of views of a group. The two views of a pair differ
+    unless V is 1. negatives: share of the pairs whose template is replaced by another object's.
     """
     group, first, second = np.meshgrid(
         np.arange(groups), np.arange(views), np.arange(views), indexing='ij'

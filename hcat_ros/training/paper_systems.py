@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systems of the paper as networks: built, counted, exported, and run in PyTorch."""
+"""Builds, counts, exports and runs the paper's systems in PyTorch."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from hcat_ros.training.build import UNTRAINED, untrained_network
 
 
 def count(path: Path) -> Cost:
-    """Return what the network of a run's file costs.
+    """Return the parameters and multiply-adds of a run file's network.
 
-    Raises what `load_config` raises; ModuleNotFoundError where its backbone needs timm.
+    Raises what `load_config` raises; ModuleNotFoundError if the backbone needs timm.
     """
-    with torch.device('meta'):  # described, not computed
+    with torch.device('meta'):  # shapes only, without memory or computation
         return _cost(untrained_network(path))
 
 
@@ -53,9 +53,9 @@ def _cost(model: HCAT) -> Cost:
 
 
 def prepare(name: str, path: Path, models: Path, authors: Path) -> Prepared:
-    """Export a system, untrained: our form to `models`/name, the authors' to `authors`/name.
+    """Export an untrained system in our form to `models`/name, in the authors' to `authors`/name.
 
-    path: its run's file. Raises what `count` raises; ExportError, OSError.
+    path: the system's run file. Raises what `count` raises; ExportError, OSError.
     """
     model = untrained_network(path).eval()
     export_model(model, models / name, name, card={'description': UNTRAINED})
@@ -73,7 +73,7 @@ def prepare(name: str, path: Path, models: Path, authors: Path) -> Prepared:
 def prepare_all(
     files: Mapping[str, Path], models: Path, authors: Path, processes: int
 ) -> Iterator[tuple[str, Prepared | str]]:
-    """Yield the names of run files, each with what `prepare` made, or why it cannot be built."""
+    """Yield each system's name with the result of `prepare`, or with why it cannot be built."""
     with worker_pool(processes, _one_thread) as pool:
         tasks = [pool.submit(prepare, *file, models, authors) for file in files.items()]
         for name, task in zip(files, tasks):
@@ -105,7 +105,7 @@ class TorchReference:
         self._backbone = network.backbone
         self._search = ReferenceSearch(network).eval()
         self.preparing = 0.0
-        """Seconds of the last `search` that were the normalisation."""
+        """Duration of the normalisation in the last `search`, s."""
 
     def template(self, crop: NDArray[np.uint8]) -> Any:
         """Return the backbone's features of a template crop, (1, C, h, w)."""
@@ -128,7 +128,7 @@ class TorchReference:
 
 def load_torch(job: Job) -> Loaded:
     """Load the systems into PyTorch on the CPU, in both forms."""
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''  # what is compared is the CPU
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''  # all systems are compared on the CPU
     if job.threads:
         torch.set_num_threads(job.threads)
     return load_systems(job, _torch_reference)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of what a network is trained on, with its labels."""
+"""Draws training views with their labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hcat_ros.training.losses import positive_cells
 def draw_group(group: Group, grid: int) -> Image:
     """Return a row of templates and search regions with boxes and positive cells drawn, BGR.
 
-    grid: cells along a side of the search region. Where it does not show the object, nothing is
-    drawn.
+    grid: cells along a side of the score map. Nothing is drawn on a search region that does not
+    show the object.
     """
     row = []
     size = group.searches.shape[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips from video without labels: what a tracker follows there and back again."""
+"""Labels video without labels: keeps tracks on which forward and backward tracking agree."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from hcat_ros.tracking import Tracker, TrackerConfig
 from hcat_ros.tracking.encodings import Image
 
 GRID_SIDE = 160
-"""Longer side of the small grey images in which motion is looked for, pixels."""
+"""Longer side of the grey images in which motion is detected, pixels."""
 
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """Which clips are kept."""
+    """Settings that decide which clips are kept."""
 
     length: int = 60
-    """Frames of a span that is tried."""
+    """Number of frames in a span of video, the longest possible clip."""
     shortest: int = 12
-    """Frames of the shortest clip that is kept."""
+    """Smallest number of frames in a clip that is kept."""
     agreement: float = 0.7
-    """IoU between the way there and the way back that every frame of a clip must exceed."""
+    """IoU between forward and backward track that every frame of a clip must exceed."""
     travel: float = 0.2
-    """Distance that the target must get from its first place, in sizes of its first box; 0: none.
-    On a still picture both ways agree on any box, and nothing is to be learned."""
+    """Smallest distance that the target must move from its first position, in sizes of its first
+    box; 0: any. In a still picture both tracks agree on any box, and nothing can be learned."""
     targets: int = 3
-    """Targets that are tried in a span."""
+    """Number of targets that are tried in a span."""
     longest_side: int = 640
-    """Frames are reduced to this, pixels."""
+    """Longest side to which frames are reduced, pixels."""
 
     def __post_init__(self) -> None:
         for name in ('length', 'shortest', 'targets', 'longest_side'):
@@ -54,22 +54,22 @@ class LabelConfig:
 
 
 class LabelledTrack(NamedTuple):
-    """Boxes of a target on the first n frames of a span."""
+    """Boxes of a target in the first n frames of a span."""
 
     boxes: NDArray[np.float64]
-    """(n, 4) as x y w h, frame by frame; the mean of both ways."""
+    """Mean of the forward and the backward box in each frame, (n, 4) as x y w h."""
 
 
 def follow_both_ways(
     engine: Engine, frames: Sequence[Image], box: Box, config: LabelConfig
 ) -> LabelledTrack | None:
-    """Return the track of the target of `box` over the frames on which both ways agree.
+    """Return the track of the target in `box`, as far as forward and backward tracking agree.
 
-    The way back starts where the way there ended, with a new template from that frame: a tracker
-    that has moved to another object does not return to where it began (the forward-backward error
-    of Kalal et al., 2010, with boxes). If one frame disagrees, the first half of the frames is
-    tried, then a quarter, and so on. None if that leaves fewer than `config.shortest` frames, or if
-    the target moves less than `config.travel`.
+    Backward tracking starts where forward tracking ended, with a new template from that frame. A
+    tracker that has moved to another object does not return to its start (the forward-backward
+    error of Kalal et al., 2010, with boxes). If one frame disagrees, the first half of the frames
+    is tried, then a quarter, and so on. Returns None if that leaves fewer than `config.shortest`
+    frames, or if the target moves less than `config.travel`.
     """
     tracker = Tracker(engine, TrackerConfig(window_penalty=0.35, size_smoothing=0.3))
     there = _follow(tracker, frames, box)
@@ -85,7 +85,7 @@ def follow_both_ways(
 
 
 def _travel(boxes: NDArray[np.float64]) -> float:
-    """Return the distance of the centre farthest from the first one, in sizes of the first box."""
+    """Return the largest distance from the first centre, in sizes of the first box."""
     centres = boxes[:, :2] + boxes[:, 2:] / 2
     farthest = np.linalg.norm(centres - centres[0], axis=1).max()
     return float(farthest / np.sqrt(boxes[0, 2] * boxes[0, 3]))
@@ -97,10 +97,10 @@ def _follow(tracker: Tracker, frames: Sequence[Image], box: Box) -> NDArray[np.f
 
 
 def propose_targets(first: Image, second: Image, rng: np.random.Generator, count: int) -> list[Box]:
-    """Return up to `count` boxes of `first` that may be objects, in frame pixels.
+    """Return up to `count` boxes of possible objects in the image `first`, in pixels.
 
-    What moves against the rest of the image comes first, then what differs in colour from its
-    surroundings. second: the image some frames later.
+    Regions that move relative to the rest of the image come first, then random regions whose colour
+    differs from their surroundings. second: the image some frames later.
     """
     found = _moving(first, second)
     height, width = first.shape[:2]
@@ -122,9 +122,10 @@ def propose_targets(first: Image, second: Image, rng: np.random.Generator, count
 
 
 def contrast(small: NDArray[np.float32], x: float, y: float, w: float, h: float) -> float:
-    """Return how far the mean colour of a box is from that of the ring of its own size around it.
+    """Return the difference between the mean colours of a box and of a ring around the box.
 
-    small: an image reduced to (64, 64, 3); the box in 0..1 of its sides.
+    small: an image reduced to (64, 64, 3). x, y, w, h: the box, in 0..1 of the image's sides. The
+    ring is half the box's size wide on each side.
     """
     x0, y0, x1, y1 = (round(64 * v) for v in (x, y, x + w, y + h))
     mx, my = max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2)
@@ -135,7 +136,7 @@ def contrast(small: NDArray[np.float32], x: float, y: float, w: float, h: float)
 
 
 def _moving(first: Image, second: Image) -> list[Box]:
-    """Return the boxes of what moves against the image as a whole, the largest first."""
+    """Return boxes of regions that move relative to the whole image, the largest first."""
     scale = GRID_SIDE / max(first.shape[:2])
     size = (max(16, round(first.shape[1] * scale)), max(16, round(first.shape[0] * scale)))
     one, other = (
@@ -146,7 +147,7 @@ def _moving(first: Image, second: Image) -> list[Box]:
         ).astype(np.float32)
         for image in (first, second)
     )
-    # The camera's own motion, as one shift of the whole image.
+    # Estimate the camera's own motion as one shift of the whole image.
     (dx, dy), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow(size, cv2.CV_32F))
     back = cv2.warpAffine(
         other,
@@ -155,7 +156,7 @@ def _moving(first: Image, second: Image) -> list[Box]:
         borderMode=cv2.BORDER_REPLICATE,
     )
     change = np.abs(one - back)
-    # Well above the usual change, and above the noise of a camera.
+    # A pixel moved if its change is well above the median change and above a camera's noise.
     moved = (change > max(12.0, 4 * float(np.median(change)))).astype(np.uint8)
     closed = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(closed)
@@ -177,7 +178,7 @@ def reduce_size(image: Image, longest_side: int) -> Image:
 
 
 def write_clip(folder: Path, frames: Sequence[Image], boxes: NDArray[np.float64]) -> None:
-    """Write frames and groundtruth.txt as a clip of the plain layout; it appears whole or not."""
+    """Write frames and groundtruth.txt as a clip of the plain layout, atomically."""
     with scratch_folder(folder.name, folder.parent) as scratch:
         partial = scratch / folder.name
         partial.mkdir()

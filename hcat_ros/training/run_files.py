@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the YAML of a run, and of those that it extends, into one mapping."""
+"""Reads the YAML file of a run, and the files that it extends, into one mapping."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from hcat_ros.files import load_yaml
 
 EXTENDS = 'extends'
 PATHS = ('start', 'backbone', 'lessons', 'surroundings', 'distractors')
-"""Fields of a run that name a file or folder."""
+"""Fields of a run file that name a file or folder."""
 ROW_PATHS = {
     'data': ('root', 'names_file', 'cutouts', 'backgrounds'),
     'teachers': ('backbone', 'head'),
 }
-"""Fields of the rows of a run's lists that name a file or folder."""
+"""Lists in a run file, and the fields of their rows that name a file or folder."""
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Return what a run's file says, its paths absolute.
+    """Return the content of a run file, with absolute paths.
 
-    `extends: ../train/paper.yaml` takes all of that file but what stands here: mappings are
-    merged, the rest is replaced. A path counts from the folder of the file in which it stands.
+    `extends: ../train/paper.yaml` starts from that file: mappings are merged, all other fields in
+    this file replace those of the extended file. A path is relative to the folder of the file that
+    contains it.
 
-    Raises FileNotFoundError for the file itself; ValueError, naming the file, for what is no YAML
-    mapping and for an extended file that is not there or extends this one.
+    Raises FileNotFoundError if the file itself is missing; ValueError that names the file if it is
+    not a YAML mapping, or if an extended file is missing or extends this one.
     """
     return _read(path, ())
 
@@ -51,22 +52,22 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         circle = ' -> '.join(str(file) for file in (*chain[chain.index(base) :], base))
         raise ValueError(f'{path}: {EXTENDS} goes round in a circle: {circle}')
     if not base.is_file():
-        raise ValueError(f'{path}: {EXTENDS}: no file {base}')
+        raise ValueError(f'{path}: {EXTENDS}: there is no file {base}')
     return _merge(_read(base, chain), content)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the changes: mappings are merged, all else is replaced."""
+    """Return `base` with the changes: mappings are merged, all other values are replaced."""
     result = dict(base)
     for name, value in changes.items():
         old = base.get(name)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        result[name] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        are_mappings = isinstance(old, dict) and isinstance(value, dict)
+        result[name] = _merge(old, value) if are_mappings else value  # type: ignore[arg-type]
     return result
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the content with its paths taken from `folder`; what is no text is left as it is."""
+    """Return the content with absolute paths, relative ones resolved against `folder`."""
     resolved = _with_paths(content, PATHS, folder)
     for name, fields in ROW_PATHS.items():
         if isinstance(rows := resolved.get(name), list):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of sightings: one object, seen several times."""
+"""Sources of sightings, images that show the same object."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class Sighting(NamedTuple):
     """An image that shows the object."""
 
     image: Image
-    """BGR, (H, W, 3)."""
+    """Image, BGR (H, W, 3)."""
     box: Box
     warp: Warp
-    """How far its views may be warped: little where the video itself changes."""
+    """Warp of this sighting's views: small for video, in which the object itself changes."""
 
 
 class Source(Protocol):
-    """Something that objects can be drawn from."""
+    """A source from which objects can be drawn at random."""
 
     def draw(
         self, rng: np.random.Generator, count: int, cache: ImageCache
     ) -> list[Sighting] | None:
-        """Return `count` sightings of one object, None if its images cannot be read."""
+        """Return `count` sightings of a random object, None if an image cannot be read."""
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Frames of one clip at most `max_gap` apart; a clip of one image is seen several times."""
+    """Draws frames of one clip at most `max_gap` apart, repeating them if there are too few."""
 
     clips: Sequence[Clip]
     max_gap: int = 100
@@ -70,14 +70,14 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class PhotoSource:
-    """Random regions of photographs: the best of 8 by its contrast to what surrounds it."""
+    """Draws random regions of photographs: of 8, the one with most contrast to its surroundings."""
 
     photos: Sequence[Path]
 
     def draw(
         self, rng: np.random.Generator, count: int, cache: ImageCache
     ) -> list[Sighting] | None:
-        """Return one region, seen `count` times."""
+        """Return one region, repeated `count` times."""
         image = cache.read(self.photos[int(rng.integers(len(self.photos)))])
         if image is None:
             return None
@@ -98,17 +98,17 @@ class PhotoSource:
 
 @dataclass(frozen=True)
 class PasteSource:
-    """Cut-out objects (images with alpha) pasted on photographs, each sighting on another."""
+    """Pastes cut-out objects (images with alpha) on photographs."""
 
     cutouts: Sequence[Path]
     backgrounds: Sequence[Path]
     scene: int = 448
-    """Side of a made scene, pixels."""
+    """Side of the square scene, pixels."""
 
     def draw(
         self, rng: np.random.Generator, count: int, cache: ImageCache
     ) -> list[Sighting] | None:
-        """Return one object on `count` grounds, about half of them the same one."""
+        """Return one object in `count` scenes, half of which reuse the previous background."""
         cutout = cache.read(self.cutouts[int(rng.integers(len(self.cutouts)))], alpha=True)
         if cutout is None:
             return None
@@ -132,7 +132,7 @@ class PasteSource:
 
 
 def image_paths(root: Path) -> list[Path]:
-    """Return the images below a folder. Raises DataSetError if there are none."""
+    """Return the paths of all images below a folder. Raises DataSetError if there are none."""
     paths = sorted(filter(is_image, root.rglob('*')))
     if not paths:
         raise DataSetError(f'no images in {root}')

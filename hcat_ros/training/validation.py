@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average overlap of a network on whole sequences, the measure that weights are chosen by."""
+"""Measures a network's average overlap on whole sequences, by which the best weights are chosen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hcat_ros.training.images import ImageCache
 
 
 class NetworkEngine:
-    """A network in memory as an engine, for measuring while it is trained."""
+    """Wraps a network in memory as an engine, to measure it during training."""
 
     def __init__(self, model: HCAT) -> None:
         self.model = model.eval()
@@ -53,18 +53,18 @@ class NetworkEngine:
 
     def _input(self, crop: NDArray[np.uint8], size: int) -> torch.Tensor:
         if crop.shape != (size, size, 3):
-            raise EngineError(f'a crop has shape {crop.shape}, expected {(size, size, 3)}')
+            raise EngineError(f'crop: expected shape {(size, size, 3)}, got {crop.shape}')
         return self.model.normalise(torch.from_numpy(crop[None]).to(self.device))
 
 
 def average_overlaps(
     model: HCAT, clips: Sequence[Clip], config: TrackerConfig, frames: int = 0
 ) -> dict[str, float]:
-    """Return AO by sequence: one pass from the first box, no resets, mean IoU.
+    """Return AO, the mean IoU of one pass without resets, by sequence name.
 
-    The first box's frame and frames without the target do not count; a sequence without any
-    other is left out. frames: of each sequence, 0 for all. Raises ValueError for an image that
-    cannot be read and if nothing is left to measure.
+    The first box's frame and frames without the target do not count; a sequence without other
+    frames is left out. frames: number of frames used of each sequence, 0 for all. Raises ValueError
+    for an image that cannot be read and if there is nothing to measure.
     """
     tracker = Tracker(NetworkEngine(model), config)
     result = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views: template and search crops around a box, jittered and warped as in tracking and beyond."""
+"""Views: randomly jittered and warped template and search crops around a box."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from hcat_ros.tracking.encodings import Image
 
 @dataclass(frozen=True)
 class Jitter:
-    """Random offsets of a crop's centre and scale: small for most views, large for `far_share`."""
+    """Random changes of a crop's centre and scale, large for `far_share` of views, else small."""
 
     near: float = 0.0
-    """Standard deviation of a small offset of the centre, in target sizes."""
+    """Standard deviation of a small offset of the centre along x and y, in target sizes."""
     near_scale: float = 0.0
     """Standard deviation of the logarithm of a small change of scale."""
     far: float = 0.0
-    """Largest offset of the centre along x and y, in target sizes, of a large one."""
+    """Limit of a large offset of the centre along x and y, in target sizes."""
     far_scale: float = 0.0
     """Standard deviation of the logarithm of a large change of scale."""
     far_share: float = 0.0
-    """Share of the views that have the large offsets, 0 to 1."""
+    """Share of the views with large changes, 0 to 1."""
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, float]:
-        """Return the centre's offset (x, y) in target sizes and the scale."""
+        """Return a random offset of the centre (x, y), in target sizes, and a scale."""
         if rng.random() < self.far_share:
             dx, dy = rng.uniform(-self.far, self.far, 2)
             return dx, dy, math.exp(rng.normal(0, self.far_scale))
@@ -41,17 +41,17 @@ class Jitter:
 
 @dataclass(frozen=True)
 class Warp:
-    """Standard deviations of the warp that stands for a change of the viewpoint."""
+    """Standard deviations of a random warp that imitates a change of the viewpoint."""
 
     rotation: float = 0.0
-    """Degrees."""
+    """Standard deviation of the rotation, degrees."""
     aspect: float = 0.0
     """Standard deviation of the logarithm of the ratio of the sides."""
     shear: float = 0.0
     """Standard deviation of the sideways shift per unit of height."""
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return a random 2 x 2 matrix with determinant 1: it keeps areas."""
+        """Return a random 2 x 2 matrix with determinant 1, which preserves areas."""
         angle = math.radians(rng.normal(0, self.rotation)) if self.rotation else 0.0
         stretch = math.exp(rng.normal(0, self.aspect) / 2) if self.aspect else 1.0
         shear = rng.normal(0, self.shear) if self.shear else 0.0
@@ -59,7 +59,7 @@ class Warp:
         return np.asarray(turn @ np.diag([stretch, 1 / stretch]) @ np.array([[1, shear], [0, 1]]))
 
     def times(self, factor: float) -> Warp:
-        """Return the warp with each deviation multiplied."""
+        """Return a warp with each deviation multiplied by `factor`."""
         return Warp(self.rotation * factor, self.aspect * factor, self.shear * factor)
 
 
@@ -71,12 +71,12 @@ VIDEO_WARP = Warp(rotation=2, aspect=0.03)
 
 @dataclass(frozen=True)
 class Geometry:
-    """How views are cut."""
+    """Settings of how views are cut from images."""
 
     template: Jitter = TEMPLATE_JITTER
     search: Jitter = SEARCH_JITTER
     warp: float = 1.0
-    """Factor on the warps of the sources; 0: none."""
+    """Factor on the warps of the sources; 0: no warp."""
     mirror: float = 0.5
     """Share of the groups whose views are all mirrored left to right."""
 
@@ -112,7 +112,8 @@ def search_view(
 ) -> tuple[Image, Box]:
     """Return a search crop (size, size, 3) and the box in it, (x, y, w, h) in crop pixels.
 
-    ground: what is seen outside of the image (size, size, 3); None: its mean colour.
+    ground: photograph that fills the crop outside the image, (size, size, 3); None: the image's
+    mean colour fills it.
     """
     return _view(image, box, rng, size, SEARCH_FACTOR, jitter, warp, mirror, ground)
 
@@ -132,8 +133,8 @@ def _view(
     extent = math.sqrt(box.w * box.h)
     side = crop_side(box.w, box.h, factor) * scale
     centre = np.array([box.cx + dx * extent, box.cy + dy * extent])
-    # Frame to crop: x -> linear (x - centre) + size / 2, for edges; pixel i has its middle at
-    # i + 1/2, and OpenCV's coordinates are those of the middles.
+    # Image to crop: x -> linear (x - centre) + size / 2, in coordinates in which pixel i spans i to
+    # i + 1. OpenCV's coordinates are those of the pixels' middles, i + 1/2.
     linear = warp.draw(rng) * (size / side)
     if mirror:
         linear = np.diag([-1.0, 1.0]) @ linear
@@ -145,7 +146,7 @@ def _view(
         border = cv2.BORDER_TRANSPARENT
         crop = cv2.warpAffine(image, matrix, (size, size), ground.copy(), borderMode=border)
     middle = linear @ (np.array([box.cx, box.cy]) - centre) + size / 2
-    # The box around the warped ellipse; that around the warped corners would grow with rotation.
+    # The box around the warped ellipse; a box around the warped corners would grow with rotation.
     half = np.sqrt((linear**2) @ np.array([box.w**2, box.h**2])) / 2
     return np.asarray(crop, np.uint8), Box.from_center(*middle, *(2 * half))
 
@@ -153,7 +154,7 @@ def _view(
 def relative_box(box: Box, size: int) -> tuple[NDArray[np.float32], bool]:
     """Return a box in crop pixels as (cx, cy, w, h) in 0..1, and whether the crop shows it.
 
-    The box is clipped to the crop, which shows it if at least a quarter of it is inside.
+    The box is clipped to the crop. The crop shows it if at least a quarter of its area is inside.
     """
     x0, y0 = (min(max(0.0, value), float(size)) for value in box[:2])
     x1, y1 = max(x0, min(float(size), box.x + box.w)), max(y0, min(float(size), box.y + box.h))

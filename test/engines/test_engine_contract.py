@@ -169,9 +169,9 @@ def test_a_template_crop_of_another_shape_is_refused(
 
 def test_a_crop_of_another_type_is_refused(shipped: Engine, crops: Crops) -> None:
     features = shipped.template(crops[0])
-    with pytest.raises(EngineError, match=r'a search crop is .* uint8, got .* float32'):
+    with pytest.raises(EngineError, match=r'search crop: expected .* uint8, got .* float32'):
         shipped.search(crops[1].astype(np.float32), features)
-    with pytest.raises(EngineError, match=r'a template crop is .* uint8, got .* float32'):
+    with pytest.raises(EngineError, match=r'template crop: expected .* uint8, got .* float32'):
         shipped.template(crops[0].astype(np.float32))
 
 

@@ -151,7 +151,7 @@ def test_a_tensor_of_one_value_and_a_huge_shape_takes_no_memory(
 ) -> None:
     huge = torch.zeros(1).expand(1 << 20, 1 << 20, 1, 1)
     path = write(model, tmp_path, 'zip', **{'input_proj.weight': huge})
-    assert "'input_proj.weight' of shape (1048576, 1048576, 1, 1) holds fewer" in refusal(path)
+    assert 'has fewer values than its shape (1048576, 1048576, 1, 1)' in refusal(path)
 
 
 def test_a_configuration_of_gigabytes_is_refused_before_it_is_built(

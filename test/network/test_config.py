@@ -58,7 +58,7 @@ def test_grids(stride: int, template: int, search: int) -> None:
         ('sparsification', 1, 'sparsification 1'),
         ('box_anchor', None, 'box_anchor None'),
         ('correlation', 'yes', "correlation 'yes'"),
-        ('dilation', True, 'dilation: expected resnet50 at stride 8, got resnet18 at 16'),
+        ('dilation', True, 'dilation: expected resnet50 at stride 8, got resnet18 at stride 16'),
         ('dilation', 'on', "dilation 'on'"),
         ('mixing', -1, 'mixing -1: expected a whole number from 0 to 64'),
         ('mixing', 1.5, 'mixing 1.5'),

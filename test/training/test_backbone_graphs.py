@@ -95,10 +95,10 @@ def test_each_weight_is_taken_from_its_layer(tmp_path: Path, name: str, stride: 
 def test_the_file_of_another_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'net.onnx'
     model = network('mobilenetv3_nanotrack_v3')
-    with pytest.raises(ValueError, match=r'net\.onnx is no readable ONNX file'):
+    with pytest.raises(ValueError, match=r'net\.onnx is not a readable ONNX file'):
         load_backbone(model, path)
     path.write_bytes(b'\xffno graph')
-    with pytest.raises(ValueError, match=r'net\.onnx is no readable ONNX file'):
+    with pytest.raises(ValueError, match=r'net\.onnx is not a readable ONNX file'):
         load_backbone(model, path)
     layers = shapes('mobilenetv3_nanotrack_v3')
     for changed, message in (
@@ -110,7 +110,7 @@ def test_the_file_of_another_network_is_named(tmp_path: Path) -> None:
         write_weights(path, changed)
         with pytest.raises(ValueError, match=message) as error:
             load_backbone(model, path)
-        assert str(error.value).endswith('it is the file of another network')
+        assert str(error.value).endswith('the file belongs to another network')
 
 
 def crops(side: int, shared: Path, picture: Callable[..., np.ndarray]) -> np.ndarray:

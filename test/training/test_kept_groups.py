@@ -250,7 +250,7 @@ def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) 
     claim(tmp_path / 'b', {**other, 'groups': 0})
     write(tmp_path / 'a')
     kept = [Truths(tmp_path / 'a', ORIGIN), Truths(tmp_path / 'b', {**other, 'groups': 0})]
-    with pytest.raises(ValueError, match=r'groups of 1, 2 views: expected as many in each folder'):
+    with pytest.raises(ValueError, match=r'groups of 1, 2 views: expected the same number'):
         ShuffledEpochs(kept)
 
 

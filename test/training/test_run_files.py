@@ -67,9 +67,9 @@ def test_what_is_no_path_is_refused(tmp_path: Path, value: Any) -> None:
 
 def test_a_missing_file_is_named_with_the_one_that_extends_it(tmp_path: Path) -> None:
     path = write(tmp_path / 'run.yaml', {'extends': 'none.yaml'})
-    with pytest.raises(ValueError, match='extends: no file') as error:
+    with pytest.raises(ValueError, match='extends: there is no file') as error:
         load_config(path)
-    assert str(error.value) == f'{path}: extends: no file {tmp_path / "none.yaml"}'
+    assert str(error.value) == f'{path}: extends: there is no file {tmp_path / "none.yaml"}'
 
 
 def test_a_circle_is_refused(tmp_path: Path) -> None:

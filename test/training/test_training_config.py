@@ -188,8 +188,8 @@ BAD: list[tuple[Any, str]] = [
             ({'negatives': 1.1}, r'negatives 1\.1: expected 0 to 1'),
             ({'trained_blocks': -2}, 'trained_blocks -2: expected -1 or more'),
             ({'workers': -1}, 'workers -1'),
-            ({'batch': 121}, 'batch 121: groups and views make only 120 pairs'),
-            ({'batch': 5, 'views': 1}, 'batch 5: groups and views make only 4 pairs'),
+            ({'batch': 121}, 'batch 121: expected at most 120, the pairs of all groups'),
+            ({'batch': 5, 'views': 1}, 'batch 5: expected at most 4, the pairs of all groups'),
         ]
     ),
     *(
@@ -200,9 +200,9 @@ BAD: list[tuple[Any, str]] = [
             ({'share': -1, 'root': 'x'}, 'share -1'),
             ({'share': 1, 'root': 'x', 'names': 'davis_*'}, "names 'davis_.': expected a list"),
             ({'share': 1, 'kind': 'films', 'root': 'x'}, "kind 'films': expected clips, photos"),
-            ({'share': 1}, 'clips need root'),
-            ({'share': 1, 'kind': 'photos'}, 'photos need root'),
-            ({'share': 1, 'kind': 'paste', 'cutouts': 'x'}, 'paste need backgrounds'),
+            ({'share': 1}, 'kind clips needs root'),
+            ({'share': 1, 'kind': 'photos'}, 'kind photos needs root'),
+            ({'share': 1, 'kind': 'paste', 'cutouts': 'x'}, 'kind paste needs backgrounds'),
         ]
     ),
 ]

@@ -77,10 +77,10 @@ def test_a_crop_of_another_shape_is_refused(
     engine: NetworkEngine, crops: Any, shape: tuple[int, ...]
 ) -> None:
     wrong = np.zeros(shape, np.uint8)
-    with pytest.raises(EngineError, match=r'expected \(64, 64, 3\)'):
+    with pytest.raises(EngineError, match=r'expected shape \(64, 64, 3\)'):
         engine.template(wrong)
     if shape != (128, 128, 3):
-        with pytest.raises(EngineError, match=r'expected \(128, 128, 3\)'):
+        with pytest.raises(EngineError, match=r'expected shape \(128, 128, 3\)'):
             engine.search(wrong, engine.template(crops[0]))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network asks of a backbone."""
+"""The interface of a backbone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ IMAGENET_STD: RGB = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 class Backbone(nn.Module):
-    """Image (B, 3, H, W), normalised, to features (B, channels, H / stride, W / stride)."""
+    """Maps normalised images (B, 3, H, W) to features (B, channels, H / stride, W / stride)."""
 
     channels: int
+    """Number of channels of the features."""
     mean: RGB = IMAGENET_MEAN
-    """Mean of RGB in 0..255 that normalises the input."""
+    """Mean that normalises the input, RGB in 0..255."""
     std: RGB = IMAGENET_STD
+    """Standard deviation that normalises the input, RGB in 0..255."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -26,7 +28,7 @@ class Backbone(nn.Module):
 
     @abstractmethod
     def parts(self) -> list[nn.Module]:
-        """Return the stem and the blocks in the order in which an image passes them.
+        """Return the stem and the blocks in the order of computation.
 
-        Training freezes the first of them; see `freeze_backbone`.
+        Training freezes the stem and the first blocks; see `freeze_backbone`.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite0, BatchNorms folded into its convolutions."""
+"""EfficientNet-Lite0, with BatchNorms folded into its convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from hcat_ros.network.backbones.inverted_residual import InvertedResidual, SameC
 
 
 class EfficientNetLite0(Backbone):
-    """EfficientNet-Lite0's stem and first blocks: 0-10 end stride 16 (112 channels), 0-4 8 (40)."""
+    """EfficientNet-Lite0's stem and first blocks.
+
+    Stride 16 ends with block 10 (112 channels), stride 8 with block 4 (40 channels).
+    """
 
     mean = (127.0, 127.0, 127.0)
     std = (128.0, 128.0, 128.0)

@@ -14,29 +14,29 @@ from hcat_ros.network.backbones.base import Backbone
 from hcat_ros.network.config import TIMM_PREFIX
 
 ALIASES = {'convnext_tiny': 'convnext_tiny', 'mobilenetv2': 'mobilenetv2_100'}
-"""Backbones that have a name here, and timm's name of them."""
+"""Backbones with a name of our own, and timm's name for them."""
 
 _OPERATORS = 'torchvision._meta_registrations'
 """The part of torchvision that describes its compiled operators to PyTorch."""
 
 
 class TimmBackbone(Backbone):
-    """The stages of a network of timm up to a stride, without weights of its training.
+    """The stages of a timm network up to a stride, without pretrained weights.
 
     Raises ValueError for a name that timm does not know, for a network without features at the
-    stride and for one that takes images of one size alone; ModuleNotFoundError without timm.
+    stride and for a network with a fixed image size; ModuleNotFoundError without timm.
     """
 
     def __init__(self, name: str, stride: int) -> None:
         super().__init__()
         timm = import_timm()
-        # Of timm's ways to get at features the one that drops what comes after them.
+        # The 'getter' class drops the layers after the features.
         how = {'features_only': True, 'feature_cls': 'getter'}
         try:
             strides = timm.create_model(name, **how).feature_info.reduction()
             if stride not in strides:
                 raise ValueError(f'has no features at stride {stride}, only at {strides}')
-            # A network may keep a stride for several stages: the last one knows most.
+            # Several stages may have the same stride: take the last, deepest one.
             last = max(i for i, reduction in enumerate(strides) if reduction == stride)
             body = timm.create_model(name, **how, out_indices=(last,)).eval()
             with torch.no_grad():
@@ -55,11 +55,11 @@ class TimmBackbone(Backbone):
 
     @property
     def network(self) -> nn.Module:
-        """The network of timm itself, its tensors named as in timm's files."""
+        """The timm network itself, whose tensors have the names of timm's files."""
         return cast(nn.Module, self.body.model)
 
     def parts(self) -> list[nn.Module]:
-        """Return the parts of timm's network that have weights, sequences taken apart."""
+        """Return the parts of timm's network that have weights, with sequences unpacked."""
         parts: list[nn.Module] = []
         for child in self.network.children():
             parts += child if isinstance(child, nn.Sequential) else [child]
@@ -72,15 +72,15 @@ def _of_255(values: Any) -> tuple[float, float, float]:
 
 
 def import_timm() -> Any:
-    """Return the module. Raises ModuleNotFoundError naming the extra to install."""
+    """Import timm. Raises ModuleNotFoundError that names the extra to install."""
     try:
         try:
             import timm
         except RuntimeError as error:
             if 'operator torchvision::' not in str(error):
                 raise
-            # PyPI's torchvision is made for CUDA: its operators do not load beside a PyTorch for
-            # CPUs alone, and its import ends over them. timm needs none of them.
+            # PyPI's torchvision is built for CUDA: with a CPU-only PyTorch its operators do not
+            # load and its import fails. timm does not need them: an empty module replaces them.
             for name in list(sys.modules):
                 if name.startswith(('torchvision', 'timm')):
                     del sys.modules[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block of the MobileNets and of EfficientNet-Lite0, BatchNorms folded in."""
+"""The block of the MobileNets and of EfficientNet-Lite0, with BatchNorms folded in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def hard_swish(x: Tensor) -> Tensor:
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution that keeps a side of n, or with stride 2 half of it; n has to be even then.
+    """Convolution that keeps the image's size, or with stride 2 halves it (sides must be even).
 
-    The padding of stride 2 is odd. Its extra pixel is on the far side, as TensorFlow's SAME has
-    it, or with `near` on the near one, as PyTorch's networks have it.
+    With stride 2 the total padding is odd. Its extra pixel is on the far side (right and bottom),
+    like TensorFlow's SAME, or with `near` on the near side (left and top), like PyTorch's networks.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SameConv2d(nn.Conv2d):
         super().__init__(channels_in, channels, kernel, stride, padding, groups=groups)
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with the padding that the convolution does not bring itself."""
+        """Return x with the padding that the convolution does not add itself."""
         return F.pad(x, self.far * 2) if self.far else x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels are weighted by what their means tell (Hu et al., 2018), with a hard sigmoid."""
+    """Weights channels by a function of their means (Hu et al., 2018), with a hard sigmoid."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class SqueezeExcitation(nn.Module):
 class InvertedResidual(nn.Module):
     """Pointwise to `hidden` channels, depthwise, pointwise back (Sandler et al., 2018).
 
-    The first convolution is left out where `hidden` is the number of channels that come in.
-    squeezed: width of a squeeze-and-excitation after the depthwise convolution (MobileNetV3:
-    Howard et al., 2019), before its activation but in a block without a first convolution.
+    The first convolution is left out if `hidden` equals `channels_in`. squeezed: width of a
+    squeeze-and-excitation after the depthwise convolution (MobileNetV3: Howard et al., 2019), 0 for
+    none. It comes before the activation, or after it in a block without a first convolution.
     """
 
     def __init__(

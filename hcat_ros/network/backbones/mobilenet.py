@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MobileNets of other small trackers, BatchNorms folded into their convolutions."""
+"""The MobileNets of other small trackers, with BatchNorms folded into their convolutions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hcat_ros.network.backbones.inverted_residual import (
 
 
 class Block(NamedTuple):
-    """An `InvertedResidual` in the columns of MobileNetV3's tables."""
+    """Settings of an `InvertedResidual`, in the order of the columns in MobileNetV3's tables."""
 
     kernel: int
     hidden: int
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
 
 class MobileNet(Backbone):
-    """A 3 x 3 convolution with stride 2 and inverted residuals, as far as a stride allows."""
+    """A 3 x 3 convolution with stride 2 and the inverted residuals up to a stride."""
 
     stem_channels: int
     stem_activation: staticmethod[[Tensor], Tensor]
@@ -59,9 +59,9 @@ class MobileNet(Backbone):
 
 
 class MobileNetV3NanoTrackV2(MobileNet):
-    """NanoTrack v2's: MobileNetV3-Small (Howard et al., 2019, table 2) to stride 16, 48 channels.
+    """NanoTrack v2's MobileNetV3-Small (Howard et al., 2019, table 2) to stride 16, 48 channels.
 
-    Takes RGB as it is, 0 to 255.
+    Its input is RGB in 0..255, not normalised.
     """
 
     mean: RGB = (0.0, 0.0, 0.0)
@@ -81,20 +81,20 @@ class MobileNetV3NanoTrackV2(MobileNet):
 
 
 class MobileNetV3NanoTrackV3(MobileNetV3NanoTrackV2):
-    """NanoTrack v3's: one block more, at stride 16 in place of 32, 96 channels."""
+    """NanoTrack v3's MobileNetV3-Small: one more block, at stride 16 instead of 32, 96 channels."""
 
     table = (*MobileNetV3NanoTrackV2.table, Block(5, 288, 96, 72, hard_swish, 1))
 
 
 def _stage(channels_in: int, channels: int, repeats: int, stride: int) -> list[Block]:
-    """Return a row of MobileNetV2's table 2 with expansion 6."""
+    """Return the blocks of a row of MobileNetV2's table 2 with expansion 6."""
     widths = [channels_in] + [channels] * (repeats - 1)
     steps = [stride] + [1] * (repeats - 1)
     return [Block(3, 6 * w, channels, 0, F.relu6, step) for w, step in zip(widths, steps)]
 
 
 class MobileNetV2LightFC(MobileNet):
-    """LightFC's: MobileNetV2 (Sandler et al., 2018, table 2) to stride 16, 96 channels."""
+    """LightFC's MobileNetV2 (Sandler et al., 2018, table 2) to stride 16, 96 channels."""
 
     stem_channels = 32
     stem_activation = staticmethod(F.relu6)

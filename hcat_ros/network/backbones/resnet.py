@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNets without their last stages (He et al., 2016), tensors named as in torchvision."""
+"""ResNets without their last stages (He et al., 2016), with torchvision's tensor names."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(Backbone):
-    """ResNet: layer3 ends stride 16, layer2 stride 8.
+    """ResNet that ends with layer3 at stride 16, with layer2 at stride 8.
 
-    dilation: at stride 8 layer3 is there too, at the stride of layer2, its 3 x 3 convolutions
-    dilated by 2 in return (TransT: Chen et al., 2021, section 3.2).
+    dilation: keep layer3 at stride 8, with its 3 x 3 convolutions dilated by 2 instead of strided
+    (TransT: Chen et al., 2021, section 3.2).
     """
 
     block: type[BasicBlock] | type[Bottleneck]
@@ -91,14 +91,14 @@ class ResNet(Backbone):
 
 
 class ResNet18(ResNet):
-    """ResNet-18: 256 channels at stride 16, 128 at 8."""
+    """ResNet-18: 256 channels at stride 16, 128 at stride 8."""
 
     block = BasicBlock
     depths = (2, 2, 2)
 
 
 class ResNet50(ResNet):
-    """ResNet-50: 1024 channels at stride 16 and dilated, 512 at 8."""
+    """ResNet-50: 1024 channels at stride 16 or with dilation, 512 at stride 8 without."""
 
     block = Bottleneck
     depths = (3, 4, 6)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stronger trackers that a network learns from beside the truth (distillation)."""
+"""Stronger trackers from which a network learns in addition to the true boxes (distillation)."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ __all__ = [
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:
-    """Return a teacher. Raises ValueError for files that are missing."""
+    """Return the teacher that `config` describes. Raises ValueError for missing files."""
     return LightFC(config) if config.kind == 'lightfc' else NanoTrack(config)

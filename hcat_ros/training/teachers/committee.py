@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teachers together: the mean of their score maps and boxes."""
+"""Combines teachers: the mean of their score maps and of their boxes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from hcat_ros.training.teachers.base import GRID, SEARCH_SIZE, TEMPLATE_SIZE, Fl
 
 
 class Lesson(NamedTuple):
-    """What the committee says of each template of V views in the search region of each other."""
+    """The committee's answers for each template of V views in each other view's search region."""
 
     scores: Tensor
-    """float (V, V, GRID * GRID): probability of view i's template in the cells of view j's search
-    region; NaN where nobody was asked (i = j, unless V is 1)."""
+    """Probability of view i's template in each cell of view j's search region, float
+    (V, V, GRID * GRID); NaN for i = j, unless V is 1."""
     boxes: Tensor
-    """float (V, V, 4): its box at its best cell as cx cy w h in 0..1 of the search region."""
+    """Box of the best cell, float (V, V, 4) as cx cy w h in 0..1 of the search region; NaN
+    likewise."""
 
 
 class Committee:
-    """Teachers whose score maps are averaged, and the boxes of those whose boxes count.
+    """Averages the score maps of all teachers, and the boxes of the teachers whose boxes count.
 
-    Also an engine (`engines.base.Engine`), so that the tracker can run it as it runs a model.
+    It is also an engine (`engines.base.Engine`), so the tracker can run it like a model.
     """
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
@@ -43,7 +44,10 @@ class Committee:
         return [teacher.features(crops) for teacher in self.teachers]
 
     def look(self, template: Sequence[Floats], search: Sequence[Floats]) -> Sight:
-        """Return the mean scores and boxes; template and search: one view's, a teacher each."""
+        """Return the mean scores and boxes.
+
+        template, search: each teacher's features of one template and of one search region.
+        """
         sights = [teacher.look(z, x) for teacher, z, x in zip(self.teachers, template, search)]
         boxes = [
             sight.boxes for teacher, sight in zip(self.teachers, sights) if teacher.config.boxes
@@ -51,7 +55,7 @@ class Committee:
         return Sight(np.mean([sight.scores for sight in sights], axis=0), np.mean(boxes, axis=0))
 
     def teach(self, templates: NDArray[np.uint8], searches: NDArray[np.uint8]) -> Lesson:
-        """Return the lesson of templates (V, 128, 128, 3) and searches (V, 256, 256, 3)."""
+        """Return the lesson for templates (V, 128, 128, 3) and searches (V, 256, 256, 3)."""
         views = len(templates)
         scores = np.full((views, views, GRID * GRID), np.nan, np.float32)
         boxes = np.full((views, views, 4), np.nan, np.float32)

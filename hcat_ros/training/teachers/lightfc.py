@@ -23,10 +23,10 @@ _TRUNK = '/backbone/'
 
 
 class LightFC(OnnxTeacher):
-    """LightFC (Li et al., 2023); its geometry is exactly HCAT's.
+    """LightFC (Li et al., 2023), whose crop sizes, factors and grid are exactly HCAT's.
 
-    Its graph of the search region is cut behind the backbone, so that a region which is seen with
-    several templates passes that once.
+    Its search graph is cut after the backbone, so that a search region passes the backbone only
+    once when it is searched for several templates.
     """
 
     def features(self, crops: NDArray[np.uint8]) -> Floats:
@@ -39,9 +39,10 @@ class LightFC(OnnxTeacher):
         return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
 
     def look(self, template: Floats, search: Floats) -> Sight:
-        """Look for the target with these features (96, 8, 8) in a search region's (96, 16, 16).
+        """Find the target in a search region, given the features of both.
 
-        Only the cell of the target's middle knows its box; the cells around that have it too.
+        template: (96, 8, 8). search: (96, 16, 16). LightFC predicts a correct box only at the cell
+        of the target's middle, so each cell takes the box of its best-scoring neighbour.
         """
         head = self.get()[2]
         names = [entry.name for entry in head.get_inputs()]
@@ -57,7 +58,7 @@ class LightFC(OnnxTeacher):
 
         model = self._read(self.config.head)
         if {entry.name for entry in model.graph.output} != set(_MAPS):
-            raise ValueError(f'teacher: {self.config.head} is no LightFC tracking graph')
+            raise ValueError(f'teacher: {self.config.head} is not a LightFC tracking graph')
         template, search = (entry.name for entry in model.graph.input)
         makers = {name: node.name for node in model.graph.node for name in node.output}
         inner = {
@@ -67,7 +68,7 @@ class LightFC(OnnxTeacher):
             if not node.name.startswith(_TRUNK) and makers.get(name, '').startswith(_TRUNK)
         }
         if len(inner) != 1:
-            raise ValueError(f'teacher: {self.config.head} has no LightFC backbone in it')
+            raise ValueError(f'teacher: {self.config.head} does not contain a LightFC backbone')
         (cut,) = inner
         extractor = Extractor(model)
         return [
@@ -77,7 +78,7 @@ class LightFC(OnnxTeacher):
         ]
 
     def _check(self, *sessions: Any) -> None:
-        """Raise ValueError for graphs that are not the two of one LightFC."""
+        """Raise ValueError for graphs that do not belong to one LightFC."""
         shapes = [list(session.get_inputs()[0].shape) for session in sessions]
         crops = [[1, 3, side, side] for side in (TEMPLATE_SIZE, SEARCH_SIZE)]
         if shapes[:2] != crops or list(sessions[0].get_outputs()[0].shape) != shapes[2]:

@@ -12,24 +12,25 @@ from hcat_ros.training.teachers.base import GRID, SEARCH_SIZE, Floats, OnnxTeach
 
 
 class NanoTrack(OnnxTeacher):
-    """A NanoTrack. Its points lie on the corners of our cells, 16 pixels apart."""
+    """NanoTrack, which predicts at points, 16 pixels apart, on the corners of our cells."""
 
     def features(self, crops: NDArray[np.uint8]) -> Floats:
         """Return the features (V, K, g, g) of RGB crops (V, side, side, 3).
 
-        The last row and column of the crops are left out: 128 and 256 px become its 127 and 255.
+        The last row and column of the crops are left out, because NanoTrack takes 127 and 255 px.
         """
         backbone = self.get()[0]
         images = crops[:, :-1, :-1].transpose(0, 3, 1, 2).astype(np.float32)
         name = backbone.get_inputs()[0].name
-        # One at a time: the graph's operators may hold a batch of 1.
+        # One image at a time, because the graph may have a fixed batch of 1.
         return np.concatenate([backbone.run(None, {name: image[None]})[0] for image in images])
 
     def look(self, template: Floats, search: Floats) -> Sight:
-        """Look for the target with these features (K, 8, 8) in a search region's (K, 16, 16).
+        """Find the target in a search region, given the features of both.
 
-        Point (j, i) lies at 16 j, 16 i: a cell gets the mean score of the points at its four
-        corners and the box of the best of them. The first of 15 points a side is at 16.
+        template: (K, 8, 8). search: (K, 16, 16). Point (j, i) lies at pixel (16 j, 16 i). A cell
+        gets the mean score of the points at its four corners and the box of the best of these
+        points. If a side has only 15 points, the first lies at pixel 16.
         """
         head = self.get()[1]
         names = [entry.name for entry in head.get_inputs()]
@@ -54,11 +55,11 @@ class NanoTrack(OnnxTeacher):
         return [(self.config.backbone, backbone), (self.config.head, self._read(self.config.head))]
 
     def _check(self, *sessions: Any) -> None:
-        """Raise ValueError for graphs that are not the two of one NanoTrack."""
+        """Raise ValueError for graphs that do not belong to one NanoTrack."""
         backbone, head = sessions
         features = backbone.get_outputs()[0].shape[1:2]
         if [entry.shape[1:2] for entry in backbone.get_inputs()] != [[3]]:
-            raise ValueError(f'teacher: {self.config.backbone} is no NanoTrack backbone')
+            raise ValueError(f'teacher: {self.config.backbone} is not a NanoTrack backbone')
         ends = (*head.get_inputs(), *head.get_outputs()[:2])
         if [entry.shape[1:2] for entry in ends] != [features, features, [2], [4]]:
             raise ValueError(
@@ -68,9 +69,10 @@ class NanoTrack(OnnxTeacher):
 
 
 def _corner(points: NDArray[Any], dy: int, dx: int) -> Floats:
-    """Return for each of our cells the value of one of its corners among points 16 px apart.
+    """Return for each of our cells the value of the point at one of its corners.
 
-    points: (g, g, ...), the last of them at 15 x 16 px. Cells beyond the outer points have those.
+    points: (g, g, ...), 16 px apart, the last at 15 x 16 px. A corner beyond the outer points takes
+    the value of the nearest point. dy, dx: 0 for the top or left corner, 1 for the bottom or right.
     """
     last = points.shape[0] - 1
     shift = GRID - points.shape[0]

@@ -101,9 +101,9 @@ def test_files_that_are_not_lightfcs_are_named(tmp_path: Path) -> None:
     nano = nanotrack(tmp_path / 'c', MIXED)
     flat = lightfc(tmp_path / 'd', MIXED, trunk='/conv')
     for backbone, head, wrong in (
-        (config.head, config.backbone, 'is no LightFC tracking graph'),
-        (config.backbone, nano.head, f'{nano.head} is no LightFC tracking graph'),
-        (config.backbone, flat.head, f'{flat.head} has no LightFC backbone in it'),
+        (config.head, config.backbone, 'is not a LightFC tracking graph'),
+        (config.backbone, nano.head, f'{nano.head} is not a LightFC tracking graph'),
+        (config.backbone, flat.head, f'{flat.head} does not contain a LightFC backbone'),
         (other.backbone, config.head, 'are not the two files of one LightFC'),
         (nano.backbone, config.head, 'are not the two files of one LightFC'),
     ):

@@ -130,7 +130,7 @@ def test_files_that_are_missing_or_damaged_are_named(
 def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
     config, other = nanotrack(tmp_path / 'a', RGB), nanotrack(tmp_path / 'b', BROWN)
     for backbone, head, wrong in (
-        (config.head, config.backbone, f'{config.head} is no NanoTrack backbone'),
+        (config.head, config.backbone, f'{config.head} is not a NanoTrack backbone'),
         (config.backbone, config.backbone, f'{config.backbone} is not the NanoTrack head of'),
         (config.backbone, other.head, f'{other.head} is not the NanoTrack head of'),
     ):
