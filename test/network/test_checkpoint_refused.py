@@ -239,7 +239,7 @@ def test_nonsense_in_the_metadata_is_refused(
     ('overrides', 'reason'),
     [
         ({'colour': 'blue'}, "unknown configuration field 'colour'"),
-        ({'heads': 0}, 'heads 0: expected 1 or more'),
+        ({'heads': 0}, 'heads 0: expected a whole number from 1 to 4096'),
         ({'heads': 5}, 'channels 32: expected a multiple'),
         ({'layers': 1}, 'layers 1 does not fit its tensors, which show 2'),
         ({'correlation': True}, 'correlation True does not fit its tensors, which show False'),
