@@ -29,7 +29,7 @@ TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 
 
 def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Start RViz where it is asked for. Raises ValueError if it is not installed."""
+    """Start RViz if `show` is true. Raises ValueError if RViz is not installed."""
     values = context.launch_configurations
     if not parse_value('show', values['show'], bool):
         return []
@@ -45,7 +45,7 @@ def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             executable='rviz2',
             namespace=values['namespace'],
             arguments=['-d', str(SHARE / 'config' / 'rviz.rviz')],
-            # RViz's topics are relative to no namespace: those of its file are mapped.
+            # RViz does not put the topics of its file into the namespace, so they are remapped.
             remappings=[
                 (f'/{topic}', f'{namespace_of(values)}/{topic}')
                 for topic in ('track_image', 'target_bearing', 'target_pose')
@@ -68,9 +68,9 @@ def generate_launch_description() -> LaunchDescription:
         namespace=LaunchConfiguration('namespace'),
         parameters=[
             {
-                # A name of digits, as a camera's number, is a text too.
+                # A name of digits, such as a camera's number, is a text too.
                 'source': as_text(LaunchConfiguration('video')),
-                # The node checks these, its messages name the parameter.
+                # The node checks these values; its messages name the parameter.
                 'loop': LaunchConfiguration('loop'),
                 'start': LaunchConfiguration('start'),
                 'count': LaunchConfiguration('count'),
@@ -88,10 +88,14 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'video', description='video file, image folder, camera number or device'
             ),
-            DeclareLaunchArgument('loop', default_value='false', description='play it for ever'),
-            DeclareLaunchArgument('start', default_value='0', description='first frame'),
-            DeclareLaunchArgument('count', default_value='0', description='frames, 0 for all'),
-            # Given to both nodes, whatever params_file says, so that they agree.
+            DeclareLaunchArgument(
+                'loop', default_value='false', description='repeat the video for ever'
+            ),
+            DeclareLaunchArgument('start', default_value='0', description='first frame to play'),
+            DeclareLaunchArgument(
+                'count', default_value='0', description='number of frames; 0: all'
+            ),
+            # Both nodes get this value, whatever params_file says, so that they agree.
             DeclareLaunchArgument(
                 'image_transport', default_value='raw', description='raw or compressed'
             ),
@@ -101,12 +105,14 @@ def generate_launch_description() -> LaunchDescription:
                 description='field of view of the camera [rad], published as camera_info; 0: none',
             ),
             DeclareLaunchArgument(
-                'calibration', default_value='', description='calibration file, as camera_info'
+                'calibration',
+                default_value='',
+                description='calibration file, published as camera_info',
             ),
             DeclareLaunchArgument(
                 'show', default_value='false', description='show the track in RViz: true or false'
             ),
-            # First: what is started before an error would be left behind.
+            # First, because processes that start before an error would be left running.
             OpaqueFunction(function=show),
             # The tracker's own arguments (init_box, engine, model, ...) pass through.
             IncludeLaunchDescription(PythonLaunchDescriptionSource(str(TRACKER))),

@@ -40,10 +40,10 @@ SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 PLATFORM = platform_setting()
 SHARED = ('autostart', 'bond', 'diagnostics_period')
-"""Parameters that both nodes have; the tracker's arguments of these names are for both."""
+"""Parameters of both nodes; the tracker's launch arguments of these names set both."""
 
-# The follower's parameters are launch arguments too. Those of each axis (yaw.max_speed) are taken,
-# but not declared: they have other defaults for each platform, and there are fifty of them.
+# The follower's parameters are launch arguments too. Those of the axes (yaw.max_speed) are accepted
+# but not declared: there are 45 of them, and their defaults depend on the platform.
 PARAMETERS = {
     setting.name: setting
     for setting in settings_for(PLATFORM.default)
@@ -55,17 +55,25 @@ NODE_ARGUMENTS = {name: setting for name, setting in PARAMETERS.items() if '.' n
 def arguments() -> list[DeclareLaunchArgument]:
     """Return the launch arguments with their descriptions, the tracker's after our own."""
     declared = [
-        DeclareLaunchArgument('platform', description=f'{PLATFORM.expected}: what is driven')
+        DeclareLaunchArgument('platform', description=f'platform that moves: {PLATFORM.expected}')
     ]
     for name, default, text in (
         ('camera_info', 'camera_info', 'topic of the calibration that goes with the images'),
-        ('imu', 'imu', "topic of the platform's inertial sensor, with use_imu"),
-        ('depth', 'depth', 'topic of depth images aligned to the camera, with range_mode:=depth'),
+        ('imu', 'imu', "topic of the platform's inertial sensor, for use_imu"),
+        ('depth', 'depth', 'topic of depth images aligned to the camera, for range_mode:=depth'),
         ('cmd_vel', 'cmd_vel', 'topic of the commands'),
-        ('follow_params_file', '', 'parameters of the follower; empty: those of the platform'),
+        (
+            'follow_params_file',
+            '',
+            'parameter file of the follower; empty: the file of the platform',
+        ),
         ('start_tracker', 'true', 'start the tracker too: true or false'),
-        ('processes', 'each', 'each: a process for each node; one: both in one, for memory'),
-        ('follower_node_name', 'hcat_follower', "name of the follower, node_name the tracker's"),
+        ('processes', 'each', 'each: one process per node; one: both in one, to save memory'),
+        (
+            'follower_node_name',
+            'hcat_follower',
+            'name of the follower node; node_name names the tracker',
+        ),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
     for name, setting in NODE_ARGUMENTS.items():
@@ -75,7 +83,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the nodes from the arguments' values."""
+    """Create the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [*PARAMETERS, *(argument.name for argument in arguments())])
     warning = inherited_warning(context)
@@ -99,7 +107,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     processes = check_choice('processes', values['processes'], ('each', 'one'))
     together = start_tracker and processes == 'one'
     if together:
-        # The parameters of either are passed over by the other, but for those that both have.
+        # Each node ignores the parameters that only the other has.
         tracker = load_python_launch_file_as_module(str(TRACKER))
         parameters = [*tracker.node_parameters(values), *parameters]
         remapped.append('image')

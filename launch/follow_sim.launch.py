@@ -34,12 +34,12 @@ FOLLOW = SHARE / 'launch' / 'follow.launch.py'
 CAMERA = {
     setting.name: setting
     for setting in SETTINGS
-    # The target is named, and the tracker waited for.
+    # This file always names the target and waits for the tracker.
     if setting.name not in ('init_box', 'subscribers')
 }
 """Parameters of the simulated camera, which are launch arguments too."""
 FROM_CAMERA_INFO = ('horizontal_fov', 'image_width', 'image_height')
-"""Parameters of the follower that it has no need of."""
+"""Parameters that the follower does not need, because the camera publishes camera_info."""
 HIDDEN = (*FROM_CAMERA_INFO, 'image_transport', 'init_box', 'use_sim_time')
 """Arguments of follow.launch.py that have no use here."""
 
@@ -56,12 +56,12 @@ def arguments() -> list[DeclareLaunchArgument]:
                 description=f'{setting.description} Takes {setting.expected}.',
             )
         )
-    # What both take, such as the target's height, is one argument.
+    # A parameter of both nodes, such as the target's height, is one argument.
     return [*declared, *declared_arguments(FOLLOW, leave_out=(*CAMERA, *HIDDEN))]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the nodes from the arguments' values."""
+    """Create the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
     given: dict[str, object] = {'init_box': True}
@@ -94,7 +94,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def follower_file(scenario: Scenario) -> str:
     """Write the follower's parameters for a simulated platform, and return the file's name.
 
-    What is not in it is as in the platform's preset. It stays, as launch's own files do.
+    Other parameters keep the platform's preset. The file is not removed, like launch's own files.
     """
     values = {'/**': {'ros__parameters': follower_parameters(scenario)}}
     with tempfile.NamedTemporaryFile(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Track what a ground station names on its video: the tracker, and its MAVLink camera.
+"""Start the tracker and its MAVLink camera: ground stations name targets on their video.
 
 ros2 launch hcat_ros mavlink.launch.py image:=/camera/image_raw connections:=udpin:0.0.0.0:14560
 """
@@ -33,7 +33,7 @@ from hcat_ros.nodes.tools.mavlink_camera import SETTINGS
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 PARAMETERS = {setting.name: setting for setting in SETTINGS if setting.name != 'tracker'}
-"""Of the camera, as launch arguments; its tracker is the one that is started here."""
+"""Parameters of the camera that are launch arguments; `tracker` is set to node_name."""
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -41,14 +41,14 @@ def arguments() -> list[DeclareLaunchArgument]:
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (
-            ('cmd_vel', 'cmd_vel', "topic of the follower's commands, with motion"),
-            ('mavlink_params_file', '', "parameters of the camera; empty: the package's own"),
+            ('cmd_vel', 'cmd_vel', "topic of the follower's commands, for motion"),
+            ('mavlink_params_file', '', "parameter file of the camera; empty: the package's own"),
             ('start_tracker', 'true', 'start the tracker too: true or false'),
             (
                 'video',
                 '',
-                'video file, image folder, camera number or device that the images come from; '
-                'empty: from a node of yours',
+                'video file, image folder, camera number or device to publish the images from; '
+                'empty: your own node publishes them',
             ),
         )
     ]
@@ -61,7 +61,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the nodes from the arguments' values."""
+    """Create the nodes from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
     file = check_file(

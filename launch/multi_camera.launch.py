@@ -25,31 +25,31 @@ TRACKER = Path(get_package_share_directory('hcat_ros')) / 'launch' / 'tracker.la
 
 
 def topics(cameras: str, image: str) -> dict[str, str]:
-    """Return the image topic of each namespace in `cameras`, 'NAME' or 'NAME=TOPIC' with commas.
+    """Return the image topic of each namespace in `cameras`: 'NAME' or 'NAME=TOPIC', with commas.
 
-    image: the topic of those that name none. Raises ValueError for what cannot be told apart.
+    image: topic of the cameras without one. Raises ValueError for a missing or repeated name.
     """
     found: dict[str, str] = {}
     for word in cameras.split(','):
         name, _, topic = (part.strip() for part in word.partition('='))
         if not name.strip('/') or name in found:
-            reason = f"'{name}' is there twice" if name in found else 'a name is missing'
+            reason = f"'{name}' appears twice" if name in found else 'a name is missing'
             raise ValueError(
                 f"launch argument cameras:='{cameras}': {reason}; expected namespaces, each with "
-                'its image topic if that is another: front,back=/usb_cam/image_raw'
+                '=TOPIC if its image topic differs: front,back=/usb_cam/image_raw'
             )
         found[name] = topic or image
     return found
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Include the tracker's launch file once a process, with what is the cameras' own."""
+    """Include the tracker's launch file once for each process, with the cameras' own arguments."""
     values = context.launch_configurations
     image = values['image']
     if image.startswith('/') and inherited(context, ('image',)):
         get_logger('hcat_ros').warning(
-            f'image:={image} was for the tracker that was included before: taking {IMAGE} in the '
-            "namespace of each camera; other topics go into cameras, 'front=/topic'"
+            f'image:={image} was for the tracker that was included before: using {IMAGE} in the '
+            "namespace of each camera; set other topics with cameras:='front=/topic'"
         )
         image = IMAGE
     found = topics(values['cameras'], image)
@@ -76,8 +76,8 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument(
                 'cameras',
-                description='namespaces with commas between, each with =TOPIC if its images are '
-                'elsewhere than `image` says: front,back=/usb_cam/image_raw',
+                description='namespaces separated by commas, each with =TOPIC if its image topic '
+                'is not `image`: front,back=/usb_cam/image_raw',
             ),
             DeclareLaunchArgument(
                 'image',
@@ -87,8 +87,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'processes',
                 default_value='each',
-                description='each: a process for each camera, for the rate; one: all in one '
-                'process with one engine, for memory',
+                description='each: one process per camera, for speed; one: all cameras in one '
+                'process with one engine, to save memory',
             ),
             *declared_arguments(TRACKER, leave_out=('namespace', 'image', 'cameras')),
             OpaqueFunction(function=start),

@@ -38,7 +38,7 @@ from hcat_ros.nodes.tools.replay_run import ReplayRun
 SHARE = Path(get_package_share_directory('hcat_ros'))
 TRACKER = SHARE / 'launch' / 'tracker.launch.py'
 OURS = ('namespace', 'image', 'cameras', 'autostart', 'image_transport', 'use_sim_time', 'respawn')
-"""Arguments of tracker.launch.py that are not passed on as they are."""
+"""Arguments of tracker.launch.py that this file sets or declares itself."""
 POLL = 0.2
 """Seconds between two checks of the subscriptions, and of the tracks."""
 Entities = list[LaunchDescriptionEntity]
@@ -55,7 +55,7 @@ class Replay:
         self.counting: Any = None
 
     def begin(self) -> Entities:
-        """Start the tracker and the recorder, and look out for both to be ready."""
+        """Start the tracker and the recorder, and wait until both are ready."""
         plan = self.run.plan
         tracker = IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(TRACKER)),
@@ -97,11 +97,11 @@ class Replay:
         return [on_exit, GroupAction([tracker]), self.recorder, wait]
 
     def poll(self, look: Any) -> TimerAction:
-        """Return an action that takes another look in a moment."""
+        """Return an action that calls `look` after `POLL` seconds."""
         return TimerAction(period=POLL, actions=[OpaqueFunction(function=look)])
 
     def await_all(self, context: LaunchContext) -> Entities:
-        """Play the bag once the tracker takes images and the recorder tracks."""
+        """Play the bag once the tracker has subscribed to images and the recorder to tracks."""
         node = get_ros_node(context)
         if self.counting is None:
             self.counting = node.create_subscription(
@@ -141,11 +141,11 @@ class Replay:
 
     def fail(self, event: ProcessExited) -> Entities:
         """Fail after the tracker has ended: the other processes would wait for ever."""
-        raise RuntimeError(f'{event.process_name} has ended with {event.returncode}')
+        raise RuntimeError(f'{event.process_name} ended with exit code {event.returncode}')
 
 
 def start(context: LaunchContext) -> Entities:
-    """Begin with what the arguments say."""
+    """Plan the replay from the launch arguments, and begin it."""
     return Replay(ReplayPlan(dict(context.launch_configurations))).begin()
 
 
@@ -154,14 +154,14 @@ def generate_launch_description() -> LaunchDescription:
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (
-            ('out', '', 'folder for recording and report; empty: the name of the bag and _node'),
-            ('image', '', 'topic of the images in the bag; empty: the only one with pictures'),
+            ('out', '', 'folder for recording and report; empty: name of the bag plus _node'),
+            ('image', '', 'topic of the images in the bag; empty: the only image topic'),
             ('init_box_topic', '', 'topic in the bag that names the target; empty: .../init_box'),
             ('truth', '', 'topic or file of true boxes to judge the track by, see hcat replay -h'),
             ('namespace', '', 'namespace of the node and its topics'),
-            ('rate', '1.0', 'times the speed of recording; lower it if images get lost'),
-            ('depth', '60', 'images that may wait for the tracker'),
-            ('patience', '120', 'seconds for the tracker to be ready; TensorRT may need more'),
+            ('rate', '1.0', 'playback speed, 1.0 as recorded; lower it if images get lost'),
+            ('depth', '60', 'queue depth: images that may wait for the tracker'),
+            ('patience', '120', 'seconds until the tracker must be ready; TensorRT may need more'),
         )
     ]  # fmt: skip
     return LaunchDescription(

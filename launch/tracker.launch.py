@@ -26,7 +26,7 @@ from hcat_ros.nodes.tracker.settings import SETTINGS
 
 CONFIG = Path(get_package_share_directory('hcat_ros')) / 'config'
 
-# All parameters of the node are launch arguments too. Empty: as params_file says.
+# All parameters of the node are launch arguments too; an empty one leaves it to params_file.
 NODE_ARGUMENTS = {setting.name: setting for setting in SETTINGS if setting.name != 'autostart'}
 
 
@@ -35,7 +35,7 @@ def arguments() -> list[DeclareLaunchArgument]:
     declared = []
     for name, default, text in (
         ('image', 'image', 'topic of the images; with compressed, /compressed is appended'),
-        ('params_file', str(CONFIG / 'tracker.yaml'), 'parameters of the node'),
+        ('params_file', str(CONFIG / 'tracker.yaml'), 'parameter file of the node'),
         ('namespace', '', 'namespace of the node and its topics'),
         ('node_name', 'hcat_tracker', 'name of the node'),
         ('cameras', '', 'NAMESPACE=TOPIC,...: a tracker for each, all in one process'),
@@ -45,8 +45,8 @@ def arguments() -> list[DeclareLaunchArgument]:
             '',
             'take the time from /clock: true or false; empty: as params_file says',
         ),
-        ('respawn', 'false', 'start the node again when it has ended by itself: true or false'),
-        ('log_level', 'info', ', '.join(LOG_LEVELS)),
+        ('respawn', 'false', 'restart the node when it ends by itself: true or false'),
+        ('log_level', 'info', f'lowest level that is logged: {", ".join(LOG_LEVELS)}'),
     ):
         declared.append(DeclareLaunchArgument(name, default_value=default, description=text))
     for name, setting in NODE_ARGUMENTS.items():
@@ -56,7 +56,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the node from the arguments' values."""
+    """Create the node from the arguments' values."""
     values = context.launch_configurations
     refuse_misspelt(values, [argument.name for argument in arguments()])
     warning = inherited_warning(context)
@@ -65,7 +65,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     parameters = node_parameters(values)
     log_level = check_choice('log_level', values['log_level'].lower(), LOG_LEVELS)
     cameras = [camera.strip() for camera in values['cameras'].split(',') if camera.strip()]
-    if cameras:  # they are in namespaces and on topics of their own
+    if cameras:  # each camera has its own namespace and topic
         where: dict[str, object] = {'executable': 'tracker_nodes'}
     else:
         where = {
@@ -80,7 +80,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name=check_node_name('node_name', values['node_name']),
             parameters=parameters,
             arguments=[*cameras, '--ros-args', '--log-level', log_level],
-            # This node's alone: other nodes of a launch file that includes this one are not ours.
+            # For this node only, not for other nodes of a launch file that includes this one.
             additional_env=profile_variables(CONFIG / 'fastdds_tracker.xml'),
             respawn=parse_value('respawn', values['respawn'], bool),
             respawn_delay=RESPAWN_DELAY,
@@ -90,7 +90,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def node_parameters(values: Mapping[str, str]) -> list[str | dict[str, object]]:
-    """Return the tracker's parameters: a file, and what arguments say. Raises ValueError."""
+    """Return the tracker's parameters: a file, then the arguments. Raises ValueError."""
     kinds = {'use_sim_time': bool}
     kinds |= {name: setting.kind for name, setting in NODE_ARGUMENTS.items()}
     given = given_parameters(values, kinds)

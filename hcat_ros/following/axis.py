@@ -9,7 +9,7 @@ from hcat_ros.following.pid import Pid
 
 
 class Axis:
-    """From an error (rad or m) to a speed; an error above 0 asks for a speed above 0."""
+    """Computes a speed from an error (rad or m); a positive error gives a positive speed."""
 
     def __init__(
         self, config: AxisConfig, derivative_smoothing: float, max_reverse: float | None = None
@@ -27,22 +27,22 @@ class Axis:
     def drive(self, error: float, motion: float, dt: float, share: float) -> float:
         """Return the speed after `dt` s.
 
-        `motion` is the target's own speed, fed forward; `share` 0..1 scales all.
+        `motion` is the target's own speed, fed forward; `share` (0..1) scales the result.
         """
         wanted = self._pid.update(0.0, -error, dt, motion)
-        # First limited, then scaled: half of the speed is half of what is allowed as well.
+        # Limit first, then scale, so that a share of 0.5 also halves the top speed.
         limiter = self._limiter
         speed = limiter.step(share * min(max(wanted, limiter.low), limiter.high), dt)
         self._pid.carried_out(speed)
         return speed
 
     def approach(self, speed: float, dt: float) -> float:
-        """Return the speed after `dt` s on the way to one that no error asks for."""
+        """Return the speed after `dt` s on the way to `speed`, without the controller."""
         self._pid.reset()
         return self._limiter.step(speed, dt)
 
     def stop(self) -> None:
-        """Be at standstill now and forget."""
+        """Set the speed to zero at once and reset the controller."""
         self._pid.reset()
         self._limiter.stop()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the target is and how it moves: a Kalman filter over its bearing."""
+"""Estimates the target's bearing and bearing rates with a Kalman filter."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hcat_ros.following.ego_motion import EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 
 FIRST_RATE = 1.0
-"""Deviation of the bearing rate of a target that has been seen once, rad/s."""
+"""Standard deviation of the bearing rates after the first measurement, rad/s."""
 PAST = 1.0
 """Seconds of past states that are kept for `rewind`."""
 NEAREST = 0.3
-"""Share of the range below which, after the travel, the bearing is not corrected for it."""
+"""Share of the range: the bearing is not corrected for a travel that leaves less distance."""
 
 Array = NDArray[np.float64]
 
 
 class Bearing(NamedTuple):
-    """A bearing at a time, in the camera mount's frame of that time."""
+    """A bearing at a time, in the camera mount's frame at that time."""
 
     time: float
     azimuth: float
@@ -46,10 +46,10 @@ class Bearing(NamedTuple):
 class BearingFilter:
     """Constant-velocity Kalman filter over (azimuth, elevation, their rates).
 
-    To predict, the bearing moves with the target's own rates and is then rotated into the camera
+    A prediction moves the bearing with the target's own rates and then rotates it into the camera
     frame of the new time. A target in view is therefore never near straight up or down, where the
     azimuth is undefined, and a prediction over a delay stays right while the platform turns.
-    The rates walk randomly: their variance grows by `process_noise`^2 a second, (rad/s)^2.
+    The rates are random walks: their variance grows by `process_noise`^2 per second, (rad/s)^2.
     """
 
     def __init__(self, ego: EgoMotion, process_noise: float) -> None:
@@ -115,7 +115,7 @@ class BearingFilter:
         return _rotate(moved, self._ego.rotation(state.time, time))
 
     def _after_travel(self, azimuth: float, elevation: float, travel: Array) -> tuple[float, float]:
-        """Return a bearing as it is after the platform has travelled by `travel` (3,), m."""
+        """Return the bearing after the platform has travelled by `travel` (3,), m."""
         if self.range is None or not travel.any():
             return azimuth, elevation
         ahead = self.range * _direction(azimuth, elevation) - travel
@@ -133,7 +133,7 @@ class BearingFilter:
         return math.sqrt(max(0.0, float(innovation @ np.linalg.solve(spread, innovation))))
 
     def update(self, measurement: BearingMeasurement) -> None:
-        """Take a measurement: x += K (z - H x), K = P H^T (H P H^T + R)^-1, H = [I 0]."""
+        """Update with a measurement: x += K (z - H x), K = P H^T (H P H^T + R)^-1, H = [I 0]."""
         expected = self.at(measurement.stamp)
         if expected is None:
             self.start(measurement)
@@ -142,7 +142,7 @@ class BearingFilter:
         spread = prior[:2, :2] + measurement.covariance
         gain = np.linalg.solve(spread, prior[:2]).T
         change = gain @ _innovation(measurement, expected)
-        # Joseph's form stays symmetric and positive whatever the rounding.
+        # Joseph's form keeps the covariance symmetric and positive despite rounding.
         rest = np.eye(4)
         rest[:, :2] -= gain
         covariance = rest @ prior @ rest.T + gain @ measurement.covariance @ gain.T
@@ -151,7 +151,7 @@ class BearingFilter:
         ).tolist()
         self._bearing = Bearing(
             measurement.stamp,
-            _wrapped(azimuth),
+            _wrap(azimuth),
             min(max(elevation, -math.pi / 2), math.pi / 2),
             azimuth_rate,
             elevation_rate,
@@ -165,7 +165,7 @@ class BearingFilter:
 def _innovation(measurement: BearingMeasurement, expected: Bearing) -> Array:
     return np.array(
         [
-            _wrapped(measurement.azimuth - expected.azimuth),
+            _wrap(measurement.azimuth - expected.azimuth),
             measurement.elevation - expected.elevation,
         ]
     )
@@ -211,6 +211,6 @@ def _angles(direction: Array) -> tuple[float, float]:
     return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
 
 
-def _wrapped(angle: float) -> float:
-    """Return an angle as one from -pi to pi."""
+def _wrap(angle: float) -> float:
+    """Return the same angle in the range -pi to pi."""
     return math.remainder(angle, 2 * math.pi)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From pixels to bearings and back, for lenses with distortion."""
+"""Converts pixels to bearings and back, for lenses with distortion."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ COEFFICIENTS = {
     'rational_polynomial': (0, 4, 5, 8, 12, 14),
     'equidistant': (0, 4),
 }
-"""Numbers of distortion coefficients by model of CameraInfo; 0: none given, no distortion."""
+"""Valid numbers of coefficients for each distortion_model of CameraInfo; 0: no distortion."""
 NARROWEST_FOV, WIDEST_FOV = 0.01, 3.1
 """Limits of a field of view from side to side, rad: a pinhole camera cannot see 180 degrees."""
 FOCAL_LIMITS = 0.001, 1000.0
 """Limits of a focal length, in multiples of the longer side of the image."""
 NEWTON_STEPS = 20
 RAY_TOLERANCE = 0.1
-"""Pixels within which a ray must be seen again where it came from."""
+"""Pixels by which a ray that is projected back may miss the pixel that it came from."""
 PIXEL_MIDDLE = 0.5
-"""Coordinate of the middle of the first pixel in boxes; a CameraInfo's principal point counts it as
-0."""
+"""Box coordinate of the centre of the first pixel; for CameraInfo's principal point, this is 0."""
 
 
 class Angles(NamedTuple):
@@ -41,13 +40,13 @@ class Angles(NamedTuple):
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A calibrated camera. Raises ValueError, naming the value, for what cannot be one.
+    """A calibrated camera. Raises ValueError with the value for an impossible calibration.
 
-    Bearings are in the frame of the camera's mount (REP-103: x forward, y left, z up); a camera
-    that looks down from it has its angle in `pitch` (rad, positive down, as a rotation about y).
+    Bearings are in the frame of the camera's mount (REP-103: x forward, y left, z up). `pitch` is
+    the angle by which the camera looks down from the mount (rad, a rotation about y).
 
-    The principal point (cx, cy) is that of CameraInfo and OpenCV: whole numbers are the middles of
-    pixels. The methods take and return pixels as boxes have them: the first one covers 0 to 1.
+    The principal point (cx, cy) follows CameraInfo and OpenCV: whole numbers are pixel centres.
+    The methods take and return pixels in box coordinates: the first pixel covers 0 to 1.
     """
 
     width: int
@@ -106,8 +105,8 @@ class CameraModel:
             raise ValueError(f'camera matrix of {matrix.size} numbers: expected 9')
         (fx, _, cx), (_, fy, cy) = matrix.reshape(3, 3)[:2].tolist()
         distortion = tuple(float(value) for value in d)
-        # Drivers leave the model empty or say none, or fill d with zeros, where nothing is
-        # distorted; and OpenCV's calibration names eight coefficients plumb_bob too.
+        # Drivers of cameras without distortion leave the model empty, set it to none or fill d with
+        # zeros. OpenCV's calibration calls a model with eight coefficients plumb_bob too.
         if not any(distortion):
             distortion = ()
             if distortion_model in ('', 'none'):
@@ -129,12 +128,15 @@ class CameraModel:
         return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, pitch=pitch)
 
     def bearing(self, u: float, v: float) -> Angles:
-        """Return where the pixel (u, v) looks; NaN for a pixel that the lens has no ray for."""
+        """Return the bearing of the pixel (u, v); NaN if the lens has no ray for the pixel."""
         x, y, z = self._mount_ray(u, v)
         return Angles(math.atan2(y, x), math.atan2(z, math.hypot(x, y)))
 
     def distance(self, u: float, v: float, depth: float) -> float:
-        """Return how far what the pixel (u, v) shows is, m, by its depth along the optical axis."""
+        """Return the distance (m) of the point that pixel (u, v) shows at `depth`, m.
+
+        The depth is measured along the optical axis; the distance is NaN without a ray.
+        """
         right, down, ahead = self._ray(u, v)
         if not ahead > 0:
             return math.nan
@@ -151,8 +153,8 @@ class CameraModel:
     def angular_size(self, box: Box) -> tuple[float, float]:
         """Return the angles that a box of pixels spans, (width, height) in rad.
 
-        They are measured through the centre of the box, between rays, so a box of some size
-        is as large at the border of a wide lens as it is.
+        They are the angles between the rays through the middles of opposite sides, which are also
+        right at the border of a wide lens.
         """
         middle = [
             (box.x, box.cy),
@@ -187,18 +189,18 @@ class CameraModel:
             return xd * across, yd * across, math.cos(theta)
         if not self.distortion:
             return xd, yd, 1.0
-        x, y = self._undistorted(u, v)
+        x, y = self._undistort(u, v)
         seen = self._project_to_matrix(x, y, 1.0)
-        # Polynomials fold back outside of what was calibrated; no ray is better than a wrong one.
+        # Outside the calibrated region polynomials fold back; no ray is better than a wrong one.
         if not math.hypot(seen[0] - u, seen[1] - v) < RAY_TOLERANCE:
             return nowhere
         return x, y, 1.0
 
-    def _undistorted(self, u: float, v: float) -> tuple[float, float]:
+    def _undistort(self, u: float, v: float) -> tuple[float, float]:
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-10)
         points = np.array([[[u, v]]], np.float64)
         distortion = np.array(self.distortion)
-        # OpenCV's five default iterations are degrees off at the border of a wide lens.
+        # OpenCV's default of five iterations is off by degrees at the border of a wide lens.
         iterated = getattr(cv2, 'undistortPointsIter', None)
         if iterated is not None:
             found = iterated(points, self._matrix, distortion, None, None, criteria)
@@ -215,11 +217,11 @@ class CameraModel:
         return u + PIXEL_MIDDLE, v + PIXEL_MIDDLE
 
     def _project_to_matrix(self, right: float, down: float, ahead: float) -> tuple[float, float]:
-        """Return the pixel of a ray, as the camera matrix has it."""
+        """Return the pixel of a ray in the camera matrix's coordinates."""
         if self.model == 'equidistant':
             across = math.hypot(right, down)
             theta = math.atan2(across, ahead)
-            scale = self._distorted(theta) / across if across > 0 else 0.0
+            scale = self._distort(theta) / across if across > 0 else 0.0
             return self.fx * right * scale + self.cx, self.fy * down * scale + self.cy
         if not ahead > 0:
             return math.nan, math.nan
@@ -238,7 +240,7 @@ class CameraModel:
             return u, v
         return self.fx * x + self.cx, self.fy * y + self.cy
 
-    def _distorted(self, theta: float) -> float:
+    def _distort(self, theta: float) -> float:
         """Return theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8)."""
         square = theta * theta
         total = 0.0
@@ -249,19 +251,19 @@ class CameraModel:
     def _angle_off_axis(self, radius: float) -> float:
         """Return the angle that an equidistant lens shows at a normalised radius, or NaN.
 
-        OpenCV's inverse ends at 90 degrees; lenses do not.
+        OpenCV's inverse stops at 90 degrees, but lenses see further.
         """
         theta = min(radius, math.pi)
         for _ in range(NEWTON_STEPS):
             step = 1e-6
-            slope = (self._distorted(theta + step) - self._distorted(theta - step)) / (2 * step)
+            slope = (self._distort(theta + step) - self._distort(theta - step)) / (2 * step)
             if slope <= 0:
                 return math.nan
-            change = (radius - self._distorted(theta)) / slope
+            change = (radius - self._distort(theta)) / slope
             theta = min(max(theta + change, 0.0), math.pi)
             if abs(change) < 1e-12:
                 break
-        return theta if abs(self._distorted(theta) - radius) * self.fx < RAY_TOLERANCE else math.nan
+        return theta if abs(self._distort(theta) - radius) * self.fx < RAY_TOLERANCE else math.nan
 
     @property
     def _matrix(self) -> NDArray[np.float64]:

@@ -21,11 +21,11 @@ class Command:
     pitch_rate: float = 0.0
     """angular.y, rad/s, positive DOWN: a right-handed rotation about the axis to the left."""
     allowed: float = 0.0
-    """Share of the speed that safety leaves, 0..1."""
+    """Share of the speed that safety allows, 0..1."""
     reason: str = ''
-    """Why it is less than 1; empty at 1."""
+    """Why `allowed` is less than 1; empty at 1."""
 
     @property
     def is_zero(self) -> bool:
-        """Whether nothing moves."""
+        """Whether all velocities are zero."""
         return not (self.forward or self.left or self.up or self.yaw_rate or self.pitch_rate)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
-from hcat_ros.following.config_fields import ConfigField, check, choice, described, number
+from hcat_ros.following.config_fields import ConfigField, check, choice, describe_field, number
 
 PLATFORMS = ('ground', 'drone', 'gimbal')
 RANGE_MODES = ('none', 'size', 'relative', 'depth')
@@ -18,26 +18,28 @@ AXES = ('yaw', 'pitch', 'forward', 'climb', 'lateral')
 class AxisConfig:
     """One axis of motion. Error e in rad (yaw, pitch) or m; speed in rad/s or m/s."""
 
-    kp: float = number(1.0, 0, 20, 'Speed for each unit of error [1/s].')
-    ki: float = number(0.0, 0, 10, 'Speed for each unit of error and second [1/s^2].')
-    kd: float = number(0.0, 0, 5, "Damping: speed for each unit of the error's own rate.")
+    kp: float = number(1.0, 0, 20, 'Proportional gain, speed per unit of error [1/s].')
+    ki: float = number(0.0, 0, 10, 'Integral gain, speed per unit of error and second [1/s^2].')
+    kd: float = number(
+        0.0, 0, 5, "Derivative gain (damping), speed per unit of the error's own rate."
+    )
     integral_limit: float = number(0.2, 0, 5, 'Largest speed that the integral may add.')
     feed_forward: float = number(
-        0.8, 0, 1.5, "Share of the target's own motion that is followed without waiting for error."
+        0.8, 0, 1.5, "Share of the target's own motion that is fed forward to the speed."
     )
     dead_band: float = number(
         0.0, 0, 5, 'Dead band: smaller errors are ignored, larger ones count from its edge.'
     )
     max_speed: float = number(0.5, 0, 30, 'Largest speed; 0 switches the axis off.')
-    max_acceleration: float = number(1.0, 0.01, 100, 'Acceleration limit, per second.')
-    max_deceleration: float = number(2.0, 0.01, 100, 'Deceleration limit, per second.')
+    max_acceleration: float = number(1.0, 0.01, 100, 'Acceleration limit [rad/s^2 or m/s^2].')
+    max_deceleration: float = number(2.0, 0.01, 100, 'Deceleration limit [rad/s^2 or m/s^2].')
 
 
 @dataclass(frozen=True)
 class FollowConfig:
-    """Settings of the follower. Raises ValueError, naming field, value and range.
+    """Settings of the follower. Raises ValueError with the field, its value and its range.
 
-    Start from `ground()`, `drone()` or `gimbal()` and take `changed({'yaw.kp': 2.0})`.
+    Start from a preset and change it: `FollowConfig.ground().changed({'yaw.kp': 2.0})`.
     """
 
     platform: str = choice(
@@ -56,96 +58,105 @@ class FollowConfig:
         0.0,
         0,
         30,
-        'Largest speed backwards [m/s]; 0 as well where forward.max_speed is 0.',
+        'Largest speed backwards [m/s]; it is also 0 if forward.max_speed is 0.',
     )
     derivative_smoothing: float = number(
-        0.1, 0, 5, 'Time constant of the low pass on derivatives [s].'
+        0.1, 0, 5, 'Time constant of the low-pass filter on derivatives [s].'
     )
 
     desired_azimuth: float = number(
-        0.0, -1.5, 1.5, 'Where the target is to be seen, angle to the left [rad].'
+        0.0, -1.5, 1.5, 'Azimuth at which to keep the target, positive to the left [rad].'
     )
     desired_elevation: float = number(
         0.0,
         -1.5,
         1.5,
-        'Where the target is to be seen, angle up [rad]; a drone climbs or sinks to have it there.',
+        'Elevation at which to keep the target, positive up [rad]; a drone climbs or sinks for it.',
     )
     desired_range: float = number(
-        0.0, 0, 1000, 'Distance to keep [m]; 0: the one at the start (none without a range).'
+        0.0, 0, 1000, 'Distance to keep [m]; 0: the first distance that is known.'
     )
     range_mode: str = choice(
         'none',
         RANGE_MODES,
-        'Where the range comes from. none: unknown, no driving forward; size: from target_height '
-        'or target_width; relative: from reference_range and the size at the start; depth: from '
-        'depth images, and where they have none, from target_height or target_width if known, '
-        'else from the size that the target had while there was depth.',
+        'Source of the range. none: the range is unknown, see blind_speed; size: target_height or '
+        'target_width; relative: reference_range and the size at the start; depth: depth images, '
+        'and while they show no depth, target_height or target_width if known, else the size that '
+        'was learned while there was depth.',
     )
-    target_height: float = number(0.0, 0, 100, 'Height of the target [m], 0 unknown.')
-    target_width: float = number(0.0, 0, 100, 'Width of the target [m], 0 unknown.')
+    target_height: float = number(0.0, 0, 100, 'Height of the target [m]; 0: unknown.')
+    target_width: float = number(0.0, 0, 100, 'Width of the target [m]; 0: unknown.')
     reference_range: float = number(
         0.0, 0, 1000, 'Range of the target at the start [m], for range_mode relative.'
     )
     blind_speed: float = number(
-        0.0, 0, 5, 'Speed forward while the range is unknown [m/s]; 0: stay.'
+        0.0, 0, 5, 'Speed forward while the range is unknown [m/s]; 0: stand still.'
     )
     turn_slow: float = number(
-        0.2, 0, 3.2, 'Azimuth error from which driving forward becomes slower [rad].'
+        0.2, 0, 3.2, 'Azimuth error above which the speed forward is reduced [rad].'
     )
     turn_stop: float = number(
-        0.6, 0, 3.2, 'Azimuth error from which there is no driving forward [rad].'
+        0.6, 0, 3.2, 'Azimuth error at which the speed forward reaches 0 [rad].'
     )
 
     compensate_latency: bool = field(
         default=True,
-        metadata={
-            'description': 'Steer by where the target is now, not where the last image showed it.'
-        },
+        metadata={'description': 'Steer by the predicted bearing, not by that of the last image.'},
     )
     actuation_delay: float = number(
         0.1, 0, 1, 'Time from a command to the start of its effect [s].'
     )
     actuation_lag: float = number(
-        0.0, 0, 2, 'Time constant with which the platform takes a commanded speed [s].'
+        0.0, 0, 2, 'Time constant with which the platform reaches a commanded speed [s].'
     )
     centre_noise: float = number(
-        0.05, 0.001, 1, 'Deviation of a measured centre, as a share of the side of the box.'
+        0.05, 0.001, 1, 'Standard deviation of a measured box centre, as a share of the box side.'
     )
     bearing_process_noise: float = number(
-        0.5, 0.001, 20, "By how much the target's bearing rate may change in a second [rad/s]."
+        0.5,
+        0.001,
+        20,
+        "Standard deviation of the change of the target's bearing rate in one second [rad/s].",
     )
-    range_noise: float = number(0.1, 0.001, 1, 'Deviation of a measured range, as a share of it.')
+    range_noise: float = number(
+        0.1, 0.001, 1, 'Standard deviation of a measured range, as a share of the range.'
+    )
     range_process_noise: float = number(
-        0.5, 0.001, 50, "By how much the target's speed may change in a second [m/s]."
+        0.5,
+        0.001,
+        50,
+        "Standard deviation of the change of the target's speed in one second [m/s].",
     )
 
     stale_timeout: float = number(
-        0.5, 0.05, 5, 'Time after the last good track at which the speed is zero [s].'
+        0.5, 0.05, 5, 'Time without a good track after which the speed is zero [s].'
     )
     lost_timeout: float = number(
         0.0,
         0,
         60,
-        'Time for which a target called lost is turned after along the course that it had, from '
-        'the last track that lay on it; 0: turning fades by stale_timeout [s].',
+        'Time for which the camera keeps turning along the course of a lost target [s], counted '
+        'from the last track on that course; 0: turning fades out within stale_timeout.',
     )
     max_latency: float = number(
-        1.0, 0.05, 5, 'Age of the image of a track from which on the speed is zero [s].'
+        1.0, 0.05, 5, "Age of a track's image from which the speed is zero [s]."
     )
     score_low: float = number(0.3, 0, 1, 'Score up to which the speed is zero.')
-    score_high: float = number(0.6, 0, 1, 'Score from which the speed is full.')
+    score_high: float = number(0.6, 0, 1, 'Score from which full speed is allowed.')
     gate: float = number(
-        4.0, 1, 50, 'Deviations that a measurement may lie away from the expected bearing.'
+        4.0, 1, 50, 'Standard deviations by which a measurement may miss the expected bearing.'
     )
     size_jump: float = number(
-        1.6, 1.05, 100, 'Factor by which the size may change from one track to the next.'
+        1.6, 1.05, 100, 'Largest factor by which the size may change from one track to the next.'
     )
     confirmations: int = number(
-        3, 1, 1000, 'Tracks in a row that must agree with each other before anything moves.'
+        3, 1, 1000, 'Consecutive tracks that must agree with each other before the platform moves.'
     )
     rejections: int = number(
-        5, 1, 1000, 'Implausible tracks in a row, that agree with each other, to start anew from.'
+        5,
+        1,
+        1000,
+        'Consecutive implausible tracks that start a new course if they agree with each other.',
     )
 
     def __post_init__(self) -> None:
@@ -172,9 +183,9 @@ class FollowConfig:
         }
 
     def changed(self, values: Mapping[str, Any]) -> FollowConfig:
-        """Return this configuration with other values of some dotted names.
+        """Return a copy with new values by dotted name.
 
-        Raises ValueError for a name that is none and for a value out of its range.
+        Raises ValueError for an unknown name or a value out of its range.
         """
         own: dict[str, Any] = {}
         known = {description.name for description in CONFIG_FIELDS}
@@ -190,7 +201,7 @@ class FollowConfig:
 
     @classmethod
     def ground(cls) -> FollowConfig:
-        """Return values for an indoor robot of about 0.5 m/s. Range is off until it is told how."""
+        """Return values for an indoor robot of about 0.5 m/s. Set range_mode to drive forward."""
         return cls(
             platform='ground',
             yaw=AxisConfig(
@@ -221,7 +232,7 @@ class FollowConfig:
     def drone(cls) -> FollowConfig:
         """Return values for a multirotor with velocity control, of about 3 m/s.
 
-        It keeps the target a little below, so that it is not led down to the ground.
+        The drone stays a little above the target, so that it is not led down to the ground.
         """
         return cls(
             platform='drone',
@@ -283,13 +294,13 @@ class FollowConfig:
             actuation_delay=0.05,
             actuation_lag=0.05,
             bearing_process_noise=2.0,
-            # Turning moves nothing into anybody's way, and a target in flight is gone in no time.
+            # Turning is harmless, and a flying target soon leaves the frame.
             lost_timeout=5.0,
         )
 
 
 def _walk() -> Iterator[tuple[str, Field[Any] | None]]:
-    """Yield (name of a field, field of the axis that it is or None) for all that can be set."""
+    """Yield each setting: a field's name, and the field of AxisConfig if it is an axis, or None."""
     for own in fields(FollowConfig):
         if own.name in AXES:
             yield from ((own.name, inner) for inner in fields(AxisConfig))
@@ -300,9 +311,9 @@ def _walk() -> Iterator[tuple[str, Field[Any] | None]]:
 _OWN = {own.name: own for own in fields(FollowConfig)}
 
 CONFIG_FIELDS: tuple[ConfigField, ...] = tuple(
-    described(f'{name}.{inner.name}', inner, f'{name.capitalize()}: ')
+    describe_field(f'{name}.{inner.name}', inner, f'{name.capitalize()}: ')
     if inner
-    else described(name, _OWN[name])
+    else describe_field(name, _OWN[name])
     for name, inner in _walk()
 )
-"""All that can be set, for parameters of a node and for documentation."""
+"""All settings, for node parameters and documentation."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class ConfigField(NamedTuple):
-    """A field of the configuration; those of axes have dotted names, such as yaw.kp."""
+    """A setting of the configuration; an axis's settings have dotted names, such as yaw.kp."""
 
     name: str
     type: type
@@ -25,11 +25,11 @@ def number(default: float, low: float, high: float, description: str) -> Any:
 
 
 def choice(default: str, choices: tuple[str, ...], description: str) -> Any:
-    """Return a field of a dataclass that takes one of some words."""
+    """Return a field of a dataclass that takes one of `choices`."""
     return field(default=default, metadata={'choices': choices, 'description': description})
 
 
-def described(name: str, own: Field[Any], prefix: str = '') -> ConfigField:
+def describe_field(name: str, own: Field[Any], prefix: str = '') -> ConfigField:
     """Return the description of a field that `number` or `choice` made."""
     kinds = {'float': float, 'int': int, 'bool': bool, 'str': str}
     meta = own.metadata
@@ -44,7 +44,7 @@ def described(name: str, own: Field[Any], prefix: str = '') -> ConfigField:
 
 
 def check(description: ConfigField, value: Any) -> None:
-    """Raise ValueError unless a value is of its type and within its range."""
+    """Raise ValueError unless a value has the type and the range of the description."""
     name, kind = description.name, description.type
     if kind is str:
         if value not in description.choices:

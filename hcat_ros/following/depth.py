@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distance of the target in an aligned depth image."""
+"""Measures the target's depth in an aligned depth image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hcat_ros.boxes import Box
 MIDDLE = 0.5
 """Share of the box's width and height that is used; near the border there is more background."""
 MOST_SAMPLES = 4096
-"""Pixels that are looked at; of a larger region every second, third... row and column."""
+"""Most pixels that are read; of a larger region only every second, third... row and column."""
 LEAST_VALID = 12
-"""Number of pixels that must have a depth; all of them where the region is smaller."""
+"""Number of pixels that must have a depth; in a smaller region, all of them must."""
 LEAST_SHARE = 0.1
 """Share of the pixels that must have a depth; glass, water and the sky have none."""
 BAND = 0.1
@@ -25,12 +25,12 @@ BAND = 0.1
 An object is first sought as the pixels from d to (1 + BAND) d, then widened to all pixels within
 BAND of their median."""
 FOREGROUND_SHARE = 0.5
-"""Pixels of the nearest object, as a share of those of the largest, from which it is the target: a
-target is in front of its background, and may fill less of the box."""
+"""The nearest object is the target if it has this share of the largest object's pixels: a target
+is in front of its background and may fill less of the box."""
 SENSOR_NOISE = 0.01
 """Standard deviation of the sensor, as a share of the depth."""
 SAME_ASPECT = 0.01
-"""Share of a side by which depth and camera may miss the same aspect."""
+"""Largest relative difference between the aspect ratios of depth image and camera image."""
 
 
 class DepthSample(NamedTuple):
@@ -45,9 +45,9 @@ class DepthSample(NamedTuple):
 
 
 def box_in_depth(box: Box, size: tuple[int, int], depth_size: tuple[int, int]) -> Box:
-    """Return a box of an image of `size` (width, height) in the aligned depth image's pixels.
+    """Convert a box of an image of `size` (width, height) to pixels of the aligned depth image.
 
-    Raises ValueError where the two do not show the same.
+    Raises ValueError if the aspect ratios differ: then the images are not aligned.
     """
     across, down = depth_size[0] / size[0], depth_size[1] / size[1]
     if abs(across / down - 1) > SAME_ASPECT:
@@ -59,7 +59,7 @@ def box_in_depth(box: Box, size: tuple[int, int], depth_size: tuple[int, int]) -
 
 
 def depth_in_box(depth: NDArray[Any], box: Box, metres: float = 1.0) -> DepthSample:
-    """Return the depth of what fills the middle of a box.
+    """Return the depth of the target in the middle of a box.
 
     depth: (H, W); 0, negative and non-finite pixels are holes. metres: length of one unit of the
     image (0.001 for millimetres). The target is the nearest object in the middle of the box that

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's own turning and travel: from commands and, where there are some, measured rates."""
+"""Estimates the camera's own turning and travel from commands and measured rates."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class _Segment(NamedTuple):
 class EgoMotion:
     """Estimates how the platform, and the camera on it, has turned and travelled.
 
-    The platform takes a commanded speed `delay` s late and approaches it exponentially with the
-    time constant `lag`, s. Turning uses measured rates for the time that they cover; travel is
-    always from commands. Yaw is positive to the left, pitch positive DOWN.
+    The platform starts to follow a commanded speed after `delay` s and approaches it exponentially
+    with the time constant `lag`, s. Turning comes from measured rates for the time that they cover
+    and otherwise from commands; travel always comes from commands. Yaw is positive to the left,
+    pitch positive DOWN.
     """
 
     def __init__(self, delay: float, lag: float) -> None:
@@ -41,13 +42,13 @@ class EgoMotion:
         self._rates: list[tuple[float, float]] = []
 
     def clear(self) -> None:
-        """Forget all; the platform is taken to stand still."""
+        """Forget everything; the platform is assumed to stand still."""
         self._segments.clear()
         self._times.clear()
         self._rates.clear()
 
     def record_command(self, time: float, command: Command) -> None:
-        """Take what has been commanded at a time."""
+        """Record the command that was sent at a time."""
         speeds = np.array(
             [command.yaw_rate, command.pitch_rate, command.forward, command.left, command.up]
         )
@@ -55,14 +56,14 @@ class EgoMotion:
         at_start: Array = np.zeros(5)
         if self._segments:
             last = self._segments[-1]
-            start = max(start, last.start)  # the delay may have been set to less
+            start = max(start, last.start)  # `delay` may have been reduced
             at_start = self._speeds(last, start)
         self._segments.append(_Segment(start, speeds, at_start))
         while len(self._segments) > 1 and self._segments[1].start < time - MEMORY:
             self._segments.pop(0)
 
     def record_turning(self, time: float, yaw_rate: float, pitch_rate: float) -> None:
-        """Record measured rates, rad/s, left and DOWN; only newer ones than the last count."""
+        """Record measured rates, rad/s, left and DOWN; rates no newer than the last are ignored."""
         if self._times and time <= self._times[-1]:
             return
         self._times.append(time)
@@ -72,7 +73,7 @@ class EgoMotion:
             self._rates.pop(0)
 
     def rotation(self, begin: float, end: float) -> Array:
-        """Return R (3, 3), the mount's attitude at `end` seen from that at `begin`.
+        """Return R (3, 3), the mount's attitude at `end` relative to its attitude at `begin`.
 
         A direction d in the frame at `begin` is R^T d in the frame at `end`.
         """
@@ -89,14 +90,14 @@ class EgoMotion:
     def travel(self, begin: float, end: float) -> Array:
         """Return the travel forward, left and up (3,) between two times, m, as the commands imply.
 
-        Speeds are added up in the body frame; turning in between is neglected.
+        Speeds are integrated in the body frame; turning in between is neglected.
         """
         if end < begin:
             return -self.travel(end, begin)
-        way: Array = np.zeros(5)
+        distances: Array = np.zeros(5)
         for part in self._parts(begin, end):
-            way += part
-        return way[2:]
+            distances += part
+        return distances[2:]
 
     def _commanded_rotation(self, total: Array, begin: float, end: float) -> Array:
         for part in self._parts(begin, end):

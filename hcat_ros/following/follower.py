@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From tracks to motion: the one class that a node or a simulation drives."""
+"""Turns tracks into motion commands: the one class that nodes and simulations use."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from hcat_ros.following.safety import CLOCK_TOLERANCE, Safety, Verdict
 from hcat_ros.following.steering import Seen, Steering, trusted
 
 LONGEST_STEP = 0.2
-"""Seconds that one step of the controllers counts for at most, after a pause of the caller."""
+"""Longest time step of the controllers, s, also after a pause between two calls."""
 BEFORE_LOSS = 0.4
-"""Seconds before a loss, from which its course is used: while a target is being covered it seems to
-slow down."""
+"""Seconds before a loss at which the target's course is taken: a target that is being covered seems
+to slow down."""
 FORGET_AFTER = 10.0
-"""Seconds without a track after which a target begins anew, as another one does."""
+"""Seconds without a track after which the same target is treated as a new one."""
 LOST_NOISE = 6.0
 """Factor on the standard deviation of a lost target's bearings: behind an obstacle the box drifts
 onto the obstacle, and the course must not drift with it."""
 DEPTH_HOLD = 0.5
-"""Seconds after a depth in which the target's size says nothing of its range."""
+"""Seconds after a depth during which the range from the target's size is ignored."""
 DEPTH_JUMP = 0.3
 """Share of the expected range by which a depth may always differ from it."""
 SAME_DEPTH = 0.15
-"""Share by which depths that are not where they were expected may differ among each other."""
+"""Share by which consecutive unexpected depths may differ and still agree."""
 SAME_IMAGE = 0.05
-"""Seconds by which stamps of depth and track may differ to be of the same picture."""
+"""Largest difference between the stamps of depth and track of the same image, s."""
 TIME_JITTER = 0.01
 """Seconds by which time may run backwards between two calls without counting as a jump."""
 
 
 class Follower:
-    """Turns tracks into commands. All times in seconds, of the clock that the stamps are on.
+    """Turns tracks into commands. All times are seconds of the clock that stamps the images.
 
-    `activate(now)` once, `track(measurement, now)` for each track that arrives, `command(now)` at
-    a steady rate. Bad input never raises. A refused track does not count: without an accepted one
+    Call `activate(now)` once, `track(measurement, now)` for each track, and `command(now)` at a
+    steady rate. Bad input never raises. Refused tracks do not count: without an accepted track
     the speed fades to zero within `stale_timeout`. A refused depth changes nothing.
     """
 
@@ -59,21 +59,21 @@ class Follower:
         self._target: str | None = None
         self._first_range = 0.0
         self._measured: BearingMeasurement | None = None
-        """The last one that was accepted of a target in view."""
+        """Last accepted measurement of a target in view."""
         self._depth_time = -math.inf
         self._unexpected: list[float] = []
-        """Depths in a row that were not where they were expected, m."""
+        """Consecutive depths that differed from the expected range, m."""
         self.range_source = ''
         """Source of the last range: 'depth', 'size', 'relative', or '' before the first."""
         self._last_accepted = -math.inf
         """Arrival of the last accepted track, also of a lost target."""
         self._last_on_course = -math.inf
-        """Stamp of the last one that was seen where the target was expected."""
+        """Stamp of the last track that lay where the target was expected."""
         self._now = -math.inf
         self._commanded: float | None = None
 
     def configure(self, config: FollowConfig) -> None:
-        """Change gains and limits while following; another platform or range mode starts anew."""
+        """Change gains and limits while following; another platform or range mode resets it."""
         before, self.config = self.config, config
         self.ego_motion.delay, self.ego_motion.lag = config.actuation_delay, config.actuation_lag
         self._bearing.process_noise = config.bearing_process_noise
@@ -96,17 +96,17 @@ class Follower:
         self._safety.activate(now)
 
     def deactivate(self) -> None:
-        """Command nothing but zero, and forget the target."""
+        """Command only zero from now on, and forget the target."""
         self._start_anew(-math.inf)
         self._safety.deactivate()
 
     @property
     def is_active(self) -> bool:
-        """Whether it has been activated."""
+        """Whether the follower has been activated."""
         return self._safety.is_active
 
     def hold(self, on: bool) -> None:
-        """Stand still at once while on, also over an activation; the target is still watched."""
+        """Stand still at once while `on`, also across activations; tracks are still processed."""
         self._safety.holding = on
 
     def track(
@@ -119,9 +119,10 @@ class Follower:
         """Process a track. Returns why it was refused, '' if it was accepted.
 
         waited: seconds between the arrival of the track and `now`; they count towards its age.
-        lost: the tracker reports the target lost; `measurement` is then where it looks for it,
-        with any score, or None. An accepted track may not move the platform yet: `confirmations`
-        of them must agree. Of a lost target '' means that the platform turns along its course.
+        lost: whether the tracker reports the target lost; `measurement` is then the place where it
+        searches, with any score, or None. An accepted track may not move the platform yet:
+        `confirmations` of them must agree. For a lost target, '' means that the platform keeps
+        turning along the target's course.
         """
         if not self._set_time(now):
             return 'time is not a number'
@@ -141,9 +142,9 @@ class Follower:
         return ''
 
     def record_depth(self, stamp: float, distance: float, deviation: float, now: float) -> str:
-        """Take the target's distance from the camera (m), measured in the depth image of a stamp.
+        """Record the target's distance from the camera (m) in the depth image with this stamp.
 
-        deviation: standard deviation, m. Returns why it was refused, '' if it was taken.
+        deviation: standard deviation, m. Returns why it was refused, '' if it was accepted.
         """
         if not self._set_time(now):
             return 'time is not a number'
@@ -153,7 +154,7 @@ class Follower:
             return f'range_mode is {self.config.range_mode}'
         bearing = self.bearing(stamp)
         if bearing is None or not abs(self._now - stamp) <= self.config.max_latency:
-            return 'it is of no image in which the target was tracked'
+            return 'no image in which the target was tracked has this stamp'
         expected = self._range.at(stamp, bearing.direction)
         if expected is not None and expected.is_known and self.range_source == 'depth':
             apart = abs(distance - expected.range)
@@ -173,24 +174,24 @@ class Follower:
         return ''
 
     def _confirms(self, distance: float) -> bool:
-        """Note a depth that was not expected; return whether as many agree as are needed."""
+        """Record an unexpected depth; return whether enough consecutive ones agree."""
         if self._unexpected and abs(distance / self._unexpected[-1] - 1) > SAME_DEPTH:
             self._unexpected.clear()
         self._unexpected.append(distance)
         return len(self._unexpected) >= self.config.confirmations
 
     def record_blindness(self, reason: str, now: float) -> None:
-        """Stand still at once: the camera shows nothing of the world as it is now."""
+        """Stand still at once, because the images do not show the present scene."""
         if self._set_time(now):
             self._safety.record_blindness(reason)
 
     def record_turning(
         self, time: float, yaw_rate: float, pitch_rate: float = 0.0, *, now: float
     ) -> str:
-        """Take measured turning (gyroscope: rad/s), better than what was commanded.
+        """Record measured rates (gyroscope, rad/s), which replace the commanded ones.
 
-        Returns why it was refused, '' if it was not. One from the future is: until then, all others
-        would be older than it. One that is no newer than the last changes nothing.
+        Returns why they were refused, '' if they were not. Rates from the future are refused,
+        because later ones would count as older. Rates no newer than the last change nothing.
         """
         if not self._set_time(now):
             return 'time is not a number'
@@ -206,7 +207,7 @@ class Follower:
         return ''
 
     def command(self, now: float) -> Command:
-        """Return what to do now."""
+        """Return the command to send now."""
         if not self._set_time(now):
             self._steering.stop()
             return Command(reason='time is not a number')
@@ -223,14 +224,14 @@ class Follower:
         return command
 
     def bearing(self, time: float) -> Bearing | None:
-        """Return where the target is seen from the camera at a time, None if not known."""
+        """Return the bearing of the target at a time, None if it is unknown."""
         last = self._bearing.last
         if last is None or not abs(time - last.time) <= MEMORY:
             return None
         return self._bearing.at(time)
 
     def target_range(self, time: float) -> Range | None:
-        """Return how far the target is at a time, None if not known."""
+        """Return the range of the target at a time, None if it is unknown."""
         bearing = self.bearing(time)
         if bearing is None:
             return None
@@ -238,7 +239,7 @@ class Follower:
         return found if found is not None and found.is_known else None
 
     def target_size(self, time: float) -> tuple[float, float] | None:
-        """Return width and height of the target, m, by its last box; None if not known."""
+        """Return width and height of the target, m, from its last box; None without a range."""
         found, seen = self.target_range(time), self._measured
         if found is None or seen is None:
             return None
@@ -249,7 +250,7 @@ class Follower:
         return width, height
 
     def _follow_lost(self, measurement: BearingMeasurement, arrival: float) -> bool:
-        """Process what is seen in place of a lost target.
+        """Process the place where the tracker searches for a lost target.
 
         Returns whether the platform keeps turning along the course of the target.
         """
@@ -263,7 +264,7 @@ class Follower:
         if not self._safety.record_search(measurement.stamp, arrival, on_course, self.config):
             return False
         if on_course:
-            # Its size is that of the last track: it says nothing of the range.
+            # The box keeps the size of the last track, so it says nothing about the range.
             doubtful = measurement.covariance * LOST_NOISE**2
             self._bearing.update(replace(measurement, covariance=doubtful))
             self._last_on_course = measurement.stamp
@@ -273,12 +274,12 @@ class Follower:
         return True
 
     def _admit(self, measurement: BearingMeasurement, now: float) -> str:
-        """Return why a measurement is not used, '' if it is.
+        """Return why a measurement is refused, '' if it is used.
 
-        Forgets what no longer holds: another target, or one that has long been away, starts anew.
+        Drops outdated state first: another target, or one that was away for long, starts anew.
         """
         if not measurement.is_sound():
-            return 'not finite, or no angles'
+            return 'its numbers are not finite, or not valid angles, sizes and variances'
         if not 0 <= measurement.score <= 1:
             return f'score {measurement.score:g} is not from 0 to 1'
         reason = self._safety.refusal(measurement.stamp, now, self.config)
@@ -290,11 +291,11 @@ class Follower:
             self._forget_target()
             self._target = measurement.target
         elif now - self._last_accepted >= FORGET_AFTER:
-            # Nobody knows whether it is still the same thing: its size at the start says nothing.
+            # This may be another object by now, so the size at the start no longer holds.
             self._forget_target()
             self._target = measurement.target
         elif now - self._last_accepted >= self.config.stale_timeout:
-            # The course is out of date, the size at the start is not.
+            # The course is out of date, but the size at the start still holds.
             self._forget_course()
         reason = self._plausibility.refusal(measurement, self._bearing, self.config)
         if reason and self._plausibility.gives_way(self.config):
@@ -318,7 +319,7 @@ class Follower:
         self._use_range(measurement.stamp)
 
     def _use_range(self, stamp: float) -> None:
-        """Give the bearing filter the range.
+        """Pass the range to the bearing filter.
 
         The nearer the target, the more the platform's own travel changes its bearing.
         """
@@ -326,7 +327,7 @@ class Follower:
         self._bearing.range = found.range if found is not None else None
 
     def _motion(self, now: float, dt: float, verdict: Verdict) -> Command:
-        """Return the command for where the target is when it takes effect."""
+        """Return the command for the target's place at the time when the command takes effect."""
         config, last = self.config, self._bearing.last
         if last is None or verdict.share == 0:
             return self._steering.brake(dt, verdict)
@@ -344,7 +345,7 @@ class Follower:
         return self._steering.drive(config, seen, dt, verdict)
 
     def _set_time(self, now: float) -> bool:
-        """Record the time; one that jumps back starts anew. Returns whether it is finite."""
+        """Record the time; a jump backwards resets the follower. Returns whether it is finite."""
         if not math.isfinite(now):
             return False
         if now < self._now - TIME_JITTER:

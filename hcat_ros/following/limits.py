@@ -7,7 +7,7 @@ import math
 
 
 class Limiter:
-    """The speed of one axis, which changes no faster than it may."""
+    """Limits the speed, acceleration and deceleration of one axis."""
 
     def __init__(
         self, low: float, high: float, max_acceleration: float, max_deceleration: float
@@ -18,16 +18,16 @@ class Limiter:
     def set_limits(
         self, low: float, high: float, max_acceleration: float, max_deceleration: float
     ) -> None:
-        """Set the speeds low <= 0 <= high; a speed that is beyond them is cut at once."""
+        """Set the limits, low <= 0 <= high; a present speed beyond them is clipped at once."""
         self.low, self.high = low, high
         self.max_acceleration, self.max_deceleration = max_acceleration, max_deceleration
         self.speed = self._within(self.speed)
 
     def step(self, wanted: float, dt: float) -> float:
-        """Return the speed `dt` s on, on the way to `wanted`; 0 is wanted by what is not finite."""
+        """Return the speed after `dt` s on the way to `wanted`. Non-finite requests count as 0."""
         wanted = self._within(wanted) if math.isfinite(wanted) else 0.0
         if self.speed * wanted < 0 or abs(wanted) < abs(self.speed):
-            # Slower first, through standstill where the direction changes.
+            # Decelerate first, to standstill if the direction changes.
             slowest = wanted if self.speed * wanted > 0 else 0.0
             needed = abs(self.speed - slowest) / self.max_deceleration
             if needed > dt:
@@ -38,7 +38,7 @@ class Limiter:
         return self.speed
 
     def stop(self) -> None:
-        """Be at standstill now, whatever the limits."""
+        """Set the speed to zero at once, whatever the deceleration limit."""
         self.speed = 0.0
 
     def _within(self, speed: float) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Direction and apparent size of the target by one track, with their certainty."""
+"""Bearing and angular size of the target in one track, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hcat_ros.boxes import Box
 from hcat_ros.following.camera import CameraModel
 
 BORDER = 1.0
-"""Pixels from the border of the frame within which a box is taken to be cut off by it."""
+"""Pixels from the border of the image within which a box counts as cut off."""
 SMALLEST_VARIANCE, LARGEST_VARIANCE = 1e-12, 10.0
-"""rad^2. Less is not measured by any camera, more says nothing."""
+"""Limits of a bearing variance, rad^2: no camera is more precise, and a larger one is useless."""
 LEAST_SIZE = 1e-6
-"""rad."""
+"""Smallest angular size, rad."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class BearingMeasurement:
     score: float
     """Raw score of the tracker, 0..1."""
     target: str = ''
-    """Which target this is; another one starts anew."""
+    """Id of the target; another id makes the follower start anew."""
     width_clipped: bool = False
     """Whether the border of the image may hide a part, so that the target is wider than seen."""
     height_clipped: bool = False
@@ -76,8 +76,8 @@ def bearing_of(
 ) -> BearingMeasurement:
     """Return the bearing of a box in full-image pixels, seen at `stamp` (s).
 
-    The deviation of its centre is `centre_noise` of its side, and one pixel more. Values that are
-    not finite pass through: `Follower.track` refuses them.
+    The standard deviation of the centre is `centre_noise` times the side plus one pixel. Non-finite
+    values pass through: `Follower.track` refuses them.
     """
     azimuth, elevation = camera.bearing(box.cx, box.cy)
     width, height = camera.angular_size(box)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PID controller that knows what became of its output."""
+"""PID controller whose integral stops growing while the output is limited."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from hcat_ros.following.config import AxisConfig
 
 
 class Pid:
-    """u = kp e + integral + kd d/dt(low-passed e, the setpoint's jumps left out) + feed-forward.
+    """u = kp e + integral - kd d/dt(low-passed measurement) + feed-forward.
 
-    The integral grows by ki e dt within +-`integral_limit`, and only as far as the output
-    is carried out: after each `update` say by `carried_out` what limits have left of it
-    (conditional integration, which also holds for limits of acceleration and for safety).
+    The integral grows by ki e dt within +-`integral_limit`. After each `update`, pass the output
+    that the limits have left to `carried_out`: the integral does not grow further into a limit
+    (conditional integration, which also covers acceleration limits and safety).
     """
 
     def __init__(self, config: AxisConfig, derivative_smoothing: float) -> None:
         self.config = config
         self.derivative_smoothing = derivative_smoothing
         self.integral = 0.0
-        self._before = 0.0
+        self._integral_before = 0.0
         self._output = 0.0
         self._measured: float | None = None
         self._derivative = 0.0
 
     def reset(self) -> None:
         """Forget integral and derivative."""
-        self.integral = self._before = self._output = self._derivative = 0.0
+        self.integral = self._integral_before = self._output = self._derivative = 0.0
         self._measured = None
 
     def update(
@@ -37,11 +37,11 @@ class Pid:
         config = self.config
         error = without_dead_band(setpoint - measured, config.dead_band)
         if dt > 0 and self._measured is not None:
-            # Of the measurement, not of the error: a new setpoint gives no kick.
+            # Derivative of the measurement, not of the error: a new setpoint gives no kick.
             raw = (measured - self._measured) / dt
             self._derivative += dt / (dt + self.derivative_smoothing) * (raw - self._derivative)
         self._measured = measured
-        self._before = self.integral
+        self._integral_before = self.integral
         limit = config.integral_limit
         self.integral = min(max(self.integral + config.ki * error * dt, -limit), limit)
         self._output = (
@@ -53,12 +53,12 @@ class Pid:
         return self._output
 
     def carried_out(self, output: float) -> None:
-        """Take back the last step of the integral where it pushes further into a limit."""
+        """Undo the last step of the integral if it pushes further into a limit."""
         cut = self._output - output
-        if cut * (self.integral - self._before) > 0:
-            self.integral = self._before
+        if cut * (self.integral - self._integral_before) > 0:
+            self.integral = self._integral_before
 
 
 def without_dead_band(error: float, dead_band: float) -> float:
-    """Return 0 within the dead band and what exceeds it beyond, without a jump at its edge."""
+    """Return 0 within the dead band, and beyond it the excess, without a jump at its edge."""
     return math.copysign(max(abs(error) - dead_band, 0.0), error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a measurement can be the target that has been followed so far."""
+"""Decides whether a measurement can be the target that is being followed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hcat_ros.following.ego_motion import EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 
 LOST_GATE = 0.25
-"""Share of the target's size by which a lost one may lie away from the expected bearing."""
+"""Share of its size by which a lost target may be away from the expected bearing."""
 
 
 class Plausibility:
-    """Refuses jumps of place and size, until several in a row agree with each other.
+    """Refuses jumps of bearing and size until several consecutive measurements agree.
 
-    Refused measurements that follow one and the same course are the target after all, seen anew
-    (the tracker found it again); refused ones that lie anywhere never become it. In the same way
-    a course is only to be followed after its first measurements have agreed, and after refused
-    ones as many plausible ones: among many that lie anywhere some are plausible by chance.
+    Refused measurements that lie on one course are accepted as the target, which the tracker has
+    found again; scattered ones never are. In the same way a course is only followed once its first
+    measurements have agreed. Each refused measurement then requires one more plausible one, because
+    among scattered measurements some are plausible by chance.
     """
 
     def __init__(self, ego: EgoMotion) -> None:
@@ -38,16 +38,16 @@ class Plausibility:
         self.forget_course()
 
     def forget_course(self) -> None:
-        """Forget where the target was, but not how far its measurements are to be doubted."""
+        """Forget where the target was, but keep how many more plausible measurements are needed."""
         self._last = self._other = self._other_last = None
         self._agreeing = self._good = 0
 
     def refusal(
         self, measurement: BearingMeasurement, course: BearingFilter, config: FollowConfig
     ) -> str:
-        """Return why a measurement is not the target that `course` follows, '' if it may be.
+        """Return why a measurement cannot be the target on `course`, '' if it can.
 
-        To be called once for each measurement: it counts those that agree.
+        Call this once for each measurement, because it counts the measurements that agree.
         """
         reason = _implausible(measurement, self._last, course, config)
         if reason:
@@ -60,10 +60,10 @@ class Plausibility:
         return reason
 
     def on_course(self, measurement: BearingMeasurement, expected: Bearing | None) -> bool:
-        """Return whether what is seen in place of a lost target is just where that would be.
+        """Return whether the track of a lost target lies where the target is expected.
 
-        Closer than the gate: a tracker slides from a target that is hidden to what hides it, and
-        a course that follows each step of that ends up there.
+        This is tighter than the gate: a tracker slides from a hidden target onto the obstacle, and
+        a course that follows each small step would end up on the obstacle.
         """
         if self._last is None or expected is None:
             return False
@@ -75,18 +75,18 @@ class Plausibility:
         )
 
     def missing_confirmations(self, config: FollowConfig) -> int:
-        """Return how many plausible measurements are still to come before one moves by them."""
+        """Return how many more plausible measurements are needed before the platform moves."""
         return max(config.confirmations - self._good, self._doubt)
 
     def gives_way(self, config: FollowConfig) -> bool:
-        """Return whether the last measurement, which was refused, is to begin a new course.
+        """Return whether the measurement that was just refused begins a new course.
 
-        So it is when enough refused ones agree, or when the old course never was confirmed.
+        It does if enough refused ones agree, or if the old course was never confirmed.
         """
         return self._agreeing >= config.rejections or self._good < config.confirmations
 
     def begin(self, measurement: BearingMeasurement) -> None:
-        """Begin a new course, which has been confirmed by all refused ones that agreed."""
+        """Begin a new course; the refused measurements that agreed count as confirmations."""
         agreeing = self._agreeing
         self.forget_course()
         self._last, self._good = measurement, agreeing
@@ -102,7 +102,7 @@ class Plausibility:
 
 
 def _degrees(measurement: BearingMeasurement, course: BearingFilter) -> float:
-    """Return the angle between where a target is seen and where it was expected."""
+    """Return the angle between a measured and the expected bearing, degrees."""
     expected = course.at(measurement.stamp)
     if expected is None:
         return 0.0

@@ -15,15 +15,15 @@ from hcat_ros.following.ego_motion import EgoMotion
 from hcat_ros.following.measurement import BearingMeasurement
 
 FIRST_SPEED = 1.0
-"""Deviation of the speed of a target that has been seen once, m/s."""
+"""Standard deviation of the target's speed after the first measurement, m/s."""
 LEARNED_TRACKS = 15
-"""Last tracks with a depth, of which the median size counts where there is none."""
+"""Number of last tracks with a depth whose median size is used while there is no depth."""
 REFERENCE_TRACKS = 5
 """Number of tracks on which the size of the target at the start is measured."""
 MAX_DEVIATION = 0.5
-"""Share of the range: one whose standard deviation is above it counts as not known."""
+"""Standard deviation, as a share of the range, from which a range counts as unknown."""
 LEAST_RANGE = 0.01
-"""m."""
+"""Smallest range of an estimate, m."""
 
 
 class Range(NamedTuple):
@@ -33,15 +33,15 @@ class Range(NamedTuple):
     range: float
     """m."""
     speed: float
-    """m/s, the target's own along the line of sight, positive away."""
+    """The target's own speed along the line of sight, m/s, positive away from the camera."""
     deviation: float
     """Standard deviation of the range, m."""
     speed_deviation: float
-    """m/s."""
+    """Standard deviation of the speed, m/s."""
 
     @property
     def is_known(self) -> bool:
-        """Whether its deviation is small enough to drive by."""
+        """Whether the range is certain enough to drive by."""
         return self.deviation < MAX_DEVIATION * self.range
 
 
@@ -51,16 +51,16 @@ class MeasuredRange(NamedTuple):
     range: float
     """m."""
     at_most: bool
-    """Whether a part is out of the image, so that the target may be nearer."""
+    """Whether part of the target is outside the image, so that it may be nearer."""
     source: str
     """'depth', 'size' (a known one) or 'relative' (to an earlier range, or learned from depth)."""
 
 
 class RangeFromSize:
-    """Pinhole: range = size / (2 tan(angle / 2)).
+    """Computes the range from the angular size: range = size / (2 tan(angle / 2)).
 
-    The size is configured, or learned while depth was there, or such that the range at the start is
-    the configured reference.
+    The size is configured, or learned while there is depth, or chosen so that the range at the
+    start is the configured reference.
     """
 
     def __init__(self) -> None:
@@ -68,31 +68,31 @@ class RangeFromSize:
         self._learned: deque[float] = deque(maxlen=LEARNED_TRACKS)
 
     def clear(self) -> None:
-        """Forget the size at the start, and the one that depth has shown."""
+        """Forget the size at the start and the size that was learned from depth."""
         self._first.clear()
         self._learned.clear()
 
     def learn(self, measurement: BearingMeasurement, distance: float) -> None:
-        """Take the size of a target whose range is known, m."""
+        """Learn the size of the target from its known distance, m."""
         if not measurement.height_clipped:
             half = math.tan(min(measurement.height_rad, 3.0) / 2)
             self._learned.append(2 * distance * half)
 
     def of(self, measurement: BearingMeasurement, config: FollowConfig) -> MeasuredRange | None:
-        """Return the range; None if the configuration has no way to it, or not yet.
+        """Return the range; None if the configuration gives none, or none yet.
 
-        To be called once for each accepted track: it collects the size at the start.
+        Call this once for each accepted track, because it collects the size at the start.
         """
         has_size = config.target_height > 0 or config.target_width > 0
         if config.range_mode == 'size' or (config.range_mode == 'depth' and has_size):
-            known = [
+            sides = [
                 (config.target_height, measurement.height_rad, measurement.height_clipped),
                 (config.target_width, measurement.width_rad, measurement.width_clipped),
             ]
-            known = [one for one in known if one[0] > 0]
-            # A side that is whole says more than one that is cut off; then height, which changes
-            # less than width when a target turns.
-            size, angle, clipped = min(known, key=lambda one: one[2])
+            sides = [side for side in sides if side[0] > 0]
+            # Prefer a side that is not cut off, then the height, which changes less than the width
+            # when a target turns.
+            size, angle, clipped = min(sides, key=lambda side: side[2])
             return MeasuredRange(size / (2 * math.tan(min(angle, 3.0) / 2)), clipped, 'size')
         half = math.tan(min(measurement.height_rad, 3.0) / 2)
         clipped = measurement.height_clipped
@@ -111,8 +111,8 @@ class RangeFromSize:
 class RangeFilter:
     """Kalman filter over (range, the target's own speed along the line of sight).
 
-    The platform's own motion is subtracted, as in the bearing filter. The speed walks randomly: in
-    a second its deviation grows by `process_noise` m/s.
+    The platform's own motion is subtracted, as in the bearing filter. The speed is a random walk:
+    its variance grows by `process_noise`^2 per second, (m/s)^2.
     """
 
     def __init__(self, ego: EgoMotion, process_noise: float) -> None:
@@ -127,7 +127,7 @@ class RangeFilter:
         self._state = None
 
     def at(self, time: float, direction: NDArray[np.float64]) -> Range | None:
-        """Return the range at a time of a target seen in a direction (3,); None if never seen."""
+        """Return the range at a time for a target in a direction (3,); None before any update."""
         if self._state is None:
             return None
         state, covariance = self._expected(self._state, time, direction)
@@ -142,7 +142,7 @@ class RangeFilter:
     def update(
         self, time: float, seen: MeasuredRange, noise: float, direction: NDArray[np.float64]
     ) -> None:
-        """Take a range measured at a time, its deviation `noise` as a share of the range."""
+        """Update with a measured range. noise: its standard deviation as a share of the range."""
         if self._state is None:
             if seen.at_most:
                 return
@@ -150,8 +150,8 @@ class RangeFilter:
             self._covariance = np.diag([(noise * seen.range) ** 2, FIRST_SPEED**2])
             return
         state, covariance = self._expected(self._state, time, direction)
-        # A share of the larger of expected and measured range: one that is short by chance would
-        # get too much weight.
+        # Noise is relative to the larger of expected and measured range: a range that is short by
+        # chance would get too much weight.
         deviation = noise * max(float(state[0]), seen.range, LEAST_RANGE)
         if not (seen.at_most and seen.range >= state[0]):
             gain = covariance[:, 0] / (covariance[0, 0] + deviation**2)

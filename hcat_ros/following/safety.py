@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the platform may move, how fast, and why not."""
+"""Decides whether the platform may move, how fast, and why not."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from hcat_ros.following.config import FollowConfig
 CLOCK_TOLERANCE = 0.05
 """Seconds by which a stamp may be in the future: clocks of two machines differ by milliseconds."""
 FADE = 0.5
-"""Share of `stale_timeout` after which the speed begins to go down to zero at its end."""
+"""Share of `stale_timeout` after which the speed starts to fade; it is zero at the timeout."""
 
 
 class Verdict(NamedTuple):
     """Share of the speed that safety allows, with the reason."""
 
     share: float
-    """0..1."""
+    """Share of the speed, 0..1."""
     reason: str
-    """Why it is less than 1."""
+    """Why the share is less than 1; empty at 1."""
     at_once: bool = False
-    """Whether zero is due now, without the limits of deceleration."""
+    """Whether to stop at once, without the deceleration limit."""
     turning_only: bool = False
-    """Whether the share is for turning alone, and the rest has to brake."""
+    """Whether the share is for turning only, while the other axes brake."""
 
 
 class Safety:
-    """Decides by the tracks so far whether the platform may move: `verdict(now)`.
+    """Decides from the tracks so far whether the platform may move: `verdict(now)`.
 
-    A target that scores low is stopped for by the limits of deceleration: all parts work, and a
-    smooth stop neither tips the platform nor swings the camera away. For one that is lost the
-    platform brakes, but its turning goes on, less and less until `stale_timeout`: a camera that
-    stops at the first doubt lets a moving target leave the frame. Where turning alone harms nobody
-    (`lost_timeout`) it goes on along the course of the target while the tracker looks for it; and
-    trackers call targets lost that merely score less before another background: what they see
-    on that course counts. What leaves open whether the
-    parts work (tracks that stop, only bad ones) and the operator's hold ask for zero at once: then
-    the stop must not depend on tuning, and the platform's own controller is still there to brake.
-    Before that the speed fades out, so that zero at once is hardly a step.
+    For a target with a low score the platform stops within its deceleration limits: all parts work,
+    and a smooth stop neither tips the platform nor swings the camera away. For a lost target the
+    platform brakes but keeps turning, less and less until `stale_timeout`, because a camera that
+    stops at the first doubt lets a moving target leave the frame. With `lost_timeout`, for
+    platforms on which turning is harmless, it turns along the target's course during the search.
+    Trackers also report targets lost that only score less before another background, so tracks on
+    that course extend the search.
+
+    If it is unclear whether the parts work (no tracks, or only bad ones), and on the operator's
+    hold, the command is zero at once: this stop must not depend on tuning, and the platform's own
+    controller can still brake. Before that the speed fades out, so zero at once is hardly a step.
     """
 
     def __init__(self) -> None:
@@ -60,12 +61,12 @@ class Safety:
         self._refusal = ''
 
     def activate(self, now: float) -> None:
-        """Allow motion from the first track on whose image is not older than `now`."""
+        """Allow motion once a track arrives whose image was taken at or after `now`."""
         self._active_since = now
         self.start_anew()
 
     def deactivate(self) -> None:
-        """Allow nothing."""
+        """Allow no motion."""
         self._active_since = None
         self.start_anew()
 
@@ -75,12 +76,12 @@ class Safety:
         return self._active_since is not None
 
     def refusal(self, stamp: float, now: float, config: FollowConfig) -> str:
-        """Return why a track of an image of `stamp` cannot be taken `now`, '' if it can."""
+        """Return why a track with this image stamp is refused at `now`, '' if it is not."""
         if self._active_since is None:
             return 'not active'
         if stamp < self._active_since:
             return 'image from before the activation'
-        # The prediction may not run backwards far.
+        # A state from the future would have to be predicted backwards.
         if stamp > now + CLOCK_TOLERANCE:
             return f'image from {stamp - now:.2f} s in the future: are the clocks synchronised?'
         if now - stamp >= config.max_latency:
@@ -90,7 +91,7 @@ class Safety:
         return ''
 
     def record_track(self, stamp: float, score: float, now: float, missing: int) -> None:
-        """Record an accepted track; it counts once no confirming one is `missing` any more."""
+        """Record an accepted track; it counts if no more confirmations are `missing`."""
         self._newest = stamp
         if missing:
             self.record_refusal(
@@ -107,21 +108,21 @@ class Safety:
         self._refusal = reason
 
     def record_blindness(self, reason: str) -> None:
-        """Note that the camera shows nothing of the world as it is now."""
+        """Record that the images do not show the present scene."""
         self._arrival, self._heard = None, -math.inf
         self._lost, self._lost_since = reason, math.inf
 
     def record_loss(self, now: float) -> None:
-        """Note that the target is not seen any more, until the next good track."""
+        """Record that the target is lost, until the next good track."""
         self._lost = 'target lost'
         self._lost_since = min(self._lost_since, now)
 
     def record_search(
         self, stamp: float, now: float, on_course: bool, config: FollowConfig
     ) -> bool:
-        """Note a track of a lost target; `on_course`: what is seen is where that would be.
+        """Record a track of a lost target. on_course: it lies where the target is expected.
 
-        Returns whether the platform goes on turning after the target.
+        Returns whether the platform keeps turning after the target.
         """
         turning = (
             self._arrival is not None
@@ -135,12 +136,12 @@ class Safety:
         return turning
 
     def record_replacement(self) -> None:
-        """Note that another target is followed, which its tracks have to agree on first."""
+        """Record that another target is followed, whose first tracks have to agree."""
         self._lost, self._replaced = 'another target', True
         self._lost_since, self._heard = math.inf, -math.inf
 
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
-        """Return what is allowed now."""
+        """Return the motion that is allowed now."""
         if self._active_since is None:
             return Verdict(0.0, 'not active', True)
         if self.holding:
@@ -174,7 +175,7 @@ class Safety:
 
 
 def _left(elapsed: float, timeout: float) -> float:
-    """Return the share of a timeout that is left; none of one that is 0, as set meanwhile."""
+    """Return the share of a timeout that is left; 0 if the timeout has been set to 0."""
     return 1 - elapsed / timeout if timeout > 0 else 0.0
 
 

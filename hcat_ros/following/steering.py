@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From where the target is to the speeds of a platform's axes."""
+"""Computes the speeds of a platform's axes from the target's bearing and range."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hcat_ros.following.safety import Verdict
 
 
 class Seen(NamedTuple):
-    """The target against where it is to be."""
+    """The target relative to its desired bearing and range."""
 
     azimuth: float
     """Error of the azimuth, positive to the left, rad."""
     elevation: float
     """Error of the elevation, positive upwards, rad."""
     azimuth_rate: float
-    """Its own motion, without the platform's, rad/s."""
+    """The target's own azimuth rate, without the platform's motion, rad/s."""
     elevation_rate: float
     distance: Range | None
-    """None if not known."""
+    """Range of the target, None if unknown."""
     desired_range: float
-    """m, 0 if there is none."""
+    """Range to keep, m; 0 if there is none."""
 
 
 class Steering:
@@ -41,7 +41,7 @@ class Steering:
             axis.configure(*_of_axis(config, name))
 
     def stop(self) -> None:
-        """Be at standstill now and forget."""
+        """Set all speeds to zero at once and reset the controllers."""
         for axis in self._axes.values():
             axis.stop()
 
@@ -52,7 +52,7 @@ class Steering:
         )
 
     def drive(self, config: FollowConfig, seen: Seen, dt: float, verdict: Verdict) -> Command:
-        """Return the command after `dt` s towards where the target is to be seen."""
+        """Return the command after `dt` s towards the target's desired bearing and range."""
         axes, share = self._axes, verdict.share
         speeds = {'yaw': axes['yaw'].drive(seen.azimuth, seen.azimuth_rate, dt, share)}
         if config.platform == 'gimbal':
@@ -64,8 +64,8 @@ class Steering:
             return _command(speeds, verdict)
         speeds['forward'] = self._forward(config, seen, dt, share)
         if config.platform == 'drone':
-            # Angles are metres at a range. One that is not known is taken to be as desired, and
-            # there the platform's own way cannot be told from the target's.
+            # An angle times the range is an offset in metres. An unknown range is assumed to be the
+            # desired one; the target's motion then cannot be told from the platform's.
             known = seen.distance is not None
             metres = seen.distance.range if seen.distance else seen.desired_range or 1.0
             for name, angle, rate in (
@@ -77,7 +77,7 @@ class Steering:
         return _command(speeds, verdict)
 
     def _forward(self, config: FollowConfig, seen: Seen, dt: float, share: float) -> float:
-        """Return the speed forward: none while turned away or not knowing the range."""
+        """Return the speed forward: 0 while turned away, blind_speed while the range is unknown."""
         axis = self._axes['forward']
         facing = (config.turn_stop - abs(seen.azimuth)) / (config.turn_stop - config.turn_slow)
         facing = min(max(facing, 0.0), 1.0)
@@ -91,9 +91,9 @@ class Steering:
 
 
 def trusted(speed: float, variance: float) -> float:
-    """Return a speed, less where it may be noise: v^3 / (v^2 + variance / 4).
+    """Return a speed, reduced if it may be noise: v^3 / (v^2 + variance / 4).
 
-    A filter that is ready for targets that turn has a rate for those that stand, too.
+    A filter that can follow sudden turns also estimates a small rate for a target at rest.
     """
     return speed**3 / (speed**2 + variance / 4) if abs(speed) > 1e-6 else 0.0
 

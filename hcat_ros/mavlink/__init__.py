@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MAVLink: a camera component that ground stations start the tracker with, and motion out."""
+"""MAVLink: a camera component for naming targets in a ground station, and motion output."""

@@ -2,7 +2,7 @@
 """A MAVLink camera that tracks: camera protocol v2, https://mavlink.io/en/services/camera.html.
 
 A ground station finds it by its heartbeat, asks what it can do, draws a rectangle or taps on the
-video, and gets the target's place in the image back.
+video, and receives the target's position in the image.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from hcat_ros.mavlink.messages import IMAGE_STATUS, CameraIdentity
 from hcat_ros.mavlink.requests import ImageSize, box_of_point, box_of_rectangle
 
 Send = Callable[[Any, Any], None]
-"""Sends a message on a link; on all of them for None."""
+"""Sends a message on a link, or on all links for None."""
 
 HEARTBEAT_PERIOD = 1.0
-"""Seconds, as the protocol asks for."""
+"""Seconds between heartbeats, as the protocol requires."""
 FASTEST = 0.02
 """Shortest period of the image status, s, whatever a station asks for."""
 IN_PROGRESS_AFTER = 0.4
@@ -39,7 +39,7 @@ IDLE_STATUSES = 3
 CANCELLED: int = getattr(mavlink, 'MAV_RESULT_CANCELLED', mavlink.MAV_RESULT_TEMPORARILY_REJECTED)
 """Result of a command that a newer one replaces; pymavlink's common dialect lacks CANCELLED."""
 LONGEST_TEXT = 200
-"""Characters of a reason that goes to the ground stations."""
+"""Most characters of a reason that is sent to a ground station."""
 DETECTIONS_LAST = 1.0
 """Seconds for which a detector's boxes are used for a tapped point."""
 
@@ -53,7 +53,7 @@ OLD_REQUESTS = {
     ),
     mavlink.MAV_CMD_REQUEST_VIDEO_STREAM_STATUS: mavlink.MAVLINK_MSG_ID_VIDEO_STREAM_STATUS,
 }
-"""Messages by the commands that asked for them before MAV_CMD_REQUEST_MESSAGE."""
+"""Message ids by the commands that requested them before MAV_CMD_REQUEST_MESSAGE."""
 
 
 class TargetControl(Protocol):
@@ -76,16 +76,16 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class ReceivedCommand:
-    """A command as it came."""
+    """A command as it was received."""
 
     link: Any
     number: int
     parameters: tuple[float, ...]
     """param1 to param7."""
     sender: tuple[int, int]
-    """System and component."""
+    """System and component id."""
     for_all: bool
-    """Whether it is for every component: an unsupported one is then not answered."""
+    """Whether the command is for every component; it is then not answered if unsupported."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ class _Seen:
 
     size: ImageSize | None = None
     target: Box | None = None
-    """Box of the primary target's last track, pixels; of no use while it is lost."""
+    """Box of the primary target's last track, pixels; not valid while the target is lost."""
     is_lost: bool = False
     detections: Sequence[Box] = ()
     detections_time: float = -math.inf
@@ -110,10 +110,10 @@ class _Seen:
 
 @dataclass
 class _Statuses:
-    """Statuses of the target on one link."""
+    """Schedule of the image statuses on one link."""
 
     period: float
-    """Seconds; infinite: none."""
+    """Seconds between two statuses; infinite: none are sent."""
     last: float = -math.inf
     idle_left: int = 0
     """Statuses without a target that are still to be sent."""
@@ -123,8 +123,8 @@ class _Statuses:
 class CameraComponent:
     """The camera's side of the protocol, without sockets or a clock of its own.
 
-    Messages come in by `receive` and go out by `send`; `advance` does what is due. Times are of a
-    monotonic clock, seconds. All methods may be called on any thread.
+    Messages come in through `receive` and go out through `send`; `advance` sends what is due. Times
+    are seconds of a monotonic clock. All methods may be called on any thread.
     """
 
     identity: CameraIdentity
@@ -133,7 +133,7 @@ class CameraComponent:
     log: Callable[[str], None] = lambda line: None
     """Takes a line for each tracking command done and each command refused with a reason."""
     began: float = 0.0
-    """When the camera was switched on."""
+    """Time at which the camera was switched on."""
     _seen: _Seen = field(default_factory=_Seen)
     _pending: list[_Pending] = field(default_factory=list)
     _statuses: dict[Any, _Statuses] = field(default_factory=dict)
@@ -247,7 +247,7 @@ class CameraComponent:
         self._start(command, self.control.drop_targets, now)
 
     def _check_camera(self, number: float) -> None:
-        """Raise CommandError where a command is for another camera of the same component."""
+        """Raise CommandError if a command is for another camera of the same component."""
         if math.isfinite(number) and number not in (0, self.identity.component):
             reason = f'no camera {number:g} here: send to {self.identity.component} or to 0'
             raise CommandError(mavlink.MAV_RESULT_DENIED, reason)
@@ -261,13 +261,13 @@ class CameraComponent:
     def _start(
         self, command: ReceivedCommand, action: Callable[[], Future[str]], now: float
     ) -> None:
-        """Have the tracker do something, and answer when it has."""
+        """Send a request to the tracker; the command is answered when the tracker has done it."""
         for pending in self._pending[:]:
             before = pending.command
             if (before.number, before.sender) != (command.number, command.sender):
                 continue
             # Stations repeat a command that is not answered in time, with the same parameters. With
-            # others, as a box that the operator has corrected, it is a new request in place of the
+            # other parameters, such as a corrected box, it is a new request that replaces the
             # pending one.
             if _are_same(before.parameters, command.parameters):
                 self._acknowledge(command, mavlink.MAV_RESULT_IN_PROGRESS)
@@ -281,7 +281,7 @@ class CameraComponent:
         self._answer_if_due(pending, now)
 
     def _give_way(self, pending: _Pending, now: float) -> None:
-        """End a command for a newer one: its result if there is one by now, or else CANCELLED."""
+        """End a command that a newer one replaces, with its result or with CANCELLED."""
         if pending.answer.done():
             self._answer_if_due(pending, now)
             return
@@ -311,7 +311,7 @@ class CameraComponent:
             self._acknowledge(command, mavlink.MAV_RESULT_IN_PROGRESS)
 
     def _acknowledge(self, command: ReceivedCommand, result: int, reason: str = '') -> None:
-        progress = 255 if result == mavlink.MAV_RESULT_IN_PROGRESS else 0  # not known
+        progress = 255 if result == mavlink.MAV_RESULT_IN_PROGRESS else 0  # 255: unknown
         system, component = command.sender
         acknowledgement = mavlink.MAVLink_command_ack_message(
             command.number, result, progress, 0, system, component
@@ -331,7 +331,7 @@ class CameraComponent:
         for part in messages.texts(text[:LONGEST_TEXT], self._texts):
             self.send(link, part)
 
-    # Messages that are asked for
+    # Requested messages
 
     def _request_message(self, command: ReceivedCommand, now: float) -> None:
         message = self._message(int_of(command.parameters[0]), now, command.parameters[1])
@@ -348,7 +348,9 @@ class CameraComponent:
         if number != IMAGE_STATUS or command.link not in self._statuses:
             raise CommandError(mavlink.MAV_RESULT_UNSUPPORTED)
         if not math.isfinite(microseconds):
-            raise ValueError(f'interval {microseconds}: expected us, 0 (default) or -1 (off)')
+            raise ValueError(
+                f'interval {microseconds}: expected microseconds, 0 (default) or -1 (off)'
+            )
         rate = self.identity.status_rate
         period = math.inf
         if microseconds > 0:
@@ -365,7 +367,7 @@ class CameraComponent:
             period = HEARTBEAT_PERIOD
         elif number == IMAGE_STATUS and command.link in self._statuses:
             period = self._statuses[command.link].period
-        # 0: not known, -1: disabled.
+        # 0: unknown, -1: disabled.
         microseconds = (
             0 if math.isnan(period) else -1 if period == math.inf else round(period * 1e6)
         )
@@ -396,12 +398,12 @@ class CameraComponent:
 
 
 def int_of(value: float) -> int:
-    """Return a message number that came as a float, -1 for what is none."""
+    """Return a message id that came as a float, -1 if it is not a valid id."""
     return int(value) if math.isfinite(value) and 0 <= value < 2**24 else -1
 
 
 def _are_same(some: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether parameters are the same; NaN, which stands for none, is the same as NaN."""
+    """Whether parameters are the same; NaN, an unset parameter, counts as equal to NaN."""
     return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(some, others))
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MAVLink 2's common messages, by pymavlink."""
+"""The common MAVLink 2 messages, from pymavlink."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault('MAVLINK20', '1')  # read by pymavlink as it is imported
+os.environ.setdefault('MAVLINK20', '1')  # pymavlink reads this when it is imported
 
 try:
     from pymavlink import mavutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One MAVLink connection: opened again when it breaks, bounded in what it keeps."""
+"""One MAVLink connection, which reopens when it breaks and keeps a bounded queue."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from typing import Any
 from hcat_ros.mavlink.dialect import mavutil
 
 MOST_STATIONS = 16
-"""Addresses that a listening UDP connection sends to; more are not heard."""
+"""Most addresses that a listening UDP connection sends to; further ones get no messages."""
 STATION_TIMEOUT = 30.0
-"""Seconds without a message after which an address gets none any more."""
+"""Seconds without a message from an address after which nothing is sent to it."""
 REOPEN = 2.0
 """Seconds until a broken connection is opened again."""
 POLL = 0.1
-"""Seconds within which a link sees that it has been closed."""
+"""Seconds within which the reading thread notices that the link is closed."""
 RECEIVED = 4096
 """Bytes that are read at a time."""
 MOST_QUEUED = 64
-"""Messages that wait to be sent on one link; of more, the oldest are dropped."""
+"""Most messages that wait to be sent on one link; the oldest ones are dropped first."""
 WRITE_TIMEOUT = 0.1
 """Seconds that a serial device may take for a message; then the message is dropped."""
 MOST_AGE = 0.5
 """Seconds that a message may wait for a serial device; then it is dropped.
 
-After a pause of the line no velocity of before the pause may move the vehicle.
+After a pause of the line, a velocity from before the pause must not move the vehicle.
 """
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for what is queued, and then for the thread that reads."""
@@ -48,9 +48,9 @@ EXAMPLES = (
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Raise ValueError, naming the kinds there are, for what is no endpoint.
+    """Raise ValueError with the valid forms unless `endpoint` has one of them.
 
-    pymavlink would take more: it runs or overwrites files that are named like one.
+    pymavlink accepts more: it runs or overwrites files whose names are passed as an endpoint.
     """
     found = ENDPOINT.fullmatch(endpoint)
     if found is None or (found['port'] and not 0 < int(found['port']) < 65536):
@@ -58,14 +58,14 @@ def check_endpoint(endpoint: str) -> None:
 
 
 def signing_key(passphrase: str) -> bytes:
-    """Return the 32 bytes of a passphrase as Mission Planner and MAVProxy make them."""
+    """Return the 32 bytes that Mission Planner and MAVProxy derive from a passphrase."""
     return hashlib.sha256(passphrase.encode()).digest()
 
 
 class Link:
     """A connection, the thread that opens it and reads from it, and the thread that sends on it.
 
-    Only these two threads wait for names, sockets and devices; whoever calls `send` never does.
+    Only these two threads wait for name servers, sockets and devices; `send` never does.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Link:
         tell: Callable[[str], None],
         key: bytes = b'',
     ) -> None:
-        """Open it, on the thread that reads. Raises ValueError for what is no endpoint.
+        """Start both threads. Raises ValueError if `endpoint` is invalid.
 
         Args:
             endpoint: as pymavlink names it, see `EXAMPLES`.
-            source: system and component id of what is sent.
-            receive: called on the thread with each message; an exception ends up with `tell`.
+            source: system and component id of the messages that are sent.
+            receive: called on the reading thread with each message; `tell` gets its exceptions.
             tell: called with a line when the connection breaks and when it is open.
-            key: 32 bytes; with it messages are signed, and unsigned ones passed over.
+            key: 32 bytes; with a key, messages are signed and unsigned ones ignored.
 
         """
         check_endpoint(endpoint)
@@ -110,7 +110,7 @@ class Link:
 
     def send(self, message: Any) -> None:
         """Queue a message, and return at once; it is dropped while the connection is broken."""
-        # A copy: to be sent, a message is packed into itself, on other links at the same time.
+        # A copy, because sending changes a message, which other links may send at the same time.
         with self._queued:
             self._queue.append((time.monotonic(), copy(message)))
             self._queued.notify()
@@ -118,8 +118,8 @@ class Link:
     def close(self) -> None:
         """Send what is queued, close the connection and end the threads.
 
-        Returns after twice `CLOSE_TIMEOUT` at the latest, with messages lost and a thread left
-        behind where a device or a name server does not answer.
+        Returns after twice `CLOSE_TIMEOUT` at the latest. If a device or a name server does not
+        answer, messages are lost and a thread is left behind.
         """
         with self._queued:
             self._ends = True
@@ -145,11 +145,11 @@ class Link:
         if connection is None:
             return
         if self._is_serial:
-            # pyserial would try all the time, and pymavlink would say that the device is dead.
+            # pyserial would retry without end, and pymavlink would report a dead device.
             _, writable, _ = select.select([], [connection.fd], [], WRITE_TIMEOUT)
             if not writable or time.monotonic() - queued_at > MOST_AGE:
                 self._say(
-                    'the device takes no bytes, or too few: messages are dropped; '
+                    'the device takes no bytes, or takes them too slowly: messages are dropped; '
                     'check its flow control and baud rate'
                 )
                 return
@@ -161,7 +161,7 @@ class Link:
         while not self._closed.is_set():
             try:
                 connection = self._open()
-            except Exception as error:  # of sockets, names, devices
+            except Exception as error:  # errors of sockets, name servers, devices
                 self._say(f'cannot open: {error}')
                 self._closed.wait(REOPEN)
                 continue
@@ -187,7 +187,7 @@ class Link:
             self._log(what)
 
     def _log(self, what: str) -> None:
-        """Tell a line. What `tell` raises is ignored: it would end a thread."""
+        """Log a line. Exceptions of `tell` are ignored, because they would end a thread."""
         with suppress(Exception):
             self._tell(f'MAVLink {self.endpoint}: {what}')
 
@@ -199,14 +199,14 @@ class Link:
         system, component = self._source
         device, _, baud = self.endpoint.partition(',')
         if not self._is_serial:
-            # pymavlink would look the name up while it sends, and for every message where that
-            # fails.
+            # pymavlink would look the name up while it sends, and again for every message if the
+            # lookup fails.
             kind, host, port = device.split(':')
             try:
                 device = f'{kind}:{socket.gethostbyname(host)}:{port}'
             except (OSError, UnicodeError) as error:
                 raise ConnectionError(
-                    f"no address of '{host}' ({error}): check the name, or give its IP address"
+                    f"cannot resolve '{host}' ({error}): check the name, or give its IP address"
                 ) from error
         connection = mavutil.mavlink_connection(
             device,
@@ -233,7 +233,7 @@ class Link:
         if not readable:
             return
         with self._lock:
-            # Asked under the lock: the sender, too, finds out that a station has gone.
+            # Checked under the lock, because the sender may also notice that a station has gone.
             accepting = getattr(connection, 'listen', None) is not None and connection.port is None
             data = connection.recv(RECEIVED)
             if not data and not accepting:
@@ -251,17 +251,17 @@ class Link:
     def _parse(self, connection: Any, data: bytes) -> list[Any]:
         try:
             return connection.mav.parse_buffer(data) or []
-        except Exception:  # bytes that pymavlink does not bear
+        except Exception:  # bytes that pymavlink cannot parse
             connection.mav.buf, connection.mav.buf_index = bytearray(), 0
             return []
 
     def _end_of_stream(self, connection: Any) -> None:
-        if self.endpoint.startswith('tcpin:'):  # the next one may connect
+        if self.endpoint.startswith('tcpin:'):  # the next station may connect
             if connection.port is not None:  # after a reset pymavlink has closed it already
                 connection.port.close()
             connection.port, connection.fd = None, connection.listen.fileno()
         elif not self.endpoint.startswith('udp'):
-            raise ConnectionError('the other side has closed it')
+            raise ConnectionError('the other side closed the connection')
 
     @staticmethod
     def _forget_stations(connection: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages of a camera component that tracks."""
+"""Builds the messages of a camera component that tracks."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ STREAM_TYPES = {
 
 @dataclass(frozen=True)
 class CameraIdentity:
-    """What the camera says of itself. Raises ValueError for what MAVLink has no room for."""
+    """The camera as ground stations see it. Raises ValueError for what MAVLink cannot hold."""
 
     system: int = 1
-    """System id: that of the vehicle."""
+    """System id of the vehicle."""
     component: int = mavlink.MAV_COMP_ID_CAMERA
     model: str = ''
-    """Name of the tracker's model, at most 32 bytes."""
+    """Name of the camera in ground stations, cut to 32 bytes."""
     version: tuple[int, int, int] = (0, 0, 0)
     video_uri: str = ''
-    """Address from which ground stations get the video, as rtsp://HOST:8554/camera; empty: they
-    have it from elsewhere."""
+    """Address of the video for ground stations, such as rtsp://HOST:8554/camera; empty: none is
+    sent to them."""
     horizontal_fov: float = 0.0
-    """Field of view from side to side, rad; 0: not known."""
+    """Field of view from side to side, rad; 0: unknown."""
     status_rate: float = 5.0
     """Statuses a second, unless a ground station asks for another rate."""
     point_size: float = 0.1
-    """Side of the box around a point, as a share of the image's height."""
+    """Side of the box around a tapped point, as a share of the image's height."""
 
     def __post_init__(self) -> None:
         if len(self.video_uri.encode()) > 160:
@@ -86,19 +86,19 @@ def information(identity: CameraIdentity, size: ImageSize, milliseconds: int) ->
 
 
 def settings(identity: CameraIdentity, size: ImageSize, milliseconds: int) -> Any:
-    """Return CAMERA_SETTINGS: video; zoom and focus are not known."""
+    """Return CAMERA_SETTINGS: the mode is video; zoom and focus are unknown."""
     return mavlink.MAVLink_camera_settings_message(
         milliseconds, mavlink.CAMERA_MODE_VIDEO, math.nan, math.nan
     )
 
 
 def capture_status(identity: CameraIdentity, size: ImageSize, milliseconds: int) -> Any:
-    """Return CAMERA_CAPTURE_STATUS: nothing is recorded here."""
+    """Return CAMERA_CAPTURE_STATUS: the camera records nothing."""
     return mavlink.MAVLink_camera_capture_status_message(milliseconds, 0, 0, 0.0, 0, 0.0, 0)
 
 
 def storage(identity: CameraIdentity, size: ImageSize, milliseconds: int) -> Any:
-    """Return STORAGE_INFORMATION: there is none."""
+    """Return STORAGE_INFORMATION: the camera has no storage."""
     nothing = (0.0,) * 5
     return mavlink.MAVLink_storage_information_message(
         milliseconds, 0, 0, mavlink.STORAGE_STATUS_NOT_SUPPORTED, *nothing
@@ -140,7 +140,7 @@ def stream_status(identity: CameraIdentity, size: ImageSize) -> Any:
 def image_status(target: Box | None, is_lost: bool, size: ImageSize | None) -> Any:
     """Return CAMERA_TRACKING_IMAGE_STATUS.
 
-    A lost target is being looked for, its place is not known: COASTING without a rectangle.
+    A lost target is reported as COASTING without a rectangle, because its position is unknown.
     """
     status, mode = mavlink.CAMERA_TRACKING_STATUS_FLAGS_IDLE, mavlink.CAMERA_TRACKING_MODE_NONE
     corners = (math.nan,) * 4
@@ -157,7 +157,7 @@ def image_status(target: Box | None, is_lost: bool, size: ImageSize | None) -> A
 
 
 def texts(text: str, number: int) -> list[Any]:
-    """Return a text for the operator as STATUSTEXT, in chunks of 50 bytes with this number."""
+    """Return an operator's text as STATUSTEXT chunks of 50 bytes that share the id `number`."""
     content = text.encode(errors='replace')
     parts = [content[start : start + TEXT_CHUNK] for start in range(0, len(content), TEXT_CHUNK)]
     number = number if len(parts) > 1 else 0
@@ -178,9 +178,9 @@ OF_THE_CAMERA = {
     mavlink.MAVLINK_MSG_ID_CAMERA_CAPTURE_STATUS: capture_status,
     mavlink.MAVLINK_MSG_ID_STORAGE_INFORMATION: storage,
 }
-"""Messages that can be requested, by number."""
+"""Functions that build the messages that can be requested, by message id."""
 OF_THE_STREAM = {
     mavlink.MAVLINK_MSG_ID_VIDEO_STREAM_INFORMATION: stream_information,
     mavlink.MAVLINK_MSG_ID_VIDEO_STREAM_STATUS: stream_status,
 }
-"""Messages that can be requested where the camera has a video stream, by number."""
+"""Functions that build the further messages of a camera with a video stream, by message id."""

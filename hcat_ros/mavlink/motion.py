@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from hcat_ros.mavlink.dialect import mavlink
 
 ZERO_FOR = 1.0
-"""Seconds for which zero is sent once commands stay away or are on hold; then nothing is."""
+"""Seconds for which zero is sent when commands stop or are on hold; then nothing is sent."""
 ZERO_PERIOD = 0.05
-"""Seconds between these zeros."""
+"""Seconds between two of these zero commands."""
 ASK_PERIOD = 1.0
 """Seconds after which control of the gimbal is requested again, until there is an answer."""
 LEVEL = mavlink.GIMBAL_MANAGER_FLAGS_ROLL_LOCK | mavlink.GIMBAL_MANAGER_FLAGS_PITCH_LOCK
@@ -29,26 +29,26 @@ VELOCITY_AND_YAW_RATE = (
     | mavlink.POSITION_TARGET_TYPEMASK_AZ_IGNORE
     | mavlink.POSITION_TARGET_TYPEMASK_YAW_IGNORE
 )
-"""Bits of what an autopilot is to ignore."""
+"""Mask of the fields that the autopilot ignores: all but velocity and yaw rate."""
 RELEASE_CONTROL = -3.0
-"""As a system id in MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE: give up control, if it is ours."""
+"""System id in MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE that gives up control, if we have it."""
 
 
 class Rates(NamedTuple):
-    """A command as ROS has it (REP-103: x forward, y left, z up): m/s and rad/s."""
+    """A command in the axes of ROS (REP-103: x forward, y left, z up): m/s and rad/s."""
 
     forward: float = 0.0
     left: float = 0.0
     up: float = 0.0
     yaw: float = 0.0
-    """To the left."""
+    """Yaw rate, positive to the left."""
     pitch: float = 0.0
-    """Downwards, as a rotation about y."""
+    """Pitch rate, positive DOWN: a rotation about y."""
 
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """Whom commands go to, and their limits."""
+    """Receiver and limits of the commands."""
 
     mode: str = 'gimbal'
     """'gimbal' or 'velocity'."""
@@ -65,14 +65,14 @@ class MotionSettings:
 
 
 def gimbal_message(rates: Rates, target: tuple[int, int]) -> Any:
-    """Return GIMBAL_MANAGER_SET_PITCHYAW by rates: pitch up and yaw to the right are positive."""
+    """Return GIMBAL_MANAGER_SET_PITCHYAW, whose rates are positive for pitch up and yaw right."""
     return mavlink.MAVLink_gimbal_manager_set_pitchyaw_message(
         *target, LEVEL, 0, math.nan, math.nan, -rates.pitch, -rates.yaw
     )
 
 
 def velocity_message(rates: Rates, target: tuple[int, int], milliseconds: int) -> Any:
-    """Return SET_POSITION_TARGET_LOCAL_NED by velocity and yaw rate, forward, right and down."""
+    """Return SET_POSITION_TARGET_LOCAL_NED with velocity (forward, right, down) and yaw rate."""
     velocity = (rates.forward, -rates.left, -rates.up)
     nothing = (0.0, 0.0, 0.0)
     return mavlink.MAVLink_set_position_target_local_ned_message(
@@ -90,9 +90,9 @@ def velocity_message(rates: Rates, target: tuple[int, int], milliseconds: int) -
 
 @dataclass
 class MotionOutput:
-    """Sends commands on while they come and nobody holds it; zero for a second, then nothing, else.
+    """Forwards commands. On hold or without commands it sends zero for a second, then nothing.
 
-    It begins on hold. Times are of a monotonic clock, seconds; methods may be called on any thread.
+    It begins on hold. Times are seconds of a monotonic clock; methods may be called on any thread.
     """
 
     settings: MotionSettings
@@ -105,18 +105,18 @@ class MotionOutput:
     _moves: bool = False
     """Whether the last message was a command, not zero."""
     _asked: float = -math.inf
-    """When control of the gimbal was requested last."""
+    """Time at which control of the gimbal was last requested."""
     _requests: int = 0
-    """Number of times it was requested; 0: nothing is to be requested or repeated."""
+    """Number of requests for control that have no answer yet; 0: no request is repeated."""
     _lock: Any = field(default_factory=threading.RLock)
 
     def hold(self, held: bool, now: float) -> None:
-        """Send no command on, or do so from the next one on."""
+        """Stop forwarding commands, or resume with the next command."""
         with self._lock:
             if held == self.is_held:
                 return
             self.is_held = held
-            self._commanded = -math.inf  # none of before
+            self._commanded = -math.inf  # earlier commands no longer count
             if held:
                 self._stop(now)
             if held:
@@ -125,14 +125,14 @@ class MotionOutput:
                 self.renew_control(now)
 
     def renew_control(self, now: float) -> None:
-        """Request control of the gimbal, unless on hold: its manager may have started anew."""
+        """Request control of the gimbal again unless on hold: its manager may have restarted."""
         with self._lock:
             if self.settings.mode == 'gimbal' and not self.is_held:
                 self._requests = 0
                 self._request_control(now)
 
     def command(self, rates: Rates, now: float, waited: float = 0.0) -> None:
-        """Take a command, and send it at once. A command that is not finite counts as a stop.
+        """Send a command at once, within the limits. A non-finite command counts as a stop.
 
         waited: seconds between the arrival of the command and `now`; they count towards its age,
         and a command older than `timeout` is ignored.
@@ -149,7 +149,7 @@ class MotionOutput:
             self._send(self._limit(rates), now)
 
     def advance(self, now: float) -> None:
-        """Send zero where commands stay away; request control again where it is not answered."""
+        """Send zero if commands have stopped; repeat a request for control that has no answer."""
         with self._lock:
             if self._requests and now - self._asked >= ASK_PERIOD:
                 self._request_control(now)
@@ -160,14 +160,14 @@ class MotionOutput:
                 self._send(Rates(), now)
 
     def receive(self, message: Any) -> None:
-        """Take a gimbal manager's answer to being asked for control."""
+        """Process a gimbal manager's answer to a request for control."""
         if (
             message.get_type() != 'COMMAND_ACK'
             or message.command != mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
             or message.result == mavlink.MAV_RESULT_IN_PROGRESS
         ):
             return
-        # 0 where the answer does not say to whom, as in MAVLink 1.
+        # The ids are 0 if the answer does not name its receiver, as in MAVLink 1.
         asker = message.target_system, message.target_component
         if any(one not in (0, own) for one, own in zip(asker, self.settings.source)):
             return
@@ -176,7 +176,7 @@ class MotionOutput:
         if message.result != mavlink.MAV_RESULT_ACCEPTED:
             result = mavlink.enums['MAV_RESULT'].get(message.result)
             told = result.name if result is not None else message.result
-            self._tell(f'the gimbal manager does not give control: {told}')
+            self._tell(f'the gimbal manager refuses control: {told}')
 
     def _tell(self, line: str) -> None:
         """Log a line. A logger that raises is ignored: no stop may depend on it."""
@@ -211,8 +211,8 @@ class MotionOutput:
             self._configure(RELEASE_CONTROL, RELEASE_CONTROL)
 
     def _configure(self, system: float, component: float, confirmation: int = 0) -> None:
-        """Send who has primary control of the gimbal."""
-        unchanged = (-1.0, -1.0)  # who has secondary control
+        """Set which component has primary control of the gimbal."""
+        unchanged = (-1.0, -1.0)  # the component with secondary control
         command = mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
         self.send(
             mavlink.MAVLink_command_long_message(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a ground station asks for, in MAVLink's normalised image coordinates."""
+"""Converts between boxes in pixels and MAVLink's normalised image coordinates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hcat_ros.boxes import Box
 
 
 class ImageSize(NamedTuple):
-    """Size of the images that boxes are in, pixels."""
+    """Size of the images in which boxes are given, pixels."""
 
     width: int
     height: int
@@ -20,8 +20,8 @@ class ImageSize(NamedTuple):
 def box_of_rectangle(corners: Sequence[float], size: ImageSize) -> Box:
     """Return the box of MAV_CMD_CAMERA_TRACK_RECTANGLE in pixels.
 
-    corners: x, y of two opposite corners, 0 to 1; what reaches out of the image is cut off.
-    Raises ValueError, naming the value, for what is no rectangle of a pixel or more.
+    corners: x, y of two opposite corners, 0 to 1; the part outside the image is cut off.
+    Raises ValueError with the value unless at least one pixel is left.
     """
     if not all(map(math.isfinite, corners)):
         raise ValueError(f'rectangle {_shown(corners)}: expected numbers from 0 to 1')
@@ -29,7 +29,7 @@ def box_of_rectangle(corners: Sequence[float], size: ImageSize) -> Box:
     left, right = sorted((x0 * size.width, x1 * size.width))
     top, bottom = sorted((y0 * size.height, y1 * size.height))
     if right - left < 1 or bottom - top < 1:
-        raise ValueError(f'rectangle {_shown(corners)}: it has no size within the image')
+        raise ValueError(f'rectangle {_shown(corners)}: expected at least one pixel in the image')
     return Box(left, top, right - left, bottom - top)
 
 
@@ -38,18 +38,18 @@ def box_of_point(
 ) -> Box:
     """Return the box that MAV_CMD_CAMERA_TRACK_POINT means, pixels.
 
-    A radius is taken as it is; without one the smallest detection that holds the point, or a
-    square around it.
+    With a radius this is the square around the circle. Otherwise it is the smallest detection that
+    contains the point, or else a square around the point.
 
     Args:
         point: x, y, 0 to 1.
-        radius: share of the image's width; 0 or NaN: none given.
-        size: of the image.
-        detections: what a detector has seen lately.
-        side: of the square, as a share of the image's height.
+        radius: radius of a circle as a share of the image's width; 0 or NaN: no radius.
+        size: size of the image.
+        detections: recent boxes of a detector.
+        side: side of the square as a share of the image's height.
 
     Raises:
-        ValueError: naming the value, for what is no point of the image.
+        ValueError: with the value, if the point is not in the image.
 
     """
     if not all(0 <= value <= 1 for value in point):
@@ -58,11 +58,11 @@ def box_of_point(
     if math.isfinite(radius) and radius > 0:
         half = max(min(radius, 0.5) * size.width, 2.0)
         return Box(x - half, y - half, 2 * half, 2 * half)
-    holding = [
+    containing = [
         box for box in detections if box.x <= x <= box.x + box.w and box.y <= y <= box.y + box.h
     ]
-    if holding:
-        return min(holding, key=lambda box: box.w * box.h)
+    if containing:
+        return min(containing, key=lambda box: box.w * box.h)
     half = max(side * size.height, 4.0) / 2
     return Box(x - half, y - half, 2 * half, 2 * half)
 

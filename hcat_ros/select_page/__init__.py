@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The web page on which an operator sees the tracker's picture and names a target. No ROS here.
+"""The web page on which an operator sees the tracker's images and names targets. No ROS here.
 
-`view` is what there is to see, `pictures` makes it small, `access` says who may, `server` serves
-it (aiohttp), `page.html` shows it. `hcat_ros.nodes.tools.select_page` connects it with the tracker.
+`view` holds what is shown, `pictures` scales images, `access` and `door` control who may connect,
+`client` serves one browser, `server` is the HTTP server (aiohttp), and `page.html` is the page.
+`hcat_ros.nodes.tools.select_page` connects them with the tracker.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may see the page's picture and steer the tracker."""
+"""Decides who may see the page and send requests to the tracker."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from urllib.parse import urlsplit
 from hcat_ros.files import shown
 
 MIN_TOKEN = 16
-"""Characters: a shorter one could be found by trying."""
+"""Least characters of a token; a shorter one could be found by trying."""
 
 
 class Access:
-    """The rules of one server.
+    """The access rules of one server.
 
-    On the loopback interface whoever is logged in on the robot may, without a token. Pages of
-    other sites in the operator's browser may not: a browser tells the site in Origin, and a name
-    that some site has pointed at 127.0.0.1 in Host. On any other interface a token is needed.
+    On the loopback interface everybody who is logged in on the robot has access without a token.
+    Other sites in the operator's browser do not: the browser sends their address in Origin, and a
+    name that a site has pointed at 127.0.0.1 in Host. Any other interface requires a token.
     """
 
     def __init__(self, host: str, token: str = '') -> None:
-        """Take the address that the server listens on and the token, '' for none given.
+        """Take the address that the server listens on, and the token ('' for none).
 
-        Where one is needed and none is given, one is made. Raises ValueError for a token that is
-        too short and an address that cannot be resolved.
+        If a token is required and none is given, a random one is made. Raises ValueError for a
+        token that is too short, or an address that cannot be resolved.
         """
         if token and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable()):
             raise ValueError(
                 f'the token has {len(token)} characters: expected at least {MIN_TOKEN}, all '
-                'printable ASCII, or none at all to have one made'
+                'printable ASCII; an empty token has one made if it is required'
             )
         self.loopback = is_loopback(host)
         self.token = token or ('' if self.loopback else secrets.token_urlsafe(24))
@@ -40,13 +40,13 @@ class Access:
     def refusal(self, host: str, origin: str | None) -> str:
         """Return why a request is refused by its Host and Origin headers, '' if it is not."""
         if self.loopback and not is_loopback_name(_hostname(host)):
-            return f'this page is served to this machine alone, not as {shown(host)}'
+            return f'this page is only served to this machine, not as {shown(host)}'
         if origin is not None and _site(origin) != host.lower():
             return f'requests from the site {shown(origin)} are refused'
         return ''
 
     def token_fits(self, token: object) -> bool:
-        """Whether the token is the right one, in the same time wherever it differs."""
+        """Whether the token is right; the comparison takes the same time wherever it differs."""
         if not self.token:
             return True
         return isinstance(token, str) and hmac.compare_digest(
@@ -55,18 +55,18 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether all addresses of a host are loopback ones. Raises ValueError if it has none."""
+    """Whether all addresses of a host are loopback ones. Raises ValueError if there are none."""
     if not host:
         return False  # every interface, for a server
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"host '{host}' is no address of this machine: {error}") from None
+        raise ValueError(f"host '{host}' is not an address of this machine: {error}") from None
     return all(ipaddress.ip_address(str(info[4][0]).split('%')[0]).is_loopback for info in found)
 
 
 def is_loopback_name(name: str) -> bool:
-    """Whether a name, without asking anybody, is this machine's."""
+    """Whether a name is this machine's, without asking a name server."""
     if name == 'localhost' or name.endswith('.localhost'):
         return True
     try:
@@ -83,7 +83,7 @@ def _hostname(host: str) -> str:
 
 
 def _site(origin: str) -> str:
-    """Return host and port of an Origin header; '' for 'null' and what is none."""
+    """Return host and port of an Origin header; '' for 'null' and invalid headers."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

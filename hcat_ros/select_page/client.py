@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One browser that looks at the page, and what goes to and fro between them.
+"""Serves one browser that shows the page, with the messages below.
 
-The client sends JSON: first `{"token": ...}`; then `{"ask": "next"}` for what is newest,
+The client sends JSON: first `{"token": ...}`; then `{"ask": "next"}` for the newest picture,
 `{"ask": "start", "stamp": "nanoseconds", "box": [x, y, w, h]}`, `{"ask": "primary", "id": ...}`,
-`{"ask": "drop", "id": ...}` and `{"ask": "reset"}`. It gets `{"hello": ...}` or
-`{"refused": reason}`; for each "next" one message, once there is something new: JSON
-`{"status": ...}`, or binary, the length of a JSON text (4 bytes, big endian), that text with
-status, stamp, size, track and others, and a JPEG; for the rest
-`{"answer": ..., "ok": ..., "text": ...}`.
+`{"ask": "drop", "id": ...}` and `{"ask": "reset"}`. The server answers the token with
+`{"hello": ...}` or `{"refused": reason}`. It answers each "next" with one message once there is
+something new: JSON `{"status": ...}`, or binary: the length of a JSON text (4 bytes, big endian),
+that text (status, stamp, width, height, track, others), and a JPEG. It answers all other requests
+with `{"answer": ..., "ok": ..., "text": ...}`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ TOKEN_LIMIT = 5.0
 ANSWER_LIMIT = 10.0
 """Seconds in which the robot has to answer."""
 SEND_LIMIT = 30.0
-"""Seconds that one message may take to a client; then it is let go."""
+"""Seconds that sending one message may take; then the client is disconnected."""
 LONGEST_ID = 256
-"""Characters of a target's id."""
+"""Most characters of a target's id."""
 LAST_STAMP = 2**31 * 10**9
-"""Nanoseconds: builtin_interfaces/Time holds less."""
+"""Nanoseconds from which builtin_interfaces/Time cannot hold a stamp."""
 
 
 class PageClient:
@@ -61,8 +61,8 @@ class PageClient:
         self.on_failure: Callable[[], None] = lambda: None
         """Ends the connection; called when nothing can be sent any more."""
 
-    async def admitted(self, access: Access) -> bool:
-        """Hear the token; close the socket unless it is the right one."""
+    async def check_token(self, access: Access) -> bool:
+        """Wait for the token; return whether it is right, and close the socket if it is not."""
         try:
             request = await asyncio.wait_for(self._receive(), TOKEN_LIMIT)
         except asyncio.TimeoutError:
@@ -80,11 +80,11 @@ class PageClient:
         await self._live.close(code=1013, message=b'later')
 
     async def serve(self, title: str) -> None:
-        """Answer until the client goes."""
+        """Answer requests until the client disconnects."""
         await self._tell({'hello': title})
         sender = asyncio.ensure_future(self._send_newest())
         try:
-            # One after the other: who sends more than is answered has to wait.
+            # One request at a time: a client that sends more than is answered has to wait.
             while (request := await self._receive()) is not None:
                 if request.get('ask') == 'next':
                     self._asked.set()
@@ -97,7 +97,7 @@ class PageClient:
             await asyncio.gather(sender, return_exceptions=True)
 
     async def _receive(self) -> dict[str, Any] | None:
-        """Return the next request, None at the end; what is no JSON object is an empty one."""
+        """Return the next request, None at the end; anything but a JSON object counts as empty."""
         message = await self._live.receive()
         if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             return None
@@ -111,7 +111,7 @@ class PageClient:
         await asyncio.wait_for(self._live.send_str(json.dumps(content)), SEND_LIMIT)
 
     async def _send_newest(self) -> None:
-        """Send what is new, one message for each time that the client asks."""
+        """Send one message for each "next" of the client, once there is something new."""
         loop = asyncio.get_running_loop()
         shown: View | None = None
         told: Status | None = None
@@ -143,7 +143,7 @@ class PageClient:
             pass
         except Exception:
             LOG.exception('sending to a client of the page failed')
-        # Not after a cancellation: then the client has gone.
+        # After a cancellation this is not reached: the client has gone already.
         self.on_failure()
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class PageClient:
                 future = self._robot.reset()
             else:
                 raise ValueError(
-                    f"'{str(asked)[:40]}' is no request: expected next, start, primary, drop or "
+                    f"'{str(asked)[:40]}' is not a request: expected next, start, primary, drop or "
                     'reset'
                 )
             text = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_LIMIT)
@@ -177,7 +177,7 @@ def packed(message: dict[str, Any], view: View, picture: Picture) -> bytes:
     """Return the binary message of a picture."""
     content = {
         **message,
-        # As text: JavaScript's numbers hold 53 bits.
+        # As text, because JavaScript's numbers hold only 53 bits.
         'stamp': str(view.stamp),
         'width': picture.width,
         'height': picture.height,

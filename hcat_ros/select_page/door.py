@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may hold a connection to the page: few, and not for long unless they have been admitted."""
+"""Limits the number of connections to the page, and their duration until they are admitted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 LOG = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-"""Most connections; beyond it the oldest that has not been admitted has to go, so that idle sockets
+"""Most connections; beyond it the oldest one that is not admitted is closed, so that idle sockets
 lock nobody out."""
 PATIENCE = 20.0
-"""Seconds in which a connection has to be admitted, whatever it sends or does not."""
+"""Seconds after which a connection that has not been admitted is closed."""
 LOG_INTERVAL = 5.0
 """Shortest time between log lines about failed requests, s: anybody on the network can cause one.
 """
@@ -26,7 +26,7 @@ LONGEST_REASON = 200
 
 
 class Door:
-    """Makes the protocol of each new connection, with limits that aiohttp does not have."""
+    """Creates the protocol of each new connection, with limits that aiohttp does not have."""
 
     def __init__(self, server: web.Server, headers: dict[str, str]) -> None:
         self._server = server
@@ -41,16 +41,16 @@ class Door:
         waiting = [each for each in self._open if each not in self._admitted]
         if len(self._open) >= MAX_CONNECTIONS and waiting:
             self._end(waiting[0])
-        made = _Connection(self, self._server, loop)
-        self._open[made] = loop.call_later(PATIENCE, self._check, made)
-        return made
+        connection = _Connection(self, self._server, loop)
+        self._open[connection] = loop.call_later(PATIENCE, self._check, connection)
+        return connection
 
     def admit(self, connection: Any) -> None:
-        """Let a connection stay for as long as it likes."""
+        """Let a connection stay open without a time limit."""
         self._admitted.add(connection)
 
     def knows(self, connection: _Connection) -> bool:
-        """Return whether a connection has not had to go yet."""
+        """Return whether a connection has not been closed yet."""
         return connection in self._open
 
     def _check(self, connection: _Connection) -> None:
@@ -58,11 +58,11 @@ class Door:
             self._end(connection)
 
     def _end(self, connection: _Connection) -> None:
-        self.left(connection)
+        self.forget(connection)
         if connection.transport is not None:
             connection.transport.abort()  # type: ignore[attr-defined]
 
-    def left(self, connection: _Connection) -> None:
+    def forget(self, connection: _Connection) -> None:
         """Forget a connection that has ended."""
         self._admitted.discard(connection)
         if (timer := self._open.pop(connection, None)) is not None:
@@ -80,12 +80,12 @@ class Door:
             LOG.error('a request failed', exc_info=error)
 
     def headers(self) -> dict[str, str]:
-        """Return what every answer has."""
+        """Return the headers of every response."""
         return self._headers
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's, which tells when it ends and whose own errors have our headers too."""
+    """aiohttp's connection, which also reports its end and adds our headers to error responses."""
 
     __slots__ = ('_door',)
 
@@ -95,11 +95,11 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._door.knows(self):  # it had to go before it was there
+        if not self._door.knows(self):  # it was closed before it was established
             transport.abort()  # type: ignore[attr-defined]
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self._door.left(self)
+        self._door.forget(self)
         super().connection_lost(error)
 
     def log_exception(self, *arguments: Any, **named: Any) -> None:
@@ -107,7 +107,7 @@ class _Connection(web.RequestHandler):
         self._door.record_failure(named.get('exc_info') or RuntimeError(*arguments))
 
     def handle_error(self, *arguments: Any, **named: Any) -> web.StreamResponse:
-        """Answer what is no HTTP."""
+        """Answer a request that is not valid HTTP."""
         answer = super().handle_error(*arguments, **named)
         answer.headers.update(self._door.headers())
         return answer

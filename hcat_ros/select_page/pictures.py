@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images made small enough for a slow link."""
+"""Scales and compresses camera images for a slow link."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def picture_of(view: View, max_width: int, quality: int) -> Picture:
     height, width = pixels.shape[:2]
     quality_flag = [cv2.IMWRITE_JPEG_QUALITY, quality]
     try:
-        if encoding_named(encoding).shared:  # not to be scaled as they are
+        if encoding_named(encoding).shared:  # pixels that share colours cannot be scaled
             pixels, encoding = to_bgr(pixels, encoding), 'bgr8'
         if width > max_width:
-            # Scaled before the colours are changed: there is less of it then.
+            # Scale before the colours are converted: then there are fewer pixels to convert.
             size = (max_width, max(1, round(height * max_width / width)))
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         done, data = cv2.imencode('.jpg', to_bgr(pixels, encoding), quality_flag)

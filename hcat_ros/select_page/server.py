@@ -31,13 +31,13 @@ HEARTBEAT = 15.0
 CLOSE_LIMIT = 1.0
 """Seconds that clients have to close their connections when the server stops."""
 REASONS = {
-    errno.EADDRINUSE: 'something is served there already; choose another port',
+    errno.EADDRINUSE: 'the port is in use; choose another port',
     errno.EADDRNOTAVAIL: 'this machine has no such address',
-    errno.EACCES: 'ports below 1024 are kept for root; choose another port',
+    errno.EACCES: 'ports below 1024 are reserved for root; choose another port',
 }
-"""Why listening fails, by the system's number."""
+"""Reason why listening fails, by the system's error number."""
 MAX_REQUEST = 4096
-"""Bytes of a client's message."""
+"""Most bytes of a client's message."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class PageSettings:
 
     host: str = '127.0.0.1'
     port: int = 8321
-    """0 takes any free one."""
+    """TCP port; 0 takes any free port."""
     token: str = ''
-    """Token that clients must send; on other than loopback interfaces one is made if empty."""
+    """Token that clients must send; if it is empty, one is made except for loopback interfaces."""
     title: str = 'hcat_tracker'
     max_width: int = 960
     """Largest width of the pictures, pixels."""
@@ -58,10 +58,10 @@ class PageSettings:
 
 
 class PageServer:
-    """The web server of one page. `feed` takes what is shown, from any thread.
+    """The web server of one page. `feed` takes the views and the status, from any thread.
 
-    Any number of admitted clients up to MAX_CLIENTS share the pictures; each gets the newest one
-    when it asks for it, so that a slow link shows fewer pictures, not later ones.
+    Up to MAX_CLIENTS admitted clients share the pictures. Each client gets the newest picture when
+    it asks, so that a slow link shows fewer pictures, not later ones.
     """
 
     def __init__(self, robot: Robot, settings: PageSettings) -> None:
@@ -123,12 +123,12 @@ class PageServer:
     async def picture(self, view: View) -> Picture:
         """Return the view's picture, made once for all clients. Raises ValueError."""
         if self._picture is None or self._picture[0] is not view:
-            made = self._loop.run_in_executor(
+            encoding = self._loop.run_in_executor(
                 None, picture_of, view, self.settings.max_width, self.settings.jpeg_quality
             )
-            # Read the exception: asyncio warns if every waiting client has left before it came.
-            made.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._picture = (view, made)
+            # Read the exception, because asyncio warns if no waiting client is left to do so.
+            encoding.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._picture = (view, encoding)
         return await asyncio.shield(self._picture[1])
 
     async def _listen(self) -> None:
@@ -189,7 +189,7 @@ class PageServer:
             await live.prepare(request)
             client = PageClient(live, self.feed, self.robot, self.picture, self.settings.rate)
             client.on_failure = partial(cut_off, request)
-            if await client.admitted(self.access):
+            if await client.check_token(self.access):
                 if self._watching >= MAX_CLIENTS:
                     await client.turn_away(f'{MAX_CLIENTS} browsers are connected: close one')
                     return live

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the page shows, and what it may ask of the robot."""
+"""The content of the page, and the requests that it can send to the robot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcat_ros.boxes import Box
 from hcat_ros.tracking.encodings import Image
 
 LONGEST = 500
-"""Characters of a text that others send and the page shows."""
+"""Most characters of a text from the network that the page shows."""
 
 
 class ShownTrack(NamedTuple):
@@ -27,7 +27,7 @@ class ShownTrack(NamedTuple):
     """Raw score in 0..1, None while the target is lost."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what goes over the wire."""
+        """Return the track as JSON data."""
         return {
             'box': list(self.box),
             'id': self.target_id,
@@ -41,11 +41,11 @@ class View:
     """One image and the tracks in it."""
 
     stamp: int
-    """Nanoseconds, of the image."""
+    """Stamp of the image, nanoseconds."""
     read: Callable[[], tuple[Image, str]]
-    """Returns the pixels and their encoding; raises ValueError if there is none to be had.
+    """Function that returns the pixels and their encoding; raises ValueError for a bad image.
 
-    Called once somebody wants the picture, off the thread that made the view.
+    It is called when a client needs the picture, on another thread than the view's maker.
     """
     track: ShownTrack | None = None
     """Track of the primary target."""
@@ -55,7 +55,7 @@ class View:
 
 @dataclass(frozen=True)
 class Status:
-    """How tracking goes."""
+    """State of tracking, for people."""
 
     state: str = 'starting'
     """Tracking, lost, no target, no image, no tracker, inactive, engine failing or starting."""
@@ -65,18 +65,18 @@ class Status:
     """Why the last request was refused; empty when it was not."""
 
     def as_json(self) -> dict[str, str]:
-        """Return what goes over the wire; others' texts are cut to what a person reads."""
+        """Return the status as JSON data, with texts cut to `LONGEST` characters."""
         return {name: text[:LONGEST] for name, text in asdict(self).items()}
 
 
 class Robot(Protocol):
-    """What the page asks of the robot. Called on the server's thread; answers come by futures.
+    """Requests of the page to the robot, called on the server's thread; they return futures.
 
-    An answer is a line for the operator. A request that cannot be met fails with ValueError.
+    The result is a line for the operator. A request that cannot be met fails with ValueError.
     """
 
     def name_target(self, stamp: int, box: Box) -> Future[str]:
-        """Start on this box, in pixels of the full image with this stamp in nanoseconds."""
+        """Name the target in a box, in pixels of the full image with this stamp (ns)."""
 
     def reset(self) -> Future[str]:
         """Drop all targets."""
@@ -85,16 +85,16 @@ class Robot(Protocol):
         """Make the target with this id the primary one."""
 
     def drop(self, target_id: str) -> Future[str]:
-        """Drop the target with this id; the others are followed on."""
+        """Drop the target with this id; the tracker keeps the others."""
 
     def watch(self, watched: bool) -> None:
-        """Hear that somebody looks now, or that nobody does any more."""
+        """Report that the first client is watching, or that none is watching any more."""
 
 
 class Feed:
     """The newest view and status: set from any thread, awaited on the server's loop.
 
-    Whoever is slow misses what came between: nothing is queued.
+    Nothing is queued: a slow client misses the views in between.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Feed:
         self._event: asyncio.Event | None = None
 
     def attach(self) -> None:
-        """Take the running loop as the one that waits."""
+        """Use the running loop as the one on which clients wait."""
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
@@ -120,7 +120,7 @@ class Feed:
             self._notify()
 
     async def changed(self) -> None:
-        """Wait until the view or the status is another."""
+        """Wait until the view or the status changes."""
         assert self._event is not None
         await self._event.wait()
 
@@ -133,6 +133,6 @@ class Feed:
 
     def _wake(self) -> None:
         assert self._event is not None
-        # All that wait now go on; who waits from here on waits for the next change.
+        # Wake everybody who waits now; those who wait from here on wait for the next change.
         self._event.set()
         self._event = asyncio.Event()

@@ -104,7 +104,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
     [
         (['cameras:=front,'], 'a name is missing'),
         (['cameras:==/image'], 'a name is missing'),
-        (['cameras:=front,front=/b'], "'front' is there twice"),
+        (['cameras:=front,front=/b'], "'front' appears twice"),
         (['cameras:=front', 'processes:=2'], "processes:='2': expected one or each"),
     ],
 )

@@ -124,8 +124,8 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         (['bag:=bag', 'depth:=many'], "depth:='many': expected a number above 0"),
         (['bag:=bag', 'image:=/front'], 'has no topic /front; it has /camera/image_raw'),
         (['bag:=bag', 'init_box_topic:=/here'], 'has no topic /here'),
-        (['bag:=unnamed'], "init_box:='': it has no topic init_box"),
-        (['bag:=bag', 'out:=done'], "out:='done': it is there already"),
+        (['bag:=unnamed'], "init_box:='': the bag has no topic init_box"),
+        (['bag:=bag', 'out:=done'], "out:='done': it exists already"),
         (['bag:=bag', 'params_file:=none.yaml'], "params_file:='none.yaml': "),
     ],
 )

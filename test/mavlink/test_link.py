@@ -87,7 +87,7 @@ def test_a_tcp_link_comes_back_when_the_other_end_does(hear: Any) -> None:
         other.close()
         lines = len(heard.lines)
         until(lambda: len(heard.lines) > lines, 'that it is broken')  # noqa: B023
-    assert 'the other side has closed it' in ' '.join(heard.lines)
+    assert 'the other side closed the connection' in ' '.join(heard.lines)
 
 
 @pytest.mark.parametrize('reset', [False, True])

@@ -81,7 +81,7 @@ def test_a_name_that_nobody_knows_is_told_and_asked_for_again(
     monkeypatch.setattr(socket, 'gethostbyname', look_up)
     heard = hear(f'udpout:station.test:{port}')
     until(lambda: heard.lines, 'that there is no address')
-    assert "cannot open: no address of 'station.test'" in heard.lines[0]
+    assert "cannot open: cannot resolve 'station.test'" in heard.lines[0]
     assert 'check the name, or give its IP address' in heard.lines[0]
     known.set()
     until(lambda: heard.lines[-1].endswith(': open'), 'the link')

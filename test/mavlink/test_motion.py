@@ -66,7 +66,7 @@ def test_a_gimbal_that_is_not_given_is_told() -> None:
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0))
     assert vehicle.lines == []
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 2))
-    assert vehicle.lines == ['the gimbal manager does not give control: MAV_RESULT_DENIED']
+    assert vehicle.lines == ['the gimbal manager refuses control: MAV_RESULT_DENIED']
 
 
 def requests(vehicle: Vehicle) -> list[Any]:
@@ -100,7 +100,7 @@ def test_control_that_is_refused_is_not_requested_again() -> None:
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 4, 0, 0, 1, 100))
     vehicle.output.advance(20.0)
     assert len(requests(vehicle)) == 1
-    assert vehicle.lines == ['the gimbal manager does not give control: MAV_RESULT_FAILED']
+    assert vehicle.lines == ['the gimbal manager refuses control: MAV_RESULT_FAILED']
 
 
 def test_control_that_is_given_back_is_not_requested_again() -> None:

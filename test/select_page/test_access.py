@@ -38,7 +38,7 @@ def test_a_token_that_cannot_be_used_is_refused(token: str) -> None:
 
 
 def test_a_host_without_an_address_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"host 'no\.such\.invalid' is no address"):
+    with pytest.raises(ValueError, match=r"host 'no\.such\.invalid' is not an address"):
         is_loopback('no.such.invalid')
 
 
@@ -59,10 +59,10 @@ def test_own_requests_are_taken(host: str, origin: str | None) -> None:
 @pytest.mark.parametrize(
     ('host', 'origin', 'reason'),
     [
-        ('evil.example:8321', None, 'this machine alone'),  # a name that points at 127.0.0.1
-        ('evil.example:8321', 'http://evil.example:8321', 'this machine alone'),
-        ('127.0.0.1.evil.example', None, 'this machine alone'),
-        ('', None, 'this machine alone'),
+        ('evil.example:8321', None, 'only served to this machine'),  # points at 127.0.0.1
+        ('evil.example:8321', 'http://evil.example:8321', 'only served to this machine'),
+        ('127.0.0.1.evil.example', None, 'only served to this machine'),
+        ('', None, 'only served to this machine'),
         ('127.0.0.1:8321', 'http://evil.example', 'are refused'),
         ('127.0.0.1:8321', 'http://127.0.0.1:3000', 'are refused'),  # another local service
         ('127.0.0.1:8321', 'null', 'are refused'),

@@ -75,8 +75,8 @@ def test_a_robot_that_does_not_answer_is_told_of(
         ({'ask': 'start', 'stamp': '-1', 'box': [1, 2, 3, 4]}, 'nanoseconds as text'),
         ({'ask': 'start', 'stamp': '9' * 19, 'box': [1, 2, 3, 4]}, 'nanoseconds as text'),
         ({'ask': 'start', 'box': [1, 2, 3, 4]}, 'nanoseconds as text'),
-        ({'ask': 'shutdown'}, "'shutdown' is no request"),
-        ({}, 'is no request'),
+        ({'ask': 'shutdown'}, "'shutdown' is not a request"),
+        ({}, 'is not a request'),
     ],
 )
 def test_a_bad_request_is_refused_and_the_next_is_served(

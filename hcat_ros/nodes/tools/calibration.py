@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes sensor_msgs/CameraInfo of a field of view, or of a calibration file."""
+"""Builds sensor_msgs/CameraInfo from a field of view or a calibration file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MATRICES = {'camera_matrix': 'k', 'rectification_matrix': 'r', 'projection_matri
 
 
 def camera_info_of(lens: Pinhole) -> CameraInfo:
-    """Return the calibration of a camera without distortion, without a header."""
+    """Return the CameraInfo of a camera without distortion; its header is empty."""
     info = CameraInfo()
     info.width, info.height = lens.width, lens.height
     info.distortion_model = 'plumb_bob'
@@ -30,9 +30,9 @@ def camera_info_of(lens: Pinhole) -> CameraInfo:
 
 
 def read_calibration(path: Path) -> CameraInfo:
-    """Return what a calibration file of ROS says, as camera_calibration writes it.
+    """Return the CameraInfo in a calibration file, as ROS's camera_calibration writes it.
 
-    Raises OSError; ValueError naming the file and the value for what is no calibration.
+    Raises OSError, or ValueError with the file and the value if it is not a calibration.
     """
     content = load_yaml(path)
     if not isinstance(content, dict):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated camera on a platform that takes commands, in real time, with the truth beside it."""
+"""Simulates a camera on a moving platform in real time, and publishes the ground truth."""
 
 from __future__ import annotations
 
@@ -41,16 +41,20 @@ from hcat_ros.simulation import (
 
 _DEFAULT = Scenario()
 SETTINGS = (
-    Setting('path', str, _DEFAULT.path, 'How the target moves.', choices=PATHS),
+    Setting('path', str, _DEFAULT.path, 'Path of the target.', choices=PATHS),
     Setting(
-        'platform', str, _DEFAULT.platform, 'What carries the camera.', choices=tuple(PLATFORMS)
+        'platform',
+        str,
+        _DEFAULT.platform,
+        'Platform that carries the camera.',
+        choices=tuple(PLATFORMS),
     ),
-    Setting('seed', int, 0, 'Of everything that is drawn by chance.', 0, 2**31 - 1),
+    Setting('seed', int, 0, 'Seed of all random numbers.', 0, 2**31 - 1),
     Setting(
         'speed',
         float,
         _DEFAULT.speed,
-        "The target's, over the platform's top speed (a gimbal's: yaw rate).",
+        "Target speed as a multiple of the platform's top speed (a gimbal's top yaw rate).",
         0,
         3,
     ),
@@ -58,36 +62,46 @@ SETTINGS = (
         'pictures',
         str,
         '',
-        'Folder with photos/ and cutouts/ (with alpha) to make the world of; empty: made ones.',
+        'Folder with photos/ and cutouts/ (with alpha) for the scene; empty: generated pictures.',
     ),
     Setting(
         'surroundings',
         str,
         _DEFAULT.surroundings,
-        "Ground below a panorama, or that alone; auto: by platform, a gimbal's is the latter.",
+        'ground: a ground plane below a panorama; panorama: nothing else; auto: panorama for a '
+        'gimbal, else ground.',
         choices=('auto', 'ground', 'panorama'),
     ),
-    Setting('target_height', float, _DEFAULT.target_height, 'Metres.', 0.05, 50),
-    Setting('start_range', float, 0.0, "Metres to the target; 0: the platform's own.", 0, 200),
-    Setting('distractors', int, 0, "Others of the target's kind that stand about.", 0, 20),
-    Setting('width', int, _DEFAULT.width, 'Of the images, pixels.', 64, 4096),
-    Setting('height', int, _DEFAULT.height, 'Of the images, pixels.', 64, 4096),
+    Setting('target_height', float, _DEFAULT.target_height, 'Height of the target [m].', 0.05, 50),
+    Setting(
+        'start_range',
+        float,
+        0.0,
+        "Range of the target at the start [m]; 0: the platform's default.",
+        0,
+        200,
+    ),
+    Setting('distractors', int, 0, "Number of other objects of the target's kind.", 0, 20),
+    Setting('width', int, _DEFAULT.width, 'Width of the images, pixels.', 64, 4096),
+    Setting('height', int, _DEFAULT.height, 'Height of the images, pixels.', 64, 4096),
     Setting(
         'horizontal_fov',
         float,
         round(_DEFAULT.horizontal_fov, 4),
-        'What the camera sees from side to side [rad].',
+        'Field of view of the camera from side to side [rad].',
         0.175,
         2.617,
     ),
-    Setting('fps', float, _DEFAULT.fps, 'Frames a second.', 1, 240),
-    Setting('noise', float, _DEFAULT.noise, "A pixel's, standard deviation, grey levels.", 0, 50),
-    Setting('exposure', float, _DEFAULT.exposure, 'Seconds, over which motion blurs.', 0, 0.1),
+    Setting('fps', float, _DEFAULT.fps, 'Frames per second.', 1, 240),
+    Setting(
+        'noise', float, _DEFAULT.noise, 'Standard deviation of pixel noise, grey levels.', 0, 50
+    ),
+    Setting('exposure', float, _DEFAULT.exposure, 'Exposure time [s]; 0: no motion blur.', 0, 0.1),
     Setting(
         'exposure_change',
         float,
         _DEFAULT.exposure_change,
-        'Share by which brightness goes up and down.',
+        'Share by which the brightness rises and falls.',
         0,
         0.8,
     ),
@@ -95,7 +109,7 @@ SETTINGS = (
         'depth_range',
         float,
         _DEFAULT.depth_range,
-        'Metres up to which depth images, on the topic depth, see.',
+        'Largest range in the images on the topic depth [m].',
         0.5,
         1000,
     ),
@@ -103,7 +117,7 @@ SETTINGS = (
         'depth_noise',
         float,
         _DEFAULT.depth_noise,
-        'Standard deviation of a depth of 1 m, m; at 10 m it is 100 times as much.',
+        'Standard deviation of a depth of 1 m [m]; it grows with the square of the depth.',
         0,
         0.1,
     ),
@@ -111,11 +125,11 @@ SETTINGS = (
         'latency',
         float,
         0.0,
-        'Seconds from exposure, which is what the stamp tells, to publication.',
+        'Seconds from exposure, the time of the stamp, to publication.',
         0,
         2,
     ),
-    Setting('stamped', bool, True, 'cmd_vel is a TwistStamped; false: a Twist.'),
+    Setting('stamped', bool, True, 'Type of cmd_vel: true for TwistStamped, false for Twist.'),
     Setting(
         'frame_id',
         str,
@@ -123,9 +137,14 @@ SETTINGS = (
         'Frame id in the headers of images.',
         longest=LONGEST_NAME,
     ),
-    Setting('init_box', bool, False, "The target's box is sent to init_box with the first frame."),
-    Setting('duration', float, 0.0, 'Seconds after which it ends; 0: never.', 0, 1e6),
-    Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
+    Setting(
+        'init_box',
+        bool,
+        False,
+        "Send the target's box to init_box with the first frame that shows it.",
+    ),
+    Setting('duration', float, 0.0, 'Simulated seconds until the node ends; 0: never.', 0, 1e6),
+    Setting('subscribers', int, 1, 'Number of image subscribers to wait for.', 0, 100),
     Setting(
         'wait',
         float,
@@ -136,27 +155,27 @@ SETTINGS = (
     ),
 )
 SETTLE = 0.5
-"""Seconds between seeing the subscribers and the first frame: they see us a little later."""
+"""Seconds between discovering the subscribers and the first frame: they discover us later."""
 LONGEST_PAUSE = 1.0
-"""Seconds of simulation that one step makes up for; a machine that slept goes on from there."""
+"""Most seconds that one step simulates, also after the machine was suspended."""
 
 
 def command_of(twist: Twist) -> PlatformCommand:
-    """Return a Twist, whose rotation about the left axis is downwards, as a command."""
+    """Return the command of a Twist; its angular.y is positive down, pitch_rate positive up."""
     linear, angular = twist.linear, twist.angular
     return PlatformCommand(linear.x, linear.y, linear.z, angular.z, -angular.y)
 
 
 class CameraSim(Node):
-    """Publishes what the camera sees, and takes `cmd_vel`.
+    """Subscribes to `cmd_vel` and publishes the camera's images and the ground truth.
 
-    Out: `image` (bgr8) and `camera_info`; `depth` (32FC1, aligned), drawn only while someone looks;
-    `truth` (Detection2D: the target's visible part, its
-    share as score; no results while it cannot be seen), `truth_bearing` (x azimuth to the left,
-    y elevation upwards [rad], z range [m], in the camera's body frame), both without the
-    latency; `top_view`, drawn only while someone looks; once `init_box`, if asked for.
+    Publishes `image` (bgr8), `camera_info` and `depth` (32FC1, aligned); `truth` (Detection2D: box
+    of the target's visible part, its visible share as score; no results while it cannot be seen);
+    `truth_bearing` (x: azimuth to the left, y: elevation upwards [rad], z: range [m], in the
+    camera's body frame); `top_view`; and once `init_box`, if the parameter is set. The truth is
+    published without the latency. `depth` and `top_view` are drawn only for subscribers.
 
-    Raises ValueError or OSError for a scenario that cannot be made.
+    Raises ValueError or OSError for a scenario that cannot be created.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -170,7 +189,7 @@ class CameraSim(Node):
         )
         pictures = Path(values['pictures']).expanduser() if values['pictures'] else None
         self.simulation = Simulation(scenario, pictures)
-        # Reliable, so that subscribers of either kind are served.
+        # Reliable publishers serve reliable and best-effort subscribers.
         images = QoSProfile(depth=2)
         self._images = self.create_publisher(Image, 'image', images)
         self._infos = self.create_publisher(CameraInfo, 'camera_info', images)
@@ -186,14 +205,14 @@ class CameraSim(Node):
         self._waiting = deque()
         """Due time (monotonic, s) and messages of frames that have not been published yet."""
         self._last: int | None = None
-        """When the simulation was last moved on, ns of the ROS clock; None before the start."""
+        """ROS time up to which the simulation has run, ns; None before the start."""
         self._began = self._subscribed = time.monotonic()
-        # A system clock that is set back would stop timers on it for as long.
+        # Timers on the system clock would pause after that clock is set back.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(0.05, self._wait, clock=self._steady)
 
     def _wait(self) -> None:
-        """Wait until somebody listens, then start the clock."""
+        """Start the simulation once the subscribers are there, or the wait is over."""
         now, limit = time.monotonic(), self._values['wait']
         listening = self._images.get_subscription_count() >= self._values['subscribers'] and (
             not self._box_due or self._init_boxes.get_subscription_count() > 0
@@ -207,7 +226,7 @@ class CameraSim(Node):
         if not listening and limit > 0:
             self.get_logger().warning(
                 f'only {self._images.get_subscription_count()} subscribers of images within '
-                f'{limit:g} s; starting all the same'
+                f'{limit:g} s; starting anyway'
             )
         self._timer.cancel()
         self.destroy_timer(self._timer)
@@ -219,10 +238,10 @@ class CameraSim(Node):
         self._expose()
 
     def _advance(self) -> int:
-        """Move the simulation on to now; return the time, ns of the ROS clock."""
+        """Run the simulation up to now; return the ROS time, ns."""
         now = self.get_clock().now().nanoseconds
         assert self._last is not None
-        # The clock may be set back.
+        # The ROS clock may be set back.
         passed = min(max(0.0, (now - self._last) / 1e9), LONGEST_PAUSE)
         self.simulation.advance(passed)
         self._last = now
@@ -236,7 +255,7 @@ class CameraSim(Node):
         try:
             self.simulation.command(command)
         except ValueError as error:
-            self.get_logger().warning(f'refused a command: {error}', throttle_duration_sec=5.0)
+            self.get_logger().warning(f'cmd_vel refused: {error}', throttle_duration_sec=5.0)
 
     def _expose(self) -> None:
         """Take a frame now."""
@@ -306,7 +325,7 @@ class CameraSim(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the simulation, the executable `camera_sim`. Returns 1 if it cannot be made."""
+    """Run the simulation, the executable `camera_sim`. Returns 1 if it cannot be created."""
     return run_node(CameraSim, args)
 
 

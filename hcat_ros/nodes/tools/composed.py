@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several nodes of this package in one process, which take turns in one thread.
+"""Runs several nodes of this package in one process, on one thread.
 
-One interpreter and one engine in place of one each: less memory, and no image goes from process to
-process. Inference holds the other nodes up for as long as it takes.
+The nodes share one interpreter, which saves memory, and images do not cross processes. All nodes
+wait while one of them is busy, for example with inference.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ NODES = {
     'camera_sim': ('hcat_ros.nodes.tools.camera_sim', 'CameraSim'),
     'select_page': ('hcat_ros.nodes.tools.select_page', 'SelectPage'),
 }
-"""Module and class of each, by its name on the command line."""
+"""Module and class of each node, by its name on the command line."""
 
 
 def make_nodes(names: Iterable[str]) -> Iterator[Node]:
-    """Yield a node of each name."""
+    """Create the node of each name, one after the other."""
     for name in names:
         module, kind = NODES[name]
         yield getattr(import_module(module), kind)()
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the nodes, the executable `composed`. Returns 1 if one of them cannot be made."""
+    """Run the nodes, the executable `composed`. Returns 1 if one of them cannot be created."""
     words = list(sys.argv if args is None else args)
     parser = argparse.ArgumentParser(prog='composed', description=__doc__)
     parser.add_argument('nodes', nargs='+', choices=NODES, metavar='NODE', help=', '.join(NODES))

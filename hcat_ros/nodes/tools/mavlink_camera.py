@@ -42,7 +42,7 @@ try:
     from hcat_ros.mavlink.requests import ImageSize
 
     MISSING = ''
-except ImportError as error:  # pymavlink, which not everybody needs
+except ImportError as error:  # pymavlink is optional
     MISSING = str(error)
 
 SETTINGS = (
@@ -50,24 +50,26 @@ SETTINGS = (
         'connections',
         str,
         'udpin:127.0.0.1:14560',
-        'Where ground stations and the autopilot are, with spaces between: udpin:0.0.0.0:PORT, '
-        'udpout:HOST:PORT, tcp:HOST:PORT, tcpin:HOST:PORT, /dev/ttyUSB0,57600.',
+        'Connections to ground stations and the autopilot, separated by spaces: '
+        'udpin:0.0.0.0:PORT, udpout:HOST:PORT, tcp:HOST:PORT, tcpin:HOST:PORT, '
+        '/dev/ttyUSB0,57600.',
     ),
-    Setting('system_id', int, 1, "MAVLink's system id, that of the vehicle.", 1, 255),
-    Setting('component_id', int, 100, 'Component id: one of the six of cameras.', 100, 105),
+    Setting('system_id', int, 1, 'MAVLink system id of the vehicle.', 1, 255),
+    Setting('component_id', int, 100, 'MAVLink component id of the camera.', 100, 105),
     Setting('tracker', str, 'hcat_tracker', 'Name of the tracker node, in this namespace or full.'),
     Setting('camera_name', str, 'HCAT tracker', 'Name of the camera in the ground station.'),
     Setting(
         'video_uri',
         str,
         '',
-        'Where ground stations get the video, as rtsp://HOST:8554/camera; empty: they know.',
+        'Address of the video for ground stations, such as rtsp://HOST:8554/camera; empty: none is '
+        'sent to them.',
     ),
     Setting(
         'horizontal_fov',
         float,
         0.0,
-        'Field of view of the camera from side to side [rad], for ground stations; 0: not told.',
+        'Field of view of the camera from side to side [rad], for ground stations; 0: unknown.',
         0,
         6.29,
     ),
@@ -75,18 +77,25 @@ SETTINGS = (
         'video_latency',
         float,
         0.0,
-        'Seconds by which the video comes late to the operator: a target is named on the image '
-        "that was shown. The tracker's buffer_mb has to last for it. 0: on the newest image.",
+        'Delay of the video at the operator [s]: a target is named on the image that the operator '
+        "saw, which the tracker's buffer_mb must still hold. 0: on the newest image.",
         0,
         10,
     ),
-    Setting('status_rate', float, 5.0, 'Statuses a second, unless asked for otherwise.', 0, 50),
+    Setting(
+        'status_rate',
+        float,
+        5.0,
+        'Tracking statuses per second, unless a station asks for another rate.',
+        0,
+        50,
+    ),
     Setting(
         'point_size',
         float,
         0.1,
-        "Side of the box around a point that is tapped, as a share of the image's height, where no "
-        'detection holds the point.',
+        "Side of the box around a tapped point, as a share of the image's height, if no detection "
+        'contains the point.',
         0.01,
         1,
     ),
@@ -94,8 +103,8 @@ SETTINGS = (
         'motion',
         str,
         'none',
-        "Where a follower's cmd_vel goes: gimbal: rates to a gimbal manager; velocity: to the "
-        'autopilot.',
+        "Destination of a follower's cmd_vel. none: nowhere; gimbal: rates for a gimbal manager; "
+        'velocity: velocities for the autopilot.',
         choices=('none', 'gimbal', 'velocity'),
     ),
     Setting(
@@ -113,7 +122,12 @@ SETTINGS = (
         'Type of cmd_vel: true for TwistStamped, as the follower sends it, false for Twist.',
     ),
     Setting(
-        'motion_timeout', float, 0.5, 'Seconds without cmd_vel after which zero is sent.', 0.05, 5
+        'motion_timeout',
+        float,
+        0.5,
+        'Seconds without cmd_vel after which the node sends zero.',
+        0.05,
+        5,
     ),
     Setting('motion_max_speed', float, 2.0, 'Largest speed in each direction, m/s.', 0, 30),
     Setting('motion_max_rate', float, 1.0, 'Largest rate about each axis, rad/s.', 0, 10),
@@ -121,18 +135,18 @@ SETTINGS = (
 KEY_VARIABLE = 'HCAT_MAVLINK_KEY'
 """Environment variable with the passphrase for signing: everybody can read parameters."""
 PERIOD = 0.02
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks of what has to be sent."""
 TRACK_LASTS = 2.0
-"""Seconds without a track after which there is no target."""
+"""Seconds without a track after which the target counts as gone."""
 MOST_CONNECTIONS = 8
 LAST_ZEROS = 2
-"""Zeros that follow the first one when the node ends, 0.05 s apart: a message can get lost."""
+"""Zero commands after the first one when the node ends, 0.05 s apart: messages can get lost."""
 
 
 class MavlinkCamera(Node):
     """Answers MAVLink's camera protocol for a tracker, and sends a follower's commands out.
 
-    Raises ValueError for parameters of no use, RuntimeError where pymavlink is missing.
+    Raises ValueError for parameters that cannot be used, RuntimeError if pymavlink is missing.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -144,12 +158,12 @@ class MavlinkCamera(Node):
         endpoints = values['connections'].split()
         if not 0 < len(endpoints) <= MOST_CONNECTIONS:
             raise ValueError(
-                f'connections of {len(endpoints)} endpoints: expected 1 to {MOST_CONNECTIONS}'
+                f'connections has {len(endpoints)} endpoints: expected 1 to {MOST_CONNECTIONS}'
             )
         for endpoint in endpoints:
             check_endpoint(endpoint)
         self._latency = round(values['video_latency'] * 1e9)
-        # Each from a line of its own: rclpy raises where one line logs at two levels.
+        # Each level has a source line of its own: rclpy raises if one line logs at two levels.
         self._lines = Refusals(lambda line: self.get_logger().info(line))
         self._refusals = Refusals(lambda line: self.get_logger().warning(line))
         self._requests = TrackerRequests(self, values['tracker'])
@@ -182,7 +196,7 @@ class MavlinkCamera(Node):
             )
             self.camera.add_link(link)
             self._links.append(link)
-        # Of the machine's own time: simulated time may stand still.
+        # A steady clock, because simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(PERIOD, self._advance, clock=steady)
         self._ends = threading.Event()
@@ -191,7 +205,7 @@ class MavlinkCamera(Node):
             self._dead_man.start()
 
     def _make_motion(self, values: dict[str, Any]) -> Any:
-        """Return the output of commands, None without one; its service is `~/hold`."""
+        """Create the motion output with `cmd_vel` and `~/hold`; return None if motion is none."""
         if values['motion'] == 'none':
             return None
         settings = MotionSettings(
@@ -213,7 +227,7 @@ class MavlinkCamera(Node):
         )
         self.create_service(SetBool, '~/hold', self._on_hold)
         self.get_logger().info(
-            f'{settings.mode} output is on hold: ros2 service call '
+            f'{settings.mode} output is on hold; to release it: ros2 service call '
             f'{self.get_fully_qualified_name()}/hold std_srvs/srv/SetBool "{{data: false}}"'
         )
         return MotionOutput(settings, lambda message: self._send(None, message), self._log)
@@ -230,7 +244,7 @@ class MavlinkCamera(Node):
             )
 
     def destroy_node(self) -> None:
-        """Stop what moves, and close the links, too."""
+        """Stop the motion and close the links, then destroy the node."""
         motion, dead_man = getattr(self, '_motion', None), getattr(self, '_dead_man', None)
         if motion is not None:
             motion.hold(True, time.monotonic())
@@ -240,12 +254,12 @@ class MavlinkCamera(Node):
             for _ in range(LAST_ZEROS):
                 time.sleep(ZERO_PERIOD)
                 motion.advance(time.monotonic())  # sends zero once more, if it has just stopped
-        with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:  # none waits for another one's end
+        with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:  # a slow link does not delay the others
             for link in getattr(self, '_links', []):
                 pool.submit(link.close)
         super().destroy_node()
 
-    # What the camera asks of the tracker, on a link's thread
+    # Requests of the camera to the tracker, on a link's thread
 
     def name_target(self, box: Box) -> Future[str]:
         """Name a target on the image that the operator saw."""
@@ -286,22 +300,22 @@ class MavlinkCamera(Node):
         self.camera.advance(now)
 
     def _watch_motion(self) -> None:
-        """Stop what moves when commands stay away, however long a callback takes.
+        """Stop the motion when commands stop coming, even while a callback blocks the executor.
 
-        On a thread of its own: a large message on any topic holds up the executor.
+        This runs on a thread of its own, because a large message on any topic blocks the executor.
         """
         opened = 0
         while not self._ends.wait(PERIOD):
             try:
                 before, opened = opened, sum(link.times_opened for link in self._links)
-                if opened > before:  # the other side may have started anew
+                if opened > before:  # the other side may have restarted
                     self._motion.renew_control(time.monotonic())
                 self._motion.advance(time.monotonic())
-            except Exception as error:  # a dead man outlives it, and its logger
+            except Exception as error:  # nothing may end this thread, nor may its logger
                 with suppress(Exception):
-                    self._refusals.add('failed looks', f'the dead man goes on after: {error}')
+                    self._refusals.add('failed checks', f'the dead man goes on after: {error}')
 
-    # What comes over ROS
+    # ROS callbacks
 
     def _on_view(self, message: CameraInfo) -> None:
         try:
@@ -346,7 +360,7 @@ class MavlinkCamera(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node, the executable `mavlink_camera`. Returns 1 for what cannot be used."""
+    """Run the node, the executable `mavlink_camera`. Returns 1 if it cannot be created."""
     return run_node(MavlinkCamera, args)
 
 

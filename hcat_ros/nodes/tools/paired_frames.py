@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs images with the tracks of the same stamp, for showing both together."""
+"""Pairs images with the tracks of the same stamp, to show both together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hcat_ros.select_page.view import ShownTrack
 from hcat_ros.tracking.frame_buffer import FrameBuffer, StampedFrame
 
 PATIENCE = 0.4
-"""Seconds that images may wait for their tracks, when the last ones had one."""
+"""Seconds after a paired track for which new images wait for their tracks."""
 
 
 class PairedFrame(NamedTuple):
@@ -22,10 +22,10 @@ class PairedFrame(NamedTuple):
 
 
 class PairedFrames:
-    """Keeps the last frames until the track of one of them is here.
+    """Keeps the last frames until the track of one of them arrives.
 
-    `add_frame` and `add_track` return what is to be shown from now on, None if nothing is new.
-    Times are of a monotonic clock, seconds.
+    `add_frame` and `add_track` return the frame to show from now on, or None to keep the last one.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -33,10 +33,10 @@ class PairedFrames:
         self._shown = -1
         """Stamp of the last frame shown."""
         self._paired = -PATIENCE
-        """When the last track met its frame."""
+        """Time at which a track was last paired with its frame."""
 
     def add_frame(self, frame: StampedFrame, now: float) -> PairedFrame | None:
-        """Take the newest frame: shown at once unless a track for it is likely to come."""
+        """Add the newest frame; return it at once unless a track for it is likely to come."""
         newest = self._buffer.newest
         if newest is not None and frame.stamp <= newest.stamp:
             self._shown = -1  # time has jumped back
@@ -49,7 +49,7 @@ class PairedFrames:
     def add_track(
         self, stamp: int, track: ShownTrack, now: float, others: tuple[ShownTrack, ...] = ()
     ) -> PairedFrame | None:
-        """Take tracks: they are shown with their frame, unless a later one was shown already."""
+        """Add tracks; return them with their frame unless a later frame was shown already."""
         frame = self._buffer.nearest(stamp)
         if frame is None or frame.stamp != stamp or stamp < self._shown:
             return None
@@ -58,7 +58,7 @@ class PairedFrames:
         return PairedFrame(frame, track, others)
 
     def forget_track(self) -> None:
-        """Show the next frame at once: there will be no more tracks."""
+        """Let the next frame be shown at once, because no more tracks will come."""
         self._paired = -PATIENCE
 
     def clear(self) -> None:

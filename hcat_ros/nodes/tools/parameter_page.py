@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of all parameters, docs/parameters.md, from the declarations of the nodes.
+"""Generates docs/parameters.md, the page of all parameters, from the nodes' declarations.
 
-`python -m hcat_ros.nodes.tools.parameter_page > docs/parameters.md` writes it anew.
+`python -m hcat_ros.nodes.tools.parameter_page > docs/parameters.md` updates it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from hcat_ros.nodes.tracker import settings as tracker_settings
 
 HEAD = """# Parameters
 
-All parameters of all nodes, written by `python -m hcat_ros.nodes.tools.parameter_page` from their
-declarations. Live ones take effect while the node runs (`ros2 param set`), the others when it is
-configured and activated again, or started. Those of `tracker_node` and `follower_node` are launch
-arguments too (those of the axes, as `yaw.max_speed`, are taken but not listed by `--show-args`),
-and so are those of `mavlink_camera` but for `tracker`, and of `camera_sim` but for `init_box` and
-`subscribers`; launch files set `autostart` unless told otherwise. A dash is a value that comes from
-elsewhere unless it is given: of the tracker, from the model's card.
+This page lists all parameters of all nodes. `python -m hcat_ros.nodes.tools.parameter_page`
+generates it from the nodes' declarations.
+
+Live parameters take effect while the node runs (`ros2 param set`). The others take effect when the
+node is configured and activated again, or restarted. The parameters of `tracker_node` and
+`follower_node` are also launch arguments; `--show-args` does not list those of the axes, such as
+`yaw.max_speed`. The parameters of `mavlink_camera` except `tracker`, and those of `camera_sim`
+except `init_box` and `subscribers`, are launch arguments too. Launch files set `autostart` to true
+by default. A dash means that the parameter is unset: the tracker then takes the model card's value.
 
 Quality of service of each topic can be overridden under its full name:
 `qos_overrides./TOPIC.subscription.reliability`, or `depth`, `history`, `durability`.
@@ -41,8 +43,8 @@ def parameter_page() -> str:
     ground = (follower_settings.platform_setting(), *follower_settings.settings_for('ground'))
     parts = [HEAD, _table('tracker_node', tracker_settings.SETTINGS)]
     text = (
-        '\nDefaults of platform `ground`; `config/follow_drone.yaml` and '
-        '`config/follow_gimbal.yaml` have those of the others.\n'
+        '\nThe defaults are those of platform `ground`; `config/follow_drone.yaml` and '
+        '`config/follow_gimbal.yaml` list those of the other platforms.\n'
     )
     parts.append(_table('follower_node', ground, text))
     for name, module in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `replay.launch.py` runs: topics of the bag, commands and parameters of the processes."""
+"""Plans a run of `replay.launch.py`: topics of the bag, commands and parameters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hcat_ros.files.reading import load_yaml
 from hcat_ros.nodes.tracker.settings import FOR_TRACKER
 
 OFFLINE = ('model', 'engine', 'precision', 'threads', 'window_penalty', 'mono16_bits')
-"""Parameters of the node that `hcat replay` has options for; its other ones go behind `--set`."""
+"""Tracker parameters that are options of `hcat replay`; others are passed with `--set`."""
 DISCOVERY = 2.0
-"""Seconds that the player waits with its first message, so that all have found it."""
+"""Seconds that the player waits before its first message, so that subscribers discover it."""
 
 
 def positive(values: Mapping[str, str], name: str) -> float:
@@ -31,16 +31,16 @@ def positive(values: Mapping[str, str], name: str) -> float:
 
 
 class ReplayPlan:
-    """The launch arguments of a replay, checked, and what follows from them.
+    """The checked launch arguments of a replay, and the settings that follow from them.
 
     Attributes:
         out: folder of the recording and the report.
-        rate: speed of the player, 1 being that of the recording.
-        patience: seconds for the tracker to be ready.
+        rate: speed of the player; 1 is the speed of the recording.
+        patience: seconds within which the tracker must be ready.
         image, images: topic of the images in the bag, and their number.
-        camera, transport: as the tracker's parameters of these names.
-        played: topic on which the tracker takes the images.
-        track: topic on which it publishes.
+        camera, transport: the tracker's launch arguments image and image_transport.
+        played: topic on which the tracker receives the images.
+        track: topic on which the tracker publishes.
         node: full name of the tracker's node.
 
     """
@@ -56,7 +56,7 @@ class ReplayPlan:
         self._choose_topics()
         self.out = Path(values['out'] or f'{self._name}_node').expanduser()
         if self.out.is_file() or (self.out.is_dir() and any(self.out.iterdir())):
-            reason = 'it is there already; name another folder, or remove it'
+            reason = 'it exists already; choose another folder or remove it'
             raise ValueError(f"launch argument out:='{self.out}': {reason}")
         namespace = values['namespace'].strip('/')
         self._prefix = f'/{namespace}' if namespace else ''
@@ -78,7 +78,7 @@ class ReplayPlan:
         return dict(content)
 
     def _choose_topics(self) -> None:
-        # Here, as they need `rosbags`, and --show-args does not.
+        # Imported here because they need `rosbags`, which --show-args works without.
         from hcat_ros.evaluation.bags.message_types import COMPRESSED
         from hcat_ros.evaluation.bags.named_boxes import init_box_topic
         from hcat_ros.evaluation.bags.reading import open_bag
@@ -92,11 +92,13 @@ class ReplayPlan:
         except (OSError, ValueError) as error:
             raise ValueError(f"launch argument bag:='{self._bag}': {error}") from None
         if not (named or boxes):
-            reason = "it has no topic init_box; name the target, in its first image: '[x, y, w, h]'"
+            reason = (
+                "the bag has no topic init_box; give the box in its first image: '[x, y, w, h]'"
+            )
             raise ValueError(f"launch argument init_box:='': {reason}")
         self._init_box_topic = '' if named or boxes is None else boxes.name
         self.image, self.images = image.name, image.count
-        # The tracker puts /compressed behind the name that it is given.
+        # The tracker appends /compressed to the topic name that it is given.
         compressed = image.type == COMPRESSED
         self.transport = 'compressed' if compressed else 'raw'
         self.camera = image.name.removesuffix('/compressed' if compressed else '')
@@ -108,11 +110,11 @@ class ReplayPlan:
         return self.out / 'recorded'
 
     def write_files(self) -> Path:
-        """Write what the processes read; returns the tracker's parameters. Raises OSError."""
+        """Write the files of the processes; return the tracker's parameter file. Raises OSError."""
         self.out.mkdir(parents=True, exist_ok=True)
         overrides = {name: dict(self._qos) for name in self._played_names()}
         self._player_qos.write_text(yaml.safe_dump(overrides), 'utf-8')
-        # Every image is taken, in its order.
+        # Reliable, so that the tracker receives every image in order.
         reliable = {'subscription': dict(self._qos)}
         self._given.setdefault('qos_overrides', {})[self.played] = reliable
         path = self.out / 'tracker.yaml'
@@ -124,14 +126,14 @@ class ReplayPlan:
         return self.out / 'player_qos.yaml'
 
     def _played_names(self) -> dict[str, str]:
-        """Return the topics to be played and the names under which the tracker takes them."""
+        """Return the topics to play, and the topic on which the tracker receives each."""
         names = {self.image: self.played}
         if self._init_box_topic:
             names[self._init_box_topic] = f'{self._prefix}/init_box'
         return names
 
     def play_command(self) -> list[str]:
-        """Return the command that plays the images, and the init box, if that is in the bag."""
+        """Return the command that plays the images, and the init box if the bag has one."""
         names = self._played_names()
         renamed = [f'{old}:={new}' for old, new in names.items() if old != new]
         return [
@@ -147,7 +149,7 @@ class ReplayPlan:
         return ['ros2', 'bag', 'record', '-o', str(self.recording), '--regex', f'^{self.track}$']
 
     def report_arguments(self) -> list[str]:
-        """Return the arguments of `hcat`, which tracks again as the node does, and compares."""
+        """Return the arguments of `hcat`, which tracks the bag like the node and compares."""
         words = ['replay', str(self._bag), '--track', str(self.recording), '--out', str(self.out)]
         words += ['--image', self.image, '--truth', self._values['truth']]
         if self._init_box_topic:
@@ -162,5 +164,5 @@ class ReplayPlan:
         return [*words, *(['--set', *pairs] if pairs else [])]
 
     def _setting(self, name: str) -> Any:
-        """Return the node's parameter by launch argument or file, None if it has its default."""
+        """Return a parameter from launch argument or file, None if neither sets it."""
         return self._values[name] or self._given.get(name)

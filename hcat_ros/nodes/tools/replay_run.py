@@ -51,7 +51,7 @@ class ReplayRun:
         Raises RuntimeError if the player failed.
         """
         if returncode != 0:
-            raise RuntimeError(f'ros2 bag play has ended with {returncode}')
+            raise RuntimeError(f'ros2 bag play ended with exit code {returncode}')
         self._last_track = self._clock()
 
     def has_caught_up(self) -> bool:
@@ -69,7 +69,7 @@ class ReplayRun:
     def end_recording(self, returncode: int) -> None:
         """Check that there is something to report on. Raises RuntimeError if there is not."""
         if not self._caught_up or not self.plan.recording.exists():
-            raise RuntimeError(f'ros2 bag record has ended with {returncode}')
+            raise RuntimeError(f'ros2 bag record ended with exit code {returncode}')
         if self.tracks == 0:
             raise RuntimeError('the tracker has sent no track; its messages above may say why')
 
@@ -79,4 +79,4 @@ class ReplayRun:
         successes: exit codes with which `hcat replay` ends after it has written the report.
         """
         if returncode not in successes:
-            raise RuntimeError(f'hcat replay has ended with {returncode}')
+            raise RuntimeError(f'hcat replay ended with exit code {returncode}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page on which an operator names the target, as a node beside the tracker."""
+"""Node that serves the web page on which an operator names the target."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SETTINGS = (
         'mono16_bits',
         int,
         16,
-        "Bits of a mono16 pixel that the sensor fills; the tracker's mono16_bits.",
+        "Bits of a mono16 pixel that the sensor fills, as in the tracker's mono16_bits.",
         8,
         16,
     ),
@@ -53,7 +53,7 @@ SETTINGS = (
         'max_image_pixels',
         int,
         MAX_IMAGE_PIXELS,
-        'Most pixels of a compressed image, by its header; a larger one is refused.',
+        'Largest compressed image that is decoded, in pixels by its header.',
         1,
         10**9,
     ),
@@ -61,16 +61,16 @@ SETTINGS = (
     Setting('port', int, 8321, 'TCP port to serve on, 0 for any free one.', 0, 65535),
     Setting('max_width', int, 960, 'Largest width of the pictures sent, pixels.', 16, 8192),
     Setting('jpeg_quality', int, 70, 'JPEG quality of the pictures sent.', 1, 100),
-    Setting('rate', float, 15.0, 'Most pictures a second for each client.', 0.1, 120),
+    Setting('rate', float, 15.0, 'Most pictures per second for each client.', 0.1, 120),
 )
 TOKEN_VARIABLE = 'HCAT_SELECT_TOKEN'
 """Environment variable with the token; a parameter could be read by everybody on the network."""
 BUFFER_BYTES = 24 * 1024 * 1024
 """Bytes for the frames that wait for their tracks: 4 of 1920x1080."""
 MOST_OTHERS = 64
-"""Targets beside the primary one that are shown."""
+"""Most targets that are shown besides the primary one."""
 SEVERAL = 1.0
-"""Seconds after a `tracks` message of several targets in which `track` alone is not shown."""
+"""Seconds after a `tracks` message with several targets for which `track` is not shown alone."""
 STATUS_PERIOD = 0.2
 """Seconds between two updates of the status that the page shows."""
 
@@ -78,10 +78,10 @@ STATUS_PERIOD = 0.2
 class SelectPage(Node):
     """Shows `image`, `track` and `tracks` on a web page; names, selects and drops targets.
 
-    A target is named by the tracker's service or, where that is missing, by `init_box`.
+    Targets are named with the tracker's service ~/set_target, or on `init_box` if it is missing.
 
-    Images are subscribed only while somebody looks. Raises ValueError, OSError or RuntimeError
-    for a page that cannot be served.
+    The node subscribes to images only while a client is connected. Raises ValueError, OSError or
+    RuntimeError if the page cannot be served.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -97,7 +97,7 @@ class SelectPage(Node):
         self._requests = TrackerRequests(self, values['tracker'])
         self._health = TrackerHealth(self._requests.tracker)
         self._several_until = 0.0
-        """Monotonic time until which `track` alone is not shown: `tracks` will have it too."""
+        """Monotonic time until which `track` is not shown alone, because `tracks` has it too."""
         for kind, topic, callback in (
             (Detection2D, 'track', self._on_track),
             (Detection2DArray, 'tracks', self._on_tracks),
@@ -107,11 +107,11 @@ class SelectPage(Node):
                 kind, topic, callback, copy(RELIABLE_QOS), qos_overriding_options=options
             )
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
-        # Of the machine's own time: simulated time may stand still.
+        # A steady clock, because simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(STATUS_PERIOD, self._update_status, clock=steady)
         self.server = self._serve(self._requests.tracker, values)
-        # Not by the logger, whose lines go to /rosout and so to everybody on the network.
+        # Printed, not logged: /rosout would send the token to everybody on the network.
         print(f'select_page: open {self.server.url}', flush=True)
 
     def _serve(self, tracker: str, values: dict[str, Any]) -> Any:
@@ -144,15 +144,15 @@ class SelectPage(Node):
     def _image_topic(self) -> str:
         return str(self.resolve_topic_name('image')) + ('/compressed' if self._compressed else '')
 
-    # What the page asks, on its server's thread
+    # Requests of the page, on the server's thread
 
     def name_target(self, stamp: int, box: Box) -> Future[str]:
-        """Name a target by its box, with the stamp of the frame that it was drawn on."""
+        """Name the target in a box that was drawn on the frame with this stamp."""
         self._health.forget_problem()
         return self._requests.name_target(stamp, box)
 
     def reset(self) -> Future[str]:
-        """Drop all targets by the tracker's ~/reset."""
+        """Drop all targets with the tracker's service ~/reset."""
         self._health.forget_problem()
         answer = self._requests.reset()
         answer.add_done_callback(self._forget_track)
@@ -164,11 +164,11 @@ class SelectPage(Node):
             self._health.forget_track()
 
     def select_primary(self, target_id: str) -> Future[str]:
-        """Call the tracker's select_primary."""
+        """Make the target with this id the primary one."""
         return self._requests.select_primary(target_id)
 
     def drop(self, target_id: str) -> Future[str]:
-        """Call the tracker's drop."""
+        """Drop the target with this id."""
         return self._requests.drop(target_id)
 
     def watch(self, watched: bool) -> None:
@@ -196,7 +196,7 @@ class SelectPage(Node):
             self._health.expect_images(None)
             self.server.feed.show(None)
 
-    # What comes over ROS
+    # ROS callbacks
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
@@ -222,7 +222,7 @@ class SelectPage(Node):
             self._show(self._frames.add_track(nanoseconds(message.header.stamp), track, now))
 
     def _on_tracks(self, message: Detection2DArray) -> None:
-        """Show several tracks; one alone is shown by `_on_track`, unless others just left."""
+        """Show several tracks. `_on_track` shows a single one, unless others have just ended."""
         now = time.monotonic()
         waited, self._several_until = now < self._several_until, 0.0
         if not message.detections or (len(message.detections) == 1 and not waited):
@@ -264,7 +264,7 @@ class SelectPage(Node):
 
 
 def shown_track(message: Detection2D) -> ShownTrack:
-    """Return a track as the page draws it. Raises ValueError for what cannot be drawn."""
+    """Return a track as the page draws it. Raises ValueError if it cannot be drawn."""
     check_detection(message)
     box, stamp = box_of(message), nanoseconds(message.header.stamp)
     if not all(map(math.isfinite, box)) or stamp < 0:

@@ -11,12 +11,12 @@ from hcat_ros.simulation.closed_loop import COMMANDS_A_FRAME, Loop
 
 
 def follower_parameters(scenario: Scenario) -> dict[str, Any]:
-    """Return the follower's parameters, by name, in which it is not as the platform's preset.
+    """Return the follower's parameters that differ from the platform's preset, by name.
 
-    They are those of the closed loop in one process: the platform's limits and delays, the
-    target's height.
+    They are the ones of `closed_loop.Loop`: the platform's limits and delays, and the target's
+    height.
     """
-    own = preset(scenario.platform).values()
-    found = Loop(scenario).config.values()
-    changed = {name: value for name, value in found.items() if value != own[name]}
+    defaults = preset(scenario.platform).values()
+    simulated = Loop(scenario).config.values()
+    changed = {name: value for name, value in simulated.items() if value != defaults[name]}
     return {'rate': min(200.0, max(5.0, COMMANDS_A_FRAME * scenario.fps)), **changed}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Name a target of a running tracker, select or drop one, and tell the outcome: `hcat target`."""
+"""Names, selects or drops a target of a running tracker and prints the outcome: `hcat target`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 try:
     from hcat_ros_interfaces.srv import NamedTarget, SetTarget
-except ImportError:  # a package of its own, which not everybody builds
+except ImportError:  # a separate package, which is optional
     NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box
@@ -29,30 +29,31 @@ from hcat_ros.nodes.tools.tracker_health import TrackerHealth
 
 SETTINGS = (
     Setting('tracker', str, 'hcat_tracker', 'Name of the tracker node, in this namespace or full.'),
-    Setting('box', list, None, 'Target in the newest image: x, y, w, h in pixels.'),
+    Setting('box', list, None, 'Box of the target in the newest image: x, y, w, h in pixels.'),
     Setting(
         'class_id',
         str,
         '',
-        "Class of the tracks; empty: the tracker's own parameter.",
+        "Class of the tracks; empty: the tracker's parameter class_id.",
         longest=LONGEST_NAME,
     ),
-    Setting('reset', bool, False, 'Drop the target, or all of them, instead.'),
+    Setting('reset', bool, False, 'Drop all targets instead.'),
     Setting('primary', str, '', 'Make the target of this id the primary one instead.'),
     Setting('drop', str, '', 'Drop the target of this id instead.'),
     Setting('timeout', float, 10.0, 'Seconds to wait for the tracker.', 0.1, 3600),
 )
 PERIOD = 0.05
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SETTLED = 2.0
-"""Seconds after which a service that the tracker does not offer by then is taken for missing."""
+"""Seconds after the tracker was found until a service that it does not offer counts as missing."""
 INTERRUPTED = 130
+"""Exit code of a client that ends before there is an outcome."""
 
 
 class TargetClient(Node):
-    """Sends one request to a tracker, by its services or, without `~/set_target`, by its topic.
+    """Sends one request to a tracker: to its services or, without `~/set_target`, on `init_box`.
 
-    The process ends when `exit_code` is known. Raises ValueError for parameters of no use.
+    The node shuts down when `exit_code` is known. Raises ValueError for unusable parameters.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -101,7 +102,7 @@ class TargetClient(Node):
             self._finish(f'after {self._timeout:g} s: {self._waiting_for()}', failed=True)
 
     def _send(self, now: float) -> None:
-        """Send the request by the best of what the tracker offers by now."""
+        """Send the request to the best interface that the tracker offers so far."""
         if self._wants_reset:
             self._answer = self._reset.call_async(Trigger.Request())
         elif self._id:
@@ -131,7 +132,7 @@ class TargetClient(Node):
             return f'{self.tracker} does not offer {self._named.srv_name}'
         if self._reset.service_is_ready():
             return f'{self._topic.waiting_for}; see the log of {self.tracker}'
-        # This node's own clients stand in the graph as services too.
+        # The graph lists this node's own clients as services too.
         others = {
             name.removesuffix('/reset')
             for name, types in self.get_service_names_and_types()
@@ -150,10 +151,10 @@ class TargetClient(Node):
 
 
 class TopicRequest:
-    """Names a target on the topic `init_box`, and learns from the diagnostics what came of it.
+    """Names a target on the topic `init_box`, and reads the outcome from the diagnostics.
 
-    It is published once the tracker itself listens and has reported: what reaches another
-    subscriber alone, as a recorder, is lost.
+    The box is published once the tracker itself has subscribed and reported: a box that reaches
+    only other subscribers, such as a recorder, would be lost.
     """
 
     def __init__(self, node: TargetClient, target: Detection2D) -> None:
@@ -177,7 +178,7 @@ class TopicRequest:
         )
 
     def step(self) -> tuple[str, bool] | None:
-        """Go on; return what came of it and whether it failed, once that is known."""
+        """Take the next step; return the outcome and whether it is a failure, once it is known."""
         if self._before is None:
             if self._target_id is not None and self._is_heard():
                 self._before = self._target_id
@@ -191,7 +192,7 @@ class TopicRequest:
         return None
 
     def _is_heard(self) -> bool:
-        """Whether the tracker's own subscription is there, and is connected."""
+        """Whether the tracker itself has subscribed and is connected."""
         subscribers = self._node.get_subscriptions_info_by_topic(self._publisher.topic_name)
         names = {f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in subscribers}
         matched = self._publisher.get_subscription_count() >= len(subscribers)

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the state of a tracker node from its tracks and diagnostics, for people."""
+"""Describes the state of a tracker node to people, from its tracks and diagnostics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 FRESH = 1.0
-"""Seconds for which a track says that there is a target."""
+"""Seconds after a track for which there counts as being a target."""
 IMAGE_LIMIT = 2.0
-"""Seconds without an image after which there is none."""
+"""Seconds without an image after which the state is no image."""
 
 
 class TrackerHealth:
-    """Puts a tracker's tracks and diagnostics and the images into one word and a line.
+    """Sums up a tracker's tracks, its diagnostics and the images as a state and an explanation.
 
-    Times are of a monotonic clock, seconds.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self, tracker: str) -> None:
@@ -48,7 +48,7 @@ class TrackerHealth:
         self._summary = 'no target'
 
     def forget_problem(self) -> None:
-        """Another box is about to be sent."""
+        """Clear the problem, because another box is about to be sent."""
         self.problem = ''
 
     def record_report(self, name: str, summary: str, values: Mapping[str, str]) -> bool:
@@ -60,14 +60,14 @@ class TrackerHealth:
         refused = values.get('refused boxes', '0')
         # The message comes from outside: int() raises for more than 4300 digits.
         count = int(refused) if refused.isdecimal() and len(refused) < 20 else 0
-        # The first report tells of boxes that somebody else has sent.
+        # The first report counts boxes that others have sent.
         if self._refused is not None and count > self._refused:
             self.problem = values.get('last problem', 'the tracker refused the box')
         self._refused = count
         return True
 
     def state(self, now: float, there: bool, topic: str, published: bool) -> tuple[str, str]:
-        """Return the state, a word or two, and a line to go with it.
+        """Return the state in a word or two, and a line that explains it.
 
         there: whether the tracker is in ROS's graph; published: whether anybody publishes the
         image topic.
@@ -80,7 +80,7 @@ class TrackerHealth:
             return 'no image', f'none on {topic} for {silent:.0f} s{who}'
         if self._lifecycle not in ('', 'active'):
             return 'inactive', self._summary
-        # As 'tracking; why something was refused lately'.
+        # The summary reads 'tracking; why something was refused lately'.
         target, _, beside = self._summary.partition('; ')
         target = target.removeprefix('target ')
         if target.startswith('engine failing'):
@@ -93,5 +93,5 @@ class TrackerHealth:
             return 'starting', 'waiting for the tracker to report'
         if target.startswith('no image'):
             return 'no image', f'the tracker gets none: {target}'
-        # It says tracking, but there have been no tracks for a while.
+        # The diagnostics still say tracking, but no tracks have come for a while.
         return ('no target' if target == 'tracking' else target), beside

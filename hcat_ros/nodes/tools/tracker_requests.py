@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to a tracker on behalf of people: they name, select and drop targets."""
+"""Sends an operator's requests to a tracker: to name, select and drop targets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vision_msgs.msg import Detection2D
 
 try:
     from hcat_ros_interfaces.srv import NamedTarget, SetTarget
-except ImportError:  # a package of its own, which not everybody builds
+except ImportError:  # a separate package, which is optional
     NamedTarget = SetTarget = None
 
 from hcat_ros.boxes import Box
@@ -26,13 +26,12 @@ from hcat_ros.nodes.qos import RELIABLE_QOS, overridable
 class TrackerRequests:
     """Calls the services of a tracker; without `~/set_target` a box goes to `init_box`.
 
-    The methods may be called on any thread. Their futures hold a line for the operator, or a
-    ValueError with the reason where a request cannot be met; they are completed by the node's
-    executor.
+    The methods may be called on any thread. The node's executor completes their futures with a
+    line for the operator, or with a ValueError that has the reason if the request fails.
     """
 
     def __init__(self, node: Node, tracker: str) -> None:
-        """Make the clients. tracker: name of its node, in this namespace or full."""
+        """Create the clients. tracker: name of its node, in this namespace or full."""
         self._node = node
         self.tracker = node.resolve_service_name(f'{tracker}/reset').removesuffix('/reset')
         """Full name of the tracker's node."""
@@ -64,7 +63,7 @@ class TrackerRequests:
     def name_target(self, stamp: int, box: Box) -> Future[str]:
         """Name a target by its box, in pixels.
 
-        stamp: nanoseconds, of the image that it was seen on; 0 for the newest one.
+        stamp: stamp of the image that the box was drawn on, ns; 0 for the newest image.
         """
         return self._later(lambda answer: self._send_box(stamp, box, answer))
 
@@ -72,20 +71,21 @@ class TrackerRequests:
         """Drop all targets."""
 
         def call(answer: Future[str]) -> None:
-            self._call(self._reset, Trigger.Request(), answer, lambda found: found.message)
+            self._call(self._reset, Trigger.Request(), answer, lambda response: response.message)
 
         return self._later(call)
 
     def select_primary(self, target_id: str) -> Future[str]:
         """Make the target with this id the primary one."""
-        return self._call_by_id('select_primary', target_id, f'target {target_id} comes first now')
+        done = f'target {target_id} is the primary one now'
+        return self._call_by_id('select_primary', target_id, done)
 
     def drop(self, target_id: str) -> Future[str]:
-        """Drop the target with this id; the others are followed on."""
+        """Drop the target with this id; the tracker keeps the others."""
         return self._call_by_id('drop', target_id, f'target {target_id} dropped')
 
     def run(self, action: Callable[[], None]) -> None:
-        """Have the executor's thread do something; what fails is logged."""
+        """Run an action on the executor's thread; its errors are logged."""
         self._later(lambda answer: action())
 
     def _later(self, action: Callable[[Future[str]], None]) -> Future[str]:
@@ -119,7 +119,7 @@ class TrackerRequests:
         if self._set_target is not None and self._set_target.service_is_ready():
             request = SetTarget.Request(target=message)
             self._call(
-                self._set_target, request, answer, lambda found: f'target {found.id} at {where}'
+                self._set_target, request, answer, lambda named: f'target {named.id} at {where}'
             )
         elif self.has_listener:
             self._init_boxes.publish(message)
@@ -132,27 +132,27 @@ class TrackerRequests:
         def call(answer: Future[str]) -> None:
             if service not in self._by_id:
                 raise ValueError(
-                    'targets by their ids need the package hcat_ros_interfaces: build it'
+                    'requests by target id need the package hcat_ros_interfaces: build it'
                 )
             request = NamedTarget.Request(id=target_id)
-            self._call(self._by_id[service], request, answer, lambda found: done)
+            self._call(self._by_id[service], request, answer, lambda response: done)
 
         return self._later(call)
 
     def _call(
         self, client: Any, request: Any, answer: Future[str], text: Callable[[Any], str]
     ) -> None:
-        """Call a service; `text` makes the answer of what it has found."""
+        """Call a service; `text` turns its response into the line for the operator."""
         if not client.service_is_ready():
             raise ValueError(f'no tracker: nobody serves {client.srv_name}')
 
         def done(future: Any) -> None:
-            found = future.result()
+            response = future.result()
             if answer.done():
                 return
-            if found.success or client is self._reset:  # which finds nothing to drop, at worst
-                answer.set_result(text(found) or 'done')
+            if response.success or client is self._reset:  # at worst there was nothing to drop
+                answer.set_result(text(response) or 'done')
             else:
-                answer.set_exception(ValueError(found.message))
+                answer.set_exception(ValueError(response.message))
 
         client.call_async(request).add_done_callback(done)

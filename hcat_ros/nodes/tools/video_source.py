@@ -32,21 +32,21 @@ from hcat_ros.simulation.camera import Pinhole
 
 SETTINGS = (
     Setting('source', str, '', 'Video file, image folder, camera number or device.'),
-    Setting('fps', float, 0.0, "Frames a second; 0: the source's own.", 0, 1000),
-    Setting('start', int, 0, 'First frame of a file or folder.', 0, 10_000_000),
-    Setting('count', int, 0, 'Frames to publish, 0 for all.', 0, 10_000_000),
+    Setting('fps', float, 0.0, "Frames per second; 0: the source's own rate.", 0, 1000),
+    Setting('start', int, 0, 'First frame to publish of a file or folder.', 0, 10_000_000),
+    Setting('count', int, 0, 'Number of frames to publish; 0: all.', 0, 10_000_000),
     Setting('loop', bool, False, 'Start again at the end of a file or folder.'),
     Setting(
         'image_transport', str, 'raw', 'Type of the image topic.', choices=('raw', 'compressed')
     ),
-    Setting('encoding', str, 'bgr8', 'Of raw images.', choices=('bgr8', 'rgb8', 'mono8')),
-    Setting('jpeg_quality', int, 90, 'Of compressed images.', 1, 100),
+    Setting('encoding', str, 'bgr8', 'Encoding of raw images.', choices=('bgr8', 'rgb8', 'mono8')),
+    Setting('jpeg_quality', int, 90, 'JPEG quality of compressed images.', 1, 100),
     Setting('frame_id', str, 'camera', 'Frame id in the headers.', longest=LONGEST_NAME),
     Setting(
         'horizontal_fov',
         float,
         0.0,
-        'Field of view of the camera from side to side [rad], to publish a camera_info; 0: none.',
+        'Field of view of the camera from side to side [rad], published as camera_info; 0: none.',
         0,
         WIDEST_FOV,
         least=NARROWEST_FOV,
@@ -55,10 +55,10 @@ SETTINGS = (
         'calibration',
         str,
         '',
-        'Calibration of the camera to publish as camera_info: a file of camera_calibration.',
+        'Calibration file of camera_calibration, published as camera_info.',
     ),
-    Setting('init_box', list, None, 'x, y, w, h in pixels: sent to init_box with the first frame.'),
-    Setting('subscribers', int, 1, 'How many of the images to wait for.', 0, 100),
+    Setting('init_box', list, None, 'Box to send to init_box with the first frame: x, y, w, h.'),
+    Setting('subscribers', int, 1, 'Number of image subscribers to wait for.', 0, 100),
     Setting(
         'wait',
         float,
@@ -69,17 +69,16 @@ SETTINGS = (
     ),
 )
 SETTLE = 0.5
-"""Seconds between seeing the subscribers and the first frame: they see us a little later."""
+"""Seconds between discovering the subscribers and the first frame: they discover us later."""
 _FROM_BGR = {'rgb8': cv2.COLOR_BGR2RGB, 'mono8': cv2.COLOR_BGR2GRAY}
 
 
 class VideoSource(Node):
-    """Publishes `image` (or `image/compressed`) and once `init_box`; stops at the end.
+    """Publishes `image` (or `image/compressed`) and once `init_box`; ends with the source.
 
-    With a calibration or a field of view, `camera_info` goes with each image.
+    With a calibration or a field of view it publishes `camera_info` with each image.
 
-    Stamps are the time of publication, as a camera's. Raises ValueError or OSError for a
-    source that cannot be opened.
+    Stamps are the time of publication. Raises ValueError or OSError if the source cannot be opened.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -100,7 +99,7 @@ class VideoSource(Node):
         self._images = self.create_publisher(
             CompressedImage if compressed else Image,
             self.resolve_topic_name('image') + ('/compressed' if compressed else ''),
-            # Reliable, so that subscribers of either kind are served.
+            # Reliable publishers serve reliable and best-effort subscribers.
             QoSProfile(depth=2),
         )
         self._info: CameraInfo | None = None
@@ -111,18 +110,18 @@ class VideoSource(Node):
             self._infos = self.create_publisher(CameraInfo, 'camera_info', QoSProfile(depth=2))
         self._init_boxes = self.create_publisher(Detection2D, 'init_box', QoSProfile(depth=1))
         self._frames: Iterator[Frame] = iter(self._source)
-        # Read before the clock starts: reaching a late first frame takes a while.
+        # Read before the clock starts, because seeking a late first frame takes a while.
         self._next = next(self._frames, None)
         self._published = 0
         self._shift = 0.0
-        """Seconds of the rounds before, where it loops."""
+        """Duration of the rounds that a looping source has completed, s."""
         self._began = self._subscribed = time.monotonic()
-        # A system clock that is set back would stop timers on it for as long.
+        # Timers on the system clock would pause after that clock is set back.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(0.05, self._wait, clock=self._steady)
 
     def _wait(self) -> None:
-        """Wait until somebody listens, then start the clock."""
+        """Start to publish once the subscribers are there, or the wait is over."""
         now = time.monotonic()
         limit = self._values['wait']
         listening = self._images.get_subscription_count() >= self._values['subscribers'] and (
@@ -137,12 +136,12 @@ class VideoSource(Node):
         if not listening and limit > 0:
             self.get_logger().warning(
                 f'only {self._images.get_subscription_count()} subscribers of images within '
-                f'{limit:g} s; publishing all the same'
+                f'{limit:g} s; publishing anyway'
             )
         self._timer.cancel()
         self.destroy_timer(self._timer)
         self._began = now
-        # A camera gives its own pace: ask as fast as it answers.
+        # A camera sets the pace itself: read again as soon as it has answered.
         self._timer = self.create_timer(0.0, self._publish, clock=self._steady)
 
     def _publish(self) -> None:
@@ -172,7 +171,7 @@ class VideoSource(Node):
             self._frames = iter(self._source)
             self._next = next(self._frames, None)
         if self._next is not None and not self._source.is_camera:
-            # Each at its own time, also where the rate varies.
+            # Each frame has its own time, because the rate may vary.
             wait = self._began + self._shift + self._next.time - time.monotonic()
             self._timer.timer_period_ns = max(1, round(1e9 * wait))
             self._timer.reset()

@@ -394,7 +394,7 @@ def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:
     ('parameters', 'reason'),
     [
         (['connections:=udp:1.2.3.4'], "endpoint 'udp:1.2.3.4': expected udpin:"),
-        (["connections:=' '"], 'connections of 0 endpoints'),
+        (["connections:=' '"], 'connections has 0 endpoints'),
         (['video_uri:=ftp://robot'], "video_uri 'ftp://robot': expected one of rtsp"),
         (['component_id:=1'], 'Invalid parameter value (1)'),
     ],

@@ -98,11 +98,11 @@ def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:
     ('arguments', 'reason'),
     [
         ({'bag': 'nowhere'}, "bag:='nowhere': no bag nowhere"),
-        ({'bag': 'packed'}, "init_box:='': it has no topic init_box"),
+        ({'bag': 'packed'}, "init_box:='': the bag has no topic init_box"),
         ({'rate': '0'}, "rate:='0': expected a number above 0"),
         ({'depth': 'many'}, "depth:='many': expected a number above 0"),
         ({'image': '/front'}, 'has no topic /front; it has /camera/image'),
-        ({'out': 'walk'}, "out:='walk': it is there already"),
+        ({'out': 'walk'}, "out:='walk': it exists already"),
         ({'params_file': 'none.yaml'}, "params_file:='none.yaml': .*No such file"),
         ({'params_file': 'text.yaml'}, "params_file:='text.yaml': expected parameters below"),
         ({'params_file': 'alias.yaml'}, 'alias.yaml, line 1: write the value in place'),

@@ -79,17 +79,17 @@ def test_the_recording_goes_on_while_tracks_come(run: ReplayRun, clock: Clock) -
 
 
 def test_a_step_that_fails_ends_the_run(run: ReplayRun, clock: Clock) -> None:
-    with pytest.raises(RuntimeError, match='ros2 bag play has ended with 1'):
+    with pytest.raises(RuntimeError, match='ros2 bag play ended with exit code 1'):
         run.end_playing(1)
-    with pytest.raises(RuntimeError, match='ros2 bag record has ended with 0'):
+    with pytest.raises(RuntimeError, match='ros2 bag record ended with exit code 0'):
         run.end_recording(0)  # before the bag was played
     run.end_playing(0)
     clock.now += QUIET
     assert run.has_caught_up()
-    with pytest.raises(RuntimeError, match='ros2 bag record has ended with 0'):
+    with pytest.raises(RuntimeError, match='ros2 bag record ended with exit code 0'):
         run.end_recording(0)  # it has written nothing
     run.plan.recording.mkdir()
     with pytest.raises(RuntimeError, match='the tracker has sent no track; its messages'):
         run.end_recording(0)
-    with pytest.raises(RuntimeError, match='hcat replay has ended with 1'):
+    with pytest.raises(RuntimeError, match='hcat replay ended with exit code 1'):
         run.end_report(1, (0, 3))

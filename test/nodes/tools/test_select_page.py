@@ -204,7 +204,9 @@ def test_several_targets_are_shown_selected_and_dropped(look: Any) -> None:
     seen = until(lambda seen: len(seen['others']) == 1)
     assert [seen['track']['id'], seen['others'][0]['id']] == ids
     assert iou(Box(*seen['others'][0]['box']), Box(*corner)) > 0.5
-    assert operator.ask(ask='primary', id=ids[1])['text'] == f'target {ids[1]} comes first now'
+    assert (
+        operator.ask(ask='primary', id=ids[1])['text'] == f'target {ids[1]} is the primary one now'
+    )
     seen = until(lambda seen: seen['track']['id'] == ids[1])
     assert [other['id'] for other in seen['others']] == [ids[0]]
     # Each picture comes once, with all tracks.
