@@ -218,7 +218,7 @@ def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> N
     assert (found == (image if channels == 3 else image[:, :, None])).all()
     assert encoding == 'bgr8'
     deep = cv2.imencode('.png', image.astype(np.uint16) * 257)[1]
-    with pytest.raises(ValueError, match=r"'16UC1; png' has 16 bits a channel; expected 8"):
+    with pytest.raises(ValueError, match=r"'16UC1; png' has 16 bits per channel; expected 8"):
         decoded_image(make.compressed(deep, '16UC1; png'))
 
 
@@ -322,7 +322,7 @@ def test_compressed_depth_in_metres(make: Any) -> None:
 @pytest.mark.parametrize(
     ('kind', 'data', 'reason'),
     [
-        ('16UC1; compressedDepth rvl', b'0' * 40, 'set its parameter format to png'),
+        ('16UC1; compressedDepth rvl', b'0' * 40, "set the publisher's parameter format to png"),
         ('jpeg', b'0' * 40, 'expected compressedDepth'),
         ('16UC1; compressedDepth png', b'0' * 8, 'of 8 bytes'),
         ('rgb8; compressedDepth png', b'0' * 40, 'expected 16UC1 or 32FC1'),
