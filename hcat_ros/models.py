@@ -36,8 +36,7 @@ CARD_FILE = 'model.yaml'
 TEMPLATE_FILE = 'template.onnx'
 SEARCH_FILE = 'search.onnx'
 REFERENCE_FILE = 'reference.npz'
-"""File with the crops `template` and `search` and the network's output for them: `scores`, `boxes`.
-"""
+"""Crops `template` and `search`, and the network's output for them: `scores`, `boxes`."""
 WEIGHTS_FILE = 'weights.safetensors'
 INT8_SEARCH_FILE = 'search.int8.onnx'
 INT8_TENSORRT_FILE = 'search.int8.tensorrt.onnx'

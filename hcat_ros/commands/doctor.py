@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--precision', default='auto', help='auto, or a precision for all engines')
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one per core')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads, 0: one per physical core'
+    )
     parser.add_argument('--seconds', type=float, default=2.0, help='seconds to measure each engine')
     parser.add_argument(
         '--limit', type=float, default=120.0, help='seconds in which a package or engine must load'

@@ -18,7 +18,8 @@ Image = NDArray[np.uint8]
 class Encoding(NamedTuple):
     """Storage of one pixel: number of uint8 channels, and OpenCV's codes to RGB and to BGR.
 
-    A code is None where the pixels have that order already."""
+    A code is None where the pixels have that order already.
+    """
 
     channels: int
     to_rgb: int | None

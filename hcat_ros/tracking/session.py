@@ -113,8 +113,11 @@ class TrackingSession:
 
     @property
     def wants_target(self) -> bool:
-        """Whether a detection is useful: to start a target (there is room and no request waits),
-        or, if max_targets are followed, to re-detect a lost one."""
+        """Whether a detection is useful.
+
+        It is, to start a target if there is room and no request waits, or, if max_targets are
+        followed, to re-detect a lost one.
+        """
         if len(self.targets) < self.max_targets:
             return self.requests.waiting is None
         return any(target.is_lost for target in self.targets)
