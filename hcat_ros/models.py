@@ -192,7 +192,7 @@ class Model:
         return content
 
     def file(self, name: str) -> Path:
-        """Return the path of the model's file `name`, verified like in `content`.
+        """Return the path of the model's file `name`, verified by `content`.
 
         Use it for libraries that only accept a path, or to check the file.
         """

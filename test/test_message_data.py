@@ -143,7 +143,10 @@ def test_the_view_copies_nothing_and_cannot_be_written(make: Any) -> None:
     ('changes', 'reason'),
     [
         ({'encoding': '16UC1'}, "encoding '16UC1' is not supported: it holds distances"),
-        ({'encoding': '32FC1'}, r'track in the colour image.*supported are bgr8, .*, mono16, nv12'),
+        (
+            {'encoding': '32FC1'},
+            r'track in the camera.s colour image.*supported are bgr8, .*, mono16, nv12',
+        ),
         ({'encoding': ''}, "encoding ''"),
         ({'height': 0}, 'image is empty: 6x0'),
         ({'step': 17}, r'step 17 is shorter than a row: 6 px of 3 bytes \(bgr8\)'),
@@ -223,7 +226,7 @@ def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> N
 
 
 def test_compressed_depth_is_refused_with_what_to_do(make: Any) -> None:
-    with pytest.raises(ValueError, match=r'holds distances.*track in the colour image'):
+    with pytest.raises(ValueError, match=r'holds distances.*track in the camera.s colour image'):
         decoded_image(make.compressed(b'0123456789', '16UC1; compressedDepth png'))
 
 

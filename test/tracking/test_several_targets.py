@@ -121,7 +121,7 @@ def test_primary_is_selected_and_dropped_by_id() -> None:
     session.reset()
     assert not session.has_target
     assert targets.frame() == []
-    with pytest.raises(ValueError, match='there is none'):
+    with pytest.raises(ValueError, match='followed targets: none'):
         session.drop('a')
 
 
