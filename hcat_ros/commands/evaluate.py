@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--jobs', type=int, default=1, help='processes, each with its own tracker')
     parser.add_argument(
-        '--threads', type=int, default=1, help="threads of each tracker, 0: the engine's choice"
+        '--threads', type=int, default=1, help="threads of each tracker, 0: the tracker's choice"
     )
     parser.add_argument(
         '--realtime',

@@ -115,8 +115,8 @@ class TrackingSession:
     def wants_target(self) -> bool:
         """Whether a detection is useful.
 
-        It is, to start a target if there is room and no request waits, or, if max_targets are
-        followed, to re-detect a lost one.
+        Below max_targets, a detection can start a target unless a request waits. At max_targets, a
+        detection can only re-detect a lost target.
         """
         if len(self.targets) < self.max_targets:
             return self.requests.waiting is None
@@ -139,7 +139,7 @@ class TrackingSession:
 
     @property
     def last_seen(self) -> Box | None:
-        """Box of the primary target, or of the last primary target, when it was last not lost."""
+        """Last box of the primary target, or of the last primary target, before it was lost."""
         return self._last.last_seen if self._last else None
 
     @property
@@ -256,7 +256,7 @@ class TrackingSession:
             return None
 
     def request(self, request: TargetRequest) -> Iterator[TrackedFrame]:
-        """Start a target, at once if its frame is here. This replaces a request that waits."""
+        """Start a target, at once if its frame is here. The new request replaces a waiting one."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='another target was named before its image came')
         try:

@@ -108,7 +108,7 @@ def test_what_cannot_be_done_has_the_reason(talk: Callable[..., Talker]) -> None
         assert answers[0].id in answer.message
         assert len(answer.message) < 200
     several.talker.call(several.talker.reset_client, Trigger.Request())
-    assert 'there is none' in several.do('drop', answers[0].id).message
+    assert 'followed targets: none' in several.do('drop', answers[0].id).message
     several.talker.tracker.trigger_deactivate()
     assert 'activate it first' in several.do('drop', answers[0].id).message
 
