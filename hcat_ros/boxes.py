@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one box type of the package and its conversions. Pixels, x right, y down."""
+"""The package's only box type and its checks. Units are pixels, x points right, y down."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Box(NamedTuple):
 
 
 def checked_target_box(box: ArrayLike, width: int, height: int) -> Box:
-    """Return `box` as a `Box` if it can name a target in a frame of width x height pixels.
+    """Return `box` as a `Box` if it can be an init box in a frame of width x height pixels.
 
     Raises ValueError, naming the value and the reason, for a box that is not four finite
-    numbers, is smaller than one pixel, or lies outside of the frame (less than a tenth of its
-    width or height inside).
+    numbers, is smaller than one pixel, lies outside of the frame (less than a tenth of its
+    width or height inside), or is more than twice as large as the frame.
     """
     try:
         values = np.asarray(box, np.float64)
@@ -65,7 +65,7 @@ def checked_target_box(box: ArrayLike, width: int, height: int) -> Box:
 def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Return the intersection over union of boxes (..., 4) as x y w h, shape (...).
 
-    The two broadcast against each other; a NaN box or two empty boxes give NaN.
+    The two arrays broadcast against each other; a NaN box or two empty boxes give NaN.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     low = np.maximum(a[..., :2], b[..., :2])

@@ -18,7 +18,7 @@ _COLOURS = {
     TargetState.LOST: (60, 60, 230),
 }
 OUTSIDE = 50
-"""Distance from the image, pixels, to which a box is drawn: no line is as thick."""
+"""Distance from the image, pixels, to which far corners are moved; every line is thinner."""
 
 
 def draw_track(image: Image, track: Track, text: str = '', name: str = '') -> None:
@@ -40,7 +40,7 @@ def draw_box(
     line: int,
     line_type: int = cv2.LINE_8,
 ) -> None:
-    """Draw a box of finite x, y, w, h on an image, in place. line: its thickness, pixels."""
+    """Draw a box of finite x, y, w, h on an image, in place. line: line thickness, pixels."""
     corners = _corners(image, box)
     cv2.rectangle(image, *corners, colour, line, line_type)
 
@@ -48,9 +48,9 @@ def draw_box(
 def _corners(
     image: Image, box: Sequence[float] | NDArray[np.float64]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the corners of a box, those far outside moved to just outside the image.
+    """Return two opposite corners of a box; far corners are moved to just outside the image.
 
-    OpenCV's integers overflow for boxes far outside.
+    OpenCV's integers would overflow for boxes far outside.
     """
     x, y, w, h = box
     far = [side + OUTSIDE for side in (image.shape[1], image.shape[0])]
@@ -64,7 +64,7 @@ def _corners(
 def draw_label(
     image: Image, text: str, corner: tuple[int, int], scale: float, colour: tuple[int, int, int]
 ) -> None:
-    """Write `text` on a dark ground. corner: lower left of the ground, moved into the image."""
+    """Write `text` on a dark background. corner: its lower left, which is moved into the image."""
     font, size, line = cv2.FONT_HERSHEY_SIMPLEX, 0.7 * scale, max(1, round(scale))
     (w, h), below = cv2.getTextSize(text, font, size, line)
     h += below + 2

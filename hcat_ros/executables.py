@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the executables run: signals are looked after before anything else is imported.
+"""Entry points of the executables. Signal handlers are set before the main imports.
 
-Importing ROS and OpenCV takes a second, in which Ctrl-C would end in a traceback.
+Importing ROS and OpenCV takes a second; without a handler, Ctrl-C would print a traceback then.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os._exit(128 + number)  # nothing has been made yet that would have to be cleaned up
+    os._exit(128 + number)  # nothing exists yet that needs cleaning up
 
 
 def _run_node(module: str) -> int:
-    """Run the node of a module to its end, and that of the process.
+    """Run the node of a module, then end the process without Python's own shutdown.
 
-    Nodes are destroyed and ROS is shut down by then. What is left to Python and to libraries, their
-    threads and static objects, has hung and crashed there now and then: it is not waited for.
+    When the node ends, it is destroyed and ROS is shut down. Python's shutdown is skipped, because
+    threads and static objects of libraries have occasionally hung or crashed in it.
     """
-    # Where a library crashes, the log shows where the node was.
+    # If a library crashes, the log then shows what the node was doing.
     faulthandler.enable()
     code = _run(module)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone
+        with contextlib.suppress(OSError, ValueError):  # the reader of the stream is gone
             stream.flush()
     os._exit(code)
 
 
 def _run(module: str) -> int:
     for number in SIGNALS:
-        # Ignored from the start is how nohup has it.
+        # nohup starts a process with SIGHUP ignored; it stays ignored.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
     code: int = import_module(module).main()
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # while Python itself ends
+        signal.signal(number, signal.SIG_IGN)  # during Python's shutdown
     return code
 
 
@@ -78,7 +78,7 @@ def select_page() -> int:
 
 
 def target_client() -> int:
-    """Run the client that names a target; `hcat target` becomes it."""
+    """Run the client that names a target; `hcat target` starts it."""
     return _run_node('hcat_ros.nodes.tools.target_client')
 
 
@@ -98,5 +98,5 @@ def video_source() -> int:
 
 
 if __name__ == '__main__':
-    # As `python -m hcat_ros.executables select_page ...`, for commands that become a node.
+    # Commands that become a node use `python -m hcat_ros.executables select_page ...`.
     sys.exit(globals()[sys.argv.pop(1)]())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames from a video file, a folder of images or a camera, by OpenCV."""
+"""Reads frames from a video file, a folder of images or a camera with OpenCV."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ from hcat_ros.tracking.encodings import Image
 
 DEFAULT_FPS = 30.0
 PATIENCE = 100
-"""A file has ended when its consecutive failed reads outnumber by more than this the stated frames
-that were left before them."""
+"""Number of consecutive failed reads, in addition to the stated frames that remain, after which a
+file has ended."""
 MOST_FAILURES = 10_000
-"""A file has ended after more consecutive failed reads than this, whatever length it states."""
+"""Number of consecutive failed reads after which a file has ended, whatever length it states."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame."""
+    """A frame with its number and time."""
 
     index: int
-    """Number of the frame, counted from `start`: the first one asked for is 0. Unreadable frames
-    are counted."""
+    """Number of the frame, counted from `start`, which has the index 0. Unreadable frames count."""
     time: float
-    """Seconds since the first frame: by the file's timestamps; by `index` for a folder or where
-    `fps` was given; by this machine's clock for a camera."""
+    """Seconds since the first frame: from the file's timestamps; from `index` for a folder or if
+    `fps` was given; from this machine's clock for a camera."""
     image: Image
     """BGR, (H, W, 3)."""
 
@@ -47,12 +46,12 @@ class Frame:
 class FrameSource:
     """Opens a video file, a folder of images (in natural order) or a camera, and yields frames.
 
-    source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: frames per
-    second, in place of a file's own timestamps; 0 keeps them, and gives a folder `DEFAULT_FPS`. A
-    camera's frames have the time of their arrival. start: first frame of a file or folder; 0
+    source: a path, or for a camera its number or device, '0' or '/dev/video0'. fps: frame rate that
+    replaces a file's own timestamps; 0 keeps the timestamps, and means `DEFAULT_FPS` for a folder.
+    A camera's frames have the time of their arrival. start: first frame of a file or folder; 0
     for a camera. count: number of frames, unreadable ones included; 0 for all.
 
-    Raises FileNotFoundError or ValueError, naming the source, for what cannot be opened.
+    Raises FileNotFoundError or ValueError, naming the source, if it cannot be opened.
     """
 
     def __init__(self, source: str, fps: float = 0.0, start: int = 0, count: int = 0) -> None:
@@ -69,7 +68,9 @@ class FrameSource:
         if self.is_camera and start:
             raise ValueError(f'start {start}: expected 0, a camera starts with its next frame')
         if not self.is_camera and not path.exists():
-            raise FileNotFoundError(f'no video, image folder or camera {source}')
+            raise FileNotFoundError(
+                f'{source} does not exist; expected a video, an image folder or a camera'
+            )
         stated, self._stated = DEFAULT_FPS, 0
         if path.is_dir():
             self._own_times = False
@@ -88,20 +89,21 @@ class FrameSource:
         self.fps = fps or (stated if 0 < stated <= 1000 else DEFAULT_FPS)
         left = max(0, self._stated - start)
         self.count = min(count or left, left) if left else count
-        """Frames that are expected, 0 if unknown. A video file may have more than it states."""
+        """Expected number of frames, 0 if unknown. A video may have more frames than it states."""
         self.remarks: list[str] = []
-        """Frames that the last pass over the source could not read, in words."""
+        """Messages about frames that the last pass over the source could not read."""
 
     def _open_capture(self) -> cv2.VideoCapture:
         path = Path(self.source).expanduser()
         if not self.is_camera and not path.is_file():
-            raise ValueError(f'{self.source} is no video file, but a FIFO, socket or device')
+            raise ValueError(f'{self.source} is a FIFO, socket or device; expected a video file')
         if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several_pictures(path):
             raise ValueError(
-                f'{self.source} holds several pictures, of which FFmpeg reads at most the first; '
-                'write each picture into a file of its own and give the folder'
+                f'{self.source} holds several pictures; FFmpeg reads at most the first. Save each '
+                'picture as a separate file and give the folder'
             )
-        # In a relative path, as 12:30.mp4, FFmpeg takes the part before a colon for a protocol.
+        # In a relative path such as 12:30.mp4, FFmpeg takes the part before the colon for a
+        # protocol.
         place = int(self.source) if self.source.isdecimal() else str(path.absolute())
         capture = cv2.VideoCapture(place)
         if not capture.isOpened():
@@ -115,8 +117,8 @@ class FrameSource:
             )
         if (bits := _grey_bits(int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)))) > 8:
             raise ValueError(
-                f'{self.source} is a grey video of {bits} bits, of which OpenCV keeps 8, so that a '
-                'thermal scene may be black; scale its range of values to 8 bits first'
+                f'{self.source} is a grey video of {bits} bits; OpenCV keeps only 8, so that a '
+                'thermal scene may be black. Scale its values to 8 bits first'
             )
         return capture
 
@@ -124,15 +126,15 @@ class FrameSource:
         """Yield the frames; a file or folder can be iterated again, from `start` each time.
 
         Unreadable frames are skipped and reported in `remarks`. Raises ValueError for a folder
-        without a readable image, and for a video without a readable frame at or after `start`. A
-        camera without a frame yields nothing.
+        without a readable image, and for a video without a readable frame at or after `start`. If a
+        camera sends no frame, nothing is yielded.
         """
         self.remarks = []
         if self._images:
             yield from self._read_folder()
         elif self._capture is not None:
             if self._was_read and not self.is_camera:
-                # Opened again, because seeking loses frames of transport streams (all with H.264).
+                # Open the file again: seeking loses frames of transport streams (H.264: all).
                 self._capture.release()
                 self._capture = self._open_capture()
             self._was_read = True
@@ -158,14 +160,14 @@ class FrameSource:
     def _read_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
         clock = _Clock(self.fps)
         began: float | None = None
-        index, good, failures = -self._start, 0, 0  # frames before the start are below 0
+        index, good, failures = -self._start, 0, 0  # frames before the start have a negative index
         while not self._asked or index < self._asked:
             found, image = capture.grab(), None
             if found and index + failures >= 0:
                 found, image = capture.retrieve()
             if not found:
                 failures += 1
-                # The end, unless more was stated: a damaged part fails frame by frame.
+                # The file ends here, unless it states more frames: damaged frames fail one by one.
                 left = self._stated - self._start - index
                 if self.is_camera or failures > min(max(left, 0) + PATIENCE, MOST_FAILURES):
                     break
@@ -203,8 +205,8 @@ class FrameSource:
     def _check_end(self, good: int, last: float) -> None:
         """Add a remark if fewer frames were read than the file states.
 
-        Some containers state only a duration, from which OpenCV computes a number of frames that is
-        wrong where the frame rate varies; for those the time of the last frame decides.
+        Some containers state only a duration. OpenCV computes the number of frames from it, which
+        is wrong if the frame rate varies; for these containers the time of the last frame decides.
         """
         stated = self._stated - self._start
         duration = stated / self.fps if self._own_times else 0.0
@@ -221,7 +223,7 @@ class FrameSource:
 
 
 class _Clock:
-    """Times that never go back, from timestamps that may be missing or begin anew."""
+    """Computes times that never go back from timestamps that may be missing or restart."""
 
     def __init__(self, fps: float) -> None:
         self._frame = 1.0 / fps
@@ -233,7 +235,7 @@ class _Clock:
         """Return the seconds since the first frame, from a frame's own timestamp."""
         if self._index < 0:
             self._shift = -raw
-        elif raw <= self._raw:  # joined files begin anew; some have no timestamps
+        elif raw <= self._raw:  # joined files restart; some have no timestamps
             self._shift = self.last + self._frame * (index - self._index) - raw
         self._raw, self._index = raw, index
         self.last = raw + self._shift
@@ -243,6 +245,6 @@ class _Clock:
 def _grey_bits(fourcc: int) -> int:
     """Return the bits of a grey pixel by FFmpeg's code of a raw format, 0 for other formats."""
     code = (fourcc & 0xFFFFFFFF).to_bytes(4, 'little')
-    if code[:2] == b'Y1':  # 'Y1', 0, bits; big-endian the other way round
+    if code[:2] == b'Y1':  # 'Y1', 0, bits; for big-endian pixels in reverse order
         return code[3] if code[2] == 0 else 0
     return code[0] if re.fullmatch(rb'.\x001Y', code, re.DOTALL) else 0

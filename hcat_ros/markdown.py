@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables in Markdown, whole or row by row as results come."""
+"""Tables in Markdown, as a whole or row by row while results come."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]], align: 
 
 
 def table_head(titles: Sequence[str], align: str = 'l') -> str:
-    """Return the two lines above the rows.
+    """Return the title line and the alignment line.
 
     Args:
         titles: a title for each column.
-        align: `l` or `r` for each column; columns beyond its end are aligned right, as numbers are.
+        align: `l` or `r` for each column; columns beyond its end are aligned right, for numbers.
 
     """
     rules = [_RULES[letter] for letter in align.ljust(len(titles), 'r')]

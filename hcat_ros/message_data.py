@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ROS messages hold: pixels, boxes, stamps.
+"""Reads pixels, boxes and stamps from ROS messages.
 
-No ROS is imported here. A message is whatever has its fields: one of rclpy's or of rosbags'.
+This module does not import ROS. A message is any object with its fields, from rclpy or rosbags.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from hcat_ros.tracking.encodings import (
 )
 
 CONVERTED = ('mono16', *PLANAR)
-"""Encodings of raw images that become another one when they arrive."""
+"""Encodings of raw images that are converted to another encoding on arrival."""
 
 
 class Stamp(Protocol):
-    """As builtin_interfaces/Time."""
+    """Fields of builtin_interfaces/Time."""
 
     sec: int
     nanosec: int
 
 
 class RawImage(Protocol):
-    """As sensor_msgs/Image."""
+    """Fields of sensor_msgs/Image."""
 
     height: int
     width: int
@@ -47,35 +47,35 @@ class RawImage(Protocol):
     is_bigendian: int
     step: int
     data: Any
-    """Bytes, with their number as length."""
+    """Buffer of bytes whose length is their number."""
 
 
 class EncodedImage(Protocol):
-    """As sensor_msgs/CompressedImage."""
+    """Fields of sensor_msgs/CompressedImage."""
 
     format: str
     data: Any
 
 
 class Detection(Protocol):
-    """As vision_msgs/Detection2D."""
+    """Fields of vision_msgs/Detection2D."""
 
     bbox: Any
     results: Sequence[Any]
 
 
 def nanoseconds(stamp: Stamp) -> int:
-    """Return a stamp as a number; rclpy's own way raises for one before 1970."""
+    """Return a stamp in nanoseconds; rclpy's own conversion raises for stamps before 1970."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def image_view(message: RawImage, mono16_bits: int = 16) -> tuple[Image, str]:
     """Return the pixels of a raw image, (H, W) or (H, W, channels), and their encoding.
 
-    The array is a read-only view on the message's bytes that honours `step`; only what cannot
-    be cropped as it is (mono16, nv12, nv21) is converted, to mono8 and rgb8. mono16_bits: how
-    many bits of a mono16 pixel the sensor fills. Raises ValueError, naming the value, for an
-    unsupported encoding and sizes that do not fit.
+    The array is a read-only view on the message's bytes that honours `step`. Only encodings that
+    cannot be cropped directly are converted: mono16 to mono8, nv12 and nv21 to rgb8. mono16_bits:
+    number of bits that the sensor uses in a mono16 pixel. Raises ValueError, naming the value, for
+    an unsupported encoding and sizes that do not fit.
     """
     name, height, width = message.encoding, message.height, message.width
     channels = 1 if name in CONVERTED else encoding_named(name, also=CONVERTED).channels
@@ -83,7 +83,7 @@ def image_view(message: RawImage, mono16_bits: int = 16) -> tuple[Image, str]:
         raise ValueError(f'image is empty: {width}x{height}')
     if name == 'mono16':
         deep = _rows(message, height, 2, '>u2' if message.is_bigendian else '<u2')
-        # In the machine's own order, and aligned where an odd step leaves rows at odd places.
+        # Convert to the machine's byte order, and align rows that an odd step leaves unaligned.
         deep = deep.astype(np.uint16, copy=not deep.flags.aligned)
         return deep_to_grey(deep, mono16_bits), 'mono8'
     if name in PLANAR:
@@ -92,14 +92,14 @@ def image_view(message: RawImage, mono16_bits: int = 16) -> tuple[Image, str]:
         return planes_to_rgb(_rows(message, height * 3 // 2, 1), name), 'rgb8'
     checked_width(width, name)
     rows = _rows(message, height, channels)
-    # A view keeps all bytes of its message, which the buffer of past frames does not count.
+    # A view keeps all bytes of its message in memory, but the frame buffer only counts the pixels.
     if len(message.data) > 2 * rows.nbytes:
         rows = rows.copy()
     return (rows if channels == 1 else rows.reshape(height, width, channels)), name
 
 
 def _rows(message: RawImage, count: int, pixel_bytes: int, kind: str = 'u1') -> NDArray[Any]:
-    """Return the rows without what pads them, (count, bytes of a row / bytes of a `kind`)."""
+    """Return the rows without padding, (count, bytes of a row / bytes of a `kind`)."""
     step, row = message.step, message.width * pixel_bytes
     if step < row:
         raise ValueError(
@@ -122,7 +122,7 @@ def decoded_image(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> 
     """Return the pixels of a compressed image, BGR (H, W, 3), and 'bgr8'.
 
     Raises ValueError for data that OpenCV cannot decode, for more than `max_pixels` by its header
-    and for more than 8 bits a channel.
+    and for more than 8 bits per channel.
     """
     if 'compressedDepth' in message.format:
         raise ValueError(f'compressed image of format {shown(message.format)}: {NO_PICTURE}')
@@ -131,19 +131,19 @@ def decoded_image(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> 
 
 
 DEPTHS = {'16UC1': 0.001, 'mono16': 0.001, '32FC1': 1.0}
-"""Encodings of depth images (REP-118) to the metres of a unit."""
+"""Encodings of depth images (REP-118) and the metres per unit of their pixels."""
 DEPTH_HEADER = struct.Struct('<iff')
-"""Before the picture of a compressedDepth message: its format and the parameters A, B of a 32FC1
-image, whose depth is A / (value - B)."""
+"""Header before the picture of a compressedDepth message: its format and the parameters A, B of a
+32FC1 image, whose depth is A / (value - B)."""
 
 
 class DepthView(NamedTuple):
-    """Depth image."""
+    """A depth image and its unit."""
 
     pixels: NDArray[Any]
-    """(H, W), 0 or NaN where there is none."""
+    """Depth of each pixel, (H, W); 0 or NaN where the depth is unknown."""
     metres: float
-    """Metres in a unit of `pixels`."""
+    """Metres per unit of `pixels`."""
 
 
 def depth_view(message: RawImage) -> DepthView:
@@ -162,16 +162,17 @@ def depth_view(message: RawImage) -> DepthView:
 
 
 def decoded_depth(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> DepthView:
-    """Return a depth image that compressed_depth_image_transport has packed as PNG.
+    """Return a depth image that compressed_depth_image_transport has encoded as PNG.
 
-    Raises ValueError, naming the value: another format, damaged, more than `max_pixels`.
+    Raises ValueError, naming the value, for another format, damaged data, or more than
+    `max_pixels`.
     """
     name, data = f'depth of format {shown(message.format)}', bytes(message.data)
     encoding, _, packing = message.format.partition(';')
     if 'compressedDepth' not in packing or 'rvl' in packing.lower():
         raise ValueError(
-            f'{name}: expected compressedDepth with PNG; set its parameter format to png, or take '
-            'the raw image'
+            f"{name}: expected compressedDepth with PNG; set the publisher's parameter format to "
+            'png, or use the raw image'
         )
     if encoding not in DEPTHS or len(data) <= DEPTH_HEADER.size:
         raise ValueError(f'{name} of {len(data)} bytes: expected 16UC1 or 32FC1 as PNG')
@@ -185,7 +186,7 @@ def decoded_depth(message: EncodedImage, max_pixels: int = MAX_IMAGE_PIXELS) -> 
 
 
 def box_of(detection: Detection) -> Box:
-    """Return the detection's box, pixels; of a rotated one the upright one around it."""
+    """Return the detection's box, pixels; for a rotated box, the upright box around it."""
     center, theta = detection.bbox.center, detection.bbox.center.theta
     w, h = detection.bbox.size_x, detection.bbox.size_y
     if theta:
@@ -197,7 +198,7 @@ def box_of(detection: Detection) -> Box:
 def best_class(detection: Detection) -> tuple[str, float]:
     """Return the class and score of the best hypothesis, ('', 0.0) if there is none.
 
-    The score is NaN only where all are: a NaN wins no comparison.
+    The score is NaN only if all scores are NaN, because a NaN counts as the lowest score.
     """
     hypotheses = [result.hypothesis for result in detection.results]
     if not hypotheses:

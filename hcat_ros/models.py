@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a model by name or path and reads its card.
 
-A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card; `reference.npz`
-for the self-test, `weights.safetensors` for PyTorch and further training, search graphs in INT8 and
-ncnn's graphs may be there too.
+A model is a folder with `template.onnx`, `search.onnx` and `model.yaml`, the card. It may also hold
+`reference.npz` for the self-test, `weights.safetensors` for PyTorch and further training, INT8
+search graphs and ncnn graphs.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ CARD_FILE = 'model.yaml'
 TEMPLATE_FILE = 'template.onnx'
 SEARCH_FILE = 'search.onnx'
 REFERENCE_FILE = 'reference.npz'
-"""Crops `template` and `search`, and what the network says of them: `scores`, `boxes`."""
+"""Crops `template` and `search`, and the network's output for them: `scores`, `boxes`."""
 WEIGHTS_FILE = 'weights.safetensors'
 INT8_SEARCH_FILE = 'search.int8.onnx'
 INT8_TENSORRT_FILE = 'search.int8.tensorrt.onnx'
-"""Search graphs in INT8 (QuantizeLinear, DequantizeLinear): the first for CPUs, the second for
-TensorRT."""
+"""Search graphs in INT8 (QuantizeLinear, DequantizeLinear), for CPUs and for TensorRT."""
 ACCEPTED_DROP = 0.01
-"""Largest drop of average overlap (AO) below fp32 at which an INT8 graph is accepted."""
+"""Largest drop in average overlap (AO), compared with fp32, at which an INT8 graph is accepted."""
 TEMPLATE_NCNN = 'template.ncnn'
 SEARCH_NCNN = 'search.ncnn'
 """Stems of ncnn's files: each graph has a .param file (layers) and a .bin file (weights)."""
@@ -56,24 +55,24 @@ TRACKING_FIELDS = (
     'lost_threshold',
     'found_threshold',
 )
-"""Fields of a card that say how to track with the model."""
+"""Fields of a card with tracker settings for the model."""
 TEXTS = ('description', 'licence', 'training')
 
 
 class ModelError(ValueError):
-    """A model that is missing, incomplete or damaged, or whose card is not usable."""
+    """A model is missing, incomplete or damaged, or its card is unusable."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.yaml` says of a model."""
+    """Content of `model.yaml`, a model's card."""
 
     name: str
     template_size: int
     search_size: int
     grid: int
     sha256: dict[str, str]
-    """File name to the hash of its content."""
+    """SHA-256 of each file's content, by file name."""
     window_penalty: float = 0.42
     size_smoothing: float = 1.0
     box_correction: float = 0.0
@@ -83,12 +82,12 @@ class ModelCard:
     description: str = ''
     licence: str = ''
     network: dict[str, Any] = field(default_factory=dict)
-    """The fields of `HCATConfig`."""
+    """Fields of `HCATConfig`, the network's configuration."""
     training: str = ''
-    """Description of the data and the run that the weights come from."""
+    """Description of the data and the run that produced the weights."""
     scores: dict[str, Any] = field(default_factory=dict)
-    """How well it tracks. Under `INT8`, as `hcat quantize` writes it: `fp32`, the AO in float, and
-    for each INT8 graph a mapping with its `AO`, both measured in the same way."""
+    """Accuracy of the model. The entry `INT8`, which `hcat quantize` writes, has the AO in float as
+    `fp32`, and for each INT8 graph a mapping with its `AO`, measured in the same way."""
 
     def __post_init__(self) -> None:
         for name, longest in (('name', 100), *dict.fromkeys(TEXTS, 10_000).items()):
@@ -98,7 +97,7 @@ class ModelCard:
                     f'{name} {shown(value)}: expected a text of at most {longest} characters'
                 )
         if not self.name.strip() or not self.name.isprintable():
-            raise ValueError(f'name {shown(self.name)}: expected letters that can be shown')
+            raise ValueError(f'name {shown(self.name)}: expected printable characters')
         for name, most in (('template_size', 4096), ('search_size', 4096), ('grid', 256)):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
@@ -114,7 +113,7 @@ class ModelCard:
             raise ValueError(
                 f'lost_threshold {self.lost_threshold}, uncertain_threshold '
                 f'{self.uncertain_threshold}, found_threshold {self.found_threshold}: expected '
-                'none above the next (lost and uncertain: 0 for never)'
+                'lost <= uncertain <= found (0 turns lost or uncertain off)'
             )
         for name in ('sha256', 'network', 'scores'):
             if not isinstance(getattr(self, name), dict):
@@ -123,7 +122,9 @@ class ModelCard:
             if not isinstance(file, str) or not re.fullmatch(r'[\w.-]+', file):
                 raise ValueError(f'sha256 of {shown(file)}: expected the name of a file')
             if not isinstance(digest, str) or not re.fullmatch('[0-9a-f]{64}', digest):
-                raise ValueError(f'sha256 of {file} {shown(digest)}: expected 64 digits of hex')
+                raise ValueError(
+                    f'sha256 of {file} {shown(digest)}: expected 64 hexadecimal digits'
+                )
 
     @property
     def tracking(self) -> dict[str, Any]:
@@ -132,24 +133,24 @@ class ModelCard:
 
 
 def accepted_precisions(card: ModelCard) -> tuple[str, ...]:
-    """Return the precisions of the CPU graphs that may run unasked: fp32, and int8 if accepted."""
+    """Return the CPU precisions that precision auto may choose: fp32, and int8 if accepted."""
     return ('fp32',) if int8_objection(card) else ('fp32', 'int8')
 
 
 def int8_objection(card: ModelCard) -> str:
     """Return why the card does not accept the INT8 graph for CPUs, '' if it does.
 
-    It is accepted if the card lists the graph and says that its average overlap (AO) is at most
-    `ACCEPTED_DROP` below that in fp32.
+    The graph is accepted if the card lists it with an average overlap (AO) of at most
+    `ACCEPTED_DROP` below the AO in fp32.
     """
     if INT8_SEARCH_FILE not in card.sha256:
-        return f'the card lists no {INT8_SEARCH_FILE}; hcat quantize makes it'
+        return f'the card lists no {INT8_SEARCH_FILE}; hcat quantize creates it'
     scores = card.scores.get('INT8')
     scores = scores if isinstance(scores, dict) else {}
     entry = scores.get(INT8_SEARCH_FILE)
     in_float, in_int8 = scores.get('fp32'), entry.get('AO') if isinstance(entry, dict) else None
     if not isinstance(in_float, (int, float)) or not isinstance(in_int8, (int, float)):
-        return f'the card has no AO of {INT8_SEARCH_FILE} beside that of fp32 (scores: INT8)'
+        return f'the card has no AO of {INT8_SEARCH_FILE} and of fp32 (scores: INT8)'
     drop = round(in_float - in_int8, 6)
     if not drop <= ACCEPTED_DROP:
         lost = f'{drop:.3g} below fp32, more than {ACCEPTED_DROP:g}'
@@ -167,8 +168,8 @@ class Model:
     def content(self, name: str) -> bytes:
         """Return the content of the model's file `name`, verified against the card's hash.
 
-        The hash is of the very bytes that are returned. Raises ModelError for a file that is
-        missing, is not a regular file, or is not the one that the card lists.
+        The hash is computed from the returned bytes. Raises ModelError for a file that is missing,
+        is not a regular file, or has another hash than the card lists.
         """
         path = self.folder / name
         expected = self.card.sha256.get(name)
@@ -191,9 +192,9 @@ class Model:
         return content
 
     def file(self, name: str) -> Path:
-        """Return the path of the model's file `name`, verified as by `content`.
+        """Return the path of the model's file `name`, verified by `content`.
 
-        For libraries that only take a path, and for callers that only need the check.
+        Use it for libraries that only accept a path, or to check the file.
         """
         self.content(name)
         return self.folder / name
@@ -213,7 +214,7 @@ def installed_folders(name: str) -> list[Path]:
 
 
 def model_folders() -> list[Path]:
-    """Return the folders that hold models by name, the first has precedence."""
+    """Return the folders that hold installed models, in the order of precedence."""
     return installed_folders('models')
 
 
@@ -229,7 +230,8 @@ def available_models() -> dict[str, Path]:
 def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     """Return the model with this name, or in this folder.
 
-    Raises ModelError if there is none, naming those that exist, or if its card is unusable.
+    Raises ModelError, listing the installed models, if it does not exist, or if its card is
+    unusable.
     """
     text = os.fspath(name_or_path)
     folder = Path(text).expanduser()
@@ -255,7 +257,7 @@ def _read_card(path: Path) -> ModelCard:
 
 
 def _card_of(content: Any, path: Path) -> ModelCard:
-    """Return the card with these fields. path: for messages. Raises ModelError."""
+    """Return the card with these fields. path: path of the card in messages. Raises ModelError."""
     try:
         if not isinstance(content, dict):
             raise ValueError(f'expected a mapping of fields, got {shown(content)}')
@@ -266,19 +268,19 @@ def _card_of(content: Any, path: Path) -> ModelCard:
 
 
 def card_text(content: Mapping[str, Any]) -> str:
-    """Return the fields of a card as `model.yaml` has them."""
-    # Without aliases, which yaml would write for a value that stands in two places.
+    """Return the fields of a card as the text of `model.yaml`."""
+    # The way through JSON removes shared values, for which YAML would write aliases.
     plain = json.loads(json.dumps(content))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Model:
-    """Copy files into a model's folder under these names and change its card; return it read anew.
+    """Copy files into a model's folder under these names, change its card, return the new model.
 
-    changes: fields of `ModelCard`. Each file replaces the old one in one step, the card last. If
-    that is interrupted, the old card's hashes no longer match and the model is refused: it never
-    runs half new. Raises ValueError and ModelError, for a card that would not be usable, with the
-    model as it was; OSError, which while writing is such an interruption.
+    changes: new values of fields of `ModelCard`. Each file is replaced in one step, the card last.
+    After an interruption the old card's hashes no longer match, so that a partly changed model is
+    refused. Raises ValueError or ModelError if the new card would be unusable, and leaves the model
+    unchanged; OSError, which counts as an interruption if it happens while writing.
     """
     path = model.folder / CARD_FILE
     content = load_yaml(path) | changes
@@ -289,7 +291,7 @@ def add_to_model(model: Model, files: Mapping[str, Path], **changes: Any) -> Mod
     try:
         text = card_text(content)
         card = _card_of(parse_yaml(text, str(path)), path)
-    except (TypeError, ValueError) as error:  # of values that YAML or JSON cannot hold
+    except (TypeError, ValueError) as error:  # values that YAML or JSON cannot hold
         raise error if isinstance(error, ModelError) else ModelError(f'{path}: {error}') from error
     for name, data in added.items():
         with whole_file(model.folder / name) as partial:

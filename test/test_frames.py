@@ -126,7 +126,7 @@ def test_a_path_where_nothing_is(tmp_path: Path, name: str) -> None:
     path = str(tmp_path / name)
     with pytest.raises(FileNotFoundError) as error:
         FrameSource(path)
-    assert f'no video, image folder or camera {path}' in str(error.value)
+    assert f'{path} does not exist; expected a video' in str(error.value)
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_notes_of_macos_are_no_images(folder: str) -> None:
 
 def test_a_picture_of_16_bits_is_refused_by_its_depth(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 7500, np.uint16))
-    with pytest.raises(ValueError, match=r'1\.png has 16 bits a channel'):
+    with pytest.raises(ValueError, match=r'1\.png has 16 bits per channel'):
         list(FrameSource(str(tmp_path)))
 
 
@@ -277,7 +277,7 @@ def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> 
     pages = [PIL.Image.fromarray(image(index)) for index in range(3)]
     kind = 'WEBP' if name.endswith('webp') else 'TIFF'
     pages[0].save(tmp_path / name, format=kind, save_all=True, append_images=pages[1:])
-    with pytest.raises(ValueError, match='holds several pictures, of which FFmpeg reads'):
+    with pytest.raises(ValueError, match='holds several pictures; FFmpeg reads'):
         FrameSource(str(tmp_path / name))
     pages[0].save(tmp_path / 'one.tif')
     assert len(list(FrameSource(str(tmp_path / 'one.tif')))) == 1
@@ -332,13 +332,13 @@ def test_unreadable_frames_before_the_start_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_superscript_digit_is_no_camera() -> None:
-    with pytest.raises(FileNotFoundError, match='no video, image folder or camera ²'):
+    with pytest.raises(FileNotFoundError, match='² does not exist; expected a video'):
         FrameSource('²')
 
 
 def test_a_fifo_is_no_video(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'video.mp4')
-    with pytest.raises(ValueError, match='is no video file, but a FIFO'):
+    with pytest.raises(ValueError, match='is a FIFO, socket or device; expected a video file'):
         FrameSource(str(tmp_path / 'video.mp4'))
 
 

@@ -143,7 +143,10 @@ def test_the_view_copies_nothing_and_cannot_be_written(make: Any) -> None:
     ('changes', 'reason'),
     [
         ({'encoding': '16UC1'}, "encoding '16UC1' is not supported: it holds distances"),
-        ({'encoding': '32FC1'}, r'track in the colour image.*supported are bgr8, .*, mono16, nv12'),
+        (
+            {'encoding': '32FC1'},
+            r'track in the camera.s colour image.*supported are bgr8, .*, mono16, nv12',
+        ),
         ({'encoding': ''}, "encoding ''"),
         ({'height': 0}, 'image is empty: 6x0'),
         ({'step': 17}, r'step 17 is shorter than a row: 6 px of 3 bytes \(bgr8\)'),
@@ -218,12 +221,12 @@ def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> N
     assert (found == (image if channels == 3 else image[:, :, None])).all()
     assert encoding == 'bgr8'
     deep = cv2.imencode('.png', image.astype(np.uint16) * 257)[1]
-    with pytest.raises(ValueError, match=r"'16UC1; png' has 16 bits a channel; expected 8"):
+    with pytest.raises(ValueError, match=r"'16UC1; png' has 16 bits per channel; expected 8"):
         decoded_image(make.compressed(deep, '16UC1; png'))
 
 
 def test_compressed_depth_is_refused_with_what_to_do(make: Any) -> None:
-    with pytest.raises(ValueError, match=r'holds distances.*track in the colour image'):
+    with pytest.raises(ValueError, match=r'holds distances.*track in the camera.s colour image'):
         decoded_image(make.compressed(b'0123456789', '16UC1; compressedDepth png'))
 
 
@@ -322,7 +325,7 @@ def test_compressed_depth_in_metres(make: Any) -> None:
 @pytest.mark.parametrize(
     ('kind', 'data', 'reason'),
     [
-        ('16UC1; compressedDepth rvl', b'0' * 40, 'set its parameter format to png'),
+        ('16UC1; compressedDepth rvl', b'0' * 40, "set the publisher's parameter format to png"),
         ('jpeg', b'0' * 40, 'expected compressedDepth'),
         ('16UC1; compressedDepth png', b'0' * 8, 'of 8 bytes'),
         ('rgb8; compressedDepth png', b'0' * 40, 'expected 16UC1 or 32FC1'),

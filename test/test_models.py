@@ -298,7 +298,7 @@ def test_int8_that_loses_little_is_accepted(tmp_path: Path, ao: float) -> None:
 @pytest.mark.parametrize(
     ('int8', 'objection'),
     [
-        (None, 'has no AO of search.int8.onnx beside that of fp32'),
+        (None, 'has no AO of search.int8.onnx and of fp32'),
         ('good', 'has no AO'),
         ({'fp32': 0.64}, 'has no AO'),
         ({'fp32': 0.64, INT8_SEARCH_FILE: 0.64}, 'has no AO'),
@@ -317,5 +317,5 @@ def test_int8_is_accepted_only_by_figures(tmp_path: Path, int8: Any, objection: 
 def test_int8_without_a_graph_is_not_accepted(tmp_path: Path) -> None:
     good = {'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.64}}
     card = int8_card(tmp_path / 'model', good, listed=False)
-    assert 'lists no search.int8.onnx; hcat quantize makes it' in int8_objection(card)
+    assert 'lists no search.int8.onnx; hcat quantize creates it' in int8_objection(card)
     assert accepted_precisions(card) == ('fp32',)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `hcat` command line, one file a verb."""
+"""The `hcat` command line, one file per verb."""

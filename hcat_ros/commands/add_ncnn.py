@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Add graphs for the engine ncnn to a model folder; they run on any processor."""
+"""Add graphs for the engine ncnn, which runs on any processor, to a model folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hcat_ros.models import REFERENCE_FILE, WEIGHTS_FILE, Model, add_to_model, l
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('model', help='name or folder; its weights.safetensors is converted')
+    parser.add_argument('model', help='name or folder of a model with weights.safetensors')
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Convert, test, write. Raises ModelError, CheckpointError, ExportError, EngineError, OSError.
 
-    The model is as it was until the graphs have given the answers stored with it.
+    The model is unchanged until the new graphs have passed its self-test.
     """
     try:
         from hcat_ros.network.checkpoint import load_checkpoint
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export-ncnn]'") from error
     model = load_model(arguments.model)
-    model.file(REFERENCE_FILE)  # without it the self-test would pass whatever came out
+    model.file(REFERENCE_FILE)  # without it the self-test would accept any output
     network = load_checkpoint(model.file(WEIGHTS_FILE))
     with scratch_folder('hcat-add-ncnn') as made:
         files = write_ncnn_graphs(network, made)
@@ -43,5 +43,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the hash of a file's content, as cards have it."""
+    """Return the SHA-256 of a file's content, as hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the speed of models and engines on this machine, all of them in turn."""
+"""Measure the speed of models and engines on this machine, taking turns."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load
 
 PAPER = 'HCAT of the paper'
 PEAK_SIDE = 2048
-"""Side of the square matrices whose product measures the machine."""
+"""Side of the square matrices whose product measures the machine's peak speed."""
 PEAK_SECONDS = 1.0
-"""Duration of that measurement, s."""
+"""Duration of the peak measurement, s."""
 PEAK_PRODUCTS = 1000
-"""Most products in that measurement."""
+"""Maximum number of products in the peak measurement."""
 
 
 class Costs(NamedTuple):
-    """What was made of the networks before anything is measured."""
+    """Reference graphs and multiply-adds of the networks, prepared before the measurement."""
 
     references: list[ReferenceGraphs]
     multiply_adds: dict[str, int]
     missing: dict[str, str]
-    """Why there is none, by what it is."""
+    """Reason for each missing item, by its name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--model', nargs='+', default=[DEFAULT_MODEL], help='names or folders of models'
     )
     parser.add_argument(
-        '--engine', nargs='+', default=['onnxruntime'], help=f'all, auto, {", ".join(ENGINES)}'
+        '--engine',
+        nargs='+',
+        default=['onnxruntime'],
+        help=f'engines: all, auto, {", ".join(ENGINES)}',
     )
     parser.add_argument(
         '--precision',
         nargs='+',
         default=['fp32'],
-        help='fp32, int8, bf16, ...; auto: what an engine would run by itself',
+        help="fp32, int8, bf16, ...; auto: each engine's own choice",
     )
     parser.add_argument(
         '--threads', nargs='+', type=int, default=[1, 2], help="CPU threads, 0: the engine's choice"
@@ -67,22 +70,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help="add each model's graph in the authors' form, in ONNX Runtime, as the baseline",
     )
-    parser.add_argument('--weights', type=Path, help="the model's, if its folder has none")
+    parser.add_argument('--weights', type=Path, help="the model's weights, if not in its folder")
     parser.add_argument(
         '--paper',
         action='store_true',
         help="add the paper's network (random weights) in the authors' form as the first baseline",
     )
-    parser.add_argument('--frames', type=int, default=200, help='measured frames of each')
+    parser.add_argument('--frames', type=int, default=200, help='measured frames per row')
     parser.add_argument(
-        '--size', nargs=2, type=int, default=[1920, 1080], metavar=('W', 'H'), help='of a frame'
+        '--size',
+        nargs=2,
+        type=int,
+        default=[1920, 1080],
+        metavar=('W', 'H'),
+        help='frame size, pixels',
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
-    parser.add_argument('--plot', type=Path, metavar='PNG', help='draw the search stage')
+    parser.add_argument('--plot', type=Path, metavar='PNG', help='draw the search times')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print tables, write what was asked for.
+    """Measure, print the tables, write the requested files.
 
     Raises ValueError, ModelError; EngineError if no engine could be loaded; RuntimeError for a
     plot without Matplotlib.
@@ -96,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         if threads < 0:
             raise ValueError(f'--threads {threads}: expected 0 or more')
     if arguments.weights and len(arguments.model) != 1:
-        raise ValueError('--weights goes with one --model')
+        raise ValueError('--weights needs exactly one --model')
     engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine
     models = [load_model(name) for name in arguments.model]
     folders = [str(model.folder) for model in models]
@@ -118,7 +126,7 @@ def run(arguments: argparse.Namespace) -> None:
                 (width, height),
             )
             try:
-                group, reasons = measured_apart(task)
+                group, reasons = measure_in_own_process(task)
             except ProcessError as error:
                 missing[f'all with --threads {threads}'] = str(error)
                 continue
@@ -130,8 +138,8 @@ def run(arguments: argparse.Namespace) -> None:
     for group in groups:
         print(f'### {group.title}, peak {group.peak_gflops:.0f} GFLOP/s\n\n{table(group)}\n')
     print(
-        f'{arguments.frames} frames of {width}x{height} a row, in turn; ms, median (95 %, 99 %); '
-        'ratios of medians to the first row of the group, above 1 is faster.'
+        f'Each row: {arguments.frames} frames of {width}x{height}, rows taking turns; times in ms, '
+        'median (95 %, 99 %); speed relative to the first row of the group, above 1 is faster.'
     )
     if not all(group.rested for group in groups):
         print('Some threads never came to rest: rows disturbed each other.')
@@ -203,26 +211,26 @@ def prepare(models: list[Model], arguments: argparse.Namespace, folder: Path) ->
     return costs
 
 
-def measured_apart(task: SpeedTask) -> tuple[SpeedTable | None, dict[str, str]]:
-    """Return what `measured` returns in a process of its own, pinned from its start on.
+def measure_in_own_process(task: SpeedTask) -> tuple[SpeedTable | None, dict[str, str]]:
+    """Measure a group in its own process, which is pinned to processors from the start.
 
-    Thread pools (OpenVINO's, OpenMP's, OpenBLAS's) take their size and their processors from
-    what they find when they are first used, and keep them: a group in the process of another
-    one would run on its threads. Raises what `measured` raises, ProcessError.
+    Thread pools (OpenVINO's, OpenMP's, OpenBLAS's) fix their size and processors at first use: in a
+    shared process, a group would run on the threads of an earlier group. Raises ProcessError and
+    the errors of `measure_group`.
     """
     with speed.pin_to_processors(task.threads) as processors:
-        return in_own_process(_measured, task, processors)
+        return in_own_process(_measure, task, processors)
 
 
-def _measured(task: SpeedTask, processors: list[int]) -> tuple[SpeedTable | None, dict[str, str]]:
+def _measure(task: SpeedTask, processors: list[int]) -> tuple[SpeedTable | None, dict[str, str]]:
     show_messages()
     return measure_group(task, processors, peak_gflops)
 
 
 def peak_gflops() -> float:
-    """Return the float32 operations a second of a large matrix product, the best of about 1 s.
+    """Return the speed of a large float32 matrix product, GFLOP/s, the best of about 1 s.
 
-    numpy's library takes as many threads as the process had processors when it was imported.
+    numpy uses as many threads as the process had processors when numpy was imported.
     """
     rng = np.random.default_rng(0)
     a, b = (rng.random((PEAK_SIDE, PEAK_SIDE), np.float32) for _ in range(2))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build TensorRT's engines of a model for this machine, so that later starts find them."""
+"""Build a model's TensorRT engines for this machine and store them for later starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcat_ros.models import load_model
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('model', help='name or folder')
+    parser.add_argument('model', help='name or folder of a model')
     parser.add_argument(
         '--precision',
         choices=('auto', 'fp16', 'int8', 'fp32'),
@@ -21,12 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='auto: fp16 where the chip has it',
     )
     parser.add_argument(
-        '--workspace', type=int, metavar='MIB', help='memory that a kernel may take; all there is'
+        '--workspace',
+        type=int,
+        metavar='MIB',
+        help='memory limit of a kernel; no limit unless given',
     )
     parser.add_argument(
-        '--dla', type=int, metavar='CORE', help='run on this deep learning accelerator'
+        '--dla', type=int, metavar='CORE', help='run on this core of the deep learning accelerator'
     )
-    parser.add_argument('--force', action='store_true', help='build what the cache has already')
+    parser.add_argument(
+        '--force', action='store_true', help='rebuild engines that are in the cache'
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -37,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     plans.cache.check_writable()
     for graph in GRAPHS:
         if not arguments.force and plans.cached(graph) is not None:
-            print(f'{plans.cache.path(plans.key(graph))} is there already')
+            print(f'{plans.cache.path(plans.key(graph))} already exists')
         else:
             print(f'stored {plans.store(graph, plans.build(graph))}')
     engine = TensorRtEngine(model, plans.precision, build_if_missing=False, **options)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what is installed here, which engines work, how fast, and what to install for the rest.
+"""Report what is installed, which engines work and how fast, and what to install for the rest.
 
-Lists every engine and precision that could run by default, whether it passed the self-test or why
-it did not, its time, and which of them engine and precision auto take.
+The report lists every engine and precision that could run by default, with its time or the reason
+why it failed, and says which of them is chosen for engine auto and precision auto.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ PACKAGES = {
     'rclpy': '',
     'vision_msgs': '',
 }
-"""Modules and the PyPI package that brings each; '' for what comes with ROS."""
+"""Modules and the PyPI package of each; '' for modules that come with ROS."""
 LONGEST = 86400
-"""Most seconds of --seconds and --limit: a day."""
+"""Largest value of --seconds and --limit, s: a day."""
 CPU_FEATURES = {
     'avx2': 'AVX2',
     'avx512f': 'AVX-512',
@@ -56,15 +56,17 @@ CPU_FEATURES = {
     'bf16': 'bf16',
     'sve': 'SVE',
 }
-"""Linux's flags to the names that people know."""
+"""Linux's CPU flags and their common names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
-    parser.add_argument('--precision', default='auto', help='auto, or one to try every engine in')
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
-    parser.add_argument('--seconds', type=float, default=2.0, help='of measuring each engine')
+    parser.add_argument('--precision', default='auto', help='auto, or a precision for all engines')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads, 0: one per physical core'
+    )
+    parser.add_argument('--seconds', type=float, default=2.0, help='seconds to measure each engine')
     parser.add_argument(
         '--limit', type=float, default=120.0, help='seconds in which a package or engine must load'
     )
@@ -73,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the report. Raises ModelError, ValueError.
 
-    Each package and each engine is loaded in a process of its own: some do not bear each other in
-    one, and one that crashes or hangs is to be a line of the report, not its end.
+    Each package and each engine is loaded in its own process: some cannot share a process, and a
+    crash or a hang shall become a line of the report, not end it.
     """
     for name in ('seconds', 'limit'):
         if not 0 < getattr(arguments, name) <= LONGEST:
@@ -109,14 +111,14 @@ def run(arguments: argparse.Namespace) -> None:
         choice = f'nothing: {error}'
     print(f'\nengine auto, precision {arguments.precision} takes: {choice}')
     if importlib.util.find_spec('tensorrt') is not None:
-        print('TensorRT is taken before it where its row passed, or once it is built.')
+        print('TensorRT is preferred if its row passed, or once its engines are built.')
     print(
         'For float: precision:=fp32 (node), --precision fp32 (hcat). For one engine: engine:=NAME.'
     )
 
 
 def listed(precision: str) -> list[Candidate]:
-    """Return what the report has a row for."""
+    """Return the candidates that get a row in the report."""
     return [
         Candidate(name, own)
         for name in ENGINES
@@ -141,7 +143,7 @@ def engine_cells(
     median, p95 = (f'{value:.1f} ms' for value in np.percentile(times, (50, 95)))
     state = 'passed'
     if precision == 'int8' and (objection := int8_objection(model.card)):
-        state = f'passed; only where int8 is asked for: {objection}'
+        state = f'passed; runs only with precision int8, not auto: {objection}'
     return (f'{name} {card.runtime_version}', card.precision, median, p95, state)
 
 
@@ -152,7 +154,7 @@ def failed(candidate: Candidate, reason: str) -> tuple[str, ...]:
 
 
 def automatic_choice(model: Model, precision: str, threads: int) -> str:
-    """Return what auto takes here and why; times anew, for later starts too."""
+    """Return the choice of engine auto and why; the new timing also serves later starts."""
     building = {'build_if_missing': False}
     try:
         return choose_engine(model, 'auto', precision, threads, building, use_cache=False).reason
@@ -161,7 +163,7 @@ def automatic_choice(model: Model, precision: str, threads: int) -> str:
 
 
 def cpu_features() -> list[str]:
-    """Return what the processor has that inference is faster with."""
+    """Return the names of processor features that speed up inference."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
             lines = [line for line in file if line.startswith(('flags', 'Features'))]
@@ -172,7 +174,7 @@ def cpu_features() -> list[str]:
 
 
 def installed(module: str, package: str) -> str:
-    """Return a module's version, or how to get it."""
+    """Return a module's version, or how to install it."""
     try:
         found = importlib.import_module(module)
     except Exception as error:  # a broken installation can raise anything
@@ -183,6 +185,6 @@ def installed(module: str, package: str) -> str:
         try:
             version = metadata.version(module)
         except metadata.PackageNotFoundError:
-            version = 'there'
+            version = 'installed'
     providers = getattr(found, 'get_available_providers', None)
     return f'{version} ({", ".join(providers())})' if providers else str(version)

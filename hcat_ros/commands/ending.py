@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a command ends: done, done but for parts, or told to end by a signal."""
+"""How a command ends: complete, incomplete, or stopped by a signal."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from types import FrameType
 
 INCOMPLETE = 3
-"""Exit code of what is done but for parts that could not be used."""
+"""Exit code of a command that left out parts of its input."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class IncompleteError(Exception):
-    """What was asked for is written, but parts of the input were left out; the message says which.
+    """The results are written, but parts of the input were left out; the message says which.
 
-    Raised at the end, as an exit code of its own and a warning.
+    Commands raise it at the end; `hcat` then prints a warning and returns `INCOMPLETE`.
     """
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that ends a command; what Ctrl-C keeps is kept."""
+    """A signal ends the command; results are kept in the same way as after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def signals_stop() -> Iterator[None]:
-    """Have SIGINT, SIGTERM and SIGHUP raise `Stopped` in here; only in the main thread."""
+    """Let SIGINT, SIGTERM and SIGHUP raise `Stopped` in this context; only in the main thread."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -45,9 +45,9 @@ def signals_stop() -> Iterator[None]:
     try:
         for number in SIGNALS:
             handler = signal.getsignal(number)
-            if handler != signal.SIG_IGN:  # as nohup and background jobs have it
+            if handler != signal.SIG_IGN:  # nohup and background jobs ignore some
                 before[number] = signal.signal(number, stop)
-    except ValueError:  # another thread
+    except ValueError:  # not in the main thread
         pass
     try:
         yield

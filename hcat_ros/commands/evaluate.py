@@ -29,7 +29,7 @@ from hcat_ros.files import check_outputs, write_text
 from hcat_ros.models import DEFAULT_MODEL
 
 NEED_REALTIME = {'latency_ms': None, 'least_rate': False, 'permitted': 1.0, 'predict': 'none'}
-"""Defaults of the arguments that say something with --realtime alone."""
+"""Defaults of the arguments that need --realtime."""
 BENCHMARKS = tuple(name for name in LAYOUTS if name in PROTOCOLS)
 
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=BENCHMARKS,
         help='layout and scoring; plain: folders of images with a groundtruth.txt',
     )
-    parser.add_argument('--sequences', nargs='+', metavar='NAME', help='only these')
+    parser.add_argument('--sequences', nargs='+', metavar='NAME', help='evaluate only these')
     parser.add_argument(
         '--tracker',
         nargs='+',
@@ -56,30 +56,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='LABEL=FOLDER',
-        help="other trackers' result files, a text of boxes for each sequence",
+        help="other trackers' result files, a text file of boxes for each sequence",
     )
-    parser.add_argument('--jobs', type=int, default=1, help='processes, each with a tracker')
-    parser.add_argument('--threads', type=int, default=1, help='of each tracker, 0: its own choice')
+    parser.add_argument('--jobs', type=int, default=1, help='processes, each with its own tracker')
     parser.add_argument(
-        '--realtime', type=float, metavar='FPS', help='also with frames that do not wait'
+        '--threads', type=int, default=1, help="threads of each tracker, 0: the tracker's choice"
+    )
+    parser.add_argument(
+        '--realtime',
+        type=float,
+        metavar='FPS',
+        help='also evaluate in real time, at this frame rate',
     )
     parser.add_argument(
         '--latency-ms',
         metavar='MEAN[,DEVIATION]',
-        help='what an update takes in real time; measured here unless given',
+        help='duration of an update in real time; measured here unless given',
     )
     parser.add_argument(
         '--permitted',
         type=float,
         default=NEED_REALTIME['permitted'],
-        help="share of a frame's time by which its answer may come late: 1 as in VOT-RT, 0 as in "
+        help='share of the frame interval by which an answer may be late: 1 as in VOT-RT, 0 as in '
         'latency-aware evaluation',
     )
     parser.add_argument(
         '--predict',
         default=NEED_REALTIME['predict'],
         choices=PREDICTORS,
-        help='where the target is taken to be until a newer answer comes',
+        help='how the box is predicted until a newer answer comes',
     )
     parser.add_argument(
         '--least-rate',
@@ -89,15 +94,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--multi-start',
         action='store_true',
-        help="also VOT's experiment: accuracy, robustness and EAO of passes from many frames",
+        help="also run VOT's experiment: accuracy, robustness and EAO of passes from many frames",
     )
     parser.add_argument(
         '--submission',
         action='store_true',
-        help="write the archive that the benchmark's server takes; without truth nothing is scored",
+        help="write the archive for the benchmark's server; sequences without truth are not scored",
     )
     parser.add_argument(
-        '--out', type=Path, default=Path('evaluation'), help='folder of results; goes on from them'
+        '--out',
+        type=Path,
+        default=Path('evaluation'),
+        help='folder of results; kept results are reused',
     )
     parser.add_argument(
         '--restart', action='store_true', help='delete results kept in --out and start over'
@@ -138,7 +146,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.threads,
         real_time_rule(arguments),
         arguments.least_rate,
-        # Of sequences that were asked for by name, all are there.
+        # Sequences that were requested by name all exist.
         () if arguments.sequences else [str(each) for each in data.left_out],
         arguments.restart,
         arguments.command,
@@ -159,10 +167,10 @@ def run(arguments: argparse.Namespace) -> None:
                 )
             print(f'wrote {path}')
         if any(len(clip.visible) > 1 for clip in clips):
-            done = evaluation.run(item, shown)
+            done = evaluation.run(item, show_progress)
             if arguments.multi_start:
                 usable = replace(evaluation, clips=done.clips)
-                measures, missing = run_multi_start(usable, item, shown)
+                measures, missing = run_multi_start(usable, item, show_progress)
                 whole = done.score.measures | {
                     name: getattr(measures, name.lower()) for name in MEASURES
                 }
@@ -174,8 +182,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not runs:
         if not arguments.submission:
             raise ValueError(
-                f'{arguments.data} has first boxes only, so nothing can be scored; write what its '
-                'server takes with --submission'
+                f'{arguments.data} has first boxes only, so nothing can be scored; write the '
+                'archive for its server with --submission'
             )
         if incomplete:
             raise IncompleteError('; '.join(incomplete))
@@ -190,16 +198,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def write_archive(evaluation: Evaluation, entry: Entry, path: Path) -> list[str]:
-    """Write what the benchmark's server takes; return the sequences that it lacks, a line each.
+    """Write the archive for the benchmark's server; return a line for each sequence it lacks.
 
-    Raises ValueError where there is none to write; OSError, EngineError.
+    Raises ValueError if there is no sequence to write; OSError, EngineError.
     """
     lacking = list(evaluation.left_out)
     written: list[tuple[Clip, SequenceResult]] = []
-    for clip, answer in zip(evaluation.clips, evaluation.try_answers(entry, shown)):
+    for clip, answer in zip(evaluation.clips, evaluation.try_answers(entry, show_progress)):
         if isinstance(answer, LeftOut):
             lacking.append(f'{clip.name}: {answer.reason}')
-        elif not np.isfinite(answer.boxes).all():  # of a result file
+        elif not np.isfinite(answer.boxes).all():  # possible in a result file
             lacking.append(f'{clip.name}: a frame without a box')
         else:
             written.append((clip, answer))
@@ -211,26 +219,26 @@ def write_archive(evaluation: Evaluation, entry: Entry, path: Path) -> list[str]
 
 
 def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
-    """Return the clips of these names, all without names. Raises ValueError for one not there."""
+    """Return the clips with these names, or all clips. Raises ValueError for an unknown name."""
     if not names:
         return clips
-    there = dict.fromkeys(clip.name for clip in clips)
-    missing = [name for name in names if name not in there]
+    known = dict.fromkeys(clip.name for clip in clips)
+    missing = [name for name in names if name not in known]
     if missing:
-        raise ValueError(f'no sequence {", ".join(missing)}; there are {", ".join(there)}')
-    # Two of one name are both there, for `Evaluation` to refuse.
+        raise ValueError(f'no sequence {", ".join(missing)}; expected some of {", ".join(known)}')
+    # Two clips with the same name are both returned; `Evaluation` refuses them.
     return [clip for name in dict.fromkeys(names) for clip in clips if clip.name == name]
 
 
 def entry(text: str, texts: Sequence[str]) -> Entry:
-    """Return a tracker of the command line. Raises ValueError."""
+    """Return the entry for a tracker on the command line. Raises ValueError."""
     label, sign, spec = text.partition('=')
     tracker = parse_tracker(spec if sign else text)
     return Entry(label if sign else tracker.title, tracker)
 
 
 def results_entry(text: str) -> Entry:
-    """Return a folder of result files of the command line. Raises ValueError."""
+    """Return the entry for a folder of result files on the command line. Raises ValueError."""
     label, sign, folder = text.partition('=')
     if not (label and sign and folder):
         raise ValueError(f"--results '{text}': expected LABEL=FOLDER")
@@ -240,9 +248,9 @@ def results_entry(text: str) -> Entry:
 
 
 def check_results_apart(entries: Sequence[Entry], out: Path) -> None:
-    """Raise ValueError for results to read in a folder where a tracker's own are written.
+    """Raise ValueError if --results names a folder to which a tracker's results are written.
 
-    --restart would delete them, and without it they would be what that tracker answers now.
+    --restart would delete the named results; without it they would pass for the tracker's own.
     """
     titles = [slug(entry.title) for entry in entries if not isinstance(entry.tracker, Path)]
     for entry in entries:
@@ -253,16 +261,16 @@ def check_results_apart(entries: Sequence[Entry], out: Path) -> None:
             if home.resolve() in (folder, *folder.parents):
                 raise ValueError(
                     f'--results {entry.title}={entry.tracker} lies in {home}, where results of '
-                    'this evaluation are written; copy it elsewhere, or take another --out'
+                    'this evaluation are written; copy it elsewhere, or choose another --out'
                 )
 
 
 def real_time_rule(arguments: argparse.Namespace) -> RealTimeRule | None:
-    """Return what counts as real time, None if nothing was said. Raises ValueError."""
+    """Return the rule for real time, None without --realtime. Raises ValueError."""
     if arguments.realtime is None:
         for name, default in NEED_REALTIME.items():
             if getattr(arguments, name) != default:
-                raise ValueError(f'--{name.replace("_", "-")} goes with --realtime FPS')
+                raise ValueError(f'--{name.replace("_", "-")} needs --realtime FPS')
         return None
     latency = None
     if arguments.latency_ms:
@@ -276,8 +284,10 @@ def real_time_rule(arguments: argparse.Namespace) -> RealTimeRule | None:
     return RealTimeRule(arguments.realtime, latency, arguments.permitted, arguments.predict)
 
 
-def shown(results: Iterable[SequenceResult], total: int, what: str) -> Iterable[SequenceResult]:
-    """Show a bar while results come."""
+def show_progress(
+    results: Iterable[SequenceResult], total: int, what: str
+) -> Iterable[SequenceResult]:
+    """Show a progress bar while results come."""
     bar: Iterable[SequenceResult] = tqdm(results, what, total, unit='sequence', disable=None)
     return bar
 

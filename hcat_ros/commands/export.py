@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export a checkpoint to a model folder (ONNX graphs and card) that every engine loads.
 
-A run's file, as of config/paper/, gives the network that it describes, untrained: to try its speed.
+A run file, for example in config/paper/, is exported as an untrained network, to try its speed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUN_SUFFIXES = ('.yaml', '.yml')
 
 TUNED = ('window_penalty', 'size_smoothing', 'box_correction')
 KEPT = (*TEXTS, *TRACKING_FIELDS)
-"""Fields of a card that stay true when the weights are exported anew."""
+"""Fields of a card that are kept when the weights are exported again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,33 +33,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         type=Path,
-        help="the authors' .pth or our .safetensors; or a run's .yaml, for its network untrained",
+        help="the authors' .pth, our .safetensors, or a run file, .yaml, for an untrained network",
     )
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='model folder')
     parser.add_argument('--name', help='name in the card; the folder name unless given')
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace the model that is in the folder; what its card says and is still true is '
-        'kept, scores and further graphs only if the weights are the same',
+        help="replace the model in the folder; its card's texts and tracker settings are kept, "
+        'scores and further graphs only if the weights are the same',
     )
     parser.add_argument('--window-penalty', type=float, help='default of the model, 0 to 1')
     parser.add_argument('--size-smoothing', type=float, help='default of the model, above 0 to 1')
     parser.add_argument('--box-correction', type=float, help='default of the model, 0 to 1')
     parser.add_argument('--description', help='a sentence for the card')
     parser.add_argument('--licence', help='licence of the weights, for the card')
-    parser.add_argument('--training', help='what it was trained on, for the card')
+    parser.add_argument('--training', help='data and run of the training, for the card')
     architecture = parser.add_argument_group(
-        'architecture that no tensor shows (needed only where the file does not state it)'
+        'architecture that no tensor shows (needed only if the file does not state it)'
     )
     architecture.add_argument('--heads', type=int, help='attention heads')
     wiring = architecture.add_mutually_exclusive_group()
     wiring.add_argument('--juxtaposed', action='store_true', help='not hierarchical')
     wiring.add_argument(
-        '--hierarchical', action='store_true', help='TransT.H; a TransT is taken to be juxtaposed'
+        '--hierarchical', action='store_true', help='TransT.H; otherwise a TransT is juxtaposed'
     )
-    architecture.add_argument('--backbone', help='of timm: timm/NAME, convnext_tiny, mobilenetv2')
-    architecture.add_argument('--self-attention', action='store_true', help='in the layers')
+    architecture.add_argument('--backbone', help='timm/NAME, convnext_tiny or mobilenetv2')
+    architecture.add_argument(
+        '--self-attention', action='store_true', help='layers have self-attention'
+    )
     architecture.add_argument('--box-anchor', action='store_true', help='boxes relative to cells')
 
 
@@ -83,8 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     if untrained:
         if overrides:
             raise ValueError(
-                f'{", ".join(overrides)}: {arguments.checkpoint} says what the network is; change '
-                'it there'
+                f'{", ".join(overrides)}: {arguments.checkpoint} defines the network; change it '
+                'there'
             )
         from hcat_ros.training.build import UNTRAINED, untrained_network
 
@@ -103,22 +105,24 @@ def run(arguments: argparse.Namespace) -> None:
     worst = ', '.join(f'{value:.1e} in {name}' for name, value in differences.items())
     print(f'wrote {arguments.out}; largest difference from PyTorch: {worst}')
     if untrained:
-        print(f'warning: {arguments.out} is untrained; train it with hcat train, then export that')
+        print(
+            f'warning: {arguments.out} is untrained; train it with hcat train and export the result'
+        )
 
 
 def _before(folder: Path, overwrite: bool) -> Model | None:
-    """Return the model that is in the folder. Raises ValueError unless it may be replaced."""
+    """Return the model in the folder, if any. Raises ValueError unless it may be replaced."""
     if not (folder / CARD_FILE).exists():
         return None
     if not overwrite:
         raise ValueError(
-            f'{folder} holds a model; take another --out, or --overwrite to replace it'
+            f'{folder} holds a model; choose another --out, or replace it with --overwrite'
         )
     return load_model(folder)
 
 
 def _keep(before: Model, after: Model) -> None:
-    """Keep scores and further graphs of the same weights; of other ones they go."""
+    """Keep scores and further graphs if the weights are the same, else remove the graphs."""
     further = before.card.sha256.keys() - after.card.sha256.keys()
     if before.card.sha256.get(WEIGHTS_FILE) == after.card.sha256[WEIGHTS_FILE]:
         hashes = after.card.sha256 | {name: before.card.sha256[name] for name in further}
@@ -126,7 +130,7 @@ def _keep(before: Model, after: Model) -> None:
         return
     for name in sorted(further):
         (after.folder / name).unlink(missing_ok=True)
-        print(f'removed {after.folder / name}, which was of the weights before')
+        print(f'removed {after.folder / name}, which belonged to the previous weights')
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make training clips from video without labels: what teachers follow there and back."""
+"""Make training clips from unlabelled video: targets that teachers track forward and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hcat_ros.training.teachers import Committee
 
 DONE_FILE = 'labelled.json'
-"""Notes the videos that are done, with the number of their clips."""
+"""File that lists the finished videos with the number of their clips."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,16 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--run', type=Path, required=True, metavar='YAML', help='run file that names the teachers'
     )
-    parser.add_argument('--rate', type=float, default=10.0, help='frames a second that are kept')
-    parser.add_argument('--length', type=int, default=60, help='frames of a span that is tried')
-    parser.add_argument('--targets', type=int, default=3, help='targets that are tried in a span')
+    parser.add_argument('--rate', type=float, default=10.0, help='frames per second to keep')
+    parser.add_argument('--length', type=int, default=60, help='frames per span')
+    parser.add_argument('--targets', type=int, default=3, help='targets to try per span')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the clips. Goes on with the videos that are not done.
+    """Write the clips of all videos that are not done yet.
 
-    A video that cannot be read is named and left out. Raises ValueError, OSError; IncompleteError,
-    at the end, for videos and frames that were left out.
+    A video that cannot be read is reported and left out. Raises ValueError, OSError;
+    IncompleteError, at the end, for videos and frames that were left out.
     """
     try:
         from hcat_ros.training.config import load_config
@@ -84,12 +84,12 @@ def run(arguments: argparse.Namespace) -> None:
 def _label(
     video: Path, out: Path, committee: Committee, config: LabelConfig, rate: float
 ) -> tuple[int, list[str]]:
-    """Write the clips of a video; return their number, and the frames left out, in words."""
+    """Write the clips of a video; return their number and messages about frames left out."""
     from hcat_ros.training.pseudo_labels import follow_both_ways, propose_targets, write_clip
 
     count = 0
     source = FrameSource(str(video))
-    # Videos of one name, as the folders `img` of many data sets, have clips of their own.
+    # The digest tells videos with the same name apart, such as the folders `img` of many data sets.
     path_digest = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:6]
     for start, frames in _spans(source, config, rate):
         rng = np.random.default_rng(start)
@@ -108,7 +108,7 @@ def _label(
 def _spans(
     source: FrameSource, config: LabelConfig, rate: float
 ) -> Iterator[tuple[int, list[Image]]]:
-    """Yield the first frame's number and the reduced frames of span after span; close `source`."""
+    """Yield each span's first frame number and reduced frames; close `source` at the end."""
     from hcat_ros.training.pseudo_labels import reduce_size
 
     step = max(1, round(source.fps / rate))
@@ -118,7 +118,7 @@ def _spans(
         for frame in source:
             if frame.index % step:
                 continue
-            # A cut ends a span: no target goes over it.
+            # A cut ends a span, because no target can be followed across it.
             image = reduce_size(frame.image, config.longest_side)
             if span and (len(span) == config.length or _is_cut(span[-1], image)):
                 if len(span) >= config.shortest:
@@ -134,7 +134,7 @@ def _spans(
 
 
 def _is_cut(before: Image, after: Image) -> bool:
-    """Return whether the colours of two images are those of two scenes."""
+    """Return whether the colours of two images differ so much that the scene has changed."""
     one, other = (
         cv2.calcHist([image], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) for image in (before, after)
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the views that a run is trained on, let its teachers see them, and keep both."""
+"""Compute the training views of a run and its teachers' answers, and store both."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('config', type=Path, help='the run; its field lessons names the folder')
+    parser.add_argument('config', type=Path, help='run file; its field lessons names the folder')
     parser.add_argument('--jobs', type=int, default=1, help='processes')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write what is missing. Raises ValueError, DataSetError, CheckpointError."""
+    """Write the missing files. Raises ValueError, DataSetError, CheckpointError."""
     try:
         from hcat_ros.training.build import build_network
         from hcat_ros.training.cached_features import features_folder
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     config = load_config(arguments.config)
     if not config.lessons:
-        raise ValueError(f'{arguments.config}: lessons: expected a folder to keep them in')
+        raise ValueError(f'{arguments.config}: lessons: expected a folder for the lessons')
     if arguments.jobs < 1:
         raise ValueError(f'--jobs {arguments.jobs}: expected 1 or more')
     with worker_pool(arguments.jobs) as pool:
@@ -72,7 +72,7 @@ def _work(
 
 
 _opened: dict[str, object] = {}
-"""Reader or committee of this process of the pool, opened once."""
+"""Data, network and views of this worker process, each opened once."""
 
 
 def _write_views(config: TrainConfig, folder: str, origin: Origin, number: int) -> None:

@@ -55,8 +55,8 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
-    Returns 0; 1 after an error that was told; 3 where parts of the input were left out, which is
-    told; 128 and the signal's number after SIGINT, SIGTERM and SIGHUP.
+    Returns 0; 1 after an error, with a message; 3 if parts of the input were left out, with a
+    warning; 128 plus the signal's number after SIGINT, SIGTERM and SIGHUP.
     """
     parser = argparse.ArgumentParser('hcat', description='HCAT single-object tracking')
     parser.add_argument('--version', action='version', version=f'hcat_ros {__version__}')
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
-        # Otherwise the next file to be opened gets the descriptor of the closed stream, and the
+        # Replace a closed stream. Otherwise the next opened file gets its descriptor, and the
         # warnings of C libraries are written into that file.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     arguments.command = ['hcat', *words]
     show_messages()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error is: names may not be UTF-8
+    if isinstance(sys.stdout, io.TextIOWrapper):  # like stderr: file names may not be UTF-8
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         with signals_stop():
@@ -94,6 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(f'hcat {arguments.verb}: ended by {stopped}', file=sys.stderr)
         return 128 + stopped.number
-    except KeyboardInterrupt:  # of a library that takes signals for itself
+    except KeyboardInterrupt:  # from a library with its own signal handler
         return 128 + signal.SIGINT
     return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the messages of a command go."""
+"""Sends a command's log messages to standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is the standard error at the moment."""
+    """Writes to the current `sys.stderr`, which may be replaced at any time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
@@ -18,9 +18,9 @@ _HANDLER = _StandardError(logging.INFO)
 
 
 def show_messages() -> None:
-    """Have what the package tells its log (INFO and above) on standard error, in this process.
+    """Print the package's log (INFO and above) on standard error, in this process.
 
-    Results go to standard output. Calling it again changes nothing.
+    Results go to standard output. Calling this function again changes nothing.
     """
     log = logging.getLogger('hcat_ros')
     log.setLevel(logging.INFO)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that become a ROS node: `hcat` itself knows nothing of ROS."""
+"""Helpers for commands that start a ROS node. `hcat` itself does not import ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-ROS = {'rclpy': 'ROS 2 is not there: source its setup.bash first'}
+ROS = {'rclpy': 'ROS 2 was not found; source its setup.bash first'}
 
 
 def check_modules(remedies: Mapping[str, str]) -> None:
@@ -24,7 +24,7 @@ def node_arguments(parameters: Mapping[str, Any], namespace: str) -> list[str]:
     """Return the command line that gives a node its parameters and its namespace."""
     words = ['--ros-args']
     for name, value in parameters.items():
-        # JSON is YAML, which ROS reads, and quotes a text that would pass for a number.
+        # ROS reads values as YAML. JSON is valid YAML, and quotes a text that looks like a number.
         words += ['-p', f'{name}:={json.dumps(value)}']
     if namespace:
         words += ['-r', f'__ns:=/{namespace.lstrip("/")}']
@@ -32,6 +32,6 @@ def node_arguments(parameters: Mapping[str, Any], namespace: str) -> list[str]:
 
 
 def become_node(executable: str, words: list[str]) -> NoReturn:
-    """Run a node in place of this process, so that signals reach it."""
+    """Replace this process with a node, so that signals reach the node."""
     module = 'hcat_ros.executables'
     os.execv(sys.executable, [sys.executable, '-m', module, executable, *words])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the paper's systems, measure them in turn, and print its tables: paper, here, ratio.
+"""Build and measure the paper's systems, and print its tables: paper, here, ratio.
 
-All of them take about 3 GB of temporary files, 6 GB of memory and a few minutes; --rounds 0 only
-counts.
+All systems take about 3 GB of temporary files, 6 GB of memory and a few minutes; --rounds 0 counts
+parameters and multiply-adds, and measures nothing.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--rounds', type=int, default=8, help='turns of each row; 0: count, but measure nothing'
     )
-    parser.add_argument('--seconds', type=float, default=0.1, help='of a turn, about')
+    parser.add_argument('--seconds', type=float, default=0.1, help='approximate length of a turn')
     parser.add_argument(
         '--results',
         nargs='+',
         default=[],
         metavar='NAME=FOLDER',
-        help='what hcat evaluate --out wrote of a system, once it is trained',
+        help='results of hcat evaluate --out for a trained system',
     )
     parser.add_argument(
-        '--export', type=Path, metavar='DIR', help='keep the models, untrained, in folders here'
+        '--export', type=Path, metavar='DIR', help='keep the untrained models in this folder'
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='write the tables, Markdown')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='write the tables as Markdown')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
 
 
@@ -86,16 +86,16 @@ def run(arguments: argparse.Namespace) -> None:
     measuring = None
     if arguments.rounds or arguments.export:
         with tempfile.TemporaryDirectory(prefix='hcat-') as folder:
-            prepared = _prepared(files, arguments.export, Path(folder), missing)
+            prepared = _prepare(files, arguments.export, Path(folder), missing)
             costs = {system.name: system.cost for system in prepared}
-            times = _measured(prepared, arguments) if arguments.rounds else TurnTimes({}, {}, True)
+            times = _measure(prepared, arguments) if arguments.rounds else TurnTimes({}, {}, True)
         missing.update(times.missing)
         seconds = times.seconds
         if seconds:
             settings = arguments.rounds, arguments.seconds, arguments.threads
             measuring = Measuring(*settings, times.rested)
     else:
-        costs, seconds = _counted(files, missing), {}
+        costs, seconds = _count(files, missing), {}
     if not costs:
         raise RuntimeError('; '.join(f'{what}: {why}' for what, why in missing.items()))
     findings = PaperFindings(costs, seconds, results)
@@ -110,8 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_text(arguments.json, json.dumps(content, indent=1) + '\n')
 
 
-def _counted(files: dict[str, Path], missing: dict[str, str]) -> dict[str, Cost]:
-    """Return what the systems cost; say in `missing` which cannot be built."""
+def _count(files: dict[str, Path], missing: dict[str, str]) -> dict[str, Cost]:
+    """Return the systems' costs; add those that cannot be built to `missing`, with the reason."""
     from hcat_ros.training.paper_systems import count
 
     costs = {}
@@ -123,12 +123,12 @@ def _counted(files: dict[str, Path], missing: dict[str, str]) -> dict[str, Cost]
     return costs
 
 
-def _prepared(
+def _prepare(
     files: dict[str, Path], kept: Path | None, folder: Path, missing: dict[str, str]
 ) -> list[Prepared]:
-    """Return the exported systems; say in `missing` which cannot be built.
+    """Export the systems; add those that cannot be built to `missing`, with the reason.
 
-    kept: folder of the models; None puts them into `folder` with the rest.
+    kept: folder for the models; None puts them into `folder` with the other files.
     """
     from hcat_ros.training.paper_systems import prepare_all
 
@@ -143,7 +143,7 @@ def _prepared(
     return systems
 
 
-def _measured(systems: list[Prepared], arguments: argparse.Namespace) -> TurnTimes:
+def _measure(systems: list[Prepared], arguments: argparse.Namespace) -> TurnTimes:
     from hcat_ros.training.paper_systems import load_torch
 
     loaders = {'torch': load_torch}

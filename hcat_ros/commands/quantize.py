@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Add INT8 search graphs to a model folder, if it tracks as well with them as in float.
+"""Add INT8 search graphs to a model folder, if they track about as well as the float graph.
 
-They are calibrated on crops along the true tracks of sequences (--data). The layers that INT8 harms
-most stay in float, as few as the average overlap (AO) on other sequences (--evaluate) allows.
+The graphs are calibrated on crops along the true tracks of sequences (--data). The layers that INT8
+harms most stay in float, as few as possible for the average overlap (AO) on other sequences
+(--evaluate).
 """
 
 from __future__ import annotations
@@ -24,31 +25,31 @@ from hcat_ros.models import (
 )
 
 CALIBRATION, TEST = 100, 50
-"""Crops on which ranges are measured, and on which layers are compared."""
+"""Numbers of crops, for measuring value ranges and for comparing layers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('model', help='name or folder')
+    parser.add_argument('model', help='name or folder of a model')
     for name, meaning in (
-        ('--data', 'to calibrate on'),
-        ('--evaluate', 'others, to measure AO on'),
+        ('--data', 'sequences for the calibration'),
+        ('--evaluate', 'other sequences, for measuring AO'),
     ):
-        text = f'sequences with groundtruth.txt, {meaning}'
+        text = f'{meaning}, each with groundtruth.txt'
         parser.add_argument(name, type=Path, required=True, metavar='DIR', help=text)
     parser.add_argument(
         '--max-drop',
         type=float,
         default=ACCEPTED_DROP,
-        help=f'of AO that is accepted; a graph that loses more than {ACCEPTED_DROP:g} runs only '
-        'where precision int8 is asked for',
+        help=f'largest accepted drop in AO; a graph that loses more than {ACCEPTED_DROP:g} runs '
+        'only with precision int8, not auto',
     )
-    parser.add_argument('--starts', type=int, default=4, help='passes a sequence, see hcat tune')
+    parser.add_argument('--starts', type=int, default=4, help='passes per sequence, see hcat tune')
     parser.add_argument('--jobs', type=int, default=1, help='processes')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate, rank, choose, write. The model is as it was unless a graph is accepted.
+    """Calibrate, rank, choose, write. The model is unchanged unless a graph is accepted.
 
     Raises ValueError, ModelError, RuntimeError, OSError; IncompleteError, at the end, for sequences
     that were left out.
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(f'--{name.replace("_", "-")} {value}: expected {low} or more')
     model = load_model(arguments.model)
     if not os.access(model.folder, os.W_OK):
-        raise ValueError(f'{model.folder} cannot be written to; copy it and name the copy')
+        raise ValueError(f'{model.folder} is not writable; copy the folder and name the copy')
     data = read_data_set('plain', arguments.data)
     crops = crops_along_tracks(data.clips, model.card, CALIBRATION + TEST)
     evaluated = read_data_set('plain', arguments.evaluate)
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
             files[name] = made / name
             scores[name] = {'AO': round(overlap.mean, 3), 'in float': list(in_float)}
         if not files:
-            raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is as it was')
+            raise RuntimeError(f'no INT8 graph is accepted; {model.folder} is unchanged')
         add_to_model(model, files, scores={**model.card.scores, 'INT8': scores})
     print(f'wrote {", ".join(files)} into {model.folder}')
     left_out = describe_left_out(data, data.clips) + describe_left_out(evaluated, judged)

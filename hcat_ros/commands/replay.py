@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 from hcat_ros.evaluation.scored_run import Run
 
 MOST_SPANS = 8
-"""Most spans with a lost target that the summary lists."""
+"""Maximum number of spans with a lost target that the summary lists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--image-topic',
         default='',
         metavar='TOPIC',
-        help='image topic; needed where the bag has several',
+        help='image topic; needed if the bag has several',
     )
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--init-box-topic',
         default='',
         metavar='TOPIC',
-        help='Detection2D topic of init boxes; one called init_box is found by itself',
+        help='Detection2D topic of init boxes; a topic called init_box is found automatically',
     )
     parser.add_argument(
         '--truth',
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='TOPIC|FILE',
         help='true boxes: a Detection2D topic, a text file with x y w h for each image, or a CSV '
         'file with the columns stamp or frame, x, y, w, h. Repeat it for each of several targets, '
-        'in the order in which they are named. Without an init box, the first true box is one',
+        'in the order in which they are named. Without an init box, the first true box is used',
     )
     parser.add_argument(
         '--track',
@@ -88,12 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--precision', default='auto', help='fp32: float; auto: int8 where the card accepts it'
     )
-    parser.add_argument('--threads', type=int, default=0, help='0: one per physical CPU core')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads, 0: one per physical core'
+    )
     parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
     parser.add_argument(
         '--set', nargs='+', default=[], metavar='NAME=VALUE', help='other settings of the tracker'
     )
-    parser.add_argument('--mono16-bits', type=int, default=16, help='bits that a pixel uses')
+    parser.add_argument('--mono16-bits', type=int, default=16, help='used bits per pixel')
     parser.add_argument(
         '--out', type=Path, metavar='FOLDER', help='output folder; by default BAGNAME_replay'
     )
@@ -121,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
     max_targets = max(1, named) if arguments.max_targets is None else arguments.max_targets
     if arguments.track and max_targets > 1:
         raise ValueError(
-            f'--track: a recorded track is of one target, not {max_targets}: give one --box, '
+            f'--track: a recorded track has one target, not {max_targets}; give one --box, '
             'and leave out --max-targets'
         )
     options = Options(
@@ -137,11 +139,11 @@ def run(arguments: argparse.Namespace) -> None:
     with open_bag(arguments.bag) as bag:
         out = arguments.out or Path(f'{bag.name}_replay')
         read = [arguments.track] if arguments.track else []
-        # Before the replay, which takes long: a bag without a track is told at once.
+        # Read before the long replay, so that a bag without a track is reported at once.
         tracks = recorded_tracks(arguments.track, bag.findings) if arguments.track else []
         tracker, title, configuration = _tracker(arguments)
         replayed = replay(
-            bag, options, tracker, out, force=arguments.force, read=read, progress=_with_a_bar
+            bag, options, tracker, out, force=arguments.force, read=read, progress=_show_progress
         )
         about = _about(bag, replayed)
         runs = [replayed.sequences.run(title, {**configuration, **about})]
@@ -156,7 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
         written = [str(out / name) for name in WRITTEN]
         judged = [run for run in runs if run is not None]
         if judged:
-            # While the bag is open: the report shows some of its images.
+            # The bag must be open here: the report shows some of its images.
             frame = replayed.sequences.read_frame
             page = write_report(judged, out, f'Replay of {bag.name}', frame=frame)
             written += [str(page), str(page.with_suffix('.md'))]
@@ -197,14 +199,14 @@ def _draw(image: Image) -> Box:
     return drawn_box(image, 'hcat replay: drag a box, then Enter', '--select', '--box')
 
 
-def _with_a_bar(frames: Iterable[BagFrame], total: int) -> Iterable[BagFrame]:
-    # disable=None: no bar where stderr is no terminal.
+def _show_progress(frames: Iterable[BagFrame], total: int) -> Iterable[BagFrame]:
+    # disable=None: no bar if stderr is not a terminal.
     bar: Iterable[BagFrame] = tqdm(frames, total=total, unit='image', disable=None)
     return bar
 
 
 def _tracker(arguments: argparse.Namespace) -> tuple[Tracker, str, dict[str, Any]]:
-    """Return the tracker, its name, and what it is in detail."""
+    """Return the tracker, its title and its configuration."""
     from hcat_ros.evaluation.trackers import HcatSpec, parse_changes
 
     penalty = arguments.window_penalty
@@ -238,7 +240,7 @@ def _about(bag: Bag, replayed: Replayed) -> dict[str, Any]:
 
 
 def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list[str]:
-    """Return what the replay came to, in lines."""
+    """Return the lines of the summary."""
     _, results = replayed.sequences.results()
     lines = [
         f'{bag.name}: {replayed.images} of {replayed.topic.count} images on {replayed.topic.name}',
@@ -248,8 +250,8 @@ def _summary(bag: Bag, replayed: Replayed, run: Run | None, truth: bool) -> list
     if run is not None:
         lines.append(_measures(run))
     elif results:
-        how = 'it has no box on a tracked image' if truth else 'give it with --truth'
-        lines.append(f'no truth to judge the track with: {how}')
+        reason = 'it has no box on a tracked image' if truth else 'give it with --truth'
+        lines.append(f'no truth to judge the track with: {reason}')
     seconds = np.concatenate([result.seconds[1:] for result in results] or [np.empty(0)])
     seconds = seconds[np.isfinite(seconds)]
     if len(seconds):
@@ -287,7 +289,7 @@ def _judged(run: Run) -> int:
 
 
 def _comparison(name: str, other: Recorded, run: Run | None) -> list[str]:
-    """Return what a recorded track came to, in lines."""
+    """Return the lines that compare a recorded track with the replay."""
     lines = [] if run is None else [f'{name}: {_measures(run)}']
     gap = f', boxes differ by at most {other.difference:.3g} px' if other.compared else ''
     return [*lines, f'{name}: {other.compared} images have a track in both{gap}']

@@ -8,9 +8,9 @@ import argparse
 from hcat_ros.commands.node_process import become_node, check_modules, node_arguments
 
 NEEDED = {
-    'aiohttp': "aiohttp is not there: apt install python3-aiohttp, or pip install 'aiohttp>=3.8'",
+    'aiohttp': "aiohttp is missing: apt install python3-aiohttp, or pip install 'aiohttp>=3.8'",
 }
-"""Modules and what to say where one is missing."""
+"""Required modules, and the message if one is missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to serve on. On another than this machine alone (0.0.0.0: every interface) '
-        'a token is needed: the environment variable HCAT_SELECT_TOKEN, or one is made and printed',
+        help='address to serve on. An address for other machines (0.0.0.0: every interface) needs '
+        'a token: set the environment variable HCAT_SELECT_TOKEN, or one is generated and printed',
     )
     parser.add_argument('--port', type=int, default=8321, help='TCP port, 0 for any free one')
-    parser.add_argument('--max-width', type=int, default=960, help='of the pictures, pixels')
-    parser.add_argument('--jpeg-quality', type=int, default=70, help='of the pictures, 1 to 100')
-    parser.add_argument('--rate', type=float, default=15.0, help='pictures a second at most')
+    parser.add_argument('--max-width', type=int, default=960, help='largest picture width, pixels')
+    parser.add_argument('--jpeg-quality', type=int, default=70, help='picture quality, 1 to 100')
+    parser.add_argument('--rate', type=float, default=15.0, help='maximum pictures per second')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Become the node `select_page`. Raises RuntimeError where ROS or aiohttp is missing."""
+    """Become the node `select_page`. Raises RuntimeError if ROS or aiohttp is missing."""
     check_modules(NEEDED)
     become_node('select_page', ros_arguments(arguments))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat target`: name a target of a running tracker from a shell, and see what comes of it."""
+"""Name, select or drop a target of a running tracker from a shell, and print the outcome."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='X Y W H',
         help='box of the target in the newest image: left, top, width, height in pixels',
     )
-    parser.add_argument('--reset', action='store_true', help='drop the target, or all, instead')
+    parser.add_argument('--reset', action='store_true', help='drop all targets')
     parser.add_argument('--primary', default='', metavar='ID', help='make a target the primary one')
     parser.add_argument('--drop', default='', metavar='ID', help='drop one of several targets')
-    parser.add_argument('--class', dest='class_id', default='', help='class of the tracks')
+    parser.add_argument('--class', dest='class_id', default='', help='class id of the tracks')
     parser.add_argument('--tracker', default='hcat_tracker', help='name of the tracker node')
     parser.add_argument('--namespace', default='', help='ROS namespace of the tracker')
     parser.add_argument(
-        '--timeout', type=float, default=10.0, help='seconds to wait for the tracker, at most'
+        '--timeout', type=float, default=10.0, help='maximum seconds to wait for the tracker'
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Become the node `target_client`. Raises ValueError for a box that is none."""
+    """Become the node `target_client`. Raises ValueError for an invalid box."""
     box = arguments.box
     if sum(map(bool, (box, arguments.reset, arguments.primary, arguments.drop))) != 1:
-        raise ValueError('expected one of a box, X Y W H, --reset, --primary ID, --drop ID')
+        raise ValueError('expected exactly one of: a box X Y W H, --reset, --primary ID, --drop ID')
     if box and (len(box) != 4 or not all(map(math.isfinite, box))):
         given = ' '.join(f'{value:g}' for value in box)
         raise ValueError(f'box {given}: expected four numbers, X Y W H')

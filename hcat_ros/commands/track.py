@@ -43,32 +43,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         action='append',
         metavar=('X', 'Y', 'W', 'H'),
-        help='the target in the first frame, pixels, once for each of several; with --show one can '
-        'be drawn instead',
+        help='init box in the first frame, pixels; repeat it for each of several targets. With '
+        '--show a box can be drawn instead',
     )
     parser.add_argument(
         '--start',
         type=int,
         default=0,
         metavar='N',
-        help='frame to begin with, from which all count',
+        help='first frame to track; frame numbers are counted from it',
     )
     parser.add_argument('--show', action='store_true', help='show the video while it is tracked')
     parser.add_argument('--out', type=Path, metavar='MP4', help='write an annotated video')
     parser.add_argument(
-        '--csv', type=Path, metavar='CSV', help='write a line for every frame (and target)'
+        '--csv', type=Path, metavar='CSV', help='write a line for each frame and target'
     )
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder of a model')
     parser.add_argument('--engine', default='auto', choices=['auto', *ENGINES])
     parser.add_argument(
         '--precision', default='auto', help='fp32: float; auto: int8 where the card accepts it'
     )
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0: one a core')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads, 0: one per physical core'
+    )
     parser.add_argument('--window-penalty', type=float, help="0 to 1; the model's own unless given")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Track and write what was asked for.
+    """Track the targets and write the requested files.
 
     Raises ValueError, OSError, EngineError; IncompleteError, at the end, for frames left out.
     """
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
         frames, fitted, busy = _track(source, trackers, arguments)
     if frames == 0:
         raise ValueError(
-            f'camera {arguments.video} gave no frame; see whether another program has it'
+            f'camera {arguments.video} sent no frame; check whether another program uses it'
         )
     if frames > 1:
         card = engine.card
@@ -109,13 +111,17 @@ def run(arguments: argparse.Namespace) -> None:
 def _track(
     source: FrameSource, trackers: list[Tracker], arguments: argparse.Namespace
 ) -> tuple[int, int, float]:
-    """Track through a source and write; return frames, those fitted, and seconds of updates."""
+    """Track through a source and write the files.
+
+    Returns the number of frames, the number of frames that were fitted into the video, and the
+    seconds spent in updates.
+    """
     busy, frames = 0.0, 0
     targets: list[FollowedTarget] = []
     several = len(trackers) > 1
     with contextlib.ExitStack() as stack:
         rows = video = None
-        # disable=None: no bar where stderr is no terminal.
+        # disable=None: no bar if stderr is not a terminal.
         bar = stack.enter_context(tqdm(total=source.count or None, unit='frame', disable=None))
         for frame in source:
             start = time.perf_counter()
@@ -126,7 +132,7 @@ def _track(
                     request = TargetRequest(Box(*box), 0, '')
                     targets.append(FollowedTarget(tracker, request, str(number)))
                     targets[-1].record(Track(Box(*box), 1.0, TargetState.TRACKING))
-                # Not before the boxes have proved usable.
+                # The files are opened only after the boxes have been accepted.
                 if arguments.csv:
                     rows = csv.writer(stack.enter_context(whole_rows(arguments.csv)))
                     rows.writerow((*COLUMNS, *(['target'] if several else [])))
@@ -150,7 +156,7 @@ def _track(
                     draw_track(image, one.track, f'frame {frame.index}', name)
                 if video:
                     video.write(image)
-                if arguments.show and not _shown(image):
+                if arguments.show and not _show(image):
                     break
             bar.set_postfix(score=f'{tracks[0].track.score:.2f}', refresh=False)
             bar.update()
@@ -162,8 +168,8 @@ def _row(index: int, seconds: float, track: Track) -> list[str]:
     return [str(index), *numbers, f'{track.score:.4f}', track.state.value]
 
 
-def _shown(image: Image) -> bool:
-    """Show a frame; False when the user wants to end."""
+def _show(image: Image) -> bool:
+    """Show a frame; return False if the user pressed q or Esc."""
     try:
         cv2.imshow(WINDOW, image)
         return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a network as a run's file says; interrupted, it goes on where it stopped."""
+"""Train a network from a run file; an interrupted run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def _count(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument('config', type=Path, help='the run, as config/train/lite0_cpu.yaml')
+    parser.add_argument('config', type=Path, help='run file, such as config/train/lite0_cpu.yaml')
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the run')
-    parser.add_argument('--steps', type=_count, help='in place of those in the file')
+    parser.add_argument('--steps', type=_count, help='steps in place of those in the file')
     parser.add_argument('--device', default='cpu', help='cpu, cuda or cuda:<n>')
     parser.add_argument('--save-every', type=_count, default=500, metavar='STEPS')
     parser.add_argument('--log-every', type=_count, default=50, metavar='STEPS')
     parser.add_argument(
-        '--validate', type=Path, metavar='DIR', help='sequences (images, groundtruth.txt): AO'
+        '--validate', type=Path, metavar='DIR', help='sequences (images, groundtruth.txt) for AO'
     )
     parser.add_argument('--validate-every', type=_count, default=1000, metavar='STEPS')
     parser.add_argument(
-        '--show-pairs', type=Path, metavar='PNG', help='draw what is trained on, and end'
+        '--show-pairs', type=Path, metavar='PNG', help='draw training examples, and exit'
     )
 
 
@@ -64,14 +64,14 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, **overrides)
     sources = [path for row in config.data for path in (row.root, row.cutouts, row.backgrounds)]
     check_outputs((arguments.show_pairs,), [arguments.config, *filter(None, sources)])
-    # What the teachers say is in the lessons: nobody needs their files again.
+    # The lessons hold the teachers' answers, so that the teachers' files are not needed.
     data = build_data(dataclasses.replace(config, teachers=()) if config.lessons else config)
     if arguments.show_pairs:
-        _write(arguments.show_pairs, _pairs(data, config))
+        _write(arguments.show_pairs, _draw_pairs(data, config))
         return
     if arguments.out is None:
-        raise ValueError('--out DIR is needed, the folder of the run')
-    # Before the first step: a wrong folder shall not end the run after hours.
+        raise ValueError('--out DIR, the folder of the run, is required')
+    # Read before the first step, so that a wrong folder does not end the run after hours.
     clips = read_clips('plain', arguments.validate) if arguments.validate else []
     device = join_other_processes(arguments.device)
     try:
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         _leave_other_processes()
     if data.unreadable:
-        print(f'{data.unreadable} times an image could not be read; the warnings name them')
+        print(f'{data.unreadable} times an image could not be read; the warnings name the files')
 
 
 def _train(
@@ -100,10 +100,10 @@ def _train(
     trainer = Trainer(model, source, config.schedule, arguments.out, device, config.distillation)
     first = trainer.rank == 0
     if trainer.resume() and first:
-        print(f'going on from step {trainer.step} in {arguments.out}')
+        print(f'resuming from step {trainer.step} in {arguments.out}')
     log = TrainingLog(arguments.out, arguments.log_every, trainer.step) if first else None
     if log is not None:
-        log.picture('pairs', lambda: _pairs(data, config))
+        log.picture('pairs', lambda: _draw_pairs(data, config))
     bar = tqdm(initial=trainer.step, total=config.schedule.steps, disable=None if first else True)
 
     def on_step(step: int, losses: Losses, pairs: float) -> None:
@@ -123,7 +123,7 @@ def _train(
 
 
 def join_other_processes(device: str) -> str:
-    """Under torchrun, join the group of its processes; return the device of this one."""
+    """Under torchrun, join the group of its processes; return the device of this process."""
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         return device
     import torch
@@ -144,7 +144,7 @@ def _leave_other_processes() -> None:
 
 
 def _validate(model: HCAT, step: int, clips: list[Clip], log: TrainingLog) -> None:
-    """Measure AO, note it, and keep the weights if they are the best so far."""
+    """Measure and log the AO, and save the weights if they are the best so far."""
     from hcat_ros.network import save_checkpoint
     from hcat_ros.tracking import TrackerConfig
     from hcat_ros.training.validation import average_overlaps
@@ -157,8 +157,8 @@ def _validate(model: HCAT, step: int, clips: list[Clip], log: TrainingLog) -> No
     log.record_validation(step, {'mean': mean, **overlaps})
 
 
-def _pairs(data: GroupDataset, config: TrainConfig) -> Image:
-    """Return a picture of the first objects that the run is trained on."""
+def _draw_pairs(data: GroupDataset, config: TrainConfig) -> Image:
+    """Return a picture of the first objects in the training data."""
     from hcat_ros.training.pictures import draw_group
 
     grid = config.network.search_grid

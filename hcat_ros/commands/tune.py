@@ -28,7 +28,7 @@ PENALTIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 class TunedRow(NamedTuple):
-    """A setting and what it comes to over all sequences."""
+    """A setting and its results over all sequences."""
 
     penalty: float
     smoothing: float
@@ -43,7 +43,7 @@ class TunedRow(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Mean AO of the sequences."""
+        """Mean AO over the sequences."""
         return float(np.mean(list(self.ao.values())))
 
 
@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('sequences', type=Path, help='folder of sequences with groundtruth.txt')
     parser.add_argument('--model', default=DEFAULT_MODEL, help='name or folder')
     parser.add_argument('--engine', default='onnxruntime', help='engine that runs the model')
-    # Not auto: every process would choose for itself, and the card would not say which it was.
+    # The default is not auto: each process would choose for itself, and the card would not name the
+    # choice.
     parser.add_argument('--precision', default='fp32', help='precision of the engine')
     parser.add_argument(
         '--penalties', nargs='+', type=float, default=list(PENALTIES), help='window penalties'
@@ -67,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--starts',
         type=int,
         default=1,
-        help='passes per sequence: the first from the true box, the others from one with an error '
-        'of 2 %%; their mean depends less on luck',
+        help='passes per sequence: the first from the true box, the others from a box with an '
+        'error of 2 %%; their mean depends less on chance',
     )
     parser.add_argument('--jobs', type=int, default=1, help='processes')
     parser.add_argument('--plot', type=Path, metavar='PNG', help='draw AO over the penalty')
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Sweep, print the table, write what was asked for.
+    """Sweep, print the table, write the requested files.
 
     Raises ValueError, OSError, ModelError, EngineError; RuntimeError for a plot without matplotlib;
     IncompleteError, at the end, for sequences that were left out.
@@ -177,7 +178,7 @@ def table(rows: list[TunedRow]) -> str:
 
 
 def write_plot(path: Path, rows: list[TunedRow]) -> None:
-    """Draw AO over the window penalty as PNG, a line for each other setting. Raises OSError."""
+    """Draw AO over the window penalty as PNG, with a line per other setting. Raises OSError."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), dpi=100, constrained_layout=True)

@@ -10,7 +10,7 @@ from hcat_ros.tracking.encodings import Image
 
 
 def no_window(error: cv2.error, option: str, instead: str) -> RuntimeError:
-    """Return what to say where OpenCV cannot open a window, and what to do."""
+    """Return the error for an OpenCV that cannot open a window, with the remedy."""
     return RuntimeError(
         f'{option}: this OpenCV cannot open a window ({error.err}); install opencv-python in place '
         f'of opencv-python-headless and run where there is a display, or use {instead}'
@@ -18,9 +18,10 @@ def no_window(error: cv2.error, option: str, instead: str) -> RuntimeError:
 
 
 def drawn_box(image: Image, title: str, option: str, instead: str) -> Box:
-    """Let the user draw the target on a BGR image. option: what asked for it; instead: what else.
+    """Let the user draw the target on a BGR image.
 
-    Raises ValueError if no box was drawn, RuntimeError where no window can be opened.
+    option: command-line option that opened the window; instead: options that need no window.
+    Raises ValueError if no box was drawn, RuntimeError if no window can be opened.
     """
     try:
         x, y, w, h = cv2.selectROI(title, image, showCrosshair=False)

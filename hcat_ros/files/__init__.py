@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that others made, read within bounds, and files of ours, written whole or not at all."""
+"""Reads files of others within size limits, and writes files completely or not at all."""
 
 from hcat_ros.files.reading import (
     check_name,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes figures of Matplotlib, which the extra `evaluate` installs."""
+"""Writes Matplotlib figures. The extra `evaluate` installs Matplotlib."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def check_matplotlib(option: str) -> None:
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all. Raises OSError."""
+    """Write a figure as PNG, completely or not at all. Raises OSError."""
     with whole_file(path) as partial:
         figure.savefig(partial, format='png')

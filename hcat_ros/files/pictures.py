@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that decodes pictures of files and messages, and writes them.
+"""Decodes pictures from files and messages, and writes picture files.
 
-The header is read first, by Pillow: a few kilobytes may claim a picture of gigabytes. OpenCV, which
-decodes, is given bytes and never a path: it ends the process on a name that is not UTF-8.
+Pillow reads the header first, because a few kilobytes may claim a picture of gigabytes. OpenCV then
+decodes from bytes and never from a path, because it ends the process on a name that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from hcat_ros.files.writing import whole_file
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
-"""Pillow's names; its plugins, which open them, are imported above."""
+"""Pillow's names of the formats; the plugins that open them are imported above."""
 MAX_IMAGE_PIXELS = 100_000_000
-"""Pixels of a picture that is decoded, unless told otherwise: 100 megapixels, 0.3 GB."""
+"""Default for the largest picture that is decoded, pixels: 100 megapixels take 0.3 GB."""
 LARGEST_FILE = 512 << 20
 PNG_START = b'\x89PNG\r\n\x1a\n'
 
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
-"""Reads a picture as it is stored, as image_transport does: turned by what its EXIF says, it would
-fit neither the boxes drawn in it nor the camera's calibration."""
+"""OpenCV's flags to ignore the EXIF orientation, as image_transport does. A rotated picture would
+match neither the boxes drawn in it nor the camera's calibration."""
 UNCHANGED = cv2.IMREAD_UNCHANGED
-"""Flag of OpenCV that keeps the alpha channel and 16 bits."""
+"""OpenCV's flag to keep the alpha channel and 16 bits."""
 
 
 class PictureError(ValueError):
@@ -50,7 +50,7 @@ class PictureError(ValueError):
 def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
     """Return width and height of an encoded picture, by its header alone.
 
-    name: for messages. Raises PictureError for what is none of `FORMATS`.
+    name: name of the picture in messages. Raises PictureError for data in none of `FORMATS`.
     """
     try:
         with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
             'any limit of max_image_pixels; make it smaller'
         ) from None
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
-        del error  # of a parser; says nothing to a user
+        del error  # a parser's message does not help a user
         what = describe_stand_in(data) or f'is not a readable image ({len(data)} bytes)'
         raise PictureError(f'{name} {what}') from None
 
@@ -79,9 +79,9 @@ def file_size(path: Path) -> tuple[int, int]:
 
 
 def has_several_pictures(path: Path) -> bool:
-    """Return whether an image file holds several pictures, as pages or an animation.
+    """Return whether an image file holds several pictures, for example pages or an animation.
 
-    An unreadable file counts as one picture: whoever reads it next says what is wrong with it.
+    An unreadable file counts as one picture: the code that decodes it later reports the error.
     """
     try:
         with PIL.Image.open(io.BytesIO(read_bytes(path, LARGEST_FILE)), formats=FORMATS) as picture:
@@ -96,17 +96,18 @@ def decode_picture(
     flags: int = AS_STORED,
     max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> NDArray[np.uint8]:
-    """Return the pixels of an encoded picture as OpenCV's `flags` say, by default BGR (H, W, 3).
+    """Return the pixels of an encoded picture by OpenCV's `flags`, by default BGR (H, W, 3).
 
-    Raises PictureError, naming it by `name`: not readable, more than `max_pixels` by its header,
-    more than 8 bits a channel.
+    name: name of the picture in messages. Raises PictureError for data that is not readable, for
+    more than `max_pixels` by its header, and for more than 8 bits per channel.
     """
-    pixels = _decoded(data, name, flags, max_pixels)
+    pixels = _decode(data, name, flags, max_pixels)
     if pixels.dtype != np.uint8:
+        # Keeping only the top 8 bits would make a thermal picture dark.
         bits = 8 * pixels.dtype.itemsize
         raise PictureError(
-            f'{name} has {bits} bits a channel; expected 8: cut to 8 in silence, a thermal picture '
-            'would be dark. Convert it first, or publish it as a raw mono16 image'
+            f'{name} has {bits} bits per channel; expected 8. Convert the picture to 8 bits, or '
+            'publish it as a raw mono16 image'
         )
     return np.asarray(pixels, np.uint8)
 
@@ -114,11 +115,11 @@ def decode_picture(
 def decode_deep_picture(
     data: bytes | memoryview, name: str, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> NDArray[np.uint16]:
-    """Return the pixels of an encoded picture of one channel of 16 bits, (H, W).
+    """Return the pixels of an encoded picture with one channel of 16 bits, (H, W).
 
-    Raises PictureError as `decode_picture`, and for any other kind of pixel.
+    Raises PictureError like `decode_picture`, and for any other pixel format.
     """
-    pixels = _decoded(data, name, UNCHANGED, max_pixels)
+    pixels = _decode(data, name, UNCHANGED, max_pixels)
     if pixels.dtype != np.uint16 or pixels.ndim != 2:
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         bits = 8 * pixels.dtype.itemsize
@@ -126,7 +127,7 @@ def decode_deep_picture(
     return np.asarray(pixels, np.uint16)
 
 
-def _decoded(
+def _decode(
     data: bytes | memoryview, name: str, flags: int, max_pixels: int
 ) -> NDArray[np.generic]:
     width, height = picture_size(data, name)
@@ -160,37 +161,37 @@ def _check_chunks(data: memoryview, name: str) -> None:
                 f'{name} is not a readable image: a chunk claims {length} bytes, the whole file '
                 f'has {len(data)}'
             )
-        place += length + 12  # length, type and check sum
+        place += length + 12  # plus the fields length, type and checksum
 
 
 def read_picture(
     path: Path, flags: int = AS_STORED, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> NDArray[np.uint8]:
-    """Return the pixels of an image file, as `decode_picture`.
+    """Return the pixels of an image file, see `decode_picture`.
 
-    Raises OSError; PictureError, naming the file; ValueError for what is no regular file.
+    Raises OSError; PictureError, naming the file; ValueError if it is not a regular file.
     """
     return decode_picture(read_bytes(path, LARGEST_FILE), printable(path), flags, max_pixels)
 
 
 def read_mask(path: Path) -> tuple[NDArray[np.generic], bool]:
-    """Return the pixels of a mask, (H, W), and whether they are the indices of a palette.
+    """Return the pixels of a mask, (H, W), and whether they are indices into a palette.
 
-    A mask in colours has those, as one number each, (blue << 16) + (green << 8) + red, black 0.
+    Each pixel of a colour mask becomes one number, (blue << 16) + (green << 8) + red; black is 0.
     Raises OSError and PictureError.
     """
     data, name = read_bytes(path, LARGEST_FILE), printable(path)
     width, height = picture_size(data, name)
     if width * height > MAX_IMAGE_PIXELS:
-        _decoded(data, name, UNCHANGED, MAX_IMAGE_PIXELS)
+        _decode(data, name, UNCHANGED, MAX_IMAGE_PIXELS)  # raises the error
     with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        # OpenCV gives the colours of an indexed picture, not its indices.
+        # OpenCV returns the colours of an indexed picture, not its indices.
         if picture.mode == 'P':
             try:
                 return np.asarray(picture), True
             except (OSError, SyntaxError, ValueError) as error:
                 raise PictureError(f'{name} is not a readable image: {error}') from None
-    mask = _decoded(data, name, UNCHANGED, MAX_IMAGE_PIXELS)
+    mask = _decode(data, name, UNCHANGED, MAX_IMAGE_PIXELS)
     if not np.issubdtype(mask.dtype, np.integer):
         raise PictureError(f'{name} has pixels of type {mask.dtype}; expected whole numbers')
     if mask.ndim == 3:
@@ -199,21 +200,22 @@ def read_mask(path: Path) -> tuple[NDArray[np.generic], bool]:
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8], flags: Sequence[int] = ()) -> None:
-    """Write an image file in the format of its suffix, whole or not at all.
+    """Write an image file in the format of its suffix, completely or not at all.
 
-    flags: OpenCV's, as the quality. Raises OSError; ValueError for a suffix of no format.
+    flags: OpenCV's encoder flags, such as the quality. Raises OSError; ValueError for an unknown
+    suffix.
     """
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f'{path}: expected a name that ends in {", ".join(IMAGE_SUFFIXES)}')
-    done, data = cv2.imencode(path.suffix, pixels, list(flags))
-    if not done:
+    is_encoded, data = cv2.imencode(path.suffix, pixels, list(flags))
+    if not is_encoded:
         raise ValueError(f'OpenCV cannot encode an image of shape {pixels.shape} as {path.suffix}')
     with whole_file(path) as partial:
         partial.write_bytes(data.tobytes())
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a name is an image's; `._0001.jpg` and its like are macOS's notes."""
+    """Return whether a path names an image; macOS's metadata files, `._0001.jpg`, do not count."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads files that others made: regular files alone, up to a size, without surprises inside."""
+"""Reads files of others safely: only regular files, up to a size limit, with checked content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 
 LARGEST = 2 << 30
-"""Largest file that is read into memory unless the caller gives another limit, bytes."""
+"""Default for the largest file that is read into memory, bytes."""
 BLOCK = 1 << 16
 LARGEST_TEXT = 64 << 20
 LARGEST_YAML = 4 << 20
 MOST_NODES = 100_000
-"""Most nodes of a YAML file: keys, values and collections."""
+"""Maximum number of nodes in a YAML file: keys, values and collections."""
 DEEPEST = 32
-"""Most levels of nesting in a YAML file."""
+"""Maximum depth of nesting in a YAML file."""
 LONGEST_SCALAR = 1 << 16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = (
@@ -44,18 +44,18 @@ _STAND_INS = (
     (b'<!doctype html', 'is an HTML page; download the file itself'),
     (b'<html', 'is an HTML page; download the file itself'),
 )
-"""First bytes of files that a clone or a download leaves in place of the real file, and what they
-are, with the remedy."""
+"""First bytes of files that a clone or a download may leave in place of the real file, with a
+description and the remedy."""
 
 
 def describe_stand_in(content: bytes | memoryview) -> str:
-    """Return what content is, with the remedy, if it stands in for the real file; otherwise ''."""
+    """Return a description and the remedy if `content` replaces the real file, otherwise ''."""
     start = bytes(content[:64]).lstrip().lower()
     return next((what for sign, what in _STAND_INS if start.startswith(sign)), '')
 
 
 def shown(value: object) -> str:
-    """Return a shortened `repr` of a value from outside, for messages.
+    """Return a shortened `repr` of an untrusted value, for messages.
 
     Strings are cut to 80 characters, collections to 6 items and 2 levels.
     """
@@ -63,7 +63,7 @@ def shown(value: object) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Raise ValueError for a path whose bytes are not UTF-8: C++ libraries end or fail on it."""
+    """Raise ValueError for a path that is not UTF-8: C++ libraries may end the process on it."""
     try:
         os.fspath(path).encode('utf-8')
     except UnicodeEncodeError:
@@ -73,7 +73,7 @@ def check_name(path: Path) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return what a regular file holds.
+    """Return the content of a regular file.
 
     Raises OSError; ValueError, naming the file, for a folder, a FIFO, a socket or a device, and for
     more than `largest` bytes.
@@ -93,9 +93,9 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
                 f'{printable(path)} has {found.st_size} bytes; expected at most {largest}'
             )
         with open(descriptor, 'rb', closefd=False) as file:
-            # No more than it has: a read claims memory for all that it may find.
+            # Read only the stated size: read() allocates all the memory that it is asked for.
             parts = [file.read(found.st_size)]
-            while more := file.read(BLOCK):  # it grew, or is one of /proc's, which tell no size
+            while more := file.read(BLOCK):  # the file grew, or states no size (/proc)
                 parts.append(more)
                 if sum(map(len, parts)) > largest:
                     raise ValueError(f'{printable(path)} has more than {largest} bytes')
@@ -105,16 +105,16 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def _check_regular(path: Path, mode: int) -> None:
-    """Raise ValueError, naming the file and its kind, for what is no regular file."""
+    """Raise ValueError, naming the file and its kind, if it is not a regular file."""
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), 'no file')
         raise ValueError(f'{printable(path)} is {kind}; expected a file')
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Return a text in UTF-8, or in UTF-16 with its byte order mark; the mark is removed.
+    """Return the text of a file in UTF-8, or UTF-16 with a byte order mark, without the mark.
 
-    Raises OSError; ValueError, naming file, line and byte, for another encoding, and as
+    Raises OSError; ValueError, naming file, line and byte, for another encoding; and the errors of
     `read_bytes`.
     """
     content = read_bytes(path, largest)
@@ -122,7 +122,9 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         try:
             return content.decode('utf-16')
         except UnicodeDecodeError as error:
-            message = f'{printable(path)} has the mark of UTF-16, but is not UTF-16: {error}'
+            message = (
+                f'{printable(path)} has the byte order mark of UTF-16, but is not UTF-16: {error}'
+            )
             raise ValueError(message) from None
     try:
         return content.decode('utf-8-sig')
@@ -153,8 +155,8 @@ def load_yaml(path: Path, largest: int = LARGEST_YAML) -> Any:
 def parse_yaml(text: str, name: str) -> Any:
     """Return the content of a YAML text as plain Python types.
 
-    name: the file's, for messages. Raises ValueError, naming the file and the line, for text that
-    is not YAML, and against small files that would fill the memory, for any alias and for more
+    name: name of the file in messages. Raises ValueError, naming the file and the line, for text
+    that is not YAML. So that a small file cannot fill the memory, it also refuses aliases and more
     than `MOST_NODES` nodes, `DEEPEST` levels or `LONGEST_SCALAR` characters in one value.
     """
     loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
@@ -179,12 +181,12 @@ def parse_yaml(text: str, name: str) -> Any:
         raise ValueError(f'{name} is not YAML: {error}') from None
     except RecursionError:
         raise ValueError(f'{name}: values are nested too deeply') from None
-    except ValueError as error:  # also of a date or number that Python does not take
+    except ValueError as error:  # also for a date or number that Python does not accept
         if str(error).startswith(name):
             raise
         raise ValueError(f'{name}: {error}') from None
     except (LookupError, AttributeError, TypeError, ArithmeticError):
-        # Of PyYAML, for a tag whose value is none of its type: !!bool maybe, !!int "".
+        # PyYAML raises these for a value that does not fit its tag: !!bool maybe, !!int "".
         raise ValueError(
             f'{name}: a value does not fit its tag (!!bool, !!int, !!float or !!timestamp); '
             'leave the tag out'
@@ -197,5 +199,5 @@ def _place(name: str, event: yaml.Event) -> str:
 
 
 def printable(path: Path | str) -> str:
-    """Return a path, or a text with names in it, with what is not UTF-8 escaped."""
+    """Return a path, or a text that contains paths; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode('utf-8', 'backslashreplace')

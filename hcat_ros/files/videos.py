@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes videos by OpenCV, and makes sure that what was written can be read."""
+"""Writes videos with OpenCV and checks that the written file can be read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hcat_ros.files.writing import whole_file
 
 CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 FULL = 1 << 20
-"""Free bytes of a file system below which it is full."""
+"""Free bytes below which a file system counts as full."""
 
 
 class VideoWriter:
-    """Writes BGR frames (H, W, 3); the first one tells the size of the video.
+    """Writes BGR frames (H, W, 3); the first frame sets the size of the video.
 
-    Frames of another size are fitted into it, with black beside or above; `fitted` counts them.
-    Odd sides, which the codecs cannot store, get one more row or column, a copy of the last.
+    Frames of another size are scaled to fit, with black borders; `fitted` counts them. The codecs
+    cannot store odd sides, so that such a frame gets a copy of its last row or column.
     """
 
     def __init__(self, path: Path, partial: Path, fps: float) -> None:
@@ -37,14 +37,14 @@ class VideoWriter:
         self.fitted = 0
 
     def write(self, image: NDArray[np.uint8]) -> None:
-        """Add a frame. Raises OSError where the file cannot be opened."""
+        """Add a frame. Raises OSError if the file cannot be opened."""
         height, width = image.shape[:2]
         if self._writer is None:
             self._size = (width, height)
-            self._writer = self._opened(width + width % 2, height + height % 2)
+            self._writer = self._open(width + width % 2, height + height % 2)
         if (width, height) != self._size:
             self.fitted += 1
-            image = _fitted(image, self._size)
+            image = _fit(image, self._size)
         width, height = self._size
         if width % 2 or height % 2:
             border = (0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
@@ -52,17 +52,17 @@ class VideoWriter:
         self._writer.write(image)
         self.frames += 1
 
-    def _opened(self, width: int, height: int) -> cv2.VideoWriter:
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
         writer = cv2.VideoWriter(str(self._partial), fourcc, self._fps, (width, height))
         if not writer.isOpened():
-            raise self._failure('OpenCV cannot write it; see that it was built with FFmpeg')
+            raise self._failure('OpenCV cannot write it; check that it was built with FFmpeg')
         return writer
 
     def finish(self) -> None:
-        """Close the file and read what it says of itself. Raises OSError unless it is whole.
+        """Close the file and check that it can be read. Raises OSError if it is incomplete.
 
-        OpenCV says nothing of a write that failed, as on a full disk.
+        OpenCV does not report a failed write, for example on a full disk.
         """
         if self._writer is None:
             return
@@ -71,14 +71,14 @@ class VideoWriter:
         reader = cv2.VideoCapture(str(self._partial))
         try:
             stated = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
-            # The last one, as the index may be there and what it points to not. A signal may have
-            # come after a frame was written and before it was counted.
+            # Read the last frame: the index may be complete although frames are missing. The file
+            # may have a frame more than counted, if a signal came between writing and counting.
             last = stated >= self.frames and reader.set(cv2.CAP_PROP_POS_FRAMES, stated - 1)
             whole = last and reader.read()[0]
         finally:
             reader.release()
         if not whole:
-            raise self._failure(f'{stated} of {self.frames} frames can be read of what was written')
+            raise self._failure(f'incomplete: {stated} frames stated, {self.frames} written')
 
     def _failure(self, otherwise: str) -> OSError:
         folder = self._partial.parent
@@ -89,17 +89,17 @@ class VideoWriter:
         return OSError(f'{self._path}: {otherwise}')
 
     def close(self) -> None:
-        """Release the file, whatever became of it."""
+        """Release the file without a check."""
         if self._writer is not None:
             self._writer.release()
 
 
 @contextlib.contextmanager
 def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
-    """Yield a writer; the video takes its place at `path` when all was written and can be read.
+    """Yield a writer; the video appears at `path` when it is complete and can be read.
 
-    What was written before an interruption (KeyboardInterrupt) is kept too. Raises ValueError for
-    a name of no known container; OSError, which names `path`.
+    Frames that were written before a KeyboardInterrupt are kept. Raises ValueError for an unknown
+    suffix; OSError, which names `path`.
     """
     if path.suffix.lower() not in CODECS:
         raise ValueError(f'{printable(path)}: expected a name that ends in {", ".join(CODECS)}')
@@ -119,8 +119,8 @@ def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
         raise stopped
 
 
-def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return an image made to fit a size (width, height), its sides in proportion, on black."""
+def _fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the image scaled to fit a size (width, height), in proportion, with black borders."""
     scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
     width, height = (max(1, round(scale * side)) for side in (image.shape[1], image.shape[0]))
     left, top = (size[0] - width) // 2, (size[1] - height) // 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes files whole or not at all, never over what is read, and clears what killed runs left."""
+"""Writes files completely or not at all, never over input, and removes files of killed runs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TextIO
 
 _MARK = 'partial'
-"""Part of the name of a file that is not yet whole. Its writer holds a lock on it, which ends with
-the process however that ends: a file that nobody holds was left by a killed process."""
+"""Part of the name of an incomplete file. Its writer locks the file, and the lock ends with the
+process: an incomplete file without a lock was left by a killed process."""
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""Errors of write(2), which do not name a file."""
+"""Errors of write(2). Their OSError does not name a file."""
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
-    """Raise ValueError where writing would destroy what is read, or one output another.
+    """Raise ValueError if an output would overwrite an input or another output.
 
-    Paths that lead to the same file or folder are the same, also by links, hard links and `..`. An
-    existing file in a folder that is read counts as read; a new one does not. None stands for an
-    output that was not asked for.
+    Paths that lead to the same file or folder are the same, also through links, hard links and
+    `..`. An existing file in an input folder counts as an input; a new file there does not. None
+    stands for an output that was not requested.
     """
     named = [path for path in outputs if path is not None]
     read = [Path(path) for path in inputs]
@@ -59,12 +59,12 @@ def _within(path: Path, folder: Path) -> bool:
 def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
     """Yield the path of a file to write, which replaces `path` unless an exception is raised.
 
-    suffixed: give it the suffix of `path`, for libraries that choose a format by it; without, it
-    has another one, so that a search by suffix does not find an unfinished file. After an error
-    the old file is still there, and the OSError names `path`. A device or FIFO is written directly.
-    Raises OSError.
+    suffixed: whether the yielded path has the suffix of `path`, for libraries that choose a format
+    by suffix. Otherwise it has another suffix, so that a search by suffix does not find an
+    incomplete file. After an error the old file is still there, and the OSError names `path`. A
+    device or FIFO is written directly. Raises OSError.
     """
-    # By its own name: what /dev/stdout and >(gzip) lead to, a pipe without a place, has no path.
+    # Use the given name: /dev/stdout and >(gzip) may lead to a pipe, which has no other path.
     if path.exists() and not path.is_file():
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, 'Is a folder, expected a file', str(path))
@@ -76,16 +76,16 @@ def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if not target.parent.is_dir():
-            reason = f'No folder {target.parent} to write it in'
+            reason = f'No folder {target.parent}'
             raise FileNotFoundError(errno.ENOENT, reason, str(path))
         begin, end = f'.{target.name}.{_MARK}-', target.suffix if suffixed else ''
         _clear(target.parent, begin, end)
-        partial, descriptor = _held_file(target.parent, begin, end)
+        partial, descriptor = _create_locked_file(target.parent, begin, end)
         try:
             if target.exists():
                 partial.chmod(stat.S_IMODE(target.stat().st_mode))
             yield partial
-            with partial.open('rb') as written:  # by whatever name a library opened it
+            with partial.open('rb') as written:  # opened anew: a library may have replaced it
                 os.fsync(written.fileno())
             partial.replace(target)
         finally:
@@ -94,16 +94,16 @@ def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, whole or not at all. Raises OSError, naming the file."""
+    """Write a text in UTF-8, completely or not at all. Raises OSError, naming the file."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding='utf-8')
 
 
 @contextlib.contextmanager
 def whole_rows(path: Path) -> Iterator[TextIO]:
-    """Yield a text file for `csv` that takes the place of `path` at the end, or at Ctrl-C.
+    """Yield a text file for the module `csv`; it replaces `path` at the end or at Ctrl-C.
 
-    The rows that were written before a Ctrl-C are kept; after an error none are.
+    Rows that were written before Ctrl-C are kept; after another error the old file stays.
     """
     stopped: KeyboardInterrupt | None = None
     with whole_file(path) as partial, partial.open('w', newline='', encoding='utf-8') as file:
@@ -117,16 +117,16 @@ def whole_rows(path: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
-    """Yield an empty folder that is gone afterwards, `.<name>.partial-...` in `within`.
+    """Yield an empty folder, `.<name>.partial-...` in `within`, that is removed afterwards.
 
-    within: the folder that the result goes to, so that it can be moved there in one step; the
-    system's for temporary files unless given. What a killed run left by that name is removed.
+    within: folder of the final result, so that the result can be moved there in one step; by
+    default the system's temporary folder. Folders that killed runs left under `name` are removed.
     """
     parent = Path(tempfile.gettempdir()) if within is None else within
     parent.mkdir(parents=True, exist_ok=True)
     begin = f'.{name}.{_MARK}-'
     _clear(parent, begin, '')
-    folder, descriptor = _held_folder(parent, begin)
+    folder, descriptor = _create_locked_folder(parent, begin)
     try:
         with _name_in_errors(folder):
             yield folder
@@ -136,7 +136,7 @@ def scratch_folder(name: str, within: Path | None = None) -> Iterator[Path]:
 
 
 def _clear(folder: Path, begin: str, end: str) -> None:
-    """Remove files and folders named like this on which no process holds a lock."""
+    """Remove files and folders with this begin and end of the name that no process has locked."""
     for path in folder.iterdir():
         if not (path.name.startswith(begin) and path.name.endswith(end)):
             continue
@@ -152,34 +152,34 @@ def _clear(folder: Path, begin: str, end: str) -> None:
                 os.close(descriptor)
 
 
-def _held_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
-    """Return a new file and the descriptor whose lock keeps others from clearing it away."""
+def _create_locked_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
+    """Return a new file and a descriptor whose lock keeps other processes from removing it."""
     while True:
         path = folder / f'{begin}{secrets.token_hex(4)}{end}'
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:  # not cleared away before it was locked
+        if os.fstat(descriptor).st_nlink:  # no other process removed it before it was locked
             return path, descriptor
         os.close(descriptor)
 
 
-def _held_folder(parent: Path, begin: str) -> tuple[Path, int]:
-    """Return a new folder and the descriptor whose lock keeps others from clearing it away."""
+def _create_locked_folder(parent: Path, begin: str) -> tuple[Path, int]:
+    """Return a new folder and a descriptor whose lock keeps other processes from removing it."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=begin, dir=parent))
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:  # cleared away before it was opened
+        except FileNotFoundError:  # another process removed it before it was opened
             continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():  # not cleared away before it was locked; its name is random
+        if path.exists():  # no other process removed it before it was locked
             return path, descriptor
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def _name_in_errors(path: Path) -> Iterator[None]:
-    """Raise an OSError of the partial file as one that names `path`, which the user knows."""
+    """Let an OSError of an incomplete file name `path`, which the user knows."""
     try:
         yield
     except OSError as error:

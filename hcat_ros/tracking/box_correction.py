@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the box that a target was named with differs from the network's box of the same target.
+"""Corrects the difference between the init box and the network's box of the same target.
 
-Annotators and operators disagree on what belongs to a target: with the arms or without, the whole
-bus or its front, a tight box or a loose one. A network has learnt one habit, and without a
-correction each track drifts from the box that was asked for to the network's own. The first frame
-tells the difference, because there both boxes are known, and it hardly changes afterwards.
+Annotators and operators disagree on what belongs to a target: with or without the arms, the whole
+bus or its front, a tight or a loose box. A network has learnt one convention, and without a
+correction each track drifts from the init box to the network's convention. The first frame shows
+the difference, because both boxes are known there, and the difference hardly changes afterwards.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ VIEWS = (
     (0.1, -0.1, 0.95),
     (-0.1, -0.1, 1.05),
 )
-"""Search regions of the first frame: offset as a share of the box's width and height, scale."""
+"""Search regions of the first frame: x and y offset as shares of the box's size, and scale."""
 MIN_VIEW_IOU = 0.3
-"""Views in which the network's box overlaps the named one by less show something else."""
+"""Minimum IoU of the network's box and the init box. Views below it show something else."""
 MAX_CORRECTION = 0.3
-"""Limit of each part of a correction: a box is never widened by more than a factor of e^0.3."""
+"""Largest absolute value of each field of a correction; the width factor is at most e^0.3."""
 
 
 class BoxCorrection(NamedTuple):
-    """Correction from the network's box of a target to the box that it was named with."""
+    """Correction that turns the network's box of a target into the init box."""
 
     log_w: float = 0.0
-    """Natural logarithm of the factor of the width."""
+    """Natural logarithm of the width factor."""
     log_h: float = 0.0
-    """Natural logarithm of the factor of the height."""
+    """Natural logarithm of the height factor."""
     dx: float = 0.0
     """Offset of the centre to the right as a share of the network's width."""
     dy: float = 0.0
@@ -53,28 +53,27 @@ class BoxCorrection(NamedTuple):
         )
 
 
-def regions_to_view(named: Box) -> list[Box]:
-    """Return the boxes around which the first frame is searched, for a median of several views."""
-    return [
-        Box.from_center(named.cx + x * named.w, named.cy + y * named.h, named.w * s, named.h * s)
-        for x, y, s in VIEWS
-    ]
+def regions_to_view(init_box: Box) -> list[Box]:
+    """Return the boxes around which the first frame is searched, one for each of `VIEWS`."""
+    cx, cy, w, h = init_box.cx, init_box.cy, init_box.w, init_box.h
+    return [Box.from_center(cx + x * w, cy + y * h, w * s, h * s) for x, y, s in VIEWS]
 
 
-def estimate_correction(named: Box, seen: Sequence[Box], share: float = 1.0) -> BoxCorrection:
+def estimate_correction(init_box: Box, seen: Sequence[Box], share: float = 1.0) -> BoxCorrection:
     """Return the median correction over the network's boxes of the first frame.
 
-    share: of the difference that is corrected, 0 to 1. No correction if no view shows the target.
+    seen: the network's box in each view. share: share of the difference to correct, 0 to 1.
+    Returns an empty correction if no view shows the target.
     """
     differences = [
         (
-            math.log(named.w / box.w),
-            math.log(named.h / box.h),
-            (named.cx - box.cx) / box.w,
-            (named.cy - box.cy) / box.h,
+            math.log(init_box.w / box.w),
+            math.log(init_box.h / box.h),
+            (init_box.cx - box.cx) / box.w,
+            (init_box.cy - box.cy) / box.h,
         )
         for box in seen
-        if box.w > 0 and box.h > 0 and iou(box, named) >= MIN_VIEW_IOU
+        if box.w > 0 and box.h > 0 and iou(box, init_box) >= MIN_VIEW_IOU
     ]
     if not differences:
         return BoxCorrection()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the tracker still sees its target: hysteresis on the raw score.
+"""Judges from the raw score, with hysteresis, whether the tracker still sees its target.
 
-Visible targets score differently (0.7 to 0.95), and the score falls by only a tenth when a target
-has gone and the tracker finds another object in its place. Thresholds are therefore shares of the
-target's own score, the median of its first frames. (The second peak of the score map does not help:
-on twelve videos the ROC AUC of the score is 0.97, of the score less half of that peak 0.96.)
+The scores of visible targets differ (0.7 to 0.95), and a score falls by only a tenth when the
+target has gone and the tracker finds another object in its place. Thresholds are therefore shares
+of the target's own score, the median of its first frames. (The second peak of the score map does
+not help: on twelve videos the ROC AUC is 0.97 for the score, and 0.96 for the score minus half of
+the second peak.)
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from statistics import median
 FIRST_FRAMES = 10
 """Number of frames, in state tracking, whose median score is the target's own score."""
 LEAST_OWN_SCORE = 0.5
-"""Targets that score less from the beginning are judged as if they scored this."""
+"""Lower limit of the own score, for targets that score less from the beginning."""
 SMOOTHING = 0.5
-"""Share of the newest frame in the smoothed score: one bad frame is not a loss."""
+"""Weight of the newest frame in the smoothed score. Smoothing keeps one bad frame from being a
+loss."""
 CONFIRMATIONS = 2
-"""Frames in a row that must look like the target before it counts as found again."""
+"""Consecutive frames at or above the found threshold before a lost target counts as found."""
 STEADY = 6
-"""Frames in a row at or above the uncertain threshold after which a lost target, which may look
-different now, counts as found without reaching the found threshold."""
+"""Consecutive frames at or above the uncertain threshold after which a lost target counts as found
+even below the found threshold, because it may look different now."""
 
 
 class TargetState(Enum):
@@ -31,7 +33,7 @@ class TargetState(Enum):
 
     TRACKING = 'tracking'
     UNCERTAIN = 'uncertain'
-    """Scores less than the target does: it may be hidden in part, or something else."""
+    """The score is too low: the target may be partly hidden, or the box may show something else."""
     LOST = 'lost'
 
 
@@ -44,13 +46,14 @@ class Thresholds:
     lost: float
     """Smoothed share below which the target is lost; 0: never."""
     found: float
-    """Share at which a lost target is found again and an uncertain one is certain.
+    """Share at which a lost or uncertain target counts as tracked again.
 
-    A lost target must reach it in `CONFIRMATIONS` frames in a row; an uncertain one smoothed."""
+    A lost target must reach this share in `CONFIRMATIONS` consecutive frames; for an uncertain
+    target the smoothed share counts."""
 
 
 class Confidence:
-    """The state of one target, from `update` to `update`."""
+    """State of one target; `update` advances the state by one frame."""
 
     def __init__(self) -> None:
         self.state = TargetState.TRACKING
@@ -59,7 +62,7 @@ class Confidence:
         self._again = self._steady = 0
 
     def share(self, score: float) -> float:
-        """Return a raw score, 0..1, as a share of the target's own."""
+        """Return a raw score, 0..1, as a share of the target's own score."""
         own = median(self._first) if self._first else score
         return score / max(own, LEAST_OWN_SCORE)
 
@@ -69,7 +72,7 @@ class Confidence:
         return self._smoothed
 
     def doubt(self) -> None:
-        """Make a tracked target uncertain: it saw another object. A lost one stays lost."""
+        """Make a tracked target uncertain, because its box shows another target."""
         if self.state is TargetState.TRACKING:
             self.state = TargetState.UNCERTAIN
 
@@ -79,11 +82,11 @@ class Confidence:
 
     @property
     def confirming(self) -> bool:
-        """Whether the last frame scored as the lost target; the next one decides."""
+        """Whether the last frame scored like the lost target, so that the next frame decides."""
         return self._again > 0
 
     def update(self, score: float, thresholds: Thresholds) -> TargetState:
-        """Return the state after a frame with this raw score where the target should be."""
+        """Take the raw score of the next frame, 0..1, and return the new state."""
         if len(self._first) < FIRST_FRAMES and self.state is TargetState.TRACKING:
             self._first.append(score)
         share = self.share(score)

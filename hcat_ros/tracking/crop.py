@@ -35,12 +35,12 @@ def crop_resized(
     """Cut a square from the frame and resize it.
 
     frame: (H, W) or (H, W, C > 1) uint8, any channel order; (cx, cy): centre, `side`: side of the
-    square in frame pixels; `size`: side of the result in pixels; `fill`: the colour, a value a
-    channel, of what lies outside of the frame. Returns (size, size) or (size, size, C) as stored,
-    or, for an `encoding` whose pixels share colours, RGB; `fill` is in the same.
+    square in frame pixels; `size`: side of the result in pixels; `fill`: colour of the area outside
+    the frame, one value per channel of the result. Returns (size, size) or (size, size, C) in
+    `encoding`, or RGB for an encoding whose pixels share colours (see `Encoding.shared`).
 
-    The part inside of the frame is resized first and padded after: padding first blends the
-    fill into the border pixels, which trained weights do not expect.
+    The part inside the frame is resized before it is padded. Padding first would blend the fill
+    colour into the border pixels, which trained weights do not expect.
     """
     height, width = frame.shape[:2]
     x0 = math.floor(cx - (side + 1) / 2 + 0.5)
@@ -63,11 +63,11 @@ def crop_resized(
     paste_h = max(1, round(inside.shape[0] / scale))
     resized = cv2.resize(inside, (paste_w, paste_h))
     crop = np.empty((size, size, *inside.shape[2:]), np.uint8)
-    # One row, and the others from it: numpy takes 0.5 ms to fill all by pixels of three bytes.
+    # Fill one row and copy it: filling all rows pixel by pixel would take numpy 0.5 ms.
     crop[0] = np.asarray(fill[0] if inside.ndim == 2 else fill, np.uint8)
     crop[1:] = crop[0]
-    # The three rounded parts may add up to size +- 1; near the far border the last row or
-    # column of the image is kept rather than a gap.
+    # The three rounded parts may add up to size +- 1; `size - 1` keeps at least one row and one
+    # column of the image.
     x, y = min(round(left / scale), size - 1), min(round(top / scale), size - 1)
     paste = resized[: size - y, : size - x]
     crop[y : y + paste.shape[0], x : x + paste.shape[1]] = paste
@@ -75,7 +75,7 @@ def crop_resized(
 
 
 def mean_colour(frame: Image, encoding: str = 'rgb8') -> tuple[float, ...]:
-    """Return the mean of each channel over all pixels of the frame, as `crop_resized` fills."""
+    """Return the mean of each channel over the whole frame, the `fill` of `crop_resized`."""
     whole = part(frame, encoding, 0, frame.shape[0], 0, frame.shape[1])
     channels = 1 if whole.ndim == 2 else whole.shape[2]
     return tuple(cv2.mean(whole)[:channels])

@@ -16,19 +16,23 @@ Image = NDArray[np.uint8]
 
 
 class Encoding(NamedTuple):
-    """Storage of one pixel: channels of uint8, and OpenCV's codes to RGB and to BGR."""
+    """Storage of one pixel: number of uint8 channels, and OpenCV's codes to RGB and to BGR.
+
+    A code is None where the pixels have that order already.
+    """
 
     channels: int
     to_rgb: int | None
     to_bgr: int | None
     shared: bool = False
-    """Pixels share colours with their neighbours (Bayer, 4:2:2): resizing or padding them as they
-    are would mix these up, so parts of a frame become RGB when they are cut out."""
+    """Whether pixels share colours with their neighbours (Bayer, 4:2:2). Resizing or padding such
+    pixels would mix up their colours, so a part that is cut out of a frame is converted to RGB."""
     pairs: bool = False
-    """Columns come in pairs, so that the width is even."""
+    """Whether columns are stored in pairs, so that the width must be even."""
 
 
-# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first four.
+# OpenCV names a Bayer pattern after the second and third pixel of the second row, ROS after the
+# upper left 2x2 pixels.
 _RGGB = Encoding(1, cv2.COLOR_BayerBG2RGB, cv2.COLOR_BayerBG2BGR, shared=True)
 _BGGR = Encoding(1, cv2.COLOR_BayerRG2RGB, cv2.COLOR_BayerRG2BGR, shared=True)
 _GBRG = Encoding(1, cv2.COLOR_BayerGR2RGB, cv2.COLOR_BayerGR2BGR, shared=True)
@@ -46,7 +50,7 @@ ENCODINGS = {
     'bayer_bggr8': _BGGR,
     'bayer_gbrg8': _GBRG,
     'bayer_grbg8': _GRBG,
-    # Newer distributions call both orders by what they are; the older names stay in use.
+    # Newer ROS distributions name the byte order (uyvy, yuyv); the older names are still in use.
     'yuv422': _UYVY,
     'uyvy': _UYVY,
     'yuv422_yuy2': _YUYV,
@@ -58,26 +62,26 @@ ENCODINGS['8UC3'] = ENCODINGS['bgr8']
 ENCODINGS['8UC4'] = ENCODINGS['bgra8']
 
 PLANAR = {'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21}
-"""A plane of brightness above one of colours at half the size; OpenCV's codes to RGB."""
+"""Encodings with a brightness plane above a half-size colour plane, and OpenCV's codes to RGB."""
 
 NO_PICTURE = (
-    'it holds distances or measurements; track in the colour image of that camera, or publish a '
-    'picture of it as mono8 or mono16'
+    "it holds distances or measurements; track in the camera's colour image, or publish the "
+    'values as a mono8 or mono16 picture'
 )
-_TOO_DEEP = 'it has 16 bits a channel; let the driver publish 8'
+_TOO_DEEP = 'it has 16 bits per channel; set the camera driver to 8 bits'
 REFUSED = {
     **dict.fromkeys(('32FC1', '64FC1', '16UC1', '16SC1', '32SC1'), NO_PICTURE),
     **dict.fromkeys(('rgb16', 'bgr16', 'rgba16', 'bgra16', '16UC3', '16UC4'), _TOO_DEEP),
     **dict.fromkeys((f'bayer_{name}16' for name in ('rggb', 'bggr', 'gbrg', 'grbg')), _TOO_DEEP),
 }
-"""Encodings that cameras publish and that cannot be tracked in, and what to do instead."""
+"""Encodings that cameras publish but the tracker cannot use, with the reason and the remedy."""
 
 
 def encoding_named(name: str, also: Iterable[str] = ()) -> Encoding:
     """Return the encoding called `name`.
 
-    Raises ValueError that lists what is supported, `also` included, with a remedy for the ones
-    that are known.
+    Raises ValueError that lists the supported encodings, including `also`, and gives the remedy for
+    an encoding in `REFUSED`.
     """
     try:
         return ENCODINGS[name]
@@ -90,10 +94,10 @@ def encoding_named(name: str, also: Iterable[str] = ()) -> Encoding:
 
 
 def checked_frame(frame: Image, encoding: str) -> Image:
-    """Return `frame` if it is an image in `encoding`, one of a single channel as (H, W).
+    """Return `frame` if it is an image in `encoding`; the shape (H, W, 1) becomes (H, W).
 
-    Raises ValueError, naming what was found, unless it is uint8 and (H, W, channels), or
-    (H, W) for one channel, and not empty.
+    Raises ValueError, naming the type or shape, unless the frame is of uint8, not empty and
+    (H, W, channels), or (H, W) for one channel.
     """
     kind = encoding_named(encoding)
     channels = kind.channels
@@ -111,27 +115,27 @@ def checked_frame(frame: Image, encoding: str) -> Image:
 
 
 def checked_width(width: int, encoding: str) -> None:
-    """Raise ValueError for a width in pixels that no frame of that encoding has."""
+    """Raise ValueError for an odd width, pixels, if the encoding stores columns in pairs."""
     if encoding_named(encoding).pairs and width % 2:
         raise ValueError(f'a {encoding} frame has an even width, got {width}')
 
 
 def part_encoding(encoding: str) -> str:
-    """Return the encoding of what `part` cuts out of a frame in `encoding`."""
+    """Return the encoding in which `part` returns a part of a frame in `encoding`."""
     return 'rgb8' if encoding_named(encoding).shared else encoding
 
 
 def part(frame: Image, encoding: str, top: int, bottom: int, left: int, right: int) -> Image:
     """Return rows top..bottom - 1 and columns left..right - 1 of a frame, in `part_encoding`.
 
-    A view on them as they are stored or, where pixels share colours, their RGB, (h, w, 3): the
-    same as in the whole frame converted.
+    The result is a view on the frame or, where pixels share colours, RGB (h, w, 3) with the same
+    values as if the whole frame had been converted.
     """
     kind = encoding_named(encoding)
     if not kind.shared or kind.to_rgb is None:
         return frame[top:bottom, left:right]
-    # Two more pixels all round, for the neighbours that colours are taken from, then to an even
-    # place, where the pattern begins.
+    # Convert two more pixels on each side, because colours come from neighbours, and begin at an
+    # even row and column, where the pattern begins.
     y, x = max(0, top - 2) // 2 * 2, max(0, left - 2) // 2 * 2
     wider = frame[y : (bottom + 3) // 2 * 2, x : (right + 3) // 2 * 2]
     rgb = np.asarray(cv2.cvtColor(wider, kind.to_rgb), np.uint8)
@@ -139,25 +143,25 @@ def part(frame: Image, encoding: str, top: int, bottom: int, left: int, right: i
 
 
 def to_rgb(image: Image, encoding: str) -> Image:
-    """Return `image` as RGB (H, W, 3); the very array if it is RGB."""
+    """Return `image` as RGB (H, W, 3); an RGB image is returned without a copy."""
     code = encoding_named(encoding).to_rgb
     return image if code is None else np.asarray(cv2.cvtColor(image, code), np.uint8)
 
 
 def to_bgr(image: Image, encoding: str) -> Image:
-    """Return `image` as BGR (H, W, 3), OpenCV's order; the very array if it is BGR."""
+    """Return `image` as BGR (H, W, 3); a BGR image is returned without a copy."""
     code = encoding_named(encoding).to_bgr
     return image if code is None else np.asarray(cv2.cvtColor(image, code), np.uint8)
 
 
 def planes_to_rgb(planes: Image, encoding: str) -> Image:
-    """Return planes, (3 H / 2, W) of a `PLANAR` encoding, as RGB (H, W, 3)."""
+    """Return an image in a `PLANAR` encoding, (3 H / 2, W), as RGB (H, W, 3)."""
     return np.asarray(cv2.cvtColor(planes, PLANAR[encoding]), np.uint8)
 
 
 def deep_to_grey(pixels: NDArray[np.uint16], bits: int) -> Image:
-    """Return mono16 pixels, (H, W), as mono8: the top 8 of their `bits` lower bits, rounded.
+    """Return mono16 pixels, (H, W), as mono8: values times 2^(8 - bits), rounded.
 
-    bits: 8 to 16, what the sensor has; values over them become 255.
+    bits: number of bits that the sensor uses, 8 to 16; larger values become 255.
     """
     return np.asarray(cv2.convertScaleAbs(pixels, alpha=2.0 ** (8 - bits)), np.uint8)

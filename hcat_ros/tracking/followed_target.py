@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of the targets that are followed, and two that claim the same place."""
+"""A target with its tracker, and the rule for two targets that claim the same place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hcat_ros.tracking.target_requests import TargetRequest
 from hcat_ros.tracking.tracker import Track, Tracker
 
 SAME_PLACE = 0.5
-"""IoU from which two targets claim the same place."""
+"""Minimum IoU at which two targets claim the same place."""
 
 
 class TargetTrack(NamedTuple):
@@ -24,7 +24,7 @@ class TargetTrack(NamedTuple):
 
 
 class FollowedTarget:
-    """A target: its tracker, its name, and where it was."""
+    """A target: its tracker, request, id and newest track."""
 
     def __init__(self, tracker: Tracker, request: TargetRequest, target_id: str) -> None:
         self.tracker = tracker
@@ -32,32 +32,33 @@ class FollowedTarget:
         """Request that named the target."""
         self.id = target_id
         self.track: Track | None = None
-        """The newest one."""
+        """Newest track, None before the first."""
         self.last_seen: Box | None = None
-        """Place of the target when it was last not lost; None before."""
+        """Box of the newest track that was not lost, None before the first."""
         self.skipped = 0
-        """Frames in which it was not looked for, since the last one in which it was."""
+        """Number of frames since the target was last looked for."""
         self.jumped = False
-        """Whether time has jumped since it was last seen: then it is dropped once it is lost."""
+        """Whether time has jumped since the target was last tracked; such a target is dropped when
+        it is lost."""
 
     @property
     def place(self) -> Box:
-        """Where it was last looked for."""
+        """Box of the newest track, or of the request before the first track."""
         return self.track.box if self.track else self.request.box
 
     @property
     def is_lost(self) -> bool:
-        """Whether its newest track is lost."""
+        """Whether the newest track is lost."""
         return self.track is not None and self.track.state is TargetState.LOST
 
     def record(self, track: Track) -> None:
-        """Take its newest track."""
+        """Store the newest track."""
         self.track = track
         if track.state is not TargetState.LOST:
             self.last_seen = track.box
 
     def named_track(self) -> TargetTrack:
-        """Return its newest track with its name."""
+        """Return the newest track with the target's id and class."""
         assert self.track is not None
         return TargetTrack(self.track, self.id, self.request.class_id)
 
@@ -65,22 +66,22 @@ class FollowedTarget:
 def settle_claims(
     targets: Sequence[FollowedTarget], looked_for: Collection[FollowedTarget]
 ) -> None:
-    """Leave each place to one target: the one that has looked most like itself lately.
+    """Leave each place to one target: the one with the highest smoothed share of its own score.
 
-    Another one that has come there in this frame, as one that passes behind it, goes back to where
-    it was before and is uncertain: it is looked for around there until it can be told from the
-    first again. Lost targets claim nothing.
+    Any other target that was found there in this frame, for example because it passes behind the
+    first, returns to its previous box and becomes uncertain. The tracker searches around that box
+    until it can tell the two targets apart again. Lost targets claim no place.
 
-    looked_for: those of the targets whose track is of this frame.
+    looked_for: targets that have a track in this frame; only these are moved.
     """
-    claiming = [one for one in targets if one.track is not None and not one.is_lost]
-    # In order: where two are equally certain, who was named first stays.
-    claiming.sort(key=lambda one: -one.tracker.smoothed_share)
-    settled: list[Box] = []
-    for one in claiming:
-        assert one.track is not None
-        if any(iou(one.track.box, box) >= SAME_PLACE for box in settled):
-            if one in looked_for:
-                one.record(one.tracker.step_back())
+    claimants = [target for target in targets if target.track is not None and not target.is_lost]
+    # The sort is stable: of two equally certain targets, the one that was named first stays.
+    claimants.sort(key=lambda target: -target.tracker.smoothed_share)
+    claimed: list[Box] = []
+    for target in claimants:
+        assert target.track is not None
+        if any(iou(target.track.box, box) >= SAME_PLACE for box in claimed):
+            if target in looked_for:
+                target.record(target.tracker.step_back())
         else:
-            settled.append(one.track.box)
+            claimed.append(target.track.box)

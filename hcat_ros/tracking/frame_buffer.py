@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last frames, so that a target can be named on one that has passed already."""
+"""Keeps the last frames, so that a target can be named on a frame that has already passed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from hcat_ros.tracking.encodings import Image
 
 
 class StampedFrame(NamedTuple):
-    """A frame as it came."""
+    """A frame with the stamp and header of its message."""
 
     stamp: int
-    """Nanoseconds."""
+    """Stamp of the image, nanoseconds."""
     header: Any
-    """std_msgs/Header of the image, or what has its `frame_id`."""
+    """std_msgs/Header of the image, or another object with a `frame_id`."""
     image: Image
     encoding: str
     is_frozen: bool = False
-    """Whether the camera repeats an old picture, in which no target is where it is now."""
+    """Whether the camera repeats an old picture, which does not show where targets are now."""
 
     @property
     def frame_id(self) -> str:
-        """Frame of the header."""
+        """Frame id of the header."""
         return str(self.header.frame_id)
 
 
 MOST_FRAMES = 10_000
-"""Most frames kept: of images of a few pixels the headers alone would fill the memory."""
+"""Maximum number of frames: with tiny images, the headers alone could fill the memory."""
 
 
 class FrameBuffer:
     """Keeps the newest frames, in the order of their stamps, within a limit of bytes.
 
-    The newest one is kept even if it alone is over the limit.
+    The newest frame is kept even if it alone exceeds the limit.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -43,7 +43,7 @@ class FrameBuffer:
         self._bytes = 0
 
     def append(self, frame: StampedFrame) -> None:
-        """Add a frame; if its stamp is not after the newest one's, the others go: time jumped."""
+        """Add a frame; if its stamp is not after the newest stamp, forget the earlier frames."""
         if self._frames and frame.stamp <= self._frames[-1].stamp:
             self.clear()
         self._frames.append(frame)
@@ -63,12 +63,12 @@ class FrameBuffer:
 
     @property
     def oldest(self) -> StampedFrame | None:
-        """The frame kept longest."""
+        """The oldest frame, None if there is no frame."""
         return self._frames[0] if self._frames else None
 
     @property
     def newest(self) -> StampedFrame | None:
-        """The frame that came last."""
+        """The newest frame, None if there is no frame."""
         return self._frames[-1] if self._frames else None
 
     def nearest(self, stamp: int) -> StampedFrame | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera that sends its last picture again and again, with new stamps."""
+"""Detects a frozen camera, which repeats its last picture with new stamps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from hcat_ros.tracking.encodings import Image
 
 ROWS_APART = 16
-"""Between rows that are compared first: almost every new picture differs in one of them."""
+"""Distance between the rows that are compared first: almost every new picture differs in one."""
 LEAST_REPEATS = 2
-"""Videos made faster show pictures twice."""
+"""Minimum number of repeats of a frozen image; videos with a raised frame rate repeat images."""
 
 
 class FrozenImages:
-    """Tells for how long images are the same to the last bit, which a sensor's noise prevents."""
+    """Measures for how long images stay identical; sensor noise makes live images differ."""
 
     def __init__(self) -> None:
         self._first: Image | None = None
@@ -22,9 +22,9 @@ class FrozenImages:
         self._repeats = 0
 
     def seconds(self, image: Image, arrival: float) -> float:
-        """Take the next image; return for how long it has been the same, 0 if it is a new one.
+        """Take the next image; return for how many seconds images have been the same, 0 if new.
 
-        arrival: seconds of a clock that is never set.
+        arrival: arrival time by a monotonic clock, seconds.
         """
         if self._first is None or not _same(image, self._first):
             self._first, self._since, self._repeats = image, arrival, 0

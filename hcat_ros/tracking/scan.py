@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a lost target is looked for: over the whole frame, nearest places first."""
+"""Scans the whole frame for a lost target, nearest places first."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from hcat_ros.tracking.crop import SEARCH_FACTOR, crop_side
 MIN_SIZE = 10.0
 """Smallest side of a tracked target, pixels."""
 STEP = 0.5
-"""Distance of neighbouring search regions, as a share of their side: a target on the border of one
-is well inside of the next."""
+"""Distance between neighbouring search regions, as a share of their side. The regions overlap, so
+that a target on the border of one region is well inside the next."""
 
 
 class Scan:
-    """Search regions one after the other; past the last it begins again."""
+    """Returns search regions one after the other; after the last region it starts again."""
 
     def __init__(self, last_seen: Box) -> None:
-        """last_seen: the last sure box; the scan starts there, with regions of its size."""
-        # A target named by a box of a pixel would take half a million regions.
+        """last_seen: the last sure box; the scan starts there, and all boxes have its size."""
+        # An init box of one pixel would otherwise need half a million regions.
         size = max(last_seen.w, MIN_SIZE), max(last_seen.h, MIN_SIZE)
         self._seen = Box.from_center(last_seen.cx, last_seen.cy, *size)
         self._boxes_to_search: list[Box] = []
         self._frame = (0, 0)
 
     def next(self, width: int, height: int) -> Box:
-        """Return the box whose search region is next in a frame of this size, pixels.
+        """Return the next box to search around in a frame of this size, pixels.
 
         A frame of another size restarts the scan at the region nearest to `last_seen`.
         """

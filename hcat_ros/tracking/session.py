@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From activation to deactivation: frames and named targets in, tracks out."""
+"""The tracking session turns frames and target requests into tracks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hcat_ros.tracking.tracker import StageTimes
 
 
 class TrackedFrame(NamedTuple):
-    """A frame and where the targets are in it."""
+    """A frame and the tracks of the targets in it."""
 
     frame: StampedFrame
     track: Track | None
@@ -31,16 +31,16 @@ class TrackedFrame(NamedTuple):
     """Id of the primary target, constant as long as it is followed."""
     class_id: str
     others: tuple[TargetTrack, ...] = ()
-    """The other targets that were looked for in this frame, in the order of their naming."""
+    """Tracks of the other targets that were updated in this frame, in the order of their naming."""
     stage_times: StageTimes = StageTimes(0.0, 0.0, 0.0)
-    """Times that the primary target's tracker took."""
+    """Times of the primary target's last update."""
 
 
 class Refuse(Protocol):
-    """Reports what could not be used or went wrong, with the reason."""
+    """Callback for refused input and failures, with the reason."""
 
     def __call__(self, kind: str, reason: str) -> None:
-        """kind: what is counted, as 'refused boxes'."""
+        """kind: name of the counter, for example 'refused boxes'."""
 
 
 def target_ids() -> Iterator[str]:
@@ -50,28 +50,28 @@ def target_ids() -> Iterator[str]:
 
 
 INTERVAL_WINDOW = 15
-"""Frames over which the camera's interval is the median."""
+"""Number of frame intervals whose median is the camera's interval."""
 USUAL_INTERVAL = 1 / 30
-"""Seconds between frames until so many have come."""
+"""Interval between frames, s, that is assumed until `INTERVAL_WINDOW` intervals are known."""
 MAX_LOAD = 0.9
-"""Share of the camera's interval that the trackers may take; the primary and one other target are
-tracked in each frame whatever they take."""
+"""Share of the camera's interval that the trackers may take. The primary and one other target are
+tracked in each frame, even if they take longer."""
 LOST_WEIGHT = 0.5
-"""Scheduling weight of a lost target beside one that is seen."""
+"""Scheduling weight of a lost target; other targets have the weight 1."""
 UPDATE_TIME_SMOOTHING = 0.2
-"""Share of the newest update in the smoothed time that an update takes."""
+"""Weight of the newest update in the smoothed duration of an update."""
 
 
 class TrackingSession:
-    """Keeps the last frames, starts targets on the frames they were named on, follows them.
+    """Keeps the last frames, starts each target on the frame it was named on, and follows it.
 
-    `add_frame`, `request` and `poll_waiting_request` yield each tracked frame as it is done, so
-    that a primary target that was named late is published while it catches up; other targets
-    catch up silently. They are lazy: nothing happens until their result is iterated to the end.
-    Whatever cannot be used goes to `refuse`.
+    `add_frame`, `request` and `poll_waiting_request` yield each tracked frame as soon as it is
+    done, so that a primary target that was named on a past frame is published while it catches up;
+    other targets catch up silently. These methods are generators: nothing happens until the caller
+    iterates over the result. Refused input and failures are reported to `refuse`.
 
-    Of several targets one is the primary: the first, or the one that was selected. It is looked for
-    in each frame, the others in turn where the time between frames does not suffice for all.
+    One target is the primary target: the first one, or the selected one. It is tracked in each
+    frame; the others take turns if the time between frames is too short for all.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class TrackingSession:
         max_targets: int = 1,
         paced: bool = True,
     ) -> None:
-        """tracker: of the first target; those of others share its engine and configuration.
+        """tracker: tracker of the first target; other targets share its engine and configuration.
 
-        ids: names for the targets to come, see `target_ids`. max_targets: with 1 a target takes
-        the place of the one before, with more it is refused once all are taken. paced: whether
-        the targets take turns where the time between frames does not suffice for all.
+        ids: ids for new targets, see `target_ids`. max_targets: with 1 a new target replaces the
+        present one; with more a new target is refused when max_targets are followed. paced: whether
+        targets take turns if the time between frames is too short for all.
         """
         self.tracker = tracker
         self.buffer = FrameBuffer(buffer_bytes)
@@ -99,12 +99,12 @@ class TrackingSession:
         """Targets that are followed, lost or not, in the order of their naming."""
         self.primary: FollowedTarget | None = None
         self._last: FollowedTarget | None = None
-        """The primary target, or the one that was it last."""
+        """The primary target, or the last one if there is none."""
         self._refuse = refuse
         self._ids = ids
         self._intervals: deque[float] = deque(maxlen=INTERVAL_WINDOW)
         self._update_time = 0.0
-        """Seconds that an update takes, smoothed."""
+        """Smoothed duration of an update, s; 0 before the first."""
 
     @property
     def has_target(self) -> bool:
@@ -113,34 +113,38 @@ class TrackingSession:
 
     @property
     def wants_target(self) -> bool:
-        """Whether to look at detections: there is room and no request waits, or one is lost."""
+        """Whether a detection is useful.
+
+        Below max_targets, a detection can start a target unless a request waits. At max_targets, a
+        detection can only re-detect a lost target.
+        """
         if len(self.targets) < self.max_targets:
             return self.requests.waiting is None
         return any(target.is_lost for target in self.targets)
 
     @property
     def track(self) -> Track | None:
-        """The newest one of the primary target."""
+        """Newest track of the primary target."""
         return self.primary.track if self.primary else None
 
     @property
     def target(self) -> TargetRequest | None:
-        """Request behind the primary target, or behind the last one."""
+        """Request of the primary target, or of the last primary target."""
         return self._last.request if self._last else None
 
     @property
     def target_id(self) -> str:
-        """Id of the primary target, or of the last one."""
+        """Id of the primary target, or of the last primary target."""
         return self._last.id if self._last else ''
 
     @property
     def last_seen(self) -> Box | None:
-        """Where the primary target, or the last one, was when it was last not lost."""
+        """Last box of the primary target, or of the last primary target, before it was lost."""
         return self._last.last_seen if self._last else None
 
     @property
     def updates_a_frame(self) -> int:
-        """How many targets are looked for in a frame."""
+        """Number of targets that are updated in each frame."""
         count = len(self.targets)
         if count < 2 or not self.paced:
             return count
@@ -156,26 +160,26 @@ class TrackingSession:
             tracker.configure(**changes)
 
     def add_frame(self, frame: StampedFrame, dropped: int = 0) -> Iterator[TrackedFrame]:
-        """Take the newest frame: follow the targets, start the one whose request waits for it.
+        """Add the newest frame: update the targets, and start the target that waits for the frame.
 
-        dropped: number of images that the camera sent between the last frame and this one. Without
-        it trackers that are slow for a moment would count as a slow camera, and stay slow.
+        dropped: number of images that the camera sent between the previous frame and this one.
+        Without this number, slow tracking would look like a slow camera and would stay slow.
         """
         if (newest := self.buffer.newest) is not None and frame.stamp > newest.stamp:
             self._intervals.append((frame.stamp - newest.stamp) / 1e9 / (1 + dropped))
         self.buffer.append(frame)
         arrived = self._take_arrived()
-        # A single target that a new one replaces on this frame is not tracked in it any more.
+        # With max_targets 1, a target that is replaced on this frame is not updated any more.
         if arrived is None or self.max_targets > 1:
             yield from self._follow(frame, self._due())
         if arrived is not None:
             yield from self._start(*arrived)
 
     def find_again(self, box: Box, stamp: int) -> bool:
-        """Resume a lost target if its template matches in a detector's box; return whether one did.
+        """Resume the first lost target that matches a detector's box; return whether one matched.
 
-        Its score is 0 until the next frame. stamp: nanoseconds of the image that the box is of,
-        0 for the newest one.
+        Its score is 0 until the next frame. stamp: stamp of the image to which the box belongs,
+        nanoseconds; 0 for the newest image.
         """
         frame = self.buffer.nearest(stamp) if stamp else self.buffer.newest
         if frame is None or (stamp and abs(frame.stamp - stamp) > self.requests.tolerance * 1e9):
@@ -188,17 +192,17 @@ class TrackingSession:
                     target.record(Track(box, 0.0, TargetState.TRACKING))
                     return True
             except Exception as error:
-                self._refuse('failed frames', f'frame not tracked: {_told(error)}')
+                self._refuse('failed frames', f'frame not tracked: {_describe(error)}')
         return False
 
     def select_primary(self, target_id: str) -> None:
-        """Make a target the primary one. Raises ValueError, naming the ids there are."""
+        """Make a target the primary one. Raises ValueError, listing the ids, for an unknown id."""
         self.primary = self._last = self._find_target(target_id)
 
     def drop(self, target_id: str) -> None:
-        """Stop following a target; after the primary one the oldest that remains is primary.
+        """Stop following a target. The oldest remaining target replaces a dropped primary target.
 
-        Raises ValueError, naming the ids there are.
+        Raises ValueError, listing the ids, for an unknown id.
         """
         self._drop(self._find_target(target_id))
 
@@ -207,7 +211,7 @@ class TrackingSession:
             if target.id == target_id:
                 return target
         known = ', '.join(target.id for target in self.targets) or 'none'
-        raise ValueError(f"no target '{target_id[:40]}' is followed; there is {known}")
+        raise ValueError(f"no target '{target_id[:40]}' is followed; followed targets: {known}")
 
     def _drop(self, target: FollowedTarget) -> None:
         target.tracker.drop_target()
@@ -220,9 +224,10 @@ class TrackingSession:
         return (target.tracker for target in self.targets)
 
     def _due(self) -> list[FollowedTarget]:
-        """Return the targets that are looked for in this frame: the primary, others in turn."""
+        """Return the targets to update in this frame: the primary target, and others in turn."""
         others = [target for target in self.targets if target is not self.primary]
-        # Longest-waiting first; nobody depends on the position of one that is lost.
+        # The longest-waiting target is first. Lost targets may wait longer: their position is not
+        # in use.
         others.sort(key=lambda t: t.skipped * (LOST_WEIGHT if t.is_lost else 1.0), reverse=True)
         for target in self.targets:
             target.skipped += 1
@@ -234,14 +239,14 @@ class TrackingSession:
     def poll_waiting_request(self) -> Iterator[TrackedFrame]:
         """Start the waiting request if its frame is here, or refuse it if it has expired.
 
-        To be called regularly, also while no frame comes.
+        Call this method regularly, also while no frames come.
         """
         arrived = self._take_arrived()
         if arrived is not None:
             yield from self._start(*arrived)
 
     def _take_arrived(self) -> tuple[TargetRequest, StampedFrame] | None:
-        """Return the request that waits and its frame, if that is here."""
+        """Return the waiting request and its frame if that is here; refuse an expired request."""
         waiting = self.requests.waiting
         try:
             return self.requests.take_arrived(time.monotonic())
@@ -251,7 +256,7 @@ class TrackingSession:
             return None
 
     def request(self, request: TargetRequest) -> Iterator[TrackedFrame]:
-        """Start a target, at once if its frame is here. A request that waits is refused."""
+        """Start a target, at once if its frame is here. The new request replaces a waiting one."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='another target was named before its image came')
         try:
@@ -263,10 +268,10 @@ class TrackingSession:
             yield from self._start(request, frame)
 
     def begin_anew(self, turn: Turn) -> None:
-        """Before the next frame, forget what it makes invalid.
+        """Forget what the next frame, with this treatment, makes invalid.
 
-        After a jump of the stamps that is the frames before, and a target that is not found where
-        it was is dropped. With another view it is all of the frames and targets.
+        After a jump of the stamps, earlier frames are forgotten, and a target that is not found at
+        its place is dropped later. If the view changes, all frames and targets are forgotten.
         """
         if turn not in (Turn.JUMPED, Turn.BEGINS):
             return
@@ -278,7 +283,7 @@ class TrackingSession:
             target.jumped = True
 
     def reset(self) -> None:
-        """Drop all targets, and refuse the request that waits."""
+        """Drop all targets, and refuse a waiting request."""
         if self.requests.waiting is not None:
             self.requests.waiting.settle(reason='the tracker was reset before its image came')
         self.requests.forget()
@@ -295,16 +300,16 @@ class TrackingSession:
         if not alone and len(self.targets) >= self.max_targets:
             self._refuse_request(
                 request,
-                f'{len(self.targets)} targets are followed, as many as max_targets: drop one '
-                '(~/drop) or raise it',
+                f'{len(self.targets)} targets are followed, the limit of max_targets: drop one '
+                '(~/drop) or raise max_targets',
             )
             return
         free = alone or all(tracker is not self.tracker for tracker in self._trackers())
         tracker = self.tracker if free else Tracker(self.tracker.engine, self.tracker.config)
         try:
             tracker.init(frame.image, request.box, frame.encoding)
-        except Exception as error:  # those of runtimes share no base
-            self._refuse_request(request, _told(error))
+        except Exception as error:  # the runtimes' errors share no base class
+            self._refuse_request(request, _describe(error))
             return
         target = FollowedTarget(tracker, request, next(self._ids))
         if alone:
@@ -317,9 +322,9 @@ class TrackingSession:
             yield from self._follow(late, [target])
 
     def _follow(self, frame: StampedFrame, due: list[FollowedTarget]) -> Iterator[TrackedFrame]:
-        """Look for some of the targets in a frame; yield it if the primary is among them.
+        """Update the due targets in a frame; yield the frame if the primary target was updated.
 
-        In a frozen frame nothing is looked for, and there is no track.
+        In a frozen frame no target is updated; the frame is yielded without a track.
         """
         if frame.is_frozen:
             if self.primary is not None and self.primary in due:
@@ -336,23 +341,21 @@ class TrackingSession:
             if target.track is None or target.track.state is TargetState.TRACKING:
                 target.jumped = False
             elif target.jumped and target.is_lost:
-                reason = (
-                    'after the jump of the image stamps the target is not where it was: dropped'
-                )
+                reason = 'dropped the target: after the image stamps jumped it was not found again'
                 self._refuse('dropped targets', reason)
                 self._drop(target)
 
     def _update(self, target: FollowedTarget, frame: StampedFrame) -> bool:
-        """Look for a target in a frame; return whether that could be done."""
-        began = time.perf_counter()
+        """Update a target in a frame; return whether this succeeded."""
+        start = time.perf_counter()
         try:
             target.record(target.tracker.update(frame.image, frame.encoding))
         except Exception as error:
-            self._refuse('failed frames', f'frame not tracked: {_told(error)}')
+            self._refuse('failed frames', f'frame not tracked: {_describe(error)}')
             return False
-        taken = time.perf_counter() - began
+        duration = time.perf_counter() - start
         share = UPDATE_TIME_SMOOTHING if self._update_time else 1.0
-        self._update_time += share * (taken - self._update_time)
+        self._update_time += share * (duration - self._update_time)
         return True
 
     def _with_names(
@@ -363,7 +366,7 @@ class TrackingSession:
         return TrackedFrame(frame, track, primary.id, primary.request.class_id, others, times)
 
 
-def _told(error: Exception) -> str:
-    """Return what went wrong; an unforeseen error with its type, without which it says little."""
-    foreseen = isinstance(error, (ValueError, EngineError))
-    return str(error) if foreseen else f'{type(error).__name__}: {error}'
+def _describe(error: Exception) -> str:
+    """Return the error's message, with its type for an unexpected error."""
+    is_expected = isinstance(error, (ValueError, EngineError))
+    return str(error) if is_expected else f'{type(error).__name__}: {error}'

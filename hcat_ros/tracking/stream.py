@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the next image of a stream from a late one and from one of another camera."""
+"""Decides whether an image continues the stream, is late, or comes from another camera."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from hcat_ros.files import shown
 from hcat_ros.tracking.encodings import Image
 
 PATIENCE = 1.0
-"""Seconds for which a stream must be gone before another one takes its place."""
+"""Seconds without an image of the present stream before another stream replaces it."""
 
 
 class Stamped(Protocol):
-    """An image, its time and where it is from."""
+    """An image with its stamp and frame."""
 
     @property
     def stamp(self) -> int:
-        """Nanoseconds."""
+        """Stamp of the image, nanoseconds."""
 
     @property
     def frame_id(self) -> str:
@@ -35,7 +35,7 @@ class Turn(Enum):
     GOES_ON = 'goes on'
     """Track it."""
     LATE = 'late'
-    """Neither track nor keep it: a newer one was here, or it is too old."""
+    """Neither track nor keep it: a newer image has come before, or it is too old."""
     FOREIGN = 'foreign'
     """Neither track nor keep it: it shows another view than the present stream."""
     JUMPED = 'jumped'
@@ -50,7 +50,7 @@ class Turn(Enum):
 
 
 class CameraView(NamedTuple):
-    """Size and frame that all images of one camera have."""
+    """Image size and frame, which are the same for all images of one camera."""
 
     width: int
     height: int
@@ -63,11 +63,11 @@ class CameraView(NamedTuple):
 class ImageStream:
     """Watches stamps, sizes and frames of the images of one topic.
 
-    The first image with an older stamp is always treated as late. If older stamps go on and nothing
-    newer has come for `PATIENCE`, time has jumped back, as when a clock is set or a bag plays
-    again. Jumps forward are taken as they are. Images of another size or frame are another
-    camera's, or another view of the same one, in which no position still holds: they take over when
-    those of the first have been gone for `PATIENCE`.
+    The first image with an older stamp always counts as late. If older stamps continue and no newer
+    one has come for `PATIENCE`, time has jumped back, for example because a clock was set or a bag
+    was restarted. Jumps forward are accepted. Images of another size or frame come from another
+    camera or show another view, in which earlier positions are invalid: they take over when the
+    present stream has sent no image for `PATIENCE`.
     """
 
     def __init__(self) -> None:
@@ -75,21 +75,21 @@ class ImageStream:
         """Size and frame of the present stream."""
         self._newest = 0
         self._advanced = self._seen = 0.0
-        """When the newest stamp came, and when any image of the view did."""
+        """Arrival times of the image with the newest stamp and of the last image of the view."""
         self._late = False
 
     def turn(self, frame: Stamped, arrival: float) -> tuple[Turn, str]:
-        """Take the next image; return what to do with it and why, empty if it goes on.
+        """Take the next image; return its treatment and the reason, empty for `GOES_ON`.
 
-        arrival: seconds of a clock that is never set, or the time of recording.
+        arrival: arrival time by a monotonic clock, or the recording time, seconds.
         """
         view = CameraView(frame.image.shape[1], frame.image.shape[0], frame.frame_id)
         before = self.view
         if before is not None and view != before:
             if 0 <= arrival - self._seen < PATIENCE:
-                return Turn.FOREIGN, f'image is {view}; those that are {before} are tracked'
+                return Turn.FOREIGN, f'image is {view}; the tracked stream is {before}'
             self._take(frame, view, arrival)
-            return Turn.BEGINS, f'images are {view} now, were {before}'
+            return Turn.BEGINS, f'images are now {view}; before they were {before}'
         back = (self._newest - frame.stamp) / 1e9
         if before is None or back <= 0:
             self._take(frame, view, arrival)

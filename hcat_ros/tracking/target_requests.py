@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""On which frame a named target starts: the newest, a past one, or one still to come."""
+"""Finds the frame on which a named target starts: the newest, a past, or a future frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RequestOutcome(NamedTuple):
     target_id: str
     """Id of the target that is followed, empty if the request was refused."""
     reason: str
-    """Why the request was refused, empty if it was not."""
+    """Reason for the refusal, empty if the target was started."""
 
 
 class TargetRequest(NamedTuple):
@@ -24,55 +24,55 @@ class TargetRequest(NamedTuple):
 
     box: Box
     stamp: int
-    """Nanoseconds of the frame that the box was seen on, 0 for the newest frame."""
+    """Stamp of the frame that the box belongs to, nanoseconds; 0 for the newest frame."""
     class_id: str
     on_outcome: Callable[[RequestOutcome], None] | None = None
-    """Called once with what came of the request: when its target starts or is refused, when another
-    request or a reset takes its place, at the latest with the first look that is `PATIENCE` after
-    `submit`. Without it nobody waits for an answer, and an unstamped request waits for the first
-    image for ever."""
+    """Callback that is called once with the outcome: when the target starts or is refused, when
+    another request or a reset replaces the request, and at the latest at the first check that comes
+    `PATIENCE` after `submit`. Without a callback nobody waits for an answer, and an unstamped
+    request waits for the first image without a time limit."""
 
     def settle(self, target_id: str = '', reason: str = '') -> None:
-        """Tell whoever waits for an answer what came of the request."""
+        """Report the outcome of the request to `on_outcome`."""
         if self.on_outcome is not None:
             self.on_outcome(RequestOutcome(target_id, reason))
 
 
 STAMP_TOLERANCE = 0.1
-"""Seconds by which a frame may miss the stamp of a request, unless told otherwise."""
+"""Default for the largest difference between the stamps of a request and its frame, seconds."""
 PATIENCE = 1.0
-"""Seconds for which a request waits for the frame of its stamp, and the furthest that a stamp may
-lie ahead of the newest frame."""
+"""Seconds for which a request waits for its frame, and the largest distance by which its stamp may
+be ahead of the newest frame."""
 CLOCK_HINT = 'are the clocks of the machines synchronised?'
 
 
 class TargetRequests:
-    """Matches requests with frames. The last request counts, one at a time may wait.
+    """Matches requests with frames. At most one request waits; a new request replaces it.
 
-    Times are of a monotonic clock, seconds.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self, buffer: FrameBuffer, tolerance: float) -> None:
         self.buffer = buffer
         self.tolerance = tolerance
-        """Seconds by which the frame may miss the stamp."""
+        """Largest difference between the stamps of a request and its frame, seconds."""
         self._waiting: TargetRequest | None = None
         self._since = 0.0
 
     @property
     def waiting(self) -> TargetRequest | None:
-        """The request whose frame is yet to come."""
+        """The request whose frame has not come yet, None if no request waits."""
         return self._waiting
 
     def forget(self) -> None:
-        """Let no request wait; the caller settles the one that did."""
+        """Forget the waiting request, which the caller settles."""
         self._waiting = None
 
     def submit(self, request: TargetRequest, now: float) -> StampedFrame | None:
-        """Return the frame that the request starts on, None if that is yet to come.
+        """Return the frame on which the request starts, None if that frame has not come yet.
 
-        It takes the place of a request that waits, which the caller settles. Raises ValueError if
-        its stamp is that of no frame, nor of one to come soon.
+        The request replaces a waiting request, which the caller settles. Raises ValueError if no
+        frame in the buffer has its stamp and none with this stamp is expected soon.
         """
         self._waiting, self._since = request, now
         return self._match(now)
@@ -87,7 +87,7 @@ class TargetRequests:
         return None if frame is None or request is None else (request, frame)
 
     def _match(self, now: float) -> StampedFrame | None:
-        """Return the waiting request's frame; once it is here or cannot come, nothing waits."""
+        """Return the waiting request's frame; forget the request if that came or cannot come."""
         request, newest, oldest = self._waiting, self.buffer.newest, self.buffer.oldest
         if request is None:
             return None
@@ -97,7 +97,7 @@ class TargetRequests:
             if waits:
                 return None
             self._waiting = None
-            raise ValueError(f'no image has come within {PATIENCE:g} s, and none before')
+            raise ValueError(f'no image has come within {PATIENCE:g} s; check the image topic')
         if request.stamp == 0:
             self._waiting = None
             return newest
@@ -112,19 +112,19 @@ class TargetRequests:
         raise ValueError(self._refusal(newest.stamp, ahead, newest.stamp - oldest.stamp))
 
     def _refusal(self, newest: int, ahead: float, kept: int) -> str:
-        """Return why no frame fits. newest, kept: nanoseconds; ahead: seconds."""
+        """Return why no frame matches. newest, kept: nanoseconds; ahead: seconds."""
         if newest == 0:
-            return 'it has a stamp, and the images have none: send it without (zero)'
+            return 'it has a stamp, but the images have none: send the box with a zero stamp'
         if ahead > PATIENCE:
             return f'its stamp is {ahead:.3f} s ahead of the newest image: {CLOCK_HINT}'
         if ahead > 0:
             return (
-                f'its stamp is {ahead:.3f} s ahead of the newest image, and no image of that time '
-                f'has come within {PATIENCE:g} s: {CLOCK_HINT}'
+                f'its stamp is {ahead:.3f} s ahead of the newest image, and no image with that '
+                f'stamp came within {PATIENCE:g} s: {CLOCK_HINT}'
             )
         doubt = f'; {CLOCK_HINT}' if -ahead > PATIENCE + kept / 1e9 else ''
         return (
-            f'its frame is {-ahead:.3f} s older than the newest one and not kept: the buffer holds '
+            f'its frame is {-ahead:.3f} s older than the newest one and not kept; the buffer holds '
             f'{len(self.buffer)} frames over {kept / 1e9:.3f} s (raise buffer_mb or '
             f'stamp_tolerance){doubt}'
         )

@@ -26,12 +26,12 @@ from hcat_ros.tracking.scan import MIN_SIZE, Scan
 from hcat_ros.tracking.window import penalised
 
 SAME_BOX = 0.4
-"""Minimum IoU of a detector's box and the network's box in it to be the same target."""
+"""Minimum IoU of a detector's box and the network's box for both to show the same target."""
 ADVANTAGE = 0.03
-"""Minimum score advantage before the tracker jumps to a place that the scan found."""
+"""Minimum score advantage before the tracker jumps to a location that the scan found."""
 
 SCORE_SLACK = 0.01
-"""Distance outside of 0..1 that a score may have from rounding at low precision."""
+"""Tolerance for scores outside 0..1, which rounding at low precision can cause."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class TrackerConfig:
     size_smoothing: float = 1.0
     """Weight in (0, 1] of the measured size in the new size; 1: no smoothing."""
     uncertain_threshold: float = 0.0
-    """Share in 0..1 of the target's own score below which it counts as uncertain; 0 never."""
+    """Share in 0..1 of the target's own score below which it counts as uncertain; 0: never."""
     lost_threshold: float = 0.0
-    """Share of the target's own score below which it counts as lost; 0 never."""
+    """Share in 0..1 of the target's own score below which it counts as lost; 0: never."""
     found_threshold: float = 0.95
-    """Share of its own score at which a lost target is found and an uncertain one is certain."""
+    """Share of the own score at which a lost or uncertain target counts as tracked again, 0..1."""
     scan_regions: int = 1
-    """Number of regions, 0 to 16, in which each frame is also searched for a lost target."""
+    """Number of further search regions, 0 to 16, in each frame while the target is lost."""
     box_correction: float = 0.0
     """Share in 0..1 of the difference between the init box and the network's box in the first frame
-    that is added to every later box; 0: none, and the first frame is not searched."""
+    by which every later box is corrected; 0: no correction, and no search of the first frame."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_penalty <= 1:
@@ -73,7 +73,7 @@ class TrackerConfig:
 
 
 class _Frame(NamedTuple):
-    """An image with its encoding and the colour that crops have outside of it."""
+    """An image with its encoding and the fill colour for crops that reach outside it."""
 
     image: Image
     encoding: str
@@ -109,9 +109,9 @@ class Track:
 class Tracker:
     """Follows one target through frames. The same frames and configuration give the same tracks.
 
-    `init(frame, box)` once, then `update(frame)` for each frame. Frames are uint8 arrays in
-    one of `encodings.ENCODINGS`; crops are cut from them as they are and only the crop's
-    colours are swapped. The engine may be shared by several trackers.
+    Call `init(frame, box)` once, then `update(frame)` for each frame. Frames are uint8 arrays in
+    one of `encodings.ENCODINGS`; only the crops are converted to RGB, not the whole frame. Several
+    trackers may share one engine.
     """
 
     def __init__(self, engine: Engine, config: TrackerConfig | None = None) -> None:
@@ -122,10 +122,10 @@ class Tracker:
         self._features: Features = None
         self._fill: tuple[float, ...] = ()
         self._encoding = ''
-        # The state in float64: float32 can flip the ceil in the crop's side.
+        # The box stays in float64: rounding to float32 could change the ceil in the crop's side.
         self._box = Box(0.0, 0.0, 0.0, 0.0)
         self._correction = BoxCorrection()
-        """Correction from the network's box of the target to the one that it was named with."""
+        """Correction from the network's box of the target to the init box."""
         self._previous_box = self._box
         """Box of the target before the last `update`."""
         self._confidence = Confidence()
@@ -146,29 +146,31 @@ class Tracker:
         return self._confidence.smoothed_share
 
     def step_back(self) -> Track:
-        """Return to the box before the last `update`, with score 0; a tracked target is uncertain.
+        """Return to the box before the last `update`; return it as a track with score 0.
 
-        Use it when the tracker has jumped to an object that another tracker follows.
+        A tracked target becomes uncertain. Use this method when the tracker has jumped to an object
+        that another tracker follows.
         """
         self._box = self._previous_box
         self._confidence.doubt()
         return Track(self._box, 0.0, self._confidence.state)
 
     def find_in(self, frame: Image, box: ArrayLike, encoding: str = 'bgr8') -> bool:
-        """Resume a lost target where a detector has found a box; return whether it is there.
+        """Resume a lost target in a detector's box; return whether the target is there.
 
-        The match around the box must score at least `found_threshold` and overlap the detector's
-        box; the tracker goes to the network's box, not to the detector's. The caller checks that
-        the target is lost. Raises what `update` raises, and ValueError for a box outside the frame.
+        The match around the box must reach `found_threshold` and overlap the detector's box; the
+        tracker continues from the network's box, not from the detector's. The caller checks that
+        the target is lost. Raises the errors of `update`, and ValueError for a box outside the
+        frame.
         """
         if not self.has_target:
             raise RuntimeError('no target: call init(frame, box) before find_in(frame, box)')
         frame = checked_frame(frame, encoding)
-        named = checked_target_box(box, frame.shape[1], frame.shape[0])
+        detected = checked_target_box(box, frame.shape[1], frame.shape[0])
         fill = self._fill if encoding == self._encoding else mean_colour(frame, encoding)
-        seen = self._find(_Frame(frame, encoding, fill), named, 0.0, [])
+        seen = self._find(_Frame(frame, encoding, fill), detected, 0.0, [])
         share = self._confidence.share(seen.score)
-        if share < self.config.found_threshold or iou(seen.box, named) < SAME_BOX:
+        if share < self.config.found_threshold or iou(seen.box, detected) < SAME_BOX:
             return False
         self._box = self._previous_box = seen.box
         self._confidence.confirm(share)
@@ -186,8 +188,8 @@ class Tracker:
 
         With `box_correction` above 0 and the box inside the frame, five searches of the same frame
         measure the correction, see `box_correction.py`. Raises ValueError, naming the value, for a
-        frame that does not fit its encoding and for a box that is not finite, under one pixel or
-        out of the frame; EngineError when the engine fails. The previous target is then kept.
+        frame that does not fit its encoding and for a box that `checked_target_box` refuses;
+        EngineError when the engine fails. After an error the previous target is kept.
         """
         frame = checked_frame(frame, encoding)
         target = checked_target_box(box, frame.shape[1], frame.shape[0])
@@ -206,7 +208,7 @@ class Tracker:
         """Find the target in the next frame.
 
         Raises ValueError for a frame that does not fit its encoding, RuntimeError before
-        `init`, EngineError when the engine fails; the state is then as before the call.
+        `init`, EngineError when the engine fails. An error leaves the target's state unchanged.
         """
         if not self.has_target:
             raise RuntimeError('no target: call init(frame, box) before update(frame)')
@@ -231,8 +233,8 @@ class Tracker:
         self._previous_box = old
         old_state, state = state, self._confidence.update(seen.score, self.config.thresholds)
         if state is TargetState.LOST:
-            # The search probably shows another object, so its size is not taken. What the scan has
-            # found may be the target, whose size may have changed since it was lost.
+            # The search region probably shows another object, so its size is ignored. A match of
+            # the scan may be the target, and its size may have changed since it was lost.
             share = 1.0 if found else 0.0
         self._box = Box.from_center(
             _between(0.0, seen.box.cx, width),
@@ -250,7 +252,7 @@ class Tracker:
         return Track(self._box, seen.score, state)
 
     def _measure_correction(self, frame: _Frame, target: Box, features: Features) -> BoxCorrection:
-        """Return how the box of the first frame differs from the network's."""
+        """Return the correction from the network's box to the init box in the first frame."""
         height, width = frame.image.shape[:2]
         is_whole = target.x >= 0 and target.y >= 0
         is_whole &= target.x + target.w <= width and target.y + target.h <= height
@@ -265,7 +267,7 @@ class Tracker:
     def _find(
         self, frame: _Frame, around: Box, window_penalty: float, times: list[StageTimes]
     ) -> _Peak:
-        """Return what looks most like the target in the search region around a box."""
+        """Return the best match for the target in the search region around a box, corrected."""
         seen = self._search(frame, around, self._features, window_penalty, times)
         return seen._replace(box=self._correction.apply(seen.box))
 
@@ -277,7 +279,7 @@ class Tracker:
         window_penalty: float,
         times: list[StageTimes],
     ) -> _Peak:
-        """Return what looks most like these features around a box, with the network's own box."""
+        """Return the best match for these features around a box, with the network's own box."""
         started = time.perf_counter()
         size = self.engine.card.search_size
         crop = self._crop(frame.image, frame.encoding, around, SEARCH_FACTOR, size, frame.fill)
@@ -307,7 +309,10 @@ class Tracker:
         return seen
 
     def _look_elsewhere(self, frame: _Frame, score: float, times: list[StageTimes]) -> _Peak | None:
-        """Scan for the lost target; return a match that beats `score`, the score here, or None."""
+        """Scan for the lost target; return a match that beats `score`, else None.
+
+        score: score of the search around the target's box.
+        """
         if self._confidence.confirming:
             return None
         height, width = frame.image.shape[:2]
@@ -316,8 +321,8 @@ class Tracker:
             seen = self._find(frame, self._scan.next(width, height), 0.0, times)
             share, needed = self._confidence.share(seen.score), self.config.found_threshold
             if 0 < self.config.uncertain_threshold <= share < needed:
-                # It may be the target at another distance. Searched again at the size that was
-                # found, the target scores as before; another object hardly does.
+                # This match may be the target at another distance. In a second search with the
+                # size of the match, the target scores as before; another object hardly does.
                 seen = self._find(frame, seen.box, 0.0, times)
                 share = self._confidence.share(seen.score)
                 needed = (1 + needed) / 2
@@ -335,19 +340,19 @@ class Tracker:
         size: int,
         fill: tuple[float, ...],
     ) -> Image:
-        """Return the square around the box as RGB."""
+        """Return the resized square around the box, (size, size, 3), as RGB."""
         side = crop_side(box.w, box.h, factor)
         crop = crop_resized(frame, box.cx, box.cy, side, size, fill, encoding)
         return to_rgb(crop, part_encoding(encoding))
 
 
 def _between(low: float, value: float, high: float) -> float:
-    """Return `value` limited to low..high; `low` wins where the two cross."""
+    """Return `value` limited to low..high, or `low` if low > high."""
     return max(low, min(value, float(high)))
 
 
 def warm_up(engine: Engine) -> None:
-    """Run both graphs of an engine, so that the first frame is as fast as the others."""
+    """Run both graphs of an engine once, so that the first frame is as fast as later frames."""
     tracker = Tracker(engine)
     blank = np.zeros((64, 64, 3), np.uint8)
     tracker.init(blank, (16, 16, 32, 32))

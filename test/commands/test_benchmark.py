@@ -101,7 +101,7 @@ def test_the_peak_is_measured() -> None:
     [
         (['--frames', '0'], '--frames of 1 or more'),
         (['--threads', '-1'], '--threads -1'),
-        (['--weights', 'w', '--model', 'hcat_base', 'hcat_base'], '--weights goes with one'),
+        (['--weights', 'w', '--model', 'hcat_base', 'hcat_base'], '--weights needs exactly one'),
         (['--model', 'nope'], "no model 'nope'"),
         (['--engine', 'abacus', '--threads', '1'], "no engine 'abacus'"),
         (['--precision', 'fp8', '--threads', '1'], "no precision 'fp8'"),

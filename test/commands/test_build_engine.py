@@ -61,7 +61,7 @@ def test_what_is_there_is_built_again_only_by_force(
     run('hcat_base')
     capsys.readouterr()
     run('hcat_base')
-    assert capsys.readouterr().out.count('is there already') == 2
+    assert capsys.readouterr().out.count('already exists') == 2
     assert len(machine.builds) == 2
     run('hcat_base', '--force')
     assert len(machine.builds) == 4

@@ -74,7 +74,7 @@ def test_int8_that_the_card_does_not_accept_is_told_so(
     assert main(['doctor', *QUICK, '--model', str(folder)]) == 0
     found = rows(capsys.readouterr().out)
     assert found['onnxruntime'][-1] == 'passed'
-    state = 'passed; only where int8 is asked for: the card has no AO of search.int8.onnx'
+    state = 'passed; runs only with precision int8, not auto: the card has no AO of'
     assert found['onnxruntime int8'][-1].startswith(state)
 
 

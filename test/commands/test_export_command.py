@@ -162,7 +162,7 @@ def test_what_a_run_says_of_its_network_is_not_overridden(
     path, out = tmp_path / 'run.yaml', tmp_path / 'mine'
     path.write_text(RUN)
     text = failure([str(path), '--out', str(out), '--juxtaposed', '--heads', '2'], capsys)
-    assert f'heads, hierarchical: {path} says what the network is' in text
+    assert f'heads, hierarchical: {path} defines the network' in text
     path.write_text(RUN.replace('channels: 32, heads', 'chanels: 32, heads'))
     text = failure([str(path), '--out', str(out)], capsys)
     assert f"{path}: network: unknown field 'chanels'" in text

@@ -137,7 +137,7 @@ def test_what_cannot_be_is_told_in_one_line(
         return text.splitlines()[-1]
 
     nowhere = extended(run, 'nowhere.yaml', lessons=[])
-    assert 'lessons: expected a folder to keep them in' in failure('lessons', nowhere)
+    assert 'lessons: expected a folder for the lessons' in failure('lessons', nowhere)
     assert '--jobs 0: expected 1 or more' in failure('lessons', run, '--jobs', '0')
     unmade = f'{tmp_path / "lessons"} holds no groups: make them with hcat lessons'
     assert unmade in failure('train', run, '--out', str(tmp_path / 'out'))

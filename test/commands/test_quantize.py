@@ -113,4 +113,4 @@ def test_a_model_that_cannot_be_changed_is_told_at_once(
 ) -> None:
     monkeypatch.setattr(quantize.os, 'access', lambda *_: False)  # root may write anywhere
     assert main(arguments) == 1
-    assert 'cannot be written to; copy it and name the copy' in capsys.readouterr().err
+    assert 'is not writable; copy the folder and name the copy' in capsys.readouterr().err

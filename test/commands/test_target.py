@@ -45,9 +45,9 @@ def test_an_id_becomes_a_parameter_of_the_client(started: list[list[str]], name:
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
-        ([], 'expected one of a box, X Y W H, --reset, --primary ID, --drop ID'),
-        (['1', '2', '3', '4', '--reset'], 'expected one of a box'),
-        (['--drop', 'a-1', '--primary', 'a-2'], 'expected one of a box'),
+        ([], 'expected exactly one of: a box X Y W H, --reset, --primary ID, --drop ID'),
+        (['1', '2', '3', '4', '--reset'], 'expected exactly one of: a box'),
+        (['--drop', 'a-1', '--primary', 'a-2'], 'expected exactly one of: a box'),
         (['1', '2', '3'], 'box 1 2 3: expected four numbers'),
         (['1', '2', '3', 'nan'], 'box 1 2 3 nan: expected four numbers'),
     ],

@@ -179,7 +179,7 @@ def test_errors_name_the_value_and_what_to_do(
 ) -> None:
     video, missing = str(folder), str(tmp_path / 'missing.mp4')
     assert 'name the target with --box X Y W H' in failure([video], capfd)
-    assert f'no video, image folder or camera {missing}' in failure([missing, '--box', *BOX], capfd)
+    assert f'{missing} does not exist; expected a video' in failure([missing, '--box', *BOX], capfd)
     text = failure([video, '--box', '900', '9', '30', '30'], capfd)
     assert 'box x=900 y=9 w=30 h=30 lies outside of the 320x240 frame' in text
     text = failure([video, '--box', 'nan', '9', '30', '30'], capfd)
@@ -203,7 +203,7 @@ def test_files_that_cannot_be_written_are_named(
     assert f'{lost}/track.csv' in text
     assert f'No folder {lost}' in text
     text = failure([str(folder), '--box', *BOX, '--out', f'{lost}/track.mp4'], capfd)
-    assert f"No folder {lost} to write it in: '{lost}/track.mp4'" in text
+    assert f"No folder {lost}: '{lost}/track.mp4'" in text
 
 
 @pytest.mark.parametrize('name', ['notes.mp4', 'notes'])

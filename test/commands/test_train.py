@@ -101,7 +101,7 @@ def test_steps_can_be_overridden_and_a_run_goes_on(
     assert torch.load(out / 'state.pt')['step'] == 2
     assert 'going on' not in capsys.readouterr().out
     assert train(config, out, '--steps', '3') == 0
-    assert f'going on from step 2 in {out}' in capsys.readouterr().out
+    assert f'resuming from step 2 in {out}' in capsys.readouterr().out
     assert torch.load(out / 'state.pt')['step'] == 3
 
 

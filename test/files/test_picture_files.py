@@ -82,7 +82,7 @@ def test_the_limit_is_a_parameter() -> None:
 @pytest.mark.parametrize('shape', [(24, 32), (24, 32, 3)])
 def test_more_than_8_bits_are_named(shape: tuple[int, ...]) -> None:
     data = cv2.imencode('.png', np.full(shape, 7500, np.uint16))[1].tobytes()
-    with pytest.raises(PictureError, match='it has 16 bits a channel; expected 8'):
+    with pytest.raises(PictureError, match='it has 16 bits per channel; expected 8'):
         decode_picture(data, 'it')
 
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_read_again_is_an_error(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    with pytest.raises(OSError, match=r'a\.mp4: 0 of 1 frames can be read'):
+    with pytest.raises(OSError, match=r'a\.mp4: incomplete: 0 frames stated, 1 written'):
         cut()
     monkeypatch.setattr(videos, 'FULL', 1 << 62)
     with pytest.raises(OSError, match=r'No space left on device: .*a\.mp4'):

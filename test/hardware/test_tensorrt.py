@@ -122,7 +122,7 @@ def test_a_killed_build_is_begun_again(plans: TensorRtPlans, tmp_path: Path) -> 
         time.sleep(1)
         process.send_signal(signal.SIGKILL)
     assert not list(tmp_path.rglob('plan-*.json'))
-    for expected in ('stored', 'is there already'):
+    for expected in ('stored', 'already exists'):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.count(expected) == len(GRAPHS)
         assert 'is ready' in done.stdout

@@ -177,7 +177,7 @@ def test_spinning_keeps_nothing_of_a_callback() -> None:
     ('parameters', 'reason'),
     [
         ((), 'parameter source is empty'),
-        (('source:=/no/such.mp4',), 'no video, image folder or camera /no/such.mp4'),
+        (('source:=/no/such.mp4',), '/no/such.mp4 does not exist; expected a video'),
         (('source:=0', 'fps:=-3.0'), 'fps'),
         (('source:=SELF', 'init_box:=[1, 2]'), 'expected x, y, w, h in pixels'),
     ],

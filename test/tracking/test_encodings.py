@@ -160,9 +160,9 @@ def test_a_long_encoding_name_is_shortened_in_the_error() -> None:
 @pytest.mark.parametrize(
     ('encoding', 'remedy'),
     [
-        ('32FC1', 'holds distances or measurements; track in the colour image'),
-        ('16UC1', 'publish a picture of it as mono8 or mono16'),
-        ('bayer_rggb16', 'let the driver publish 8'),
+        ('32FC1', 'holds distances or measurements; track in the camera'),
+        ('16UC1', 'publish the values as a mono8 or mono16 picture'),
+        ('bayer_rggb16', 'set the camera driver to 8 bits'),
     ],
 )
 def test_what_to_do_instead_is_told(encoding: str, remedy: str) -> None:

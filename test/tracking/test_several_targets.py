@@ -95,7 +95,7 @@ def test_one_too_many_is_refused_and_takes_no_place() -> None:
         targets.name(place)
     outcome = targets.name(PLACES[2])
     assert outcome.target_id == ''
-    assert '2 targets are followed, as many as max_targets: drop one' in outcome.reason
+    assert '2 targets are followed, the limit of max_targets: drop one' in outcome.reason
     assert [target.id for target in targets.session.targets] == ['a', 'b']
     targets.session.drop('a')
     assert targets.name(PLACES[2]).target_id == 'c'
@@ -116,12 +116,12 @@ def test_primary_is_selected_and_dropped_by_id() -> None:
     (tracked,) = targets.frame()
     assert (tracked.target_id, [one.target_id for one in tracked.others]) == ('a', ['b'])
     for action in (session.select_primary, session.drop):
-        with pytest.raises(ValueError, match="no target 'c' is followed; there is a, b"):
+        with pytest.raises(ValueError, match="no target 'c' is followed; followed targets: a, b"):
             action('c')
     session.reset()
     assert not session.has_target
     assert targets.frame() == []
-    with pytest.raises(ValueError, match='there is none'):
+    with pytest.raises(ValueError, match='followed targets: none'):
         session.drop('a')
 
 

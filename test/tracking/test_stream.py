@@ -93,8 +93,8 @@ def test_reasons_have_the_numbers() -> None:
     ]
     assert found == [
         '',
-        "image is 16x12 of frame 'front'; those that are 8x6 of frame 'front' are tracked",
-        "images are 16x12 of frame 'front' now, were 8x6 of frame 'front'",
+        "image is 16x12 of frame 'front'; the tracked stream is 8x6 of frame 'front'",
+        "images are now 16x12 of frame 'front'; before they were 8x6 of frame 'front'",
         'image is 0.050 s older than the newest one: not tracked',
         'image stamps jumped back by 44.000 s',
     ]

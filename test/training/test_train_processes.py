@@ -73,7 +73,7 @@ def test_a_run_killed_in_mid_step_goes_on_and_ends_the_same(
     with (killed / 'log.jsonl').open('a') as file:
         file.write('{"step": 6, ')
     done = subprocess.run(command(START, killed), check=True, capture_output=True, text=True)
-    assert 'going on from step 4' in done.stdout
+    assert 'resuming from step 4' in done.stdout
     assert_same(whole, killed)
     assert [row['step'] for row in read_rows(killed / 'log.jsonl')] == [2, 4, 6, 8]
 

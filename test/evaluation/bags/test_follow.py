@@ -128,8 +128,8 @@ def test_after_a_jump_a_target_that_is_lost_is_dropped(scripted_engine: Any) -> 
     states = [state for _, _, state in told(found)][-13:]
     assert states == ['-'] * 9 + ['uncertain', 'lost', '-', '-']
     assert findings[2] == (
-        'dropped targets: 1, the first: image 22: after the jump of the image stamps the target is '
-        'not where it was: dropped'
+        'dropped targets: 1, the first: image 22: dropped the target: after the image stamps '
+        'jumped it was not found again'
     )
 
 
@@ -139,7 +139,7 @@ def test_another_size_drops_the_target_once_the_first_is_gone(tracker: Tracker) 
     assert told(found)[:2] == [(0, 1, 'named'), (1, 1, 'tracking')]
     assert {state for _, _, state in told(found)[2:]} == {'-'}
     assert findings[0].startswith('images passed over: 9, the first: image 2: image is 60x50 of')
-    assert "image 11: images are 60x50 of frame 'cam' now, were 120x100" in findings[1]
+    assert "image 11: images are now 60x50 of frame 'cam'; before they were 120x100" in findings[1]
     assert findings[1].endswith('the target was dropped')
 
 
@@ -287,7 +287,7 @@ def test_a_target_too_many_is_told(tracker: Tracker) -> None:
     found, findings = through(tracker, frames(1, 1.1), *boxes, max_targets=2)
     assert {one.target for one in found} == {1, 2}
     assert len(findings) == 1
-    assert '2 targets are followed, as many as max_targets' in findings[0]
+    assert '2 targets are followed, the limit of max_targets' in findings[0]
 
 
 def test_of_two_boxes_for_one_target_the_last_one_counts(tracker: Tracker) -> None:

@@ -96,7 +96,7 @@ def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], c
         assert [target.id for target in session.targets] == [first]
         exit_code, output, errors = run(talker, '-p', f"drop:='{second}'")
         assert exit_code == 1
-        assert f"no target '{second}' is followed; there is {first}" in errors
+        assert f"no target '{second}' is followed; followed targets: {first}" in errors
     else:
         exit_code, _, errors = run(talker, '-p', f"drop:='{second}'", code=code)
         assert exit_code == 1

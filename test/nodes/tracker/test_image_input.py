@@ -142,7 +142,7 @@ def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
         talker.spin_for(1.1)
     talker.spin(lambda: not talker.tracker.session.has_target, 'the end of the target')
     assert len(talker.tracks[-1].results) == 0
-    assert 'not where it was: dropped' in statistics(talker).last_problem
+    assert 'after the image stamps jumped it was not found again' in statistics(talker).last_problem
 
 
 def test_images_out_of_order_are_passed_over(talk: Callable[..., Talker]) -> None:
@@ -181,7 +181,8 @@ def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
     assert not talker.tracker.session.has_target
     assert len(talker.tracker.session.buffer) == 2, 'no catching up through both sizes'
     log = capfd.readouterr().err
-    assert "images are 160x120 of frame 'front' now, were 320x240 of frame 'front'" in log
+    message = "images are now 160x120 of frame 'front'; before they were 320x240 of frame 'front'"
+    assert message in log
     assert statistics(talker).counts['images of another view'] == 2
 
 

@@ -101,14 +101,14 @@ def test_what_cannot_be_done_has_the_reason(talk: Callable[..., Talker]) -> None
     several = Several(talk, most=1 + 1)
     answers = [several.name(TARGET), several.name(CORNER), several.name(CORNER)]
     assert [answer.success for answer in answers] == [True, True, False]
-    assert 'as many as max_targets' in answers[2].message
+    assert 'the limit of max_targets' in answers[2].message
     for what in ('select_primary', 'drop'):
         answer = several.do(what, 'nobody' * 100)
         assert not answer.success
         assert answers[0].id in answer.message
         assert len(answer.message) < 200
     several.talker.call(several.talker.reset_client, Trigger.Request())
-    assert 'there is none' in several.do('drop', answers[0].id).message
+    assert 'followed targets: none' in several.do('drop', answers[0].id).message
     several.talker.tracker.trigger_deactivate()
     assert 'activate it first' in several.do('drop', answers[0].id).message
 
