@@ -29,7 +29,7 @@ from vision_msgs.msg import Detection2D
 from hcat_ros.engines import ENGINES
 from hcat_ros.markdown import markdown_table
 from hcat_ros.message_data import nanoseconds
-from hcat_ros.models import DEFAULT_MODEL
+from hcat_ros.models import DEFAULT_MODEL, ModelError, load_model
 from hcat_ros.nodes.images import image_message
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -255,6 +255,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.starts < 1 or arguments.frames < 1:
         parser.error('--starts and --frames: expected 1 or more')
+    try:
+        load_model(arguments.model)
+    except ModelError as error:
+        parser.error(f'--model: {error}')
     take_domain()
     os.environ[PROFILE] = str(ROOT / 'config' / 'fastdds_large_images.xml')  # for the camera
     rclpy.init()
