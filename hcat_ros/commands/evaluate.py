@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> None:
     data = read_data_set(arguments.benchmark, folder)
     clips = chosen(data.clips, arguments.sequences)
     entries = [
-        *(entry(text, arguments.tracker) for text in arguments.tracker),
+        *(entry(text) for text in arguments.tracker),
         *(results_entry(text) for text in arguments.results),
     ]
     titles = [slug(item.title) for item in entries]
@@ -230,7 +230,7 @@ def chosen(clips: list[Clip], names: Sequence[str] | None) -> list[Clip]:
     return [clip for name in dict.fromkeys(names) for clip in clips if clip.name == name]
 
 
-def entry(text: str, texts: Sequence[str]) -> Entry:
+def entry(text: str) -> Entry:
     """Return the entry for a tracker on the command line. Raises ValueError."""
     label, sign, spec = text.partition('=')
     tracker = parse_tracker(spec if sign else text)

@@ -14,6 +14,8 @@ from hcat_ros.mavlink.requests import ImageSize, rectangle_of_box
 IMAGE_STATUS = mavlink.MAVLINK_MSG_ID_CAMERA_TRACKING_IMAGE_STATUS
 TEXT_CHUNK = 50
 """Bytes of one STATUSTEXT."""
+LONGEST_URI = 160
+"""Bytes of a stream's address in VIDEO_STREAM_INFORMATION."""
 STREAM_TYPES = {
     'rtsp': mavlink.VIDEO_STREAM_TYPE_RTSP,
     'udp': mavlink.VIDEO_STREAM_TYPE_RTPUDP,
@@ -45,8 +47,9 @@ class CameraIdentity:
     """Side of the box around a tapped point, as a share of the image's height."""
 
     def __post_init__(self) -> None:
-        if len(self.video_uri.encode()) > 160:
-            raise ValueError(f'video_uri of {len(self.video_uri)} characters: MAVLink has 160')
+        size = len(self.video_uri.encode())
+        if size > LONGEST_URI:
+            raise ValueError(f'video_uri has {size} bytes: expected at most {LONGEST_URI}')
         scheme = self.video_uri.partition('://')[0]
         if self.video_uri and scheme not in STREAM_TYPES:
             known = ', '.join(STREAM_TYPES)

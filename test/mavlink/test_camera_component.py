@@ -392,7 +392,8 @@ def test_many_stations_at_once_are_bounded(station: Station) -> None:
     ('values', 'reason'),
     [
         ({'video_uri': 'file:///etc/passwd'}, "video_uri 'file:"),
-        ({'video_uri': 'rtsp://' + 'x' * 200}, 'MAVLink has 160'),
+        ({'video_uri': 'rtsp://' + 'x' * 200}, 'video_uri has 207 bytes: expected at most 160'),
+        ({'video_uri': 'rtsp://' + 'é' * 80}, 'video_uri has 167 bytes: expected at most 160'),
     ],
 )
 def test_an_identity_that_mavlink_has_no_room_for(values: dict[str, Any], reason: str) -> None:

@@ -178,7 +178,7 @@ def _real_time(runs: Sequence[Run]) -> list[Column]:
             'least updates/s',
             '.1f',
             -1,
-            'the smallest number of updates a second that keeps 95 % of the offline AO',
+            f'the smallest number of updates a second that keeps 95 % of the offline {measure}',
         ),
     ]
 

@@ -53,8 +53,8 @@ class DepthInput:
         self._refuse = refuse
         self._images: deque[Image | CompressedImage] = deque()
         self._tracks: deque[DepthTrack] = deque(maxlen=MOST_TRACKS)
-        self._apart: float | None = None
-        """Difference of the two stamps that were compared last, seconds."""
+        self._nearest_miss = math.inf
+        """Smallest difference of two stamps that did not match since the last match, seconds."""
         self._matched = time.monotonic()
         self._tracked = -math.inf
         """Time of the last track on a monotonic clock, seconds."""
@@ -103,15 +103,18 @@ class DepthInput:
             return [f'{topic}: no depth image for {SILENCE:g} s']
         if self._refused:
             return [f'{topic}: {self._refused}']
-        apart = '' if self._apart is None else f' (the nearest misses by {abs(self._apart):.3f} s)'
+        nearest = self._nearest_miss
+        apart = f' (the nearest misses by {nearest:.3f} s)' if math.isfinite(nearest) else ''
         return [
             f"{topic}: no depth image has the stamp of a track's image{apart}: configure the "
             'camera to give both the same stamp, or raise depth_tolerance'
         ]
 
     def _fits(self, one: float, other: float) -> bool:
-        self._apart = one - other
-        return abs(one - other) <= self.tolerance
+        difference = abs(one - other)
+        fits = difference <= self.tolerance
+        self._nearest_miss = math.inf if fits else min(self._nearest_miss, difference)
+        return fits
 
     def _measure(self, message: Image | CompressedImage, track: DepthTrack) -> None:
         box, camera = track.box, track.camera

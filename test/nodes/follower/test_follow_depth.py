@@ -7,6 +7,7 @@ import array
 import struct
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -174,7 +175,10 @@ class Waiting:
             lambda kind, reason: self.refused.append(reason),
         )
 
-    def add_image(self, number: int, like: Image) -> None:
+    def problems(self) -> list[str]:
+        return self._input.problems('/depth')
+
+    def add_image(self, number: float, like: Image) -> None:
         image = Image(height=like.height, width=like.width, encoding=like.encoding, step=like.step)
         image.header.stamp, image.data = Time(seconds=number / 30).to_msg(), like.data
         self._input.add_image(image)
@@ -317,3 +321,15 @@ def test_5000_mutated_depth_images_harm_nobody() -> None:
     for stamp, distance, deviation in found:
         follower.record_depth(stamp, distance, deviation, stamp)
     assert follower.command(6000.0).is_zero
+
+
+def test_the_smallest_difference_of_stamps_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(follower_depth, 'time', clock)
+    waiting, image = Waiting(), depth_message(scene(3.0))
+    clock.monotonic = lambda: 100.0 + follower_depth.SILENCE
+    for number in range(3):
+        waiting.add_track(number)
+        waiting.add_image(number + 0.6, image)  # 20 ms after its track, 13 ms before the next
+    (problem,) = waiting.problems()
+    assert 'the nearest misses by 0.013 s' in problem
