@@ -74,9 +74,8 @@ class Camera(Node):
 
     def _publish(self) -> None:
         self._message.header.stamp = self.get_clock().now().to_msg()
-        self._message.data[0] = (
-            self._message.data[0] + 1
-        ) % 256  # otherwise the node would report a frozen camera
+        # The same image again would be reported as a frozen camera.
+        self._message.data[0] = (self._message.data[0] + 1) % 256
         self._images.publish(self._message)
 
     def _on_track(self, message: Detection2D) -> None:
