@@ -34,7 +34,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command says when it ends with 1; the folder is as it was."""
+    """Run the command, which must fail and leave the folder unchanged; return its stderr."""
     before = content(folder)
     assert main(['add-ncnn', str(folder)]) == 1
     assert content(folder) == before
@@ -42,7 +42,7 @@ def failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def edit(folder: Path, **hashes: str | None) -> None:
-    """Change hashes in the card; None takes one out."""
+    """Change hashes in the model card; None removes a hash."""
     card = yaml.safe_load((folder / CARD_FILE).read_text())
     for file, value in hashes.items():
         card['sha256'][file] = value
@@ -51,7 +51,7 @@ def edit(folder: Path, **hashes: str | None) -> None:
     (folder / CARD_FILE).write_text(yaml.safe_dump(card))
 
 
-def test_the_graphs_are_added_and_all_else_stays(
+def test_ncnn_graphs_are_added_and_other_files_stay_unchanged(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(folder)
@@ -64,7 +64,7 @@ def test_the_graphs_are_added_and_all_else_stays(
     assert list(card['sha256']) == [*old['sha256'], *GRAPHS]
     assert {**card, 'sha256': None} == {**old, 'sha256': None}
     assert load_engine(folder, 'ncnn').card.model == 'hcat_base'
-    # Once more, over the files that are there, is the same again.
+    # A second run over the existing files gives identical files.
     assert main(['add-ncnn', str(folder)]) == 0
     assert content(folder) == after
 
@@ -72,7 +72,7 @@ def test_the_graphs_are_added_and_all_else_stays(
 def test_graphs_that_fail_the_self_test_are_not_added(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The weights are not those of which the reference was made."""
+    """The weights differ from the ones that the reference outputs were computed with."""
     import torch
 
     from hcat_ros.network import load_checkpoint, save_checkpoint
@@ -86,14 +86,14 @@ def test_graphs_that_fail_the_self_test_are_not_added(
 
 
 @pytest.mark.parametrize('file', [REFERENCE_FILE, WEIGHTS_FILE])
-def test_a_model_without_weights_or_reference_is_refused(
+def test_a_model_card_without_a_hash_of_weights_or_reference_is_refused(
     folder: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(folder, **{file: None})
     assert f'lists no sha256 for {file}' in failure(folder, capsys)
 
 
-def test_what_is_not_installed_is_named_with_the_remedy(
+def test_a_missing_package_is_named_with_its_remedy(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'hcat_ros.network.ncnn_graph', None)

@@ -26,7 +26,9 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip('|').split('|')]
 
 
-def test_a_real_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_table_the_json_file_and_the_plot_agree(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     files = ['--json', str(tmp_path / 'b.json'), '--plot', str(tmp_path / 'b.png')]
     engines = ['--engine', 'onnxruntime', 'onnxruntime-cuda']
     assert main([*SHORT, *engines, '--threads', '1', '2', *files]) == 0
@@ -54,7 +56,7 @@ def test_a_real_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / 'b.png')) is not None
 
 
-def test_the_reference_graph_is_the_baseline(
+def test_speed_ratios_are_relative_to_the_reference_graph(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for module in ('torch', 'onnx', 'safetensors'):
@@ -69,7 +71,7 @@ def test_the_reference_graph_is_the_baseline(
         reference['stages']['search']['median'] / ours['stages']['search']['median']
     )
     assert ours['same_weights_ratio'] == ours['ratio']['search']
-    # The template's part is computed again in every frame.
+    # The reference graph computes the template features again in every frame.
     assert reference['multiply_adds'] > ours['multiply_adds'] > 0
     giga = ours['multiply_adds'] / 1e9
     speed = 2 * giga / ours['stages']['search']['median'] * 1e3
@@ -77,7 +79,7 @@ def test_the_reference_graph_is_the_baseline(
     assert '| hcat_base | reference graph, onnxruntime' in printed
 
 
-def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
+def test_a_model_without_weights_is_timed_without_its_reference_graph(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, checkout: Path
 ) -> None:
     pytest.importorskip('torch', reason='needs PyTorch')
@@ -92,7 +94,7 @@ def test_a_model_without_weights_has_no_reference_and_the_reason_is_told(
     assert printed.count('| hcat_base |') == 1
 
 
-def test_the_peak_is_measured() -> None:
+def test_the_measured_peak_of_the_processor_is_plausible() -> None:
     assert 0.1 < benchmark.peak_gflops() < 100_000
 
 
@@ -107,7 +109,7 @@ def test_the_peak_is_measured() -> None:
         (['--precision', 'fp8', '--threads', '1'], "no precision 'fp8'"),
     ],
 )
-def test_errors_are_told(
+def test_invalid_arguments_are_reported_and_the_cpu_affinity_stays(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     affinity = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else None

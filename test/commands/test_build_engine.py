@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat build-engine` over the doubles of TensorRT, Polygraphy and CUDA."""
+"""`hcat build-engine` with test doubles in place of TensorRT, Polygraphy and CUDA."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
 
 
 def run(*arguments: str) -> None:
-    """The verb, as the command line calls it."""
+    """Call `hcat build-engine` as the command line does."""
     parser = argparse.ArgumentParser()
     build_engine.add_arguments(parser)
     build_engine.run(parser.parse_args(arguments))
 
 
-def test_both_graphs_are_built_stored_and_tested(
+def test_both_engine_files_are_built_stored_and_tested(
     machine: Machine,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -55,7 +55,7 @@ def test_both_graphs_are_built_stored_and_tested(
     assert lines[-1] == 'hcat_base is ready: TensorRT 10.3.0, fp16'
 
 
-def test_what_is_there_is_built_again_only_by_force(
+def test_existing_engine_files_are_rebuilt_only_with_force(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run('hcat_base')
@@ -67,7 +67,7 @@ def test_what_is_there_is_built_again_only_by_force(
     assert len(machine.builds) == 4
 
 
-def test_the_options_reach_the_build(machine: Machine) -> None:
+def test_command_line_options_are_passed_to_the_builder(machine: Machine) -> None:
     run('hcat_base', '--precision', 'fp16', '--workspace', '256', '--dla', '1')
     for build in machine.builds:
         assert build['workspace'] == 256 << 20
@@ -76,7 +76,7 @@ def test_the_options_reach_the_build(machine: Machine) -> None:
     assert machine.builds[-1]['flags'] == set()
 
 
-def test_an_engine_that_computes_something_else_is_told(
+def test_a_failed_self_test_of_the_engine_is_an_error(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(engine: object, model: object) -> None:
@@ -87,7 +87,7 @@ def test_an_engine_that_computes_something_else_is_told(
         run('hcat_base')
 
 
-def test_a_cache_that_cannot_be_written_to_ends_it_before_the_build(
+def test_an_unwritable_cache_is_reported_before_the_build_starts(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', '/proc/self')
@@ -96,9 +96,7 @@ def test_a_cache_that_cannot_be_written_to_ends_it_before_the_build(
     assert not machine.builds
 
 
-def test_a_disk_that_fills_up_is_an_error(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: str, target: Path) -> None:
         raise OSError(28, 'No space left on device')
 
@@ -108,7 +106,9 @@ def test_a_disk_that_fills_up_is_an_error(
 
 
 @pytest.mark.parametrize('arguments', [['--dla', '7'], ['--workspace', '0']])
-def test_what_cannot_be_built_is_an_error(machine: Machine, arguments: list[str]) -> None:
+def test_invalid_build_options_and_unknown_models_are_errors(
+    machine: Machine, arguments: list[str]
+) -> None:
     with pytest.raises(EngineError):
         run('hcat_base', *arguments)
     with pytest.raises(ModelError, match="no model 'nope'"):
@@ -123,7 +123,7 @@ def test_an_unknown_precision_is_refused_by_the_command_line(
     assert "invalid choice: 'fp8'" in capsys.readouterr().err
 
 
-def test_without_tensorrt_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tensorrt_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     with pytest.raises(EngineError, match='TensorRT cannot be imported'):
         run('hcat_base')

@@ -23,28 +23,28 @@ QUICK = ['--seconds', '0.01', '--threads', '1']
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """The table's rows by engine, and by engine and precision where that is not fp32."""
+    """Return the rows of the table by engine name, followed by the precision unless it is fp32."""
     cells = [line.strip('|').split('|') for line in text.splitlines() if line.startswith('| ')]
     found = [[cell.strip() for cell in row] for row in cells]
     return {f'{row[0].split()[0]} {row[1]}'.removesuffix(' fp32').strip(): row for row in found}
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *engines: str, packages: tuple[str, ...] = ()) -> None:
-    """Have the report speak of these alone."""
+    """Limit the report to these engines and packages."""
     for name, wanted in (('ENGINES', engines), ('PACKAGES', packages)):
         every = getattr(doctor, name)
         monkeypatch.setattr(doctor, name, {key: every[key] for key in wanted})
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, **modules: str) -> None:
-    """Put modules before those that are installed, also for processes that are started."""
+    """Shadow installed modules with these, in child processes too."""
     folder.mkdir()
     for name, code in modules.items():
         (folder / f'{name}.py').write_text(code)
     monkeypatch.syspath_prepend(folder)
 
 
-def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_lists_versions_engines_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', *QUICK]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f'hcat_ros {__version__}, Python {sys.version.split()[0]}')
@@ -57,13 +57,13 @@ def test_the_report_tells_versions_engines_and_speeds(capsys: pytest.CaptureFixt
         version = f'onnxruntime {onnxruntime.__version__}'
         assert (name, shown, state) == (version, precision, 'passed')
         assert all(re.fullmatch(r'\d+\.\d ms', value) for value in (median, p95))
-    # Each of the others works or says what it lacks.
+    # Every other engine either works or has a reason in its last column.
     assert all(row[-1] for row in found.values() if row[0] != 'engine')
     assert re.search(r'engine auto, precision auto takes: .* ms a search: the fastest of', text)
     assert 'For float: precision:=fp32 (node), --precision fp32 (hcat).' in text
 
 
-def test_int8_that_the_card_does_not_accept_is_told_so(
+def test_int8_without_an_accuracy_in_the_model_card_is_reported_as_not_used_by_auto(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     only(monkeypatch, 'onnxruntime')
@@ -78,7 +78,7 @@ def test_int8_that_the_card_does_not_accept_is_told_so(
     assert found['onnxruntime int8'][-1].startswith(state)
 
 
-def test_a_precision_that_is_asked_for_is_tried_in_every_engine(
+def test_a_requested_precision_is_tried_in_every_engine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, 'onnxruntime-cuda', 'onnxruntime')
@@ -89,7 +89,7 @@ def test_a_precision_that_is_asked_for_is_tried_in_every_engine(
     assert re.search(r'engine auto, precision int8 takes: hcat_\w+ in \w+ [\d.]+ int8', text)
 
 
-def test_what_is_missing_is_named_with_its_remedy(
+def test_missing_packages_are_named_with_their_remedy(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     missing = ('openvino', 'torch', 'rclpy')
@@ -106,10 +106,10 @@ def test_what_is_missing_is_named_with_its_remedy(
     assert found['onnxruntime'][-1] == 'passed'
 
 
-def test_an_engine_that_ends_its_process_is_a_line_of_the_report(
+def test_an_engine_that_crashes_its_process_is_listed_in_the_report(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Here while it is imported."""
+    """The crash happens on import."""
     only(monkeypatch, 'openvino', 'onnxruntime', packages=('openvino', 'numpy'))
     code = 'import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n'
     install(monkeypatch, tmp_path / 'modules', openvino=code)
@@ -122,7 +122,7 @@ def test_an_engine_that_ends_its_process_is_a_line_of_the_report(
     assert found['onnxruntime'][-1] == 'passed'
 
 
-def test_an_engine_that_hangs_is_a_line_of_the_report(
+def test_an_engine_that_hangs_is_listed_in_the_report(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     only(monkeypatch, 'openvino')
@@ -132,7 +132,7 @@ def test_an_engine_that_hangs_is_a_line_of_the_report(
     assert reason == 'its process gave no answer within 1.01 s'
 
 
-def test_an_installation_that_is_broken_is_told(
+def test_a_broken_installation_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     only(monkeypatch, 'openvino', packages=('openvino',))
@@ -143,10 +143,10 @@ def test_an_installation_that_is_broken_is_told(
     assert rows(text)['openvino'][-1] == 'AttributeError: no such'
 
 
-def test_an_engine_that_computes_something_else_does_not_work(
+def test_an_engine_that_fails_the_self_test_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A model whose stored answer is another's."""
+    """The stored reference output of the model is changed, so that no engine can match it."""
     import hashlib
 
     import numpy as np
@@ -175,14 +175,14 @@ def test_an_engine_that_computes_something_else_does_not_work(
         (['--model', 'no'], "no model 'no'"),
     ],
 )
-def test_errors_are_told(
+def test_invalid_arguments_are_reported(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(['doctor', *arguments]) == 1
     assert reason in capsys.readouterr().err
 
 
-def test_the_processors_features_have_the_names_that_people_know(
+def test_cpu_flags_are_translated_to_their_common_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     info = tmp_path / 'cpuinfo'

@@ -27,10 +27,10 @@ def data(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
     return tmp_path / 'video'
 
 
-def test_one_bad_part_does_not_cost_the_whole(
+def test_unusable_sequences_and_results_are_left_out_and_the_rest_is_scored(
     data: Path, tmp_path: Path, sequence: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each is left out and named, in what is printed, the report and the JSON file."""
+    """The terminal output, the report and the JSON file name each of them with its reason."""
     broken = sequence(data / 'broken', 8, 3)
     next(path for path in sorted(broken.iterdir()) if path.stem.endswith('4')).write_bytes(b'none')
     sequence(data / 'once', 4, 4, absent=(1, 2, 3))
@@ -64,7 +64,7 @@ def test_one_bad_part_does_not_cost_the_whole(
         assert '2 of 6 sequences' in (out / name).read_text()
 
 
-def test_an_image_without_size_costs_its_sequence_alone(
+def test_an_unreadable_first_image_leaves_out_only_its_sequence(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     others = tmp_path / 'others'
@@ -80,7 +80,7 @@ def test_an_image_without_size_costs_its_sequence_alone(
     assert '0000.png is not a readable image' in capsys.readouterr().err
 
 
-def test_names_that_are_not_utf_8_are_told_and_reported(
+def test_names_that_are_not_utf_8_are_printed_with_escapes(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / 'clip_1').rename(data / os.fsdecode(b'caf\xe9'))
@@ -92,7 +92,7 @@ def test_names_that_are_not_utf_8_are_told_and_reported(
         assert r'caf\xe9' in (out / name).read_text(encoding='utf-8')
 
 
-def test_the_output_among_the_sequences_is_no_sequence(
+def test_an_output_folder_beside_the_sequences_is_not_read_as_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(data)
@@ -106,7 +106,7 @@ def evaluate(data: Path, out: Path, *words: str) -> int:
     return main(['evaluate', str(data), '--out', str(out), *words])
 
 
-def test_what_it_says_is_what_the_result_files_hold(
+def test_printed_scores_match_the_result_files(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -135,7 +135,7 @@ def test_what_it_says_is_what_the_result_files_hold(
     assert 'OpenCV MIL' in page
 
 
-def test_an_evaluation_goes_on_with_other_trackers(
+def test_a_second_evaluation_adds_trackers_and_reuses_results(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -149,7 +149,7 @@ def test_an_evaluation_goes_on_with_other_trackers(
     assert evaluate(data, out, '--tracker', f'{OURS}:int8', '--restart') == 0
 
 
-def test_results_of_another_program(data: Path, tmp_path: Path) -> None:
+def test_result_files_of_another_program_are_scored(data: Path, tmp_path: Path) -> None:
     out, theirs = tmp_path / 'out', tmp_path / 'theirs'
     theirs.mkdir()
     for number in range(2):
@@ -162,7 +162,7 @@ def test_results_of_another_program(data: Path, tmp_path: Path) -> None:
     assert list(perfect['sequences']) == list(still['sequences']) == ['clip_1']
 
 
-def test_results_that_are_to_be_read_are_not_deleted(
+def test_restart_does_not_delete_results_that_it_reads(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -179,7 +179,7 @@ def test_results_that_are_to_be_read_are_not_deleted(
     assert evaluate(data, out, *words, '--restart') == 0
 
 
-def test_a_benchmark_without_its_truth_gives_an_archive(
+def test_a_benchmark_without_ground_truth_gives_a_submission_archive(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / 'got10k' / 'test'
@@ -199,7 +199,7 @@ def test_a_benchmark_without_its_truth_gives_an_archive(
     assert len(names) == 4
 
 
-def test_a_submission_is_of_the_test_split(
+def test_a_submission_contains_only_the_test_split(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / 'got10k'
@@ -233,7 +233,7 @@ def test_a_submission_is_of_the_test_split(
     assert len(zipfile.ZipFile(tmp_path / 'e' / 'ours.zip').namelist()) == 2
 
 
-def test_vots_experiment(data: Path, tmp_path: Path) -> None:
+def test_multi_start_reports_accuracy_and_robustness(data: Path, tmp_path: Path) -> None:
     assert evaluate(data, tmp_path / 'out', '--tracker', OURS, '--multi-start') == 0
     (run,) = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert 0.3 < run['measures']['accuracy'] <= 1
@@ -267,7 +267,7 @@ def test_vots_experiment(data: Path, tmp_path: Path) -> None:
         (('--submission',), "'plain' has no server to send results to"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_invalid_arguments_are_reported(
     data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

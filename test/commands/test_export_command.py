@@ -29,7 +29,7 @@ from hcat_ros.tracking import Tracker
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the simplification of graphs out, which takes most of an export's time."""
+    """Skip the simplification of graphs, which takes most of the time of an export."""
     monkeypatch.setattr(onnxslim, 'slim', onnx.load)
 
 
@@ -40,7 +40,7 @@ def network(**fields: Any) -> HCAT:
 
 
 def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command says on stderr, which is one line, when it ends with 1."""
+    """Run the command, which must fail with one line on stderr, and return that line."""
     capsys.readouterr()
     assert main(['export', *argv]) == 1
     text = capsys.readouterr().err
@@ -51,7 +51,7 @@ def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize('kind', ['pth', 'safetensors'])
-def test_a_checkpoint_becomes_a_model_that_loads(
+def test_an_exported_checkpoint_can_be_loaded_as_a_model(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / f'weights.{kind}', tmp_path / 'models' / 'mine'
@@ -80,7 +80,7 @@ def test_a_checkpoint_becomes_a_model_that_loads(
     assert 'in boxes' in text
 
 
-def test_what_no_tensor_shows_is_told_by_options(tmp_path: Path) -> None:
+def test_options_set_the_configuration_that_tensors_cannot_show(tmp_path: Path) -> None:
     path, out = tmp_path / 'weights.pth', tmp_path / 'mine'
     torch.save(network(template_size=128).state_dict(), path)
     argv = ['export', str(path), '--out', str(out), '--name', 'other']
@@ -112,7 +112,7 @@ def test_errors_name_the_value_and_leave_no_folder(
     assert [p.name for p in tmp_path.iterdir()] == ['weights.safetensors']
 
 
-def test_a_file_in_the_place_of_the_folder_is_kept(
+def test_an_existing_file_at_the_output_path_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / 'weights.safetensors', tmp_path / 'mine'
@@ -134,7 +134,7 @@ schedule: {steps: 1, seed: 3}
 """
 
 
-def test_a_run_becomes_its_network_untrained(
+def test_a_run_file_is_exported_as_an_untrained_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / 'run.yaml', tmp_path / 'mine'
@@ -156,7 +156,7 @@ def test_a_run_becomes_its_network_untrained(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_what_a_run_says_of_its_network_is_not_overridden(
+def test_options_cannot_override_the_network_of_a_run_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = tmp_path / 'run.yaml', tmp_path / 'mine'
@@ -193,7 +193,7 @@ def test_a_missing_package_is_named_with_its_remedy(
         ({'hierarchical': False}, ['--juxtaposed']),
     ],
 )
-def test_the_published_transt_is_juxtaposed_unless_told_otherwise(
+def test_the_published_transt_is_juxtaposed_unless_hierarchical_is_given(
     fields: dict[str, bool], flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transt = {'backbone': 'resnet50', 'stride': 8, 'dilation': True, 'attention': 'self+cross'}
@@ -212,7 +212,7 @@ def test_the_published_transt_is_juxtaposed_unless_told_otherwise(
     assert exported == [HCATConfig(**{**model.config.__dict__, **fields})]
 
 
-def test_weights_of_timms_backbone_without_its_name(
+def test_weights_with_a_timm_backbone_need_the_backbone_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec('timm') is None:
@@ -228,10 +228,10 @@ def test_weights_of_timms_backbone_without_its_name(
     assert "pip install 'hcat_ros[timm]'" in failure([*argv, '--backbone', 'mobilenetv2'], capsys)
 
 
-def test_a_model_is_not_replaced_unasked(
+def test_a_model_is_replaced_only_with_overwrite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What its card says was lost: thresholds, licence, the hashes of the INT8 graphs."""
+    """An export once overwrote thresholds, licence and INT8 hashes of an existing model card."""
     folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
     before = load_model(folder).card
     argv = [str(folder / WEIGHTS_FILE), '--out', str(folder)]
@@ -245,7 +245,7 @@ def test_a_model_is_not_replaced_unasked(
     assert load_engine(folder, precision='int8').card.precision == 'int8'
 
 
-def test_of_other_weights_scores_and_graphs_go(
+def test_overwriting_with_other_weights_removes_scores_and_int8_graphs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat label` on a square that moves over a ground, with a teacher in plain numpy."""
+"""`hcat label` on a square that moves over a plain background, with a teacher in numpy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ teachers: [{backbone: b.onnx, head: h.onnx}]
 
 @pytest.fixture
 def label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The verb with the teacher in place of those of the run file, one target a span."""
+    """Call `hcat label` with the numpy teacher and one target per scene."""
     monkeypatch.setattr(teachers, 'load_teacher', ColourTeacher)
     run = tmp_path / 'run.yaml'
     run.write_text(RUN)
@@ -43,7 +43,7 @@ def label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> Path:
-    """At 20 frames a second: by default every second one is looked at."""
+    """Write a video of 20 frames per second, of which every second frame is used by default."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 20.0, (320, 240))
     assert writer.isOpened()
     for frame in frames:
@@ -64,13 +64,13 @@ def times(out: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in out.rglob('*') if file.parent != out}
 
 
-def test_clips_are_of_what_moves(
+def test_clips_follow_the_moving_object(
     label: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     video = write_video(tmp_path / 'square.avi', moving(0, 56))
     assert label(video) == 0
     assert f'2 clips of 1 videos in {tmp_path / "out"}' in capsys.readouterr().out
-    assert starts(tmp_path / 'out') == [0, 32]  # of 16 frames, every second; the rest of 12
+    assert starts(tmp_path / 'out') == [0, 32]  # 16 frames at every second image; 12 remain
     clips = sorted(read_clips('plain', tmp_path / 'out'), key=lambda clip: clip.name)
     assert [len(clip.images) for clip in clips] == [16, 12]
     for first, clip in zip((0, 32), clips):
@@ -81,20 +81,20 @@ def test_clips_are_of_what_moves(
             assert iou(Box(*map(float, box)), truth) > 0.6
 
 
-def test_a_cut_ends_a_span(label: Callable[..., int], tmp_path: Path) -> None:
+def test_a_scene_cut_ends_a_clip(label: Callable[..., int], tmp_path: Path) -> None:
     other = [scene(square_at(number), ground=(20, 200, 20)) for number in range(30)]
     assert label(write_video(tmp_path / 'cut.avi', [*moving(0, 26), *other])) == 0
     assert starts(tmp_path / 'out') == [0, 26]
 
 
-def test_frames_are_taken_at_the_rate(label: Callable[..., int], tmp_path: Path) -> None:
+def test_frames_are_sampled_at_the_given_rate(label: Callable[..., int], tmp_path: Path) -> None:
     video = write_video(tmp_path / 'square.avi', moving(0, 16, step=2))
     assert label(video, options=('--rate', '20')) == 0
     (clip,) = read_clips('plain', tmp_path / 'out')
     assert len(clip.images) == 16
 
 
-def test_what_is_done_stays_and_what_was_interrupted_goes_on(
+def test_an_interrupted_run_resumes_and_keeps_finished_clips(
     label: Callable[..., int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,8 +113,8 @@ def test_what_is_done_stays_and_what_was_interrupted_goes_on(
     monkeypatch.setattr(pseudo_labels, 'follow_both_ways', stop)
     assert label(*videos) == 130
     before = times(tmp_path / 'out')
-    assert starts(tmp_path / 'out') == [0, 0, 32]  # two of the first video, one of the second
-    left = 1  # and nothing of what is there is followed again
+    assert starts(tmp_path / 'out') == [0, 0, 32]  # two clips of the first video, one of the second
+    left = 1  # enough only if no finished clip is followed again
     capsys.readouterr()
     assert label(*videos) == 0
     assert starts(tmp_path / 'out') == [0, 0, 32, 32]
@@ -122,13 +122,13 @@ def test_what_is_done_stays_and_what_was_interrupted_goes_on(
     assert '4 clips of 2 videos' in capsys.readouterr().out
     for video in videos:
         video.unlink()
-    assert label(*videos) == 0  # what is done is not opened again
+    assert label(*videos) == 0  # finished videos are not opened again
     told = capsys.readouterr()
     assert '4 clips of 2 videos' in told.out
     assert 'left out' not in told.out + told.err
 
 
-def test_videos_of_one_name_have_clips_of_their_own(
+def test_videos_with_equal_names_get_separate_clips(
     label: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [tmp_path / name / 'img' for name in 'ab']
@@ -164,7 +164,7 @@ def test_a_video_that_cannot_be_read_is_named_and_left_out(
     assert str(good) not in warning
 
 
-def test_frames_that_cannot_be_read_are_told_at_the_end(
+def test_unreadable_images_are_counted_in_a_final_warning(
     label: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / 'img'
@@ -178,7 +178,7 @@ def test_frames_that_cannot_be_read_are_told_at_the_end(
     assert f'hcat label: warning: {folder}: 1 of 15 images left out: ' in told.err
 
 
-def test_what_cannot_be_is_told_in_one_line(
+def test_invalid_arguments_are_reported_in_one_line(
     label: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     video = write_video(tmp_path / 'square.avi', moving(0, 2))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat lessons`, and `hcat train` from what it keeps."""
+"""`hcat lessons`, and `hcat train` from the stored lessons."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SCHEDULE = {
 
 @pytest.fixture
 def run(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
-    """A tiny run that learns from a teacher and keeps three groups."""
+    """A tiny training run with one teacher that stores three groups of lessons."""
     sequence(tmp_path / 'video' / 'clip', 6)
     teacher = nanotrack(tmp_path / 'teacher', np.eye(3))
     content = {
@@ -70,7 +70,7 @@ def extended(run: Path, name: str, **changes: Any) -> Path:
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """Training sets those of PyTorch and OpenCV."""
+    """Restore the thread counts of PyTorch and OpenCV, which training changes."""
     counts = torch.get_num_threads(), cv2.getNumThreads()
     yield
     torch.set_num_threads(counts[0])
@@ -85,7 +85,9 @@ def files_of(folder: Path) -> dict[str, int]:
     }
 
 
-def test_a_network_is_trained_from_lessons_without_teachers(run: Path, tmp_path: Path) -> None:
+def test_a_network_is_trained_from_stored_lessons_without_teachers(
+    run: Path, tmp_path: Path
+) -> None:
     assert main(['lessons', str(run), '--jobs', '2']) == 0
     lessons = tmp_path / 'lessons'
     kept = files_of(lessons)
@@ -96,12 +98,12 @@ def test_a_network_is_trained_from_lessons_without_teachers(run: Path, tmp_path:
     asked = rows['taught_scores'][:, [0, 1], [1, 0]]
     assert np.isfinite(asked).all()
     assert np.ptp(asked) > 0
-    # A second call finds all of it.
+    # A second call finds everything done and changes no file.
     assert main(['lessons', str(run)]) == 0
     assert files_of(lessons) == kept
 
     shutil.rmtree(tmp_path / 'teacher')
-    # The same groups for another network, and for a backbone that is trained.
+    # The same groups serve another network, and a backbone that is trained.
     schedule = {'trained_blocks': 1}
     other = extended(run, 'other.yaml', network={'layers': 2}, schedule=schedule)
     for path in (run, other):
@@ -111,11 +113,11 @@ def test_a_network_is_trained_from_lessons_without_teachers(run: Path, tmp_path:
         assert load_checkpoint(out / 'weights.safetensors').config.layers == (path == other) + 1
 
 
-def test_features_of_another_backbone_are_of_the_same_views(run: Path, tmp_path: Path) -> None:
+def test_features_of_another_backbone_reuse_the_stored_views(run: Path, tmp_path: Path) -> None:
     frozen = extended(run, 'frozen.yaml', schedule={'trained_blocks': 1})
     assert main(['lessons', str(frozen)]) == 0
     lessons = tmp_path / 'lessons'
-    assert not list(lessons.glob('features-*'))  # a backbone that is trained has none
+    assert not list(lessons.glob('features-*'))  # a trained backbone has no stored features
     kept = files_of(lessons)
     seeded = {'lesson_groups': 0, 'teachers': [], 'schedule': {'seed': 5}}
     assert main(['lessons', str(extended(run, 'a.yaml', **seeded))]) == 0
@@ -126,7 +128,7 @@ def test_features_of_another_backbone_are_of_the_same_views(run: Path, tmp_path:
     assert names == ['features-efficientnet_lite0', 'features-mobilenetv3_nanotrack_v2']
 
 
-def test_what_cannot_be_is_told_in_one_line(
+def test_invalid_arguments_are_reported_in_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def failure(verb: str, path: Path, *options: str) -> str:

@@ -21,7 +21,7 @@ from hcat_ros.commands.main import VERBS, main
 from hcat_ros.models import load_model
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(['--version'])
     assert ended.value.code == 0
@@ -49,7 +49,7 @@ def test_the_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         ('benchmark', '--frames', '1', '--plot'),
     ],
 )
-def test_a_model_that_is_read_is_not_written_over(
+def test_an_output_file_never_overwrites_the_model_in_use(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = shutil.copytree(load_model('hcat_nano').folder, tmp_path / 'model') / 'model.yaml'
@@ -83,7 +83,7 @@ def test_a_signal_during_an_import_ends_the_command_as_a_signal(
 def test_a_command_works_with_closed_standard_streams(
     closed: str, tmp_path: Path, write_image: Any
 ) -> None:
-    """Some daemons close them: the progress bar had no stream to write to."""
+    """Some daemons close them, which once broke the progress bar."""
     for number in range(3):
         write_image(tmp_path / f'{number}.png', np.full((120, 160, 3), 90, np.uint8))
     code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
@@ -96,7 +96,9 @@ def test_a_command_works_with_closed_standard_streams(
 
 
 @pytest.mark.parametrize('verb', VERBS)
-def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_every_verb_shows_its_description(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main([verb, '--help'])
     assert ended.value.code == 0
@@ -117,7 +119,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         (['export', 'x.pth'], 'required: --out'),
     ],
 )
-def test_wrong_arguments_end_with_2_and_the_reason(
+def test_invalid_arguments_exit_with_2_and_the_reason(
     argv: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -127,7 +129,7 @@ def test_wrong_arguments_end_with_2_and_the_reason(
 
 
 @pytest.mark.parametrize('error', [OSError('disk is full'), ValueError('x 3'), RuntimeError('y')])
-def test_an_error_of_a_verb_is_told_in_one_line(
+def test_an_error_of_a_verb_is_printed_in_one_line(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(arguments: Any) -> None:
@@ -138,7 +140,7 @@ def test_an_error_of_a_verb_is_told_in_one_line(
     assert capsys.readouterr().err == f'hcat track: {error}\n'
 
 
-def test_what_the_package_logs_is_shown_once_beside_the_results(
+def test_log_messages_of_the_package_are_shown_once_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tell(arguments: Any) -> None:
@@ -163,7 +165,7 @@ def test_names_that_are_not_utf_8_are_printed_with_escapes(
     assert capsys.readouterr().out == 'wrote caf\\udce9.csv\n'
 
 
-def test_an_interrupted_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_verb_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(arguments: Any) -> None:
         raise KeyboardInterrupt
 
@@ -171,7 +173,7 @@ def test_an_interrupted_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> N
     assert main(['track', 'x.mp4']) == 130
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(arguments: Any) -> None:
         raise KeyError('a bug')
 

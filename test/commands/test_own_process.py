@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real processes, and real ways for them to end."""
+"""Functions in real child processes that return, fail, crash, hang or are killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcat_ros.commands import own_process
 from hcat_ros.commands.own_process import ProcessError, in_own_process
 
 
-def test_the_answer_is_that_of_another_process() -> None:
+def test_the_function_runs_in_another_process() -> None:
     assert in_own_process(os.getpid) != os.getpid()
     assert in_own_process(divmod, 7, 2) == (3, 1)
 
@@ -29,7 +29,7 @@ def test_the_answer_is_that_of_another_process() -> None:
         (os.listdir, ('/nowhere',), FileNotFoundError, '/nowhere'),
     ],
 )
-def test_an_error_is_raised_here(
+def test_an_exception_is_raised_in_the_calling_process(
     function: Any, arguments: tuple[Any, ...], kind: type[Exception], text: str
 ) -> None:
     with pytest.raises(kind, match=text):
@@ -47,18 +47,18 @@ def killed(number: int) -> None:
 
 
 @pytest.mark.parametrize('number', [signal.SIGSEGV, signal.SIGKILL], ids=str)
-def test_a_process_that_is_killed_is_told_of(number: int) -> None:
+def test_a_killed_process_is_reported_with_its_signal(number: int) -> None:
     with pytest.raises(ProcessError) as error:
         in_own_process(killed, number)
     assert str(error.value) == f'its process ended by {signal.Signals(number).name}'
 
 
-def test_a_process_that_ends_itself_is_told_of() -> None:
+def test_a_process_that_exits_is_reported_with_its_code() -> None:
     with pytest.raises(ProcessError, match='its process ended with code 3'):
         in_own_process(sys.exit, 3)
 
 
-def test_a_process_that_hangs_is_ended() -> None:
+def test_a_process_that_hangs_is_stopped_at_the_limit() -> None:
     started = time.monotonic()
     with pytest.raises(ProcessError, match=r'gave no answer within 0\.5 s'):
         in_own_process(time.sleep, 300, limit=0.5)
@@ -66,8 +66,8 @@ def test_a_process_that_hangs_is_ended() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_ctrl_c_ends_both_quietly(capfd: pytest.CaptureFixture[str]) -> None:
-    """The terminal sends it to both."""
+def test_ctrl_c_ends_both_processes_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """The terminal sends SIGINT to parent and child."""
     with pytest.raises(KeyboardInterrupt):
         in_own_process(interrupted, os.getpid())
     assert not multiprocessing.active_children()
@@ -81,11 +81,13 @@ def interrupted(parent: int) -> None:
 
 
 def answered_but_busy() -> int:
-    threading.Thread(target=time.sleep, args=(300,)).start()  # at its end Python waits for it
+    threading.Thread(target=time.sleep, args=(300,)).start()  # Python waits for this thread at exit
     return 7
 
 
-def test_an_answer_counts_though_the_process_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_counts_even_if_the_process_does_not_exit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(own_process, 'CLEANING', 0.1)
     assert in_own_process(answered_but_busy) == 7
     assert not multiprocessing.active_children()

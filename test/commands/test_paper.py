@@ -24,7 +24,7 @@ schedule: {{steps: 1}}
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks that take milliseconds in the place of the paper's; one that cannot be built."""
+    """Replace the networks of the paper by tiny ones; hcat_n1 cannot be built."""
 
     def run_file(name: str) -> Path:
         path = tmp_path / f'{name}.yaml'
@@ -71,7 +71,7 @@ def test_systems_are_built_timed_and_compared(
     assert card.network['hierarchical'] is False
 
 
-def test_without_rounds_systems_are_only_counted(
+def test_without_rounds_only_parameters_and_multiply_adds_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ['paper', '--only', 'hcat', '--rounds', '0', '--json', str(tmp_path / 'p.json')]
@@ -92,13 +92,13 @@ def test_without_rounds_systems_are_only_counted(
         (['--results', 'hcat=nowhere'], 'no nowhere/results.json; make it with hcat evaluate'),
     ],
 )
-def test_errors_name_the_value(
+def test_invalid_arguments_are_reported(
     argv: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reason in failure(argv, capsys)
 
 
-def test_results_that_are_read_are_not_written_over(
+def test_output_never_overwrites_results_that_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / 'results.json'
@@ -109,7 +109,9 @@ def test_results_that_are_read_are_not_written_over(
     assert path.read_text() == '[]'
 
 
-def test_an_export_replaces_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_never_replaces_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An untrained model must not replace a trained one of the same name."""
     card = tmp_path / 'hcat' / 'model.yaml'
     card.parent.mkdir()
@@ -121,7 +123,7 @@ def test_an_export_replaces_no_model(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert card.read_text() == 'name: trained'
 
 
-def test_a_system_that_cannot_be_built_is_named(
+def test_a_system_that_cannot_be_built_is_named_with_the_reason(
     small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'timm', None)

@@ -31,7 +31,7 @@ def arguments(
     sequence: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
-    """A run of seconds: few crops, every tenth layer."""
+    """Arguments of a run that takes seconds: few crops, every tenth layer."""
     monkeypatch.setattr(quantize, 'CALIBRATION', 2)
     monkeypatch.setattr(quantize, 'TEST', 1)
     every = SearchQuantizer.layers.fget  # type: ignore[attr-defined]
@@ -41,7 +41,7 @@ def arguments(
     return ['quantize', str(model), '--data', folder, '--evaluate', folder, '--starts', '2']
 
 
-def test_accepted_graphs_join_the_model(
+def test_accepted_int8_graphs_are_added_to_the_model(
     arguments: list[str], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, '--max-drop', '0.3', '--jobs', '2']) == 0
@@ -64,7 +64,7 @@ def test_accepted_graphs_join_the_model(
     assert not [path for path in model.iterdir() if path.name.startswith('.')]
 
 
-def test_sequences_that_were_left_out_are_told_at_the_end(
+def test_left_out_sequences_are_named_in_a_final_warning(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / 'data' / 'broken'
@@ -79,7 +79,7 @@ def test_sequences_that_were_left_out_are_told_at_the_end(
     assert warning.count(str(broken)) == 1 + warning.count(f'{broken}/groundtruth.txt')
 
 
-def test_a_model_that_would_lose_the_target_is_left_as_it_was(
+def test_a_model_stays_unchanged_when_no_int8_graph_is_accurate_enough(
     arguments: list[str],
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,14 +101,14 @@ def test_a_model_that_would_lose_the_target_is_left_as_it_was(
         (['--data', 'nowhere'], 'plain: no folder nowhere'),
     ],
 )
-def test_bad_arguments_are_told_at_once(
+def test_invalid_arguments_are_reported(
     arguments: list[str], extra: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, *extra]) == 1
     assert reason in capsys.readouterr().err
 
 
-def test_a_model_that_cannot_be_changed_is_told_at_once(
+def test_an_unwritable_model_folder_is_reported(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(quantize.os, 'access', lambda *_: False)  # root may write anywhere

@@ -43,12 +43,12 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def timeless(path: Path) -> list[dict[str, str]]:
-    """The rows without what differs from run to run."""
+    """Return the rows without the column of times, which differs from run to run."""
     return [{name: row[name] for name in row if name != 'ms'} for row in rows(path)]
 
 
 def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """What the command says on stderr, which is one line, when it ends with 1."""
+    """Run the command, which must fail with one line on stderr, and return that line."""
     capfd.readouterr()
     assert main(['replay', *ENGINE, *argv]) == 1
     text = capfd.readouterr().err
@@ -57,7 +57,7 @@ def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     return text
 
 
-def test_several_targets_are_followed_and_each_judged_by_its_own_truth(
+def test_several_targets_are_each_scored_by_their_own_truth(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = tmp_path / 'still.txt'
@@ -82,7 +82,7 @@ def test_several_targets_are_followed_and_each_judged_by_its_own_truth(
     assert 'walk, target 2' in report
 
 
-def test_a_bag_is_replayed_and_judged(
+def test_a_bag_is_replayed_and_scored(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,13 +105,13 @@ def test_a_bag_is_replayed_and_judged(
     assert 'note' not in text
     page = (out / 'report.html').read_text()
     assert 'Replay of walk' in page
-    assert 'data:image/jpeg;base64,' in page  # images of the bag
+    assert 'data:image/jpeg;base64,' in page  # images of the bag are embedded in the page
 
 
-def test_images_without_a_track_are_told_beside_the_figures(
+def test_images_without_a_track_count_as_misses_and_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images 2 and 3 of 0 to 5 come behind the fourth: two of five that are judged are missed."""
+    """Images 2 and 3 are recorded after image 4: two of the five scored images are missed."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
@@ -136,7 +136,7 @@ def test_images_without_a_track_are_told_beside_the_figures(
     assert content['findings'][0].startswith('images passed over: 2')
 
 
-def test_both_storages_and_every_run_give_the_same_track(
+def test_both_storage_formats_and_repeated_runs_give_the_same_track(
     tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
     images = sequence(tmp_path / 'images' / 'patch')
@@ -150,7 +150,7 @@ def test_both_storages_and_every_run_give_the_same_track(
     assert len(tables[0]) == 5
 
 
-def test_a_recorded_track_is_judged_beside_the_own(
+def test_a_recorded_track_is_scored_beside_the_replayed_one(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = tmp_path / 'first', tmp_path / 'second'
@@ -168,14 +168,14 @@ def test_a_recorded_track_is_judged_beside_the_own(
 
 
 @pytest.mark.parametrize('kept', ['folder', 'file', 'truth'])
-def test_what_a_replay_reads_is_never_written_over(
+def test_a_replay_never_overwrites_its_inputs(
     tmp_path: Path,
     sequence: Callable[..., Path],
     kept: str,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`walk_replay` is where the replay of `walk` goes, and here it is read, too."""
+    """`walk_replay` is the default output of the replay of `walk`, and here also an input."""
     monkeypatch.chdir(tmp_path)
     write_sequence_bag(tmp_path / 'walk', sequence(tmp_path / 'images' / 'patch'))
     assert main(['replay', 'walk', '--truth', '/truth', *ENGINE]) == 0
@@ -189,7 +189,7 @@ def test_what_a_replay_reads_is_never_written_over(
     assert {file: file.read_bytes() for file in Path('walk_replay').iterdir()} == before
 
 
-def test_an_earlier_judgement_does_not_stay_beside_another_track(
+def test_old_scores_are_removed_when_the_track_is_replaced(
     bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -207,7 +207,7 @@ def test_an_earlier_judgement_does_not_stay_beside_another_track(
     assert (evaluation / 'report.html').read_text() == 'of an evaluation'
 
 
-def test_a_track_that_there_is_not_is_told_before_the_replay(
+def test_a_missing_recorded_track_is_reported_before_the_replay(
     bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -216,7 +216,7 @@ def test_a_track_that_there_is_not_is_told_before_the_replay(
 
 
 def incomplete(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """What the command warns of on stderr when it ends with 3."""
+    """Run the command, which must exit with 3, and return the warning on stderr."""
     capfd.readouterr()
     assert main(['replay', *ENGINE, *argv]) == 3
     text = capfd.readouterr().err.splitlines()[-1]
@@ -224,7 +224,7 @@ def incomplete(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     return text
 
 
-def test_the_replay_of_a_damaged_bag_is_incomplete(
+def test_a_damaged_bag_is_reported_with_exit_code_3(
     bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = bag / 'walk.mcap'
@@ -235,7 +235,7 @@ def test_the_replay_of_a_damaged_bag_is_incomplete(
     assert (out / 'track.csv').is_file()
 
 
-def test_the_replay_without_the_target_that_was_named_is_incomplete(
+def test_a_refused_init_box_is_reported_with_exit_code_3(
     bag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     box = ['--box', '5000', '5000', '10', '10']
@@ -243,7 +243,7 @@ def test_the_replay_without_the_target_that_was_named_is_incomplete(
     assert 'refused boxes: 1, the first: image 0: init box refused: box x=5000' in text
 
 
-def test_spans_with_a_lost_target_say_whose_they_are() -> None:
+def test_lost_frame_ranges_name_their_target() -> None:
     lost = [np.array([0, 1, 1, 0, 1], bool), np.array([0, 0, 0, 1, 0], bool)]
     boxes = np.ones((5, 4))
     results = [SequenceResult(boxes, np.ones(5), each, np.full(5, 0.01)) for each in lost]
@@ -255,7 +255,7 @@ def test_spans_with_a_lost_target_say_whose_they_are() -> None:
     )
 
 
-def test_without_truth_and_with_a_note(
+def test_a_bag_without_truth_and_metadata_is_replayed_with_a_note(
     tmp_path: Path, sequence: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [cv2.imread(str(path)) for path in sorted(sequence(tmp_path / 'patch').glob('*.png'))]
@@ -296,7 +296,7 @@ def test_errors_name_the_value_and_what_to_do(
 
 
 def process(argv: list[str], code: str, checkout: Path) -> subprocess.CompletedProcess[str]:
-    """The verb in a process of its own, after some code."""
+    """Run `hcat replay` in a child process, after some code."""
     code = (
         f'import sys; {code}; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
     )
@@ -310,7 +310,7 @@ def process(argv: list[str], code: str, checkout: Path) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize('missing', ['jinja2', 'rosbags', 'mcap', 'zstandard'])
-def test_without_what_it_needs_it_says_what_to_install(
+def test_a_missing_package_is_named_with_the_install_command(
     bag: Path, checkout: Path, missing: str
 ) -> None:
     ended = process([str(bag)], f'sys.modules["{missing}"] = None', checkout)
@@ -320,7 +320,7 @@ def test_without_what_it_needs_it_says_what_to_install(
     assert 'Traceback' not in ended.stderr
 
 
-def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
+def test_select_without_window_support_is_an_error_with_a_remedy(
     bag: Path, tmp_path: Path, checkout: Path
 ) -> None:
     if not re.search(r'GUI:\s+NONE', cv2.getBuildInformation()):
@@ -334,10 +334,10 @@ def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
 
 
 @pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
-def test_a_real_walk_scores_as_its_images_do(
+def test_a_bag_scores_the_same_as_its_source_images(
     shared: Path, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """AO of the bag is that of one pass over the files it was made of."""
+    """The AO of the bag equals the AO of one pass over the images that it was made from."""
     count = 90
     folder = shared / 'data' / 'eval' / 'otb_jogging'
     bag = write_sequence_bag(tmp_path / 'jogging', folder, count, storage=storage)

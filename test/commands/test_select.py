@@ -36,7 +36,7 @@ def test_arguments_become_parameters_and_remappings() -> None:
 @pytest.mark.parametrize(
     ('missing', 'remedy'), [('rclpy', 'setup.bash'), ('aiohttp', 'pip install')]
 )
-def test_what_is_missing_is_said(
+def test_missing_packages_are_reported_with_the_remedy(
     missing: str,
     remedy: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -99,7 +99,7 @@ def test_the_page_is_served_until_ctrl_c(
         (('--port', '0'), {'HCAT_SELECT_TOKEN': 'short'}, 'the token has 5 characters'),
     ],
 )
-def test_what_cannot_be_served_is_said(
+def test_an_invalid_address_port_or_token_is_reported(
     needs: Any, words: tuple[str, ...], variables: dict[str, str], reason: str
 ) -> None:
     process = start(*words, **variables)

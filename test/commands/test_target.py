@@ -11,7 +11,7 @@ from hcat_ros.commands.main import main
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines of the nodes that the command became."""
+    """The command lines of the nodes that the command would start."""
     lines: list[list[str]] = []
     monkeypatch.setattr(node_process.os, 'execv', lambda program, words: lines.append(words))
     monkeypatch.setattr(target, 'check_modules', lambda remedies: None)
@@ -29,7 +29,7 @@ def test_a_box_becomes_a_parameter_of_the_client(started: list[list[str]]) -> No
     assert ('-r', '__ns:=/front') in pairs
 
 
-def test_a_reset_has_no_box(started: list[list[str]]) -> None:
+def test_a_reset_passes_no_box_to_the_client(started: list[list[str]]) -> None:
     main(['target', '--reset'])
     assert 'reset:=true' in started[0]
     assert not any('box' in word for word in started[0])
@@ -52,7 +52,7 @@ def test_an_id_becomes_a_parameter_of_the_client(started: list[list[str]], name:
         (['1', '2', '3', 'nan'], 'box 1 2 3 nan: expected four numbers'),
     ],
 )
-def test_a_box_that_is_none_is_refused(
+def test_invalid_arguments_are_refused_before_a_node_starts(
     started: list[list[str]], capsys: pytest.CaptureFixture[str], words: list[str], reason: Any
 ) -> None:
     assert main(['target', *words]) == 1

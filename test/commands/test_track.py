@@ -47,9 +47,9 @@ def rows(path: Path) -> list[list[str]]:
 
 
 def failure(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """What the command says on stderr, which is one line, when it ends with 1.
+    """Run the command, which must fail with one line on stderr, and return that line.
 
-    Engine and precision are named: of what 'auto' chooses there is a line.
+    Engine and precision are given, because with 'auto' a line reports the choice.
     """
     capfd.readouterr()
     assert main(['track', *FLOAT, *argv]) == 1
@@ -99,7 +99,7 @@ def test_a_folder_is_tracked_and_both_files_are_written(
     assert f'wrote {out}\nwrote {table}\n' in text
 
 
-def test_it_begins_at_a_frame_of_choice(folder: Path, tmp_path: Path) -> None:
+def test_tracking_starts_at_the_given_frame(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / 'track.csv'
     box = [str(60 + 5 * 3), *BOX[1:]]
     argv = ['track', *FLOAT, str(folder), '--start', '3', '--box', *box, '--csv', str(table)]
@@ -110,10 +110,10 @@ def test_it_begins_at_a_frame_of_choice(folder: Path, tmp_path: Path) -> None:
     assert iou(last, Box(60 + 5 * (COUNT - 1), 90, 64, 48)) > 0.7
 
 
-def test_several_targets_have_a_line_each(
+def test_each_target_has_its_own_rows(
     folder: Path, tmp_path: Path, picture: Callable[..., np.ndarray]
 ) -> None:
-    """The second stands still."""
+    """The second target does not move."""
     out, table, still = tmp_path / 'track.mp4', tmp_path / 'track.csv', ('250', '180', '48', '40')
     for path in folder.iterdir():
         scene = cv2.imread(str(path))
@@ -164,7 +164,7 @@ def test_the_same_command_writes_the_same_track(folder: Path, tmp_path: Path) ->
     assert written[0] == written[1]
 
 
-def test_the_window_penalty_is_that_of_the_command(folder: Path, tmp_path: Path) -> None:
+def test_the_window_penalty_option_changes_the_track(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / 'still.csv'
     argv = ['track', str(folder), '--box', *BOX, '--csv', str(table), '--window-penalty', '1']
     assert main(argv) == 0
@@ -207,17 +207,17 @@ def test_files_that_cannot_be_written_are_named(
 
 
 @pytest.mark.parametrize('name', ['notes.mp4', 'notes'])
-def test_a_file_that_is_no_video(
+def test_a_file_that_is_not_a_video_is_refused(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Our own line only: FFmpeg may write of its own accord, below Python."""
+    """Only the output of Python is captured: FFmpeg may print messages of its own."""
     path = tmp_path / name
     path.write_text('no video\n' * 30)
     text = failure([str(path), '--box', *BOX], capsys)
     assert f'OpenCV cannot open {path} as a video or camera' in text
 
 
-def test_a_video_of_a_kind_that_cannot_be_written(
+def test_an_unsupported_output_format_is_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'track.txt'
@@ -225,7 +225,7 @@ def test_a_video_of_a_kind_that_cannot_be_written(
     assert f'{out}: expected a name that ends in .mp4' in text
 
 
-def test_a_damaged_model_and_a_damaged_image_are_named(
+def test_damaged_model_files_are_named(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = Path(shutil.copytree(load_model().folder, tmp_path / 'model'))
@@ -237,7 +237,7 @@ def test_a_damaged_model_and_a_damaged_image_are_named(
     assert str(model / CARD_FILE) in text
 
 
-def test_an_unreadable_image_is_left_out_with_an_exit_code_of_its_own(
+def test_an_unreadable_image_is_left_out_with_exit_code_3(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / '3.png').write_bytes(b'no image')
@@ -247,10 +247,10 @@ def test_an_unreadable_image_is_left_out_with_an_exit_code_of_its_own(
     assert [row[0] for row in rows(table)[1:]] == [str(n) for n in range(COUNT) if n != 3]
 
 
-def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
+def test_show_without_window_support_is_an_error_with_a_remedy(
     checkout: Path, folder: Path
 ) -> None:
-    """In a process of its own: a window library may end the process that it fails in."""
+    """The command runs in a child process: a window library may end its process on failure."""
     if not re.search(r'GUI:\s+NONE', cv2.getBuildInformation()):
         pytest.skip('this OpenCV can open windows')
     code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
@@ -269,7 +269,7 @@ def test_a_window_where_there_is_no_display_is_an_error_with_a_remedy(
 
 
 def test_the_shipped_model_follows_a_real_drone(shared: Path, tmp_path: Path) -> None:
-    """The mean overlap with the truth over the first 60 frames."""
+    """The measure is the mean overlap with the true box over the first 60 frames."""
     sequence, images = shared / 'data' / 'eval' / 'tlp_drone1', tmp_path / 'images'
     images.mkdir()
     for index in range(60):
@@ -282,4 +282,4 @@ def test_the_shipped_model_follows_a_real_drone(shared: Path, tmp_path: Path) ->
     still = iou(truth[0], truth)[1:].mean()
     overlap = iou(boxes, truth)[1:].mean()
     assert overlap > 0.7
-    assert overlap > still + 0.1  # it is a track, not a box that never moves
+    assert overlap > still + 0.1  # clearly better than a box that never moves

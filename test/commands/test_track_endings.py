@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat track` never destroys what it reads, and keeps what it has written."""
+"""`hcat track` never overwrites its inputs, and keeps its output when a signal ends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ['folder']  # a fixture
 
 
 @pytest.mark.parametrize('option', ['--out', '--csv'])
-def test_an_input_is_never_written_over(
+def test_an_output_never_overwrites_an_input(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str
 ) -> None:
     video = tmp_path / 'video.avi'
@@ -40,10 +40,10 @@ def test_an_input_is_never_written_over(
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_was_tracked_before_a_signal_is_kept(
+def test_frames_tracked_before_a_signal_are_kept(
     folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """In a process of its own, in the middle of a video of many frames."""
+    """The signal reaches a child process in the middle of a long video."""
     video, table, out = (tmp_path / name for name in ('video.avi', 'track.csv', 'track.mp4'))
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'MJPG'), 25.0, (320, 240))
     images = [cv2.imread(str(folder / f'{index}.png')) for index in range(COUNT)]
@@ -53,14 +53,14 @@ def test_what_was_tracked_before_a_signal_is_kept(
     words = ['track', str(video), '--box', *BOX, *FLOAT, '--csv', str(table), '--out', str(out)]
     code = (
         'import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-        'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'  # nohup has it ignored
+        'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'  # nohup ignores this signal
         'from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
     )
     process = subprocess.Popen(
         [sys.executable, '-c', code, *words], stderr=subprocess.PIPE, text=True
     )
     try:
-        # Until a few frames are in the file that is not yet in its place.
+        # Wait until the temporary file holds a few frames.
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size > 2000 for path in tmp_path.glob('.track.csv.partial-*')):
             assert process.poll() is None

@@ -45,7 +45,7 @@ def write_sequence(folder: Path, seed: int, frames: int = 6) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A run of seconds, beside its data."""
+    """The run file of a training run that takes seconds, beside its data."""
     for number in range(2):
         write_sequence(tmp_path / 'video' / f'clip_{number}', number)
     path = tmp_path / 'run.yaml'
@@ -55,7 +55,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """Training sets those of PyTorch and OpenCV."""
+    """Restore the thread counts of PyTorch and OpenCV, which training changes."""
     counts = torch.get_num_threads(), cv2.getNumThreads()
     yield
     torch.set_num_threads(counts[0])
@@ -67,7 +67,7 @@ def train(config: Path, out: Path, *options: str) -> int:
 
 
 def failure(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command says on stderr, which is one line, when it ends with 1."""
+    """Run the command, which must fail without a traceback; return the last line of stderr."""
     capsys.readouterr()
     assert main(['train', *argv]) == 1
     text = capsys.readouterr().err
@@ -81,7 +81,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_run_leaves_weights_a_state_and_a_log(config: Path, tmp_path: Path) -> None:
+def test_a_run_writes_weights_a_state_and_a_log(config: Path, tmp_path: Path) -> None:
     out = tmp_path / 'runs' / 'a'
     assert train(config, out, '--log-every', '2', '--save-every', '4') == 0
     model = load_checkpoint(out / 'weights.safetensors')
@@ -93,7 +93,7 @@ def test_a_run_leaves_weights_a_state_and_a_log(config: Path, tmp_path: Path) ->
     assert not list(out.glob('*.partial'))
 
 
-def test_steps_can_be_overridden_and_a_run_goes_on(
+def test_a_run_resumes_with_a_higher_number_of_steps(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -114,7 +114,7 @@ def test_a_damaged_line_of_the_log_is_ignored(tmp_path: Path, line: str) -> None
     assert rows(tmp_path / 'log.jsonl') == [{'step': 2, 'mean': 0.5}]
 
 
-def test_pairs_can_be_shown(
+def test_training_pairs_are_written_to_an_image(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / 'pairs.png'
@@ -126,7 +126,7 @@ def test_pairs_can_be_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ['pairs.png', 'run.yaml', 'video']
 
 
-def test_shown_pairs_replace_no_image_of_the_run(
+def test_the_image_of_pairs_never_overwrites_training_data(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = next((config.parent / 'video').rglob('*.png'), None)
@@ -138,13 +138,13 @@ def test_shown_pairs_replace_no_image_of_the_run(
     assert image.read_bytes() == before
 
 
-def test_pairs_of_another_stride_can_be_shown(config: Path, tmp_path: Path) -> None:
+def test_training_pairs_of_stride_8_are_written_to_an_image(config: Path, tmp_path: Path) -> None:
     config.write_text(RUN.replace('channels: 32,', 'channels: 32, stride: 8,', 1))
     assert main(['train', str(config), '--show-pairs', str(tmp_path / 'pairs.png')]) == 0
 
 
 @pytest.mark.parametrize('name', ['missing/pairs.png', 'pairs.nothing'])
-def test_a_picture_that_cannot_be_written_is_named(
+def test_an_image_of_pairs_that_cannot_be_written_is_named(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     text = failure([str(config), '--show-pairs', str(tmp_path / name)], capsys)
@@ -186,7 +186,7 @@ def test_validation_keeps_the_best_weights(
     assert changed == [True, False, True]
 
 
-def test_sequences_to_validate_on_are_looked_for_before_the_first_step(
+def test_missing_validation_sequences_are_reported_before_the_first_step(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / 'out'
@@ -196,7 +196,7 @@ def test_sequences_to_validate_on_are_looked_for_before_the_first_step(
     assert not out.exists()
 
 
-def test_errors_are_told_in_one_line(
+def test_errors_are_reported_in_one_line(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ['--out', str(tmp_path / 'out')]
@@ -212,7 +212,7 @@ def test_errors_are_told_in_one_line(
 
 
 @pytest.mark.parametrize('option', ['--steps', '--save-every', '--log-every', '--validate-every'])
-def test_counts_of_steps_are_at_least_1(
+def test_step_counts_below_1_are_refused(
     config: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     for value in ('0', '-1', 'x'):
@@ -222,7 +222,7 @@ def test_counts_of_steps_are_at_least_1(
         assert option in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_finite_is_told_with_its_step(
+def test_a_loss_that_is_not_finite_is_reported_with_its_step(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.write_text(RUN.replace('warm_up: 2', 'warm_up: 0, learning_rate: 1.0e+30'))
@@ -232,7 +232,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(
 
 
 @pytest.mark.filterwarnings('ignore:skipped')
-def test_unreadable_images_are_counted_at_the_end(
+def test_unreadable_training_images_are_counted_at_the_end(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.write_text(RUN.replace('workers: 0', 'workers: 1'))

@@ -16,7 +16,7 @@ from hcat_ros.models import load_model
 
 @pytest.fixture
 def sequences(tmp_path: Path) -> Path:
-    """One sequence: a square that moves nearly its width a frame, its box missing in one."""
+    """One sequence: a square that moves nearly its width per frame; frame 3 has no box."""
     folder = tmp_path / 'sequences' / 'square'
     folder.mkdir(parents=True)
     rows = []
@@ -51,7 +51,7 @@ def test_a_sweep_writes_table_plot_and_card(
     assert card.scores['INT8'] == load_model('hcat_base').card.scores['INT8']
 
 
-def test_a_sequence_of_a_single_box_is_left_out_of_the_card(
+def test_a_sequence_with_a_single_box_is_left_out_of_the_card(
     sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     once = sequences / 'once'
@@ -68,7 +68,7 @@ def test_a_sequence_of_a_single_box_is_left_out_of_the_card(
     assert 0.5 < scores['mean AO'] <= 1
 
 
-def test_sequences_of_a_single_box_alone_are_refused(
+def test_only_sequences_with_a_single_box_are_refused(
     sequences: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = sequences / 'square' / 'groundtruth.txt'
@@ -87,13 +87,13 @@ def test_sequences_of_a_single_box_alone_are_refused(
         (['--model', 'nope'], "no model 'nope'"),
     ],
 )
-def test_errors_are_told(
+def test_invalid_arguments_are_reported(
     sequences: Path, extra: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(['tune', str(sequences), *extra]) == 1
     assert reason in capsys.readouterr().err
 
 
-def test_an_empty_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['tune', str(tmp_path)]) == 1
     assert 'no usable sequence' in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips and results in memory, and how far two scorings of them are apart."""
+"""Clips and results in memory, and the comparison of two sets of scores of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def a_result(boxes: Any) -> SequenceResult:
 
 
 def agree(theirs: Mapping[str, float], ours: Mapping[str, float], what: str) -> None:
-    """The largest difference of what they have is at most 1e-6; pytest -s shows it."""
+    """Assert that all scores differ by at most 1e-6; pytest -s shows the largest difference."""
     differences = {name: abs(theirs[name] - ours[name]) for name in theirs}
     worst = max(differences, key=lambda name: differences[name])
     line = f'{what}: largest difference {differences[worst]:.1e} ({worst})'
@@ -34,17 +34,17 @@ def agree(theirs: Mapping[str, float], ours: Mapping[str, float], what: str) -> 
 
 
 def plausible(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The truth and a tracker's answers: it drifts, loses its target, finds it; some ties."""
+    """Return true boxes and the boxes of a tracker that drifts, loses its target and finds it."""
     truth = np.empty((count, 4))
     truth[:, :2] = np.array([150, 110]) + np.cumsum(rng.normal(0, 4, (count, 2)), axis=0)
     truth[:, 2:] = 40 * np.exp(np.cumsum(rng.normal(0, 0.02, (count, 2)), axis=0))
-    # Out of the frame on every side, as clipping sees it.
+    # Boxes leave the frame on every side, so that clipping matters.
     truth[: count // 4, 0] -= rng.uniform(0, 160)
     truth[-count // 4 :, :2] += rng.uniform(0, 180, 2)
     boxes = truth + rng.normal(0, 3, truth.shape) * rng.choice([0.2, 1, 6], (count, 1))
     boxes[count // 2 : count // 2 + 5, :2] += 400
     boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)
-    # Whole pixels bring errors and overlaps that lie on a threshold.
+    # Whole pixels give errors and overlaps exactly on a threshold.
     truth[::2], boxes[::2] = np.round(truth[::2]), np.round(boxes[::2])
     boxes[4] = truth[4] + [20, 0, 0, 0]
     boxes[6] = truth[6] * [1, 1, 1, 0.5]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tiny data sets in their true layouts."""
+"""Write tiny data sets in the layouts of the published ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Write = Callable[..., Path]
 
 
 def touch(path: Path) -> Path:
-    """Writes an empty file in the place of an image, where there are many."""
+    """Write an empty file in place of an image, for sequences of many images."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
@@ -52,7 +52,7 @@ def got10k(root: Path, write: Write, name: str = 'GOT-10k_Train_000001', frames:
 
 
 def got10k_test(root: Path, write: Write, name: str = 'GOT-10k_Test_000001') -> Path:
-    """A sequence of the test split: one box for three images, and no labels."""
+    """Write a sequence of the test split: one box for three images, and no labels."""
     folder = root / 'test' / name
     for number in (1, 2, 3):
         write(folder / f'{number:08d}.jpg')
@@ -83,7 +83,7 @@ def uav123(
     version: str = 'UAV123',
     images: str = '',
 ) -> Path:
-    """Images of these frames, and as many boxes, of which the second is absent."""
+    """Write images of these frames and as many boxes, of which the second is absent."""
     first, last = frames
     for number in range(first, last + 1):
         write(root / 'data_seq' / (images or version) / (folder or name) / f'{number:06d}.jpg')
@@ -130,7 +130,7 @@ def vot(
 
 
 def mask_line(mask: np.ndarray, offset: tuple[int, int]) -> str:
-    """Return a mask as VOT writes it: runs without and with the target, the first without."""
+    """Return a mask in the format of VOT: lengths of runs, alternately outside and inside."""
     pixels = mask.ravel()
     runs = np.diff([0, *np.flatnonzero(np.diff(pixels)) + 1, pixels.size]).tolist()
     numbers = [*offset, mask.shape[1], mask.shape[0], *([0] if pixels[0] else []), *runs]
@@ -146,7 +146,7 @@ def trackingnet(root: Path, write: Write, name: str = 'rg_1u0', frames: int = 12
 
 
 def trackingnet_test(root: Path, write: Write, name: str = '0-6LB4FqxoE_0') -> Path:
-    """A sequence of the test split: one box for eleven images."""
+    """Write a sequence of the test split: one box for eleven images."""
     for number in range(11):
         write(root / 'TEST' / 'frames' / name / f'{number}.jpg')
     return text(root / 'TEST' / 'anno' / f'{name}.txt', '77,59,76,168\n')
@@ -168,7 +168,7 @@ def coco(root: Path, write: Write) -> Path:
 
 
 def indexed_png(path: Path, indices: np.ndarray) -> None:
-    """Writes a mask as DAVIS 2017 does: a PNG of indices into a palette of colours."""
+    """Write a mask as DAVIS 2017 does: a PNG of indices into a palette of colours."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack('>I', zlib.crc32(kind + content))

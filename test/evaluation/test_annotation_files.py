@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of numbers in all the ways in which data sets write them."""
+"""Number files in the formats that data sets use."""
 
 from __future__ import annotations
 
@@ -27,21 +27,19 @@ def test_tables_are_read_with_any_separator(tmp_path: Path, content: str) -> Non
     assert table.tolist() == [[1, 2.5], [-3, 40]]
 
 
-def test_no_digit_is_lost(tmp_path: Path) -> None:
+def test_boxes_are_read_without_loss_of_precision(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(50, 4)) * 1000
     lines = '\n'.join(','.join(map(repr, row)) for row in values.tolist())
     np.testing.assert_array_equal(read_box_table(text(tmp_path / 'a.txt', lines)), values)
 
 
-def test_columns_beyond_those_asked_for_may_be_words(tmp_path: Path) -> None:
+def test_extra_columns_may_hold_text(tmp_path: Path) -> None:
     path = text(tmp_path / 'a.txt', '1 2 "ball"\n3 4 "a red ball" rolling\n')
     assert read_table(path, columns=2).tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize('content', ['1,2\n3\n', 'x,y\n', '\x00\x01'])
-def test_what_is_no_table_of_numbers_is_an_error_that_names_it(
-    tmp_path: Path, content: str
-) -> None:
+def test_a_malformed_table_is_an_error_with_file_and_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=r'a\.txt, line [12]'):
         read_table(text(tmp_path / 'a.txt', content))
 
@@ -58,14 +56,14 @@ def test_eight_numbers_on_a_line_hint_at_decimal_commas(tmp_path: Path) -> None:
         read_box_table(tmp_path / 'boxes.txt')
 
 
-def test_flags_stand_on_one_line_or_on_many(tmp_path: Path) -> None:
+def test_flags_are_read_from_one_line_or_one_per_line(tmp_path: Path) -> None:
     for content in ('0,1,0', '0\n1\n0\n'):
         assert read_flags(text(tmp_path / 'a.txt', content), 3).tolist() == [0, 1, 0]
     with pytest.raises(ValueError, match=r'a\.txt has 3 numbers for 4 boxes'):
         read_flags(tmp_path / 'a.txt', 4)
 
 
-def test_boxes_without_extent_are_absent_and_what_is_given_stays() -> None:
+def test_boxes_without_extent_become_absent_and_the_input_stays_unchanged() -> None:
     boxes = np.array([[1, 2, 3, 4], [1, 2, 0, 4], [1, 2, 3, -1], [np.nan] * 4, [0, 0, 0.1, 0.1]])
     before = boxes.copy()
     absent = np.isnan(absent_where_empty(boxes)).all(axis=1)
@@ -73,7 +71,7 @@ def test_boxes_without_extent_are_absent_and_what_is_given_stays() -> None:
     np.testing.assert_array_equal(boxes, before)
 
 
-def test_marks_comments_and_utf16_are_understood(tmp_path: Path) -> None:
+def test_byte_order_marks_comments_and_utf_16_are_read(tmp_path: Path) -> None:
     path = tmp_path / 'a.txt'
     for content in (
         b'\xef\xbb\xbf1,2,3,4\n5,6,7,8\n',
@@ -84,7 +82,7 @@ def test_marks_comments_and_utf16_are_understood(tmp_path: Path) -> None:
         assert read_box_table(path).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
-def test_messages_say_line_and_value(tmp_path: Path) -> None:
+def test_error_messages_name_the_line_and_the_value(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.txt, line 2: .*'two'; expected only numbers"):
         read_table(text(tmp_path / 'a.txt', '1,2,3,4\n1,two,3,4\n'))
     with pytest.raises(ValueError, match=r'a\.txt, line 2 has 3 numbers, the first row 4'):
@@ -93,8 +91,8 @@ def test_messages_say_line_and_value(tmp_path: Path) -> None:
         read_box_table(text(tmp_path / 'a.txt', '1,2,3,4,5,6,7,8\n'))
 
 
-def test_corners_are_suspected_aloud(tmp_path: Path) -> None:
-    """A target of 40 x 30 pixels that goes through the image."""
+def test_boxes_that_look_like_corners_give_a_warning(tmp_path: Path) -> None:
+    """The target of 40 x 30 pixels moves through the image."""
     places = [(10.0 + 9 * step, 20.0 + 5 * step) for step in range(30)]
     corners = '\n'.join(f'{x},{y},{x + 40},{y + 30}' for x, y in places)
     with pytest.warns(UserWarning, match=r'a\.txt looks like x1 y1 x2 y2'):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OTB, UAV123, NfS and VOT in their true layouts."""
+"""OTB, UAV123, NfS and VOT in the layouts of the published data sets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def by_name(layout: str, root: Path) -> dict[str, Clip]:
     return found
 
 
-def test_otb_in_all_its_ways_to_separate(tmp_path: Path, write_image: Write) -> None:
-    """BlurCar1 has spaces in one line and tabs in the rest, and begins at image 247."""
+def test_otb_boxes_are_read_with_any_separator(tmp_path: Path, write_image: Write) -> None:
+    """BlurCar1 mixes spaces and tabs, and begins at image 247."""
     otb(tmp_path, write_image, 'Crossing', ['205\t151\t17\t50', '205\t152\t17\t50'], (1, 2))
     otb(tmp_path, write_image, 'Biker', ['262,94,16,26', '262, 94.5, 16, 26'], (1, 2))
     otb(tmp_path, write_image, 'BlurCar1', ['1\t2\t30\t40', '3 4 31 41'], (247, 248))
@@ -38,8 +38,8 @@ def test_otb_in_all_its_ways_to_separate(tmp_path: Path, write_image: Write) -> 
     assert numbers(clips['BlurCar1']) == [247, 248]
 
 
-def test_otb_with_two_targets(tmp_path: Path, write_image: Write) -> None:
-    """Jogging has two, Human4 a second one whose boxes were never written."""
+def test_otb_sequences_with_two_targets_are_two_clips(tmp_path: Path, write_image: Write) -> None:
+    """Jogging has two targets; of the two files of Human4 one has no boxes."""
     for target, x in (('.1', 111), ('.2', 180)):
         otb(tmp_path, write_image, 'Jogging', [f'{x},98,25,101'] * 3, target=target)
     otb(tmp_path, write_image, 'Human4', ['99,237,27,82'] * 3, target='.2')
@@ -61,14 +61,14 @@ def test_otb_with_two_targets(tmp_path: Path, write_image: Write) -> None:
         ('freeman4', 1, 283, 297),
     ],
 )
-def test_otb_has_images_before_and_after_some_sequences(
+def test_otb_sequences_use_only_the_images_with_boxes(
     tmp_path: Path, name: str, first: int, last: int, images: int
 ) -> None:
     otb(tmp_path, touch, name, ['1,2,30,40'] * (last - first + 1), range(1, images + 1))
     assert numbers(by_name('otb', tmp_path)[name]) == list(range(first, last + 1))
 
 
-def test_otb_of_which_the_images_alone_are_kept_that_have_boxes(tmp_path: Path) -> None:
+def test_otb_without_the_extra_images_is_read(tmp_path: Path) -> None:
     otb(tmp_path, touch, 'David', ['1,2,30,40'] * 471, range(300, 771))
     assert numbers(by_name('otb', tmp_path)['David']) == list(range(300, 771))
 
@@ -80,7 +80,7 @@ def test_otb_boxes_of_zeros_are_kept_as_the_toolkits_count_them(
     assert by_name('otb', tmp_path)['Board'].boxes[1].tolist() == [0, 0, 0, 0]
 
 
-def test_uav123(tmp_path: Path, write_image: Write) -> None:
+def test_uav123_is_read_with_absent_frames(tmp_path: Path, write_image: Write) -> None:
     uav123(tmp_path, write_image, 'car1_s')
     clip = by_name('uav123', tmp_path)['car1_s']
     assert numbers(clip) == [1, 2, 3]
@@ -91,7 +91,7 @@ def test_uav123(tmp_path: Path, write_image: Write) -> None:
 @pytest.mark.parametrize(
     ('layout', 'version', 'name', 'first', 'last', 'whole'),
     [
-        # As the configSeqs.m that comes with each of the two data sets says.
+        # From the configSeqs.m of each of the two data sets.
         ('uav123', 'UAV123', 'bird1_2', 775, 1477, 2437),
         ('uav123', 'UAV123', 'uav1_3', 2473, 3469, 3469),
         ('uav123', 'UAV123', 'car16_1', 1, 415, 1993),
@@ -102,7 +102,7 @@ def test_uav123(tmp_path: Path, write_image: Write) -> None:
         ('uav123_10fps', 'UAV123_10fps', 'car16_1', 1, 139, 665),
     ],
 )
-def test_uav123_has_several_sequences_in_a_folder(
+def test_uav123_sequences_that_share_a_folder_are_read(
     tmp_path: Path, layout: str, version: str, name: str, first: int, last: int, whole: int
 ) -> None:
     folder = name.rpartition('_')[0]
@@ -114,7 +114,7 @@ def test_uav123_has_several_sequences_in_a_folder(
     assert clip.images[0].parent.name == folder
 
 
-def test_a_part_of_uav123_with_too_few_boxes_is_named(tmp_path: Path) -> None:
+def test_a_uav123_sequence_with_too_few_boxes_is_skipped_and_named(tmp_path: Path) -> None:
     path = uav123(tmp_path, touch, 'person8_2', (1075, 1525), 'person8')
     uav123(tmp_path, touch, 'boat1')
     text(path, '1,2,3,4\n' * 450)
@@ -123,12 +123,12 @@ def test_a_part_of_uav123_with_too_few_boxes_is_named(tmp_path: Path) -> None:
     assert '451 images but 450 boxes' in str(warned[0].message)
 
 
-def test_uav20l_takes_whole_folders(tmp_path: Path) -> None:
+def test_uav20l_sequences_use_whole_folders(tmp_path: Path) -> None:
     uav123(tmp_path, touch, 'bird1', (1, 30), version='UAV20L', images='UAV123')
     assert numbers(by_name('uav20l', tmp_path)['bird1']) == list(range(1, 31))
 
 
-def test_nfs(tmp_path: Path, write_image: Write) -> None:
+def test_nfs_is_read_with_absent_frames(tmp_path: Path, write_image: Write) -> None:
     nfs(tmp_path, write_image, lost=(3, 4))
     clip = by_name('nfs', tmp_path)['airtable_3']
     assert numbers(clip) == list(range(1, 17))
@@ -136,7 +136,7 @@ def test_nfs(tmp_path: Path, write_image: Write) -> None:
     assert np.flatnonzero(np.isnan(clip.boxes).all(axis=1)).tolist() == [3, 4]
 
 
-def test_nfs_has_a_box_less_than_images_in_ten_sequences(
+def test_nfs_images_and_boxes_may_differ_in_number_by_one(
     tmp_path: Path, write_image: Write
 ) -> None:
     nfs(tmp_path, write_image, 'parkour', boxes=15)
@@ -145,15 +145,17 @@ def test_nfs_has_a_box_less_than_images_in_ten_sequences(
     assert len(by_name('nfs_30fps', tmp_path)['yoyo'].boxes) == 2
 
 
-def test_nfs_labels_may_have_blanks(tmp_path: Path, write_image: Write) -> None:
+def test_nfs_labels_may_contain_spaces(tmp_path: Path, write_image: Write) -> None:
     path = nfs(tmp_path, write_image, 'yoyo', images=2, boxes=2)
     text(path, path.read_text().replace('"ball"', '"a red yo yo" fast'))
     assert len(by_name('nfs', tmp_path)['yoyo'].boxes) == 2
 
 
 @pytest.mark.parametrize('boxes', [3, 22, 24, 26])
-def test_nfs_at_30_frames_a_second(tmp_path: Path, write_image: Write, boxes: int) -> None:
-    """Its own text has as many boxes as images, or those of 240 frames a second."""
+def test_nfs_at_30_fps_reads_boxes_of_30_or_240_fps(
+    tmp_path: Path, write_image: Write, boxes: int
+) -> None:
+    """The file of boxes at 30 fps has one box per image, or the boxes of 240 fps."""
     nfs(tmp_path, write_image, fps=30, images=3, boxes=boxes, lost=(8,))
     clip = by_name('nfs_30fps', tmp_path)['airtable_3']
     assert numbers(clip) == [1, 2, 3]
@@ -162,7 +164,7 @@ def test_nfs_at_30_frames_a_second(tmp_path: Path, write_image: Write, boxes: in
     assert np.isnan(clip.boxes[1]).all() == (step == 8)
 
 
-def test_nfs_at_30_frames_a_second_has_boxes_at_240_alone(
+def test_nfs_at_30_fps_falls_back_to_the_boxes_of_the_240_fps_folder(
     tmp_path: Path, write_image: Write
 ) -> None:
     nfs(tmp_path, write_image, images=16, boxes=16)
@@ -173,7 +175,7 @@ def test_nfs_at_30_frames_a_second_has_boxes_at_240_alone(
     assert clip.images[0].parts[-3:] == ('30', 'airtable_3', '00001.jpg')
 
 
-def test_vot(tmp_path: Path, write_image: Write) -> None:
+def test_vot_polygons_boxes_and_absent_frames_are_read(tmp_path: Path, write_image: Write) -> None:
     polygon = '10,20,40.5,20,40.5,50,10,50'
     vot(tmp_path, write_image, 'ants1', [polygon, 'nan,nan,nan,nan', '0,0,0,0', '1,2,30,40', '2'])
     clip = by_name('vot', tmp_path)['ants1']
@@ -185,14 +187,14 @@ def test_vot(tmp_path: Path, write_image: Write) -> None:
     assert np.isnan(clip.boxes[[1, 4]]).all(), 'unknown, which does not'
 
 
-def test_vot_before_2018_has_images_in_the_folder_of_the_sequence(
+def test_vot_before_2018_has_images_in_the_sequence_folder(
     tmp_path: Path, write_image: Write
 ) -> None:
     vot(tmp_path, write_image, 'bolt', ['1.5,2,30,40'] * 2, colour='')
     assert by_name('vot', tmp_path)['bolt'].images[0] == tmp_path / 'bolt/00000001.jpg'
 
 
-def test_vot_lists_its_sequences(tmp_path: Path, write_image: Write) -> None:
+def test_vot_reads_the_sequences_of_its_list(tmp_path: Path, write_image: Write) -> None:
     for name in ('ants1', 'bag', 'ball'):
         vot(tmp_path / 'sequences', write_image, name)
     text(tmp_path / 'sequences/list.txt', 'bag\nants1\nbirds\n')
@@ -206,7 +208,7 @@ def test_vot_lists_its_sequences(tmp_path: Path, write_image: Write) -> None:
 
 @pytest.mark.parametrize('offset', [(0, 0), (7, 3)])
 @pytest.mark.parametrize('first', [False, True])
-def test_vot_masks(offset: tuple[int, int], first: bool) -> None:
+def test_the_box_of_a_vot_mask_encloses_its_pixels(offset: tuple[int, int], first: bool) -> None:
     mask = np.random.default_rng(0).random((9, 11)) < 0.3
     mask[[0, 1, 8]] = False
     mask[:, [0, 10]] = False
@@ -220,7 +222,7 @@ def test_vot_masks(offset: tuple[int, int], first: bool) -> None:
 
 
 @pytest.mark.parametrize('line', ['nan,nan,nan,nan', '1', 'NaN NaN NaN NaN', '1,2,nan,4,5,6'])
-def test_unknown_regions_of_vot(line: str) -> None:
+def test_unknown_vot_regions_have_no_box(line: str) -> None:
     assert np.isnan(vot_box(line)).all()
 
 
@@ -230,7 +232,7 @@ def test_other_vot_regions_are_refused(line: str) -> None:
         vot_box(line)
 
 
-def test_vot_boxes_may_be_separated_in_all_ways() -> None:
+def test_vot_boxes_are_read_with_any_separator() -> None:
     for line in ('1,2,3.5,4', '1\t2\t3.5\t4', ' 1 2 3.5 4 ', '1, 2, 3.5, 4\r', '1;2;3.5;4'):
         assert vot_box(line).tolist() == [1, 2, 3.5, 4]
     assert vot_box('5,1,9,3,7,8').tolist() == [5, 1, 4, 7]
@@ -239,8 +241,8 @@ def test_vot_boxes_may_be_separated_in_all_ways() -> None:
 @pytest.mark.parametrize(
     'mask', ['m0,0,0,0,0,1', 'm0,0,0,0', 'm5,5,3,3,9', 'm0,0,4,3', 'm0,0,4,3,12']
 )
-def test_an_empty_mask_of_vot_is_an_absent_target(mask: str) -> None:
-    """As vot-toolkit writes and reads it: a region without extent, not an unknown one."""
+def test_an_empty_vot_mask_is_an_absent_target(mask: str) -> None:
+    """vot-toolkit reads an empty mask as a region without extent, not as an unknown region."""
     assert vot_box(mask)[2:].tolist() == [0, 0]
 
 
@@ -260,12 +262,12 @@ def test_a_mask_that_claims_gigabytes_is_refused() -> None:
     ],
 )
 def test_a_mask_with_impossible_numbers_is_refused(line: str) -> None:
-    """In 64 bits the sum of four runs of 2**62 is 0: np.repeat ended by SIGSEGV."""
+    """In 64 bits the sum of four runs of 2**62 is 0, which once crashed np.repeat."""
     with pytest.raises(ValueError, match=r'expected whole numbers|the runs of a mask'):
         vot_box(line)
 
 
-def test_names_with_spaces_in_vots_list(tmp_path: Path, write_image: Write) -> None:
+def test_names_with_spaces_in_the_vot_list_are_read(tmp_path: Path, write_image: Write) -> None:
     vot(tmp_path, write_image, 'a car', ['1,2,30,40'] * 2)
     (tmp_path / 'list.txt').write_bytes('\ufeffa car\r\n# and no other\r\n'.encode())
     (clip,) = read_clips('vot', tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets in their true layouts; what is broken stands in test_clips_skipped.py."""
+"""Data sets in the layouts of the published ones; test_clips_skipped.py has broken ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def by_name(layout: str, root: Path) -> dict[str, Clip]:
     return found
 
 
-def test_lasot(tmp_path: Path, write_image: Write) -> None:
+def test_lasot_is_read_with_absent_frames(tmp_path: Path, write_image: Write) -> None:
     folder = lasot(tmp_path, write_image)
     text(folder / 'full_occlusion.txt', '0,1,0,0')
     text(folder / 'out_of_view.txt', '0,0,0,1')
@@ -61,7 +61,7 @@ def test_lasot(tmp_path: Path, write_image: Write) -> None:
     assert np.isnan(clip.boxes[[1, 3]]).all()
 
 
-def test_lasot_without_folders_of_classes(tmp_path: Path, write_image: Write) -> None:
+def test_a_single_class_folder_of_lasot_is_read(tmp_path: Path, write_image: Write) -> None:
     folder = lasot(tmp_path / 'whole', write_image)
     lasot(tmp_path / 'whole', write_image, 'basketball-12', 2)
     clips = by_name('lasot', folder.parent)
@@ -80,7 +80,7 @@ def test_boxes_without_extent_are_absent(tmp_path: Path, write_image: Write) -> 
         assert np.isnan(clip.boxes).all(axis=1).tolist() == [False, True, True, False]
 
 
-def test_got10k(tmp_path: Path, write_image: Write) -> None:
+def test_got10k_is_read_with_absent_frames(tmp_path: Path, write_image: Write) -> None:
     folder = got10k(tmp_path, write_image)
     text(folder / 'absence.label', '0\n1\n0\n')
     text(folder / 'cover.label', '8\n8\n0\n')
@@ -93,10 +93,10 @@ def test_got10k(tmp_path: Path, write_image: Write) -> None:
         assert clips['GOT-10k_Train_000001'].boxes[0].tolist() == [347, 443, 429, 272]
 
 
-def test_got10k_validation_is_scored_by_what_covers_the_target(
+def test_got10k_validation_counts_frames_by_the_cover_label(
     tmp_path: Path, write_image: Write
 ) -> None:
-    """The toolkit asks the cover alone, and starts on the first frame in any case."""
+    """The toolkit uses only the cover label, and always starts on the first frame."""
     folder = got10k(tmp_path, write_image, 'GOT-10k_Val_000001', 4)
     text(folder / 'absence.label', '0\n1\n0\n0\n')
     text(folder / 'cover.label', '0\n8\n0\n1\n')
@@ -105,7 +105,7 @@ def test_got10k_validation_is_scored_by_what_covers_the_target(
     assert by_name('got10k', tmp_path)['GOT-10k_Val_000001'].visible.tolist() == [0, 2, 3]
 
 
-def test_of_test_splits_the_first_box_is_told(tmp_path: Path, write_image: Write) -> None:
+def test_test_splits_have_only_the_first_box(tmp_path: Path, write_image: Write) -> None:
     got10k_test(tmp_path / 'got10k', write_image)
     trackingnet_test(tmp_path / 'trackingnet', write_image)
     boxes = {'got10k': [347, 443, 429, 272], 'trackingnet': [77, 59, 76, 168]}
@@ -118,7 +118,9 @@ def test_of_test_splits_the_first_box_is_told(tmp_path: Path, write_image: Write
             assert np.isnan(clip.boxes[1:]).all()
 
 
-def test_test_splits_are_not_among_what_one_trains_on(tmp_path: Path, write_image: Write) -> None:
+def test_test_splits_are_not_read_with_the_training_split(
+    tmp_path: Path, write_image: Write
+) -> None:
     got10k(tmp_path, write_image)
     got10k_test(tmp_path, write_image)
     trackingnet(tmp_path, write_image)
@@ -128,7 +130,7 @@ def test_test_splits_are_not_among_what_one_trains_on(tmp_path: Path, write_imag
     assert list(by_name('trackingnet', tmp_path / 'TRAIN_3')) == ['rg_1u0']
 
 
-def test_splits_and_sequences_of_got10k_behind_links_are_read(
+def test_got10k_splits_and_sequences_behind_links_are_read(
     tmp_path: Path, write_image: Write
 ) -> None:
     folder = got10k(tmp_path / 'disk', write_image)
@@ -142,25 +144,21 @@ def test_splits_and_sequences_of_got10k_behind_links_are_read(
     assert list(by_name('got10k', root)) == ['GOT-10k_Val_000001']
 
 
-def test_a_test_split_whose_truth_one_has_is_read_with_it(
-    tmp_path: Path, write_image: Write
-) -> None:
+def test_a_test_split_with_full_truth_is_read(tmp_path: Path, write_image: Write) -> None:
     text(got10k_test(tmp_path, write_image) / 'groundtruth.txt', '1,2,30,40\n' * 3)
     text(trackingnet_test(tmp_path, write_image), '1,2,30,40\n' * 11)
     assert by_name('got10k', tmp_path)['GOT-10k_Test_000001'].visible.tolist() == [0, 1, 2]
     assert len(by_name('trackingnet', tmp_path)['0-6LB4FqxoE_0'].visible) == 11
 
 
-def test_trackingnet_frames_are_in_the_order_of_their_numbers(
-    tmp_path: Path, write_image: Write
-) -> None:
+def test_trackingnet_frames_are_in_numeric_order(tmp_path: Path, write_image: Write) -> None:
     trackingnet(tmp_path, write_image)
     clip = by_name('trackingnet', tmp_path)['rg_1u0']
     assert names(clip) == [f'{number}.jpg' for number in range(12)]
     assert clip.boxes[10].tolist() == pytest.approx([10, 77.59, 76, 168])
 
 
-def test_coco(tmp_path: Path, write_image: Write) -> None:
+def test_coco_objects_are_clips_of_one_image(tmp_path: Path, write_image: Write) -> None:
     coco(tmp_path, write_image)
     clips = by_name('coco', tmp_path)
     # Crowds, objects under two pixels and objects of unknown images are no clips.
@@ -169,8 +167,8 @@ def test_coco(tmp_path: Path, write_image: Write) -> None:
     assert clips['coco-10'].boxes.tolist() == [[1.5, 2, 10, 12]]
 
 
-def test_masks_of_one_object(tmp_path: Path, write_image: Write) -> None:
-    """DAVIS 2016: black and white, some files with one channel and some with three."""
+def test_davis_2016_masks_of_one_object_are_read(tmp_path: Path, write_image: Write) -> None:
+    """Masks of DAVIS 2016 are black and white, with one or three channels."""
     for number, shape in enumerate([(24, 32), (24, 32, 3), (24, 32)]):
         write_image(tmp_path / f'JPEGImages/480p/bear/{number:05d}.jpg')
         mask = np.zeros(shape, np.uint8)
@@ -184,7 +182,7 @@ def test_masks_of_one_object(tmp_path: Path, write_image: Write) -> None:
     assert names(clips['bear-1']) == ['00000.jpg', '00001.jpg', '00002.jpg']
 
 
-def test_masks_of_two_sizes_have_two_names(tmp_path: Path, write_image: Write) -> None:
+def test_masks_of_two_resolutions_have_different_names(tmp_path: Path, write_image: Write) -> None:
     mask = np.zeros((24, 32), np.uint8)
     mask[5:15, 4:24] = 255
     for size in ('1080p', '480p'):
@@ -196,8 +194,10 @@ def test_masks_of_two_sizes_have_two_names(tmp_path: Path, write_image: Write) -
 
 
 @pytest.mark.parametrize('palette', [True, False])
-def test_masks_of_several_objects(tmp_path: Path, write_image: Write, palette: bool) -> None:
-    """DAVIS 2017: OpenCV reads the colours of its palette, of which several have the same sum."""
+def test_davis_2017_masks_of_several_objects_are_read(
+    tmp_path: Path, write_image: Write, palette: bool
+) -> None:
+    """OpenCV reads the palette colours of DAVIS 2017, of which several have the same sum."""
     for number in range(2):
         write_image(tmp_path / f'JPEGImages/480p/dogs/{number:05d}.jpg')
         mask = np.zeros((24, 32), np.uint8)
@@ -218,8 +218,8 @@ def test_masks_of_several_objects(tmp_path: Path, write_image: Write, palette: b
     assert found[0, 21, 30, 3].visible.tolist() == [1]
 
 
-def test_an_object_has_the_number_of_its_palette(tmp_path: Path, write_image: Write) -> None:
-    """DAVIS's bike-packing: object 1 is index 1, whatever colour that has; here 1 is missing."""
+def test_objects_are_numbered_by_palette_index(tmp_path: Path, write_image: Write) -> None:
+    """The index in the palette is the number of the object, even if a lower index is unused."""
     write_image(tmp_path / 'JPEGImages/480p/dogs/00000.jpg')
     mask = np.zeros((24, 32), np.uint8)
     mask[2:8, 3:9], mask[10:20, 10:20] = 5, 2
@@ -229,7 +229,7 @@ def test_an_object_has_the_number_of_its_palette(tmp_path: Path, write_image: Wr
     assert clips['dogs-2'].boxes.tolist() == [[10, 10, 10, 10]]
 
 
-def test_boxed(tmp_path: Path, write_image: Write) -> None:
+def test_boxed_images_are_clips_of_one_image(tmp_path: Path, write_image: Write) -> None:
     write_image(tmp_path / 'set/a.png')
     write_image(tmp_path / 'set/b.png')
     content = {'a.png': [[1, 2, 8, 9], [3, 4, 5, 6]], 'b.png': [[1, 1, 9, 9]], 'c.png': []}
@@ -242,7 +242,9 @@ def test_boxed(tmp_path: Path, write_image: Write) -> None:
 
 
 @pytest.mark.parametrize('separator', [',', '\t', ' ', ', '])
-def test_plain(tmp_path: Path, write_image: Write, separator: str) -> None:
+def test_plain_sequences_are_read_with_any_separator(
+    tmp_path: Path, write_image: Write, separator: str
+) -> None:
     rows = [['10', '20', '30', '40'], ['nan'] * 4, ['11.5', '20', '30', '1']]
     for number in (2, 10, 1):
         write_image(tmp_path / f'car/{number}.png')
@@ -253,7 +255,7 @@ def test_plain(tmp_path: Path, write_image: Write, separator: str) -> None:
     assert clip.visible.tolist() == [0]
 
 
-def test_plain_takes_one_sequence(
+def test_the_plain_layout_reads_a_single_sequence_folder(
     tmp_path: Path, sequence: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sequence(tmp_path / 'my car', 3)
@@ -264,7 +266,7 @@ def test_plain_takes_one_sequence(
     assert list(by_name('plain', Path())) == ['my car']
 
 
-def test_plain_sequences_behind_links_have_the_names_of_the_links(
+def test_plain_sequences_behind_links_are_named_after_the_links(
     tmp_path: Path, sequence: Write
 ) -> None:
     for name in ('walk', 'run'):
@@ -274,9 +276,7 @@ def test_plain_sequences_behind_links_have_the_names_of_the_links(
     assert list(by_name('plain', tmp_path / 'seqs' / 'walk')) == ['walk']
 
 
-def test_boxes_are_as_exact_as_their_text_or_as_small_as_asked_for(
-    tmp_path: Path, write_image: Write
-) -> None:
+def test_boxes_are_float64_or_the_requested_type(tmp_path: Path, write_image: Write) -> None:
     write_image(tmp_path / 'car/1.png')
     text(tmp_path / 'car/groundtruth.txt', '1234.5678901,0.1,30.3,40.4')
     (clip,) = read_clips('plain', tmp_path)
@@ -287,13 +287,13 @@ def test_boxes_are_as_exact_as_their_text_or_as_small_as_asked_for(
     np.testing.assert_allclose(small.boxes, clip.boxes, rtol=1e-7)
 
 
-def test_boxes_that_are_not_finite_are_of_no_use() -> None:
+def test_boxes_that_are_not_finite_or_too_small_are_not_visible() -> None:
     boxes = [[1, 1, 5, 5], [np.nan, 1, 5, 5], [1, 1, np.inf, 5], [1, 1, 5, 1.9], [1, 1, -5, 5]]
     clip = Clip('x', (Path('x'),) * 5, np.array(boxes, np.float32))
     assert clip.visible.tolist() == [0]
 
 
-def test_clips_with_a_single_box_are_left_out_by_name() -> None:
+def test_clips_with_a_single_box_are_left_out_and_named() -> None:
     box, none = [1, 1, 5, 5], [np.nan] * 4
     many = Clip('many', (Path('x'),) * 3, np.array([box, none, box]))
     once = Clip('once', (Path('x'),) * 3, np.array([box, none, [1, 1, 1, 1]]))
@@ -307,7 +307,7 @@ def test_clips_with_a_single_box_are_left_out_by_name() -> None:
 
 
 @pytest.mark.parametrize('folder', [Path('/data/set/car'), Path('car'), Path()])
-def test_images_of_a_folder_are_its_paths(folder: Path) -> None:
+def test_images_of_a_folder_behave_as_a_sequence_of_paths(folder: Path) -> None:
     names = ['2.png', '10.png', 'a much longer name.jpeg', 'å b.jpg', os.fsdecode(b'not utf-\xff8')]
     images, paths = ImagesOf(folder, iter(names)), [folder / name for name in names]
     assert isinstance(images, Sequence)
@@ -340,7 +340,7 @@ def test_images_of_a_folder_take_less_memory_than_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('layout', ['lasot', 'got10k', 'trackingnet'])
-def test_clips_of_many_images_hold_no_paths(
+def test_clips_of_large_data_sets_do_not_store_paths(
     tmp_path: Path, write_image: Write, layout: str
 ) -> None:
     {'lasot': lasot, 'got10k': got10k, 'trackingnet': trackingnet}[layout](tmp_path, write_image)

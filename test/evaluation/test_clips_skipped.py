@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is broken in a data set is skipped, counted and named."""
+"""Broken parts of a data set are skipped, counted and named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from data_sets import Write, coco, got10k, lasot, nfs, otb, text, trackingnet, u
 from hcat_ros.evaluation.clips import DataSetError, read_clips
 
 BROKEN: list[tuple[str, str, str | None, str]] = [
-    # layout, file of the second sequence, its new content (None: it is gone), the reason
+    # layout, file of the second sequence, its new content (None: deleted), reason
     ('lasot', 'car-2/groundtruth.txt', None, 'No such file'),
     ('lasot', 'car-2/out_of_view.txt', None, 'No such file'),
     ('lasot', 'car-2/groundtruth.txt', '1,2,3,4\n', '4 numbers for 1 boxes'),
@@ -86,7 +86,7 @@ def test_a_broken_sequence_is_skipped_counted_and_named(
     assert texts[-1] == f'{layout}: skipped 1 in {tmp_path}, {whole - 1} clips are used'
 
 
-def test_folders_that_are_no_sequences_are_passed_over(tmp_path: Path, sequence: Write) -> None:
+def test_folders_that_are_not_sequences_are_ignored(tmp_path: Path, sequence: Write) -> None:
     sequence(tmp_path / 'walk', 3)
     sequence(tmp_path / '.trash', 3)
     text(tmp_path / 'evaluation' / 'still' / 'run.json', '{}')
@@ -97,7 +97,7 @@ def test_folders_that_are_no_sequences_are_passed_over(tmp_path: Path, sequence:
 
 
 @pytest.mark.parametrize('mistake', ['images/0.png', '0.png', 'groundtruth_rect.txt'])
-def test_folders_that_were_meant_as_sequences_are_named(
+def test_folders_that_look_like_broken_sequences_are_skipped_and_named(
     tmp_path: Path, sequence: Write, write_image: Write, mistake: str
 ) -> None:
     sequence(tmp_path / 'walk', 3)
@@ -117,7 +117,7 @@ def test_folders_that_were_meant_as_sequences_are_named(
         ('boxed', '{"a.png": [[1, 2]]}', "boxes of 'a.png' not as expected"),
     ],
 )
-def test_a_damaged_list_is_named(
+def test_a_damaged_json_file_is_skipped_and_named(
     tmp_path: Path, write_image: Write, layout: str, damage: str, reason: str
 ) -> None:
     write_image(tmp_path / 'a.png')
@@ -159,7 +159,7 @@ def test_an_overlong_number_or_name_leaves_the_others_usable(
 
 
 @pytest.mark.parametrize('kind', ['folder', 'link', 'fifo'])
-def test_an_otb_groundtruth_that_is_no_file_leaves_the_others_usable(
+def test_an_otb_groundtruth_that_is_not_a_file_leaves_the_others_usable(
     tmp_path: Path, write_image: Write, kind: str
 ) -> None:
     for name in ('one', 'two'):
@@ -177,10 +177,10 @@ def test_an_otb_groundtruth_that_is_no_file_leaves_the_others_usable(
     assert str(path) in str(warned[0].message)
 
 
-def test_a_mask_of_noise_or_fractions_leaves_the_others_usable(
+def test_a_mask_of_noise_or_floats_leaves_the_others_usable(
     tmp_path: Path, write_image: Write
 ) -> None:
-    """Each colour of a mask is an object: noise would be millions of objects."""
+    """Each colour of a mask is an object, so noise would be a great many objects."""
     mask = np.zeros((24, 32), np.uint8)
     mask[4:9, 4:9] = 255
     for name in ('bear', 'cat', 'dog'):
@@ -198,7 +198,7 @@ def test_a_mask_of_noise_or_fractions_leaves_the_others_usable(
     assert any('00000.tif has pixels of type float32' in line for line in texts)
 
 
-def test_a_split_of_coco_without_its_images_is_skipped(tmp_path: Path, write_image: Write) -> None:
+def test_a_coco_split_without_its_images_is_skipped(tmp_path: Path, write_image: Write) -> None:
     listing = coco(tmp_path, write_image)
     text(listing.with_name('instances_val2017.json'), listing.read_text())
     with pytest.warns(UserWarning, match='skipped') as warned:
@@ -206,7 +206,7 @@ def test_a_split_of_coco_without_its_images_is_skipped(tmp_path: Path, write_ima
     assert f'no folder {tmp_path / "val2017"}' in str(warned[0].message)
 
 
-def test_masks_without_their_images_and_unreadable_masks_are_skipped(
+def test_masks_without_an_image_and_unreadable_masks_are_skipped(
     tmp_path: Path, write_image: Write
 ) -> None:
     for name in ('bear', 'cat'):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public toolkits read the same trees, with the same images and boxes.
+"""The public toolkits read the same images and boxes from the same folders.
 
 The released got10k 0.1.3 cannot read LaSOT and TrackingNet.
 """
@@ -36,18 +36,18 @@ def toolkit() -> Any:
 
 
 def check(dataset: Any, clips: Sequence[Clip], names: Sequence[str] = ()) -> None:
-    """Compare all sequences, or some by name."""
+    """Compare all sequences, or only the named ones, with the toolkit."""
     assert sorted(clip.name for clip in clips) == sorted(names or dataset.seq_names)
     for clip in clips:
         images, boxes, *_ = dataset[clip.name]
         assert [str(path) for path in clip.images] == images
-        ours = clip.boxes[: len(boxes)]  # of test splits the toolkit has the first alone
+        ours = clip.boxes[: len(boxes)]  # the toolkit has only the first box of test splits
         known = np.isfinite(ours).all(axis=1)
         assert known.any()
         np.testing.assert_array_equal(ours[known], boxes[known])
 
 
-def test_otb(toolkit: Any, tmp_path: Path) -> None:
+def test_otb_clips_match_the_toolkit(toolkit: Any, tmp_path: Path) -> None:
     rows = [f'{n},{n + 0.25},30,40' for n in range(471)]
     otb(tmp_path, touch, 'David', rows, range(1, 771))
     otb(tmp_path, touch, 'Diving', rows[:215], range(1, 232))
@@ -60,7 +60,7 @@ def test_otb(toolkit: Any, tmp_path: Path) -> None:
     check(toolkit.OTB(str(tmp_path), download=False), read_clips('otb', tmp_path))
 
 
-def test_uav123(toolkit: Any, tmp_path: Path) -> None:
+def test_uav123_clips_match_the_toolkit(toolkit: Any, tmp_path: Path) -> None:
     whole = [('bike3', 433), ('car1_s', 1475), ('person23', 397)]
     for name, last in whole:
         uav123(tmp_path, touch, name, (1, last))
@@ -69,8 +69,10 @@ def test_uav123(toolkit: Any, tmp_path: Path) -> None:
     check(toolkit.UAV123(str(tmp_path)), read_clips('uav123', tmp_path))
 
 
-def test_uav123_in_all_its_parts(toolkit: Any, tmp_path: Path) -> None:
-    """Every sequence that shares its folder, with the frames that the toolkit has for it."""
+def test_uav123_frame_ranges_of_shared_folders_match_the_toolkit(
+    toolkit: Any, tmp_path: Path
+) -> None:
+    """Each sequence that shares its folder has the frame range of the toolkit."""
     uav123(tmp_path, touch)
     expected = {
         name: (meta['folder_name'], meta['start_frame'], meta['end_frame'])
@@ -86,13 +88,13 @@ def test_uav123_in_all_its_parts(toolkit: Any, tmp_path: Path) -> None:
     assert len(parts) + len(whole) == 123
 
 
-def test_uav20l(toolkit: Any, tmp_path: Path) -> None:
+def test_uav20l_clips_match_the_toolkit(toolkit: Any, tmp_path: Path) -> None:
     uav123(tmp_path, touch, 'bird1', (1, 2437), version='UAV20L', images='UAV123')
     check(toolkit.UAV123(str(tmp_path), 'UAV20L'), read_clips('uav20l', tmp_path))
 
 
 @pytest.mark.parametrize(('layout', 'fps'), [('nfs', 240), ('nfs_30fps', 30)])
-def test_nfs(toolkit: Any, tmp_path: Path, layout: str, fps: int) -> None:
+def test_nfs_clips_match_the_toolkit(toolkit: Any, tmp_path: Path, layout: str, fps: int) -> None:
     nfs(tmp_path, touch, 'airtable_3', fps, images=16, boxes=16)
     nfs(tmp_path, touch, 'parkour', fps, images=16, boxes=15, lost=(3,))
     nfs(tmp_path, touch, 'soccer_ball', fps, images=15, boxes=16)
@@ -102,7 +104,7 @@ def test_nfs(toolkit: Any, tmp_path: Path, layout: str, fps: int) -> None:
     check(toolkit.NfS(str(tmp_path), fps), read_clips(layout, tmp_path))
 
 
-def test_got10k(toolkit: Any, tmp_path: Path, write_image: Write) -> None:
+def test_got10k_clips_match_the_toolkit(toolkit: Any, tmp_path: Path, write_image: Write) -> None:
     for number in (1, 2):
         got10k(tmp_path, write_image, f'GOT-10k_Train_00000{number}')
     text(tmp_path / 'train/list.txt', 'GOT-10k_Train_000001\nGOT-10k_Train_000002\n')
@@ -111,7 +113,9 @@ def test_got10k(toolkit: Any, tmp_path: Path, write_image: Write) -> None:
     check(toolkit.GOT10k(str(tmp_path), 'test'), read_clips('got10k', tmp_path / 'test'))
 
 
-def test_vot_before_2018(toolkit: Any, tmp_path: Path, write_image: Write) -> None:
+def test_vot_clips_before_2018_match_the_toolkit(
+    toolkit: Any, tmp_path: Path, write_image: Write
+) -> None:
     vot(tmp_path, write_image, 'bag', [f'{n}.5,2,30,40' for n in range(3)], colour='')
     dataset = toolkit.VOT(str(tmp_path), 2016, 'default', download=False)
     check(dataset, read_clips('vot', tmp_path))
@@ -124,7 +128,7 @@ def vot_toolkit() -> Any:
     return importlib.import_module('vot')
 
 
-def test_vot(vot_toolkit: Any, tmp_path: Path, write_image: Write) -> None:
+def test_vot_clips_match_the_toolkit(vot_toolkit: Any, tmp_path: Path, write_image: Write) -> None:
     polygons = ['3,1,9.5,2,8,7,2,6', '1,1,2,1,2,2,1,2']
     for name, rows in (('ants1', polygons), ('bag', ['1.5,2,30,40', '2.5,3,31,42', '3,4,5,6'])):
         vot(tmp_path, write_image, name, rows)
@@ -148,7 +152,7 @@ def upright(vot_toolkit: Any, region: Any) -> list[float]:
 @pytest.mark.parametrize(
     'line', ['1.5,2,30.25,40', '10,20,40.5,20,40.5,50,10,50', '3,1,9,4,5,8', '-3.5,-1,9,4']
 )
-def test_vot_regions(vot_toolkit: Any, line: str) -> None:
+def test_vot_region_boxes_match_the_toolkit(vot_toolkit: Any, line: str) -> None:
     assert vot_box(line) == pytest.approx(
         upright(vot_toolkit, vot_toolkit.region.io.parse_region(line))
     )
@@ -158,7 +162,7 @@ def test_vot_regions(vot_toolkit: Any, line: str) -> None:
     'line',
     ['1', 'nan,nan,nan,nan', 'm3,2,4,3', 'm3,2,4,3,12', 'm0,0,0,0,0,1', '0,0,0,0'],
 )
-def test_vot_regions_without_a_target(vot_toolkit: Any, line: str) -> None:
+def test_vot_regions_without_a_target_match_the_toolkit(vot_toolkit: Any, line: str) -> None:
     region = vot_toolkit.region.io.parse_region(line)
     unknown = isinstance(region, vot_toolkit.region.Special)
     assert unknown or region.is_empty()
@@ -167,8 +171,8 @@ def test_vot_regions_without_a_target(vot_toolkit: Any, line: str) -> None:
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_vot_masks(vot_toolkit: Any, seed: int) -> None:
-    """The box has the mask's whole pixels: the toolkit's overlap of the two is 1 if it is full."""
+def test_vot_mask_boxes_match_the_toolkit(vot_toolkit: Any, seed: int) -> None:
+    """The box covers whole pixels: with a full mask the overlap of the toolkit is 1."""
     rng = np.random.default_rng(seed)
     offset = (int(rng.integers(50)), int(rng.integers(50)))
     mask = rng.random((int(rng.integers(2, 12)), int(rng.integers(2, 12)))) < 0.2

@@ -34,12 +34,12 @@ def test_success_auc_counts_the_thresholds_below(value: float, area: float) -> N
     assert success_auc([value]) == pytest.approx(area)
 
 
-def test_centre_errors() -> None:
+def test_centre_errors_are_distances_in_pixels() -> None:
     errors = centre_errors([[0, 0, 10, 10], [3, 4, 10, 10]], [[0, 0, 10, 10], [0, 0, 10, 10]])
     assert errors.tolist() == [0.0, 5.0]
 
 
-def test_normalised_errors_are_in_sides_of_the_truth() -> None:
+def test_normalised_errors_are_relative_to_the_size_of_the_true_box() -> None:
     errors = normalised_errors(
         [[3, 8, 10, 20], [0, 0, 20, 20], [0, 0, 5, 5]],
         [[0, 0, 10, 20], [0, 0, 10, 20], [math.nan] * 4],
@@ -48,13 +48,13 @@ def test_normalised_errors_are_in_sides_of_the_truth() -> None:
     assert math.isnan(errors[2])
 
 
-def test_no_box_overlaps_itself_by_more_than_all() -> None:
+def test_the_overlap_of_a_box_with_itself_is_at_most_1() -> None:
     boxes = np.random.default_rng(5).uniform(0.1, 300, (2000, 4))
     assert overlaps(boxes, boxes).max() == 1
     assert success_curve(overlaps(boxes, boxes))[-1] == 0
 
 
-def test_success_counts_what_is_strictly_above_precision_what_is_at_most() -> None:
+def test_success_counts_values_above_and_precision_values_up_to_a_threshold() -> None:
     assert success_rate([0.5, 0.51, 0.2, 1.0]) == 0.5
     assert success_rate([0.75, 0.76, math.nan], 0.75) == 0.5
     assert success_curve([0.5, 1.0])[[0, 9, 10, 19, 20]].tolist() == [1, 1, 0.5, 0.5, 0]
@@ -65,7 +65,7 @@ def test_success_counts_what_is_strictly_above_precision_what_is_at_most() -> No
     assert normalised_precision_curve([0.2, 0.7])[[0, 19, 20, 50]].tolist() == [0, 0, 0.5, 0.5]
 
 
-def test_curves_hold_the_single_values() -> None:
+def test_curves_agree_with_the_single_values() -> None:
     rng = np.random.default_rng(2)
     errors, values = rng.uniform(0, 60, 300), rng.random(300)
     assert precision_curve(errors)[20] == precision(errors)
@@ -88,12 +88,12 @@ def test_roc_auc_equals_the_share_of_ordered_pairs() -> None:
     assert math.isnan(roc_auc([0.1, 0.2], [True, True]))
 
 
-def test_lost_measures() -> None:
+def test_lost_measures_count_hits_misses_and_false_alarms() -> None:
     nan = float('nan')
     overlap = [0.9, 0.8, 0.6, 0.3, 0.1, nan, nan, 0.0]
     lost = [0, 1, 0, 1, 1, 1, 0, 1]
     found = lost_measures(lost, overlap)
-    assert found.precision == 3 / 4  # the frame between does not count
+    assert found.precision == 3 / 4  # an overlap between hit and miss does not count
     assert found.recall == 3 / 4
     assert found.false_alarms == 1 / 3
     assert np.isnan(lost_measures([0], [0.9]).precision)

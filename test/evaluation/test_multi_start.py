@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VOT's experiment on real images: where passes start, and what one that cannot start costs."""
+"""The multi-start experiment of VOT on images: choice of anchors and passes without a start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hcat_ros.evaluation.trackers import OpenCvSpec, StillSpec
 from hcat_ros.evaluation.vot import Anchor
 
 OUTSIDE = [126.0, 30, 32, 24]
-"""A sixteenth of its width is inside of an image of 128 x 96."""
+"""Only a sixteenth of the width of this box is inside an image of 128 x 96."""
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def quietly(results: Iterable[Any], total: int, what: str) -> Iterable[Any]:
     return results
 
 
-def test_anchors_are_on_frames_whose_box_can_name_a_target(clip: Clip) -> None:
+def test_anchors_are_on_frames_whose_box_can_start_a_track(clip: Clip) -> None:
     assert anchors_of(clip) == [Anchor(0, False), Anchor(7, True)]
     boxes = clip.boxes.copy()
     boxes[[0, 7]] = OUTSIDE
     assert anchors_of(replace(clip, boxes=boxes)) == [Anchor(1, False), Anchor(6, True)]
 
 
-def test_a_sequence_that_cannot_be_started_costs_itself_alone(
+def test_only_the_sequence_without_a_valid_start_is_left_out(
     tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
     for name in ('one', 'two'):
@@ -47,7 +47,7 @@ def test_a_sequence_that_cannot_be_started_costs_itself_alone(
     edge = tmp_path / 'video' / 'two' / 'groundtruth.txt'
     rows = edge.read_text().splitlines()
     edge.write_text('\n'.join([*rows[:-1], ','.join(map(str, OUTSIDE))]))
-    (edge.parent / ANCHOR_FILE).write_text('1\n' + '0\n' * 6 + '-1\n')  # as people set it
+    (edge.parent / ANCHOR_FILE).write_text('1\n' + '0\n' * 6 + '-1\n')  # as set by hand
     clips = read_clips('plain', tmp_path / 'video')
     evaluation = Evaluation(PROTOCOLS['plain'], clips, tmp_path / 'video', tmp_path / 'out')
     entry = Entry('mil', OpenCvSpec('mil'))
@@ -62,7 +62,7 @@ def test_a_sequence_that_cannot_be_started_costs_itself_alone(
         run_multi_start(replace(evaluation, clips=clips[1:]), entry, quietly)
 
 
-def test_the_still_box_starts_anywhere(clip: Clip, tmp_path: Path) -> None:
+def test_the_still_tracker_starts_with_any_box(clip: Clip, tmp_path: Path) -> None:
     evaluation = Evaluation(PROTOCOLS['plain'], [clip], tmp_path / 'video', tmp_path / 'out')
     score, left_out = run_multi_start(evaluation, Entry('still', StillSpec()), quietly)
     assert left_out == []

@@ -20,7 +20,7 @@ class StillEngine:
         return Prediction(np.full((16, 16), 0.7), np.tile([0.5, 0.5, 0.25, 0.25], (256, 1)))
 
 
-def test_a_still_tracker_on_a_still_target() -> None:
+def test_one_pass_of_a_still_tracker_on_a_still_target() -> None:
     tracker = Tracker(StillEngine(), TrackerConfig(size_smoothing=1e-6))
     frames = [np.zeros((100, 120, 3), np.uint8)] * 5
     answers = one_pass(tracker, frames, (40, 30, 24, 24))

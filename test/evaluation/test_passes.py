@@ -43,7 +43,7 @@ def clips(tmp_path: Path, sequence: Callable[..., Path]) -> list[Clip]:
     return read_clips('plain', tmp_path / 'video')
 
 
-def test_results_come_in_order_and_do_not_depend_on_the_number_of_processes(
+def test_results_are_in_order_and_independent_of_the_number_of_processes(
     clips: list[Clip],
 ) -> None:
     tasks = [PassTask(HCAT, clip, start) for clip in clips for start in (0, 1)]
@@ -54,12 +54,12 @@ def test_results_come_in_order_and_do_not_depend_on_the_number_of_processes(
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
-def test_another_start_is_another_pass(clips: list[Clip]) -> None:
+def test_another_start_box_gives_another_result(clips: list[Clip]) -> None:
     exact, varied = run_passes([PassTask(HCAT, clips[0]), PassTask(HCAT, clips[0], 1)])
     assert (exact.scores[1:] != varied.scores[1:]).any()
 
 
-def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) -> None:
+def test_start_0_is_the_true_box_and_other_starts_are_near_it(clips: list[Clip]) -> None:
     truth = clips[0].boxes[0]
     assert start_box(clips[0], 0).tolist() == truth.tolist()
     starts = np.array([start_box(clips[0], number) for number in range(1, 400)])
@@ -71,13 +71,13 @@ def test_the_first_start_is_the_true_box_and_others_are_near(clips: list[Clip]) 
         assert found.std(axis=0) == pytest.approx(START_NOISE, rel=0.15)
 
 
-def test_a_pass_in_real_time(clips: list[Clip]) -> None:
+def test_a_real_time_pass_skips_frames(clips: list[Clip]) -> None:
     rule = RealTimeRule(30, Latency(2 / 30))
     (result,) = run_passes([PassTask(HCAT, clips[1], real_time=rule)])
     assert np.isnan(result.seconds).tolist() == [False, False, True, False, True]
 
 
-def test_what_is_kept_is_not_done_again(clips: list[Clip], tmp_path: Path) -> None:
+def test_stored_results_are_reused(clips: list[Clip], tmp_path: Path) -> None:
     kept = tmp_path / 'kept' / 'clip.csv'
     (first,) = run_passes([PassTask(StillSpec(), clips[0], file=kept)])
     np.testing.assert_array_equal(read_result(kept).boxes, first.boxes)
@@ -89,7 +89,9 @@ def test_what_is_kept_is_not_done_again(clips: list[Clip], tmp_path: Path) -> No
         list(run_passes([PassTask(StillSpec(), clips[1], file=kept)]))
 
 
-def test_what_was_kept_from_another_first_box_is_refused(clips: list[Clip], tmp_path: Path) -> None:
+def test_stored_results_from_another_first_box_are_refused(
+    clips: list[Clip], tmp_path: Path
+) -> None:
     kept = tmp_path / 'clip.csv'
     list(run_passes([PassTask(StillSpec(), clips[0], 3, file=kept)]))
     list(run_passes([PassTask(StillSpec(), clips[0], 3, file=kept)]))
@@ -101,7 +103,7 @@ def test_what_was_kept_from_another_first_box_is_refused(clips: list[Clip], tmp_
         list(run_passes([PassTask(StillSpec(), corrected, file=tmp_path / 'true.csv')]))
 
 
-def test_a_killed_run_goes_on_where_it_stopped(
+def test_a_killed_run_resumes_where_it_stopped(
     tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
     for number in range(6):
@@ -138,7 +140,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
-def test_an_interrupted_run_leaves_no_traceback_of_the_pool(
+def test_an_interrupted_run_prints_no_traceback_of_the_worker_pool(
     clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C comes while some passes run and others wait."""
@@ -163,19 +165,19 @@ def test_a_frame_that_cannot_be_read_is_named(clips: list[Clip]) -> None:
         list(run_passes([PassTask(StillSpec(), clips[0])]))
 
 
-def test_frames_are_a_sequence(clips: list[Clip]) -> None:
+def test_frames_support_length_and_slices(clips: list[Clip]) -> None:
     frames = Frames(clips[0].images)
     assert len(frames) == 4
     assert len(frames[1:]) == 3
     np.testing.assert_array_equal(frames[1:][0], frames[1])
 
 
-def test_no_process_is_refused(clips: list[Clip]) -> None:
+def test_zero_jobs_are_refused(clips: list[Clip]) -> None:
     with pytest.raises(ValueError, match='--jobs 0: expected 1 or more'):
         list(run_passes([PassTask(StillSpec(), clips[0])], jobs=0))
 
 
-def test_a_tracker_is_settled_or_refused_before_anything_runs() -> None:
+def test_a_tracker_is_resolved_or_refused_before_any_pass() -> None:
     spec, found = resolve_tracker(HcatSpec('hcat_base'))
     assert isinstance(spec, HcatSpec)
     assert 'auto' not in (spec.engine, spec.precision), 'nothing is left to find out'

@@ -33,7 +33,7 @@ def test_every_protocol_gives_its_measures_in_order() -> None:
         assert all(value > 0.94 for value in perfect.values()), (name, perfect)
 
 
-def test_the_plots_hold_the_measures() -> None:
+def test_curves_agree_with_the_measures() -> None:
     truth, boxes = plausible(np.random.default_rng(1), 50)
     found = score('plain', truth, boxes)
     assert found.success.mean() == pytest.approx(found.measures['success AUC'])
@@ -51,20 +51,20 @@ TWO = [[0, 0, 10, 10], [0, 0, 10, 10], [NAN] * 4]
     [
         ('plain', 'AO', 0.0),  # the first frame and the one without a target do not count
         ('got10k', 'AO', 0.0),
-        ('otb', 'success AUC', 0.5 * 20 / 21),  # the first counts, with the truth's box
+        ('otb', 'success AUC', 0.5 * 20 / 21),  # the first frame counts, with the true box
         ('uav123', 'success AUC', 0.5 * 20 / 21),
-        ('lasot', 'success AUC', 1 / 3 * 20 / 21),  # divides by the frame without a target too
+        ('lasot', 'success AUC', 1 / 3 * 20 / 21),  # divides by the absent frame too
         ('lasot', 'normalised precision 0.2', 1 / 3),
-        # The first frame passes all 21 overlaps; the other the first one, 0.
+        # The first frame passes all 21 overlap thresholds; the second only the threshold 0.
         ('trackingnet', 'success AUC', 0.5 + 0.5 / 40),
     ],
 )
-def test_which_frames_count(name: str, measure: str, value: float) -> None:
+def test_each_protocol_counts_its_own_frames(name: str, measure: str, value: float) -> None:
     away = [[50, 50, 10, 10]] * 3
     assert score(name, TWO, away).measures[measure] == pytest.approx(value)
 
 
-def test_a_sequence_shows_only_frames_that_count() -> None:
+def test_a_sequence_score_has_only_the_frames_that_count() -> None:
     still = [[0, 0, 10, 10]] * 3
     shown = score('plain', TWO, still).sequences[0]
     assert np.isnan(shown.overlaps).tolist() == [True, False, True]
@@ -75,7 +75,7 @@ def test_a_sequence_shows_only_frames_that_count() -> None:
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)
-def test_no_box_is_a_miss(name: str) -> None:
+def test_a_missing_box_is_a_miss(name: str) -> None:
     truth = [[0, 0, 10, 10]] * 4
     boxes = [[0, 0, 10, 10], [NAN] * 4, [NAN] * 4, [0, 0, 10, 10]]
     found = score(name, truth, boxes)
@@ -85,7 +85,7 @@ def test_no_box_is_a_miss(name: str) -> None:
     assert found.measures == pytest.approx(score(name, truth, missed).measures)
 
 
-def test_a_result_begins_with_the_first_visible_frame() -> None:
+def test_a_result_starts_at_the_first_visible_frame() -> None:
     truth = [[NAN] * 4, [0, 0, 10, 10], [0, 0, 10, 10]]
     found = score('plain', truth, [[0, 0, 10, 10], [0, 0, 10, 5]])
     assert found.sequences[0].overlaps[1] == 0.5
@@ -99,15 +99,15 @@ def test_a_clip_of_a_test_split_has_no_score(name: str) -> None:
         score(name, [[0, 0, 10, 10], [NAN] * 4], [[0, 0, 10, 10]] * 2)
 
 
-def test_an_empty_true_box_is_missed() -> None:
+def test_an_empty_true_box_counts_as_missed() -> None:
     # The last frames of OTB's Board and Twinnings, which its toolkit counts.
     truth = [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 0, 0]]
     found = score('otb', truth, [[0, 0, 10, 10]] * 3).measures
     assert found['success AUC'] == pytest.approx(2 / 3 * 20 / 21)
 
 
-def test_vot_counts_an_absent_target_but_no_unknown_one() -> None:
-    """vot-toolkit 0.9 has an overlap of 0 where the true region is empty and the answer is not."""
+def test_vot_counts_absent_targets_but_not_unknown_ones() -> None:
+    """In vot-toolkit 0.9 a box has an overlap of 0 with an empty true region."""
     box = [0, 0, 10, 10]
     truth = [box, box, [0, 0, 0, 0], [NAN] * 4]
     found = score('vot', truth, [box] * 4)
@@ -117,13 +117,13 @@ def test_vot_counts_an_absent_target_but_no_unknown_one() -> None:
     assert score('vot', truth, [box, box, [NAN] * 4, box]).measures['AO'] == 1 / 2
 
 
-def test_lists_that_do_not_go_together_are_refused() -> None:
+def test_lists_of_different_lengths_are_refused() -> None:
     for clips in ([], [a_clip(TWO)]):
         with pytest.raises(ValueError, match='clips, 0 results, 1 sizes'):
             score_run(PROTOCOLS['plain'], clips, [], [SIZE])
 
 
-def test_got10k_pools_frames_where_others_average_sequences() -> None:
+def test_got10k_pools_frames_while_others_average_sequences() -> None:
     box = [0, 0, 10, 10]
     clips = [a_clip([box] * 2, 'short'), a_clip([box] * 4, 'long')]
     results = [a_result([box] * 2), a_result([box] + [[100, 100, 10, 10]] * 3)]
@@ -137,13 +137,13 @@ def test_got10k_pools_frames_where_others_average_sequences() -> None:
 def test_trackingnet_integrates_over_whole_pixels() -> None:
     truth = [[0, 0, 10, 10]] * 2
     found = score('trackingnet', truth, [[0, 0, 10, 10], [5.3, 0.2, 9.8, 10.4]]).measures
-    # The second frame, 5 pixels off: an overlap of 1/3, an error of 5 pixels or half a side.
+    # Second frame: an overlap of about 1/3, an error of about 5 pixels or half a side.
     assert found['success AUC'] == pytest.approx((6 + 0.75 + 13 * 0.5) / 20)
     assert found['precision AUC'] == pytest.approx((0.5 + 0.75 + 18) / 20)
     assert found['normalised precision'] == pytest.approx((19 * 0.5 + 0.75) / 20)
 
 
-def test_one_sequence_alone_scores_as_in_a_run() -> None:
+def test_one_sequence_scores_the_same_alone_and_in_a_run() -> None:
     truth, boxes = plausible(np.random.default_rng(3), 30)
     alone = score_sequence(PROTOCOLS['otb'], a_clip(truth), a_result(boxes), SIZE)
     assert alone.measures == score('otb', truth, boxes).sequences[0].measures

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement with GOT-10k's toolkit, got10k 0.1.3, which scores OTB, UAV123 and NfS too."""
+"""Agreement with the toolkit got10k 0.1.3, which also scores OTB, UAV123 and NfS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE = (320, 240)
 
 @pytest.fixture
 def got10k(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Its experiments; what they download and draw is left out."""
+    """The experiments of the toolkit, without downloads and plots."""
     experiments: ModuleType = pytest.importorskip(
         'got10k.experiments', reason='needs got10k 0.1.3 (make test installs it)'
     )
@@ -39,14 +39,14 @@ def write_rows(path: Path, rows: np.ndarray) -> None:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Only the names are looked at."""
+    """Write empty files, because the toolkit reads only their names."""
     folder.mkdir(parents=True)
     for number in range(1, count + 1):
         (folder / f'{number:08d}.jpg').touch()
 
 
 def their_otb(performance: dict[str, Any]) -> dict[str, float]:
-    """Every number of a report of the OTB family, by a name of ours."""
+    """Return every number of a report of the OTB family, by the name that we use."""
     found = {}
     for name, values in {'': performance['overall'], **performance['seq_wise']}.items():
         found |= {
@@ -92,7 +92,7 @@ def nfs_tree(root: Path, sequences: dict[str, tuple[np.ndarray, np.ndarray]], _:
 def uav_tree(root: Path, sequences: dict[str, tuple[np.ndarray, np.ndarray]], _: Any) -> None:
     for name, (truth, _boxes) in sequences.items():
         write_rows(root / 'anno' / 'UAV123' / f'{name}.txt', truth)
-    for name in ('data_seq', 'a', 'b'):  # it wants more than three entries
+    for name in ('data_seq', 'a', 'b'):  # the toolkit expects more than three entries
         (root / name).mkdir()
 
 
@@ -141,7 +141,7 @@ def test_the_otb_family_agrees_with_got10k(
     agree(their_otb(theirs), ours_as_one(scored(name, sequences)), f'{experiment} of got10k')
 
 
-def test_got10k_agrees_with_got10k(got10k: ModuleType, tmp_path: Path) -> None:
+def test_the_got10k_protocol_agrees_with_its_toolkit(got10k: ModuleType, tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     names = [f'GOT-10k_Val_{number:06d}' for number in (1, 2, 3)]
     sequences = {key: plausible(rng, length) for key, length in zip(names, (80, 30, 55))}
@@ -171,19 +171,19 @@ def test_got10k_agrees_with_got10k(got10k: ModuleType, tmp_path: Path) -> None:
     expected = {}
     for key, values in {'': theirs['overall'], **theirs['seq_wise']}.items():
         expected |= {f'{key} AO': values['ao'], f'{key} SR 0.5': values['sr']}
-    # Its plot has 101 overlaps: every fifth is one of ours.
+    # Their curve has 101 thresholds, of which every fifth is one of ours.
     expected |= {f'success {n}': v for n, v in enumerate(theirs['overall']['succ_curve'][::5])}
     agree(expected, ours, 'ExperimentGOT10k of got10k')
 
 
 def test_lasot_agrees_with_the_formulas_of_got10k(got10k: ModuleType) -> None:
-    """The released package scores no LaSOT: its measures of boxes and its curves, by hand."""
+    """The package does not score LaSOT, so its box measures and curves are combined here."""
     measures = sys.modules['got10k.utils.metrics']
     truth, boxes = plausible(np.random.default_rng(13), 200)
     boxes[0] = truth[0]
     absent = np.zeros(len(truth), bool)
     absent[50:63] = True
-    # It divides by a side as the boxes grow by it.
+    # Boxes scaled by the sides of the true box give the normalised error.
     sides = np.tile(truth[:, 2:], 2)
     experiment = got10k.ExperimentOTB.__new__(got10k.ExperimentOTB)
     experiment.nbins_iou, experiment.nbins_ce = 21, 51

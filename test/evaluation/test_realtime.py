@@ -18,7 +18,7 @@ START = (0.0, 5.0, 20.0, 10.0)
 
 
 class Numbers:
-    """A tracker that reads the frame's number, and puts the box as many pixels to the right."""
+    """A tracker that reads the frame number n from the image and returns a box at x = n."""
 
     def __init__(self, lost: tuple[int, ...] = ()) -> None:
         self.lost = lost
@@ -48,11 +48,11 @@ def run(
 
 
 def shown(result: SequenceResult) -> list[float]:
-    """The frame whose answer counts for each frame."""
+    """Return for each frame the number of the frame whose answer counts."""
     return result.boxes[:, 0].tolist()
 
 
-def test_a_tracker_that_is_fast_enough_loses_nothing() -> None:
+def test_a_fast_tracker_scores_as_offline() -> None:
     seen, result = run(RealTimeRule(30, Latency(1 / 30)))
     assert seen == list(range(1, 13))
     offline = one_pass(Numbers(), frames(13), START)
@@ -60,17 +60,17 @@ def test_a_tracker_that_is_fast_enough_loses_nothing() -> None:
         np.testing.assert_array_equal(getattr(result, field), getattr(offline, field))
 
 
-def test_frames_that_come_while_it_is_busy_are_skipped() -> None:
-    # Frame 1 from 1 to 3.5 frames' times; the newest is then 3, until 6; then 6, until 8.5; ...
+def test_frames_that_arrive_while_the_tracker_is_busy_are_skipped() -> None:
+    # In frame periods: frame 1 runs from 1 to 3.5, then frame 3 until 6, frame 6 until 8.5, ...
     seen, result = run(RealTimeRule(10, Latency(0.25)))
     assert seen == [1, 3, 6, 8, 11]
-    # An answer of 3.5 is there for frame 3, which is shown from 3 to 4.
+    # An answer at time 3.5 counts for frame 3, which lasts from 3 to 4.
     assert shown(result) == [0, 0, 0, 1, 1, 3, 3, 3, 6, 6, 8, 8, 8]
     assert np.isfinite(result.seconds).tolist() == [n in (0, *seen) for n in range(13)]
     assert result.seconds[1] == 0.25
 
 
-def test_with_none_permitted_an_answer_counts_from_the_next_frame_on() -> None:
+def test_without_permitted_latency_an_answer_counts_from_the_next_frame() -> None:
     seen, result = run(RealTimeRule(10, Latency(0.05), permitted=0.0), 6)
     assert seen == [1, 2, 3, 4, 5]
     assert shown(result) == [0, 0, 1, 2, 3, 4]
@@ -78,7 +78,7 @@ def test_with_none_permitted_an_answer_counts_from_the_next_frame_on() -> None:
     assert shown(result) == [0, 1, 2, 3, 4, 5], 'half a frame late, and as much is permitted'
 
 
-def test_a_slow_tracker_never_answers() -> None:
+def test_a_tracker_slower_than_the_sequence_never_answers() -> None:
     seen, result = run(RealTimeRule(10, Latency(9.0)), 5)
     assert seen == [1]
     assert shown(result) == [0, 0, 0, 0, 0]
@@ -95,14 +95,14 @@ def test_the_predictor_follows_a_constant_velocity() -> None:
     assert (result.boxes[:, 2:] == START[2:]).all()
 
 
-def test_nothing_is_predicted_from_a_lost_target() -> None:
+def test_a_lost_target_is_not_predicted() -> None:
     rule = RealTimeRule(10, Latency(0.25), predict='constant_velocity')
     _, result = run(rule, 13, Numbers(lost=tuple(range(6, 99))))
     assert result.lost.tolist() == [False] * 8 + [True] * 5
     assert shown(result)[8:] == [6, 6, 8, 8, 8]
 
 
-def test_a_given_latency_is_drawn_the_same_each_time() -> None:
+def test_random_latencies_are_reproducible() -> None:
     rule = RealTimeRule(30, Latency(0.04, 0.01))
     one, other = run(rule, 200)[1], run(rule, 200)[1]
     np.testing.assert_array_equal(one.seconds[1:], other.seconds[1:])
@@ -112,19 +112,19 @@ def test_a_given_latency_is_drawn_the_same_each_time() -> None:
     assert list(itertools.islice(rule.latencies('y'), 3)) != drawn[:3]
 
 
-def test_a_name_that_is_not_utf_8_has_latencies_too() -> None:
+def test_latencies_are_drawn_for_names_that_are_not_utf_8() -> None:
     rule = RealTimeRule(30, Latency(0.04, 0.01))
     one, other = (next(rule.latencies(os.fsdecode(name))) for name in (b'caf\xe9', b'caf\xe8'))
     assert one != other
 
 
-def test_a_latency_beyond_all_numbers_of_frames_skips_them_all() -> None:
+def test_a_huge_latency_skips_all_later_frames() -> None:
     seen, _ = run(RealTimeRule(1e300, Latency(1e10)))
     assert len(seen) == 1
 
 
-def test_a_measured_latency_is_that_of_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count(0.0, 0.25)  # each look at the clock is a quarter of a second later
+def test_the_measured_latency_is_the_time_of_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0.0, 0.25)  # each reading is a quarter of a second later
     monkeypatch.setattr(realtime.time, 'perf_counter', lambda: next(clock))
     seen, result = run(RealTimeRule(10))
     assert seen == [1, 3, 6, 8, 11]
@@ -145,6 +145,6 @@ def test_a_measured_latency_is_that_of_the_update(monkeypatch: pytest.MonkeyPatc
         ({'fps': 30, 'latency': Latency(0.01, -1)}, 'a deviation of -1000 ms'),
     ],
 )
-def test_a_rule_that_means_nothing_is_refused(values: dict[str, object], reason: str) -> None:
+def test_an_invalid_real_time_rule_is_refused(values: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         RealTimeRule(**values)

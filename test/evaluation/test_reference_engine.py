@@ -34,7 +34,7 @@ def graphs(golden_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Ref
     )
 
 
-def test_it_answers_as_the_reference_network(
+def test_the_reference_engine_matches_the_reference_network(
     graphs: ReferenceGraphs, golden_crops: Any, golden_prediction: Any
 ) -> None:
     engine = ReferenceEngine(graphs, threads=1)
@@ -45,7 +45,9 @@ def test_it_answers_as_the_reference_network(
     assert engine.card.runtime == 'onnxruntime'
 
 
-def test_the_normalisation_is_told_from_the_graph(graphs: ReferenceGraphs, picture: Any) -> None:
+def test_normalisation_and_search_are_timed_separately(
+    graphs: ReferenceGraphs, picture: Any
+) -> None:
     tracker = Tracker(engine := ReferenceEngine(graphs, threads=1))
     tracker.init(picture(240, 320, 0), (100, 80, 60, 80))
     tracker.update(picture(240, 320, 1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of other trackers, and the archives that servers take."""
+"""Results of other trackers, and archives for evaluation servers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lines(separator: str) -> str:
 
 @pytest.mark.parametrize('file', ['bag.txt', 'bag/bag_001.txt'])
 @pytest.mark.parametrize('separator', [',', '\t', ' ', ', '])
-def test_boxes_of_other_trackers(tmp_path: Path, file: str, separator: str) -> None:
+def test_boxes_of_other_trackers_are_read(tmp_path: Path, file: str, separator: str) -> None:
     text(tmp_path / file, lines(separator))
     boxes, scores, lost, seconds = read_boxes(tmp_path, 'bag', 3)
     np.testing.assert_array_equal(boxes, ROWS)
@@ -43,7 +43,7 @@ def test_boxes_of_other_trackers(tmp_path: Path, file: str, separator: str) -> N
     assert not lost.any()
 
 
-def test_our_own_results_come_back_as_they_were(tmp_path: Path) -> None:
+def test_our_own_results_are_read_back_unchanged(tmp_path: Path) -> None:
     write_result(result(), tmp_path / 'bag.csv')
     text(tmp_path / 'bag.txt', '1,2,3,4')
     read = read_boxes(tmp_path, 'bag', 3)
@@ -61,14 +61,18 @@ def test_our_own_results_come_back_as_they_were(tmp_path: Path) -> None:
         ('bag.txt', 'bag_time.txt', '0.5\t9\n0.25\t9\n0.125\t9\n'),
     ],
 )
-def test_seconds_of_other_trackers(tmp_path: Path, boxes: str, times: str, content: str) -> None:
+def test_times_of_other_trackers_are_read(
+    tmp_path: Path, boxes: str, times: str, content: str
+) -> None:
     text(tmp_path / boxes, lines(','))
     text(tmp_path / times, content)
     assert read_boxes(tmp_path, 'bag', 3).seconds.tolist() == [0.5, 0.25, 0.125]
 
 
 @pytest.mark.parametrize('sign', '.-_')
-def test_the_second_of_two_targets_is_named_in_several_ways(tmp_path: Path, sign: str) -> None:
+def test_the_file_of_a_second_target_is_found_under_several_names(
+    tmp_path: Path, sign: str
+) -> None:
     text(tmp_path / f'Jogging{sign}2.txt', lines('\t'))
     text(tmp_path / 'times' / f'Jogging{sign}2_time.txt', '0.5\n' * 3)
     read = read_boxes(tmp_path, 'Jogging.2', 3)
@@ -76,7 +80,7 @@ def test_the_second_of_two_targets_is_named_in_several_ways(tmp_path: Path, sign
     assert read.seconds.tolist() == [0.5] * 3
 
 
-def test_rows_that_are_no_box_are_lost(tmp_path: Path) -> None:
+def test_rows_without_a_finite_box_are_lost(tmp_path: Path) -> None:
     text(tmp_path / 'bag.txt', '10,20,30,40\nnan,nan,nan,nan\n1,inf,3,4\n')
     read = read_boxes(tmp_path, 'bag', 3)
     assert read.lost.tolist() == [False, True, True]
@@ -84,7 +88,7 @@ def test_rows_that_are_no_box_are_lost(tmp_path: Path) -> None:
     assert np.isnan(read.boxes[1:]).all()
 
 
-def test_a_lost_row_is_no_hit_near_the_corner(tmp_path: Path) -> None:
+def test_a_lost_row_is_a_miss_even_near_the_image_corner(tmp_path: Path) -> None:
     truth = np.array([[1, 2, 10, 10]] * 3, np.float64)
     text(tmp_path / 'bag.txt', '1,2,10,10\nnan,nan,nan,nan\n1,2,10,10\n')
     clip = Clip('bag', [Path(f'{n}.jpg') for n in range(3)], truth)
@@ -103,14 +107,14 @@ def test_a_lost_row_is_no_hit_near_the_corner(tmp_path: Path) -> None:
     assert 'missed at frame 1 (found again at 2)' in page.read_text()
 
 
-def test_our_own_results_of_names_that_are_no_file_names_are_found(tmp_path: Path) -> None:
+def test_our_own_results_are_found_under_their_file_name(tmp_path: Path) -> None:
     write_result(result(), tmp_path / f'{slug("car 1")}.csv')
     np.testing.assert_array_equal(read_boxes(tmp_path, 'car 1', 3).boxes, ROWS)
     text(tmp_path / 'car 1.txt', '1,2,3,4\n' * 3)
     assert read_boxes(tmp_path, 'car 1', 3).boxes[0].tolist() == [1, 2, 3, 4], 'the exact name'
 
 
-def test_a_missing_result_is_an_error_that_says_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_result_is_an_error_that_lists_the_searched_files(tmp_path: Path) -> None:
     text(tmp_path / 'bags.txt', '1,2,3,4')
     with pytest.raises(FileNotFoundError) as error:
         read_boxes(tmp_path, 'bag', 1)
@@ -146,7 +150,7 @@ def test_our_own_result_of_another_length_is_an_error(tmp_path: Path) -> None:
         read_boxes(tmp_path, 'bag', 4)
 
 
-def test_got10k_submission(tmp_path: Path, write_image: Write) -> None:
+def test_the_got10k_archive_has_boxes_and_times(tmp_path: Path, write_image: Write) -> None:
     names = ['GOT-10k_Test_000001', 'GOT-10k_Test_000002']
     for name in names:
         got10k_test(tmp_path, write_image, name)
@@ -163,7 +167,7 @@ def test_got10k_submission(tmp_path: Path, write_image: Write) -> None:
     assert list((tmp_path / 'out').iterdir()) == [tmp_path / 'out/hcat.zip']
 
 
-def test_trackingnet_submission(tmp_path: Path, write_image: Write) -> None:
+def test_the_trackingnet_archive_has_boxes(tmp_path: Path, write_image: Write) -> None:
     trackingnet_test(tmp_path, write_image)
     clips = read_clips('trackingnet', tmp_path)
     write_submission('trackingnet', clips, [result(11)], tmp_path / 'hcat.zip')
@@ -174,7 +178,7 @@ def test_trackingnet_submission(tmp_path: Path, write_image: Write) -> None:
 
 
 @pytest.mark.parametrize('layout', ['got10k', 'trackingnet'])
-def test_what_was_submitted_can_be_read(tmp_path: Path, layout: str) -> None:
+def test_a_submission_can_be_read_back(tmp_path: Path, layout: str) -> None:
     clip = Clip('bag', [Path(f'{n}.jpg') for n in range(3)], ROWS)
     write_submission(layout, [clip], [result()], tmp_path / 'hcat.zip')
     with zipfile.ZipFile(tmp_path / 'hcat.zip') as archive:
@@ -185,10 +189,10 @@ def test_what_was_submitted_can_be_read(tmp_path: Path, layout: str) -> None:
         assert read.seconds.tolist() == [0.01, 0.015, 0.02]
 
 
-def test_the_toolkit_scores_what_is_submitted(
+def test_the_got10k_toolkit_scores_a_submission(
     tmp_path: Path, write_image: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's own program, on the split of which one has the truth."""
+    """The program of the server scores the validation split, whose truth is public."""
     monkeypatch.setenv('MPLBACKEND', 'Agg')
     experiments = pytest.importorskip(
         'got10k.experiments', reason='needs got10k (pip install got10k)'
@@ -236,7 +240,7 @@ def test_a_submission_is_the_same_file_each_time(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_submitted_is_refused_and_no_file_is_left(
+def test_a_refused_submission_leaves_the_old_archive(
     tmp_path: Path,
     layout: str,
     results: list[SequenceResult | None],
@@ -252,7 +256,7 @@ def test_what_cannot_be_submitted_is_refused_and_no_file_is_left(
     assert path.read_text() == 'the one before'
 
 
-def test_a_disk_that_is_full_leaves_what_was_there(
+def test_a_full_disk_leaves_the_old_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -268,8 +272,8 @@ def test_a_disk_that_is_full_leaves_what_was_there(
     assert path.read_text() == 'the one before'
 
 
-def test_lines_of_vots_results_are_understood(tmp_path: Path) -> None:
-    """1: started, 2: failed, 0: left out after a failure."""
+def test_special_codes_of_vot_results_are_read(tmp_path: Path) -> None:
+    """The codes are 1: started, 2: failed, 0: skipped after a failure."""
     (tmp_path / 'bag.txt').write_text('1\n10,20,30,40\n2\n0\n1\n11,20,30,40\n')
     found = read_boxes(tmp_path, 'bag', 6)
     assert found.lost.tolist() == [True, False, True, True, True, False]

@@ -17,7 +17,7 @@ def some(frames: int = 7) -> SequenceResult:
     return SequenceResult(rng.uniform(0, 900, (frames, 4)), scores, lost, rng.uniform(size=frames))
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_a_written_result_is_read_back_unchanged(tmp_path: Path) -> None:
     path = tmp_path / 'new folder' / 'clip.csv'
     written = some()
     write_result(written, path)
@@ -29,7 +29,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ['clip.csv']
 
 
-def test_a_quote_that_nothing_closes_is_named(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / 'clip.csv'
     write_result(some(2000), path)
     lines = path.read_text().split('\n')

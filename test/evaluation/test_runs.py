@@ -34,7 +34,7 @@ def evaluation(tmp_path: Path, sequence: Callable[..., Path]) -> Evaluation:
 
 
 class Seen:
-    """Notes what it passes on."""
+    """A progress callback that records its arguments."""
 
     def __init__(self) -> None:
         self.what: list[tuple[str, int]] = []
@@ -50,7 +50,7 @@ def run(evaluation: Evaluation, entry: Entry, seen: Seen | None = None) -> Run:
     return evaluation.run(evaluation.settle(entry), seen or Seen())
 
 
-def test_a_run_is_scored_and_says_what_it_was(evaluation: Evaluation) -> None:
+def test_a_run_is_scored_and_records_its_configuration(evaluation: Evaluation) -> None:
     seen = Seen()
     found, still = run(evaluation, HCAT, seen), run(evaluation, STILL, seen)
     assert seen.what == [('ours', 2), ('still', 2)]
@@ -66,7 +66,7 @@ def test_a_run_is_scored_and_says_what_it_was(evaluation: Evaluation) -> None:
     np.testing.assert_array_equal(kept.boxes, found.results[0].boxes)
 
 
-def test_real_time_stands_beside_offline(evaluation: Evaluation) -> None:
+def test_real_time_scores_are_reported_beside_offline_scores(evaluation: Evaluation) -> None:
     rule = RealTimeRule(30, Latency(2 / 30))
     done = run(replace(evaluation, real_time=rule), HCAT)
     found = done.real_time
@@ -82,7 +82,7 @@ def test_real_time_stands_beside_offline(evaluation: Evaluation) -> None:
     }
 
 
-def test_the_least_rate_is_that_which_keeps_the_score(evaluation: Evaluation) -> None:
+def test_the_least_rate_is_the_lowest_that_keeps_the_score(evaluation: Evaluation) -> None:
     rule = RealTimeRule(30, Latency(1 / 30))
     fast = run(replace(evaluation, real_time=rule, least_rate=True), HCAT)
     assert fast.real_time is not None
@@ -93,7 +93,7 @@ def test_the_least_rate_is_that_which_keeps_the_score(evaluation: Evaluation) ->
     assert still.real_time.least_rate == 1, 'for a box that never moves any rate will do'
 
 
-def test_results_are_used_again_and_those_of_another_tracker_refused(
+def test_stored_results_are_reused_and_those_of_another_tracker_refused(
     evaluation: Evaluation,
 ) -> None:
     first = run(evaluation, HCAT)
@@ -112,7 +112,7 @@ def test_results_are_used_again_and_those_of_another_tracker_refused(
     assert anew.configuration['tracker']['precision'] == 'int8'
 
 
-def test_sequences_are_added_to_a_run(
+def test_sequences_can_be_added_to_a_stored_run(
     evaluation: Evaluation, tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
     run(evaluation, STILL)
@@ -126,7 +126,7 @@ def test_sequences_are_added_to_a_run(
         run(longer, STILL)
 
 
-def test_results_of_other_data_and_of_another_version_are_refused(
+def test_stored_results_of_other_data_or_another_version_are_refused(
     evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(evaluation, STILL)
@@ -145,7 +145,7 @@ def test_results_of_other_data_and_of_another_version_are_refused(
     run(replace(other, restart=True), STILL)
 
 
-def test_what_an_older_run_file_does_not_tell_is_not_compared_but_first_boxes_are(
+def test_an_older_run_file_is_accepted_but_first_boxes_are_still_compared(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
     run(evaluation, STILL)
@@ -165,7 +165,7 @@ def test_what_an_older_run_file_does_not_tell_is_not_compared_but_first_boxes_ar
 
 
 @pytest.mark.parametrize('content', ['[]', '{"sequences": []}', '3'])
-def test_a_run_file_that_is_no_object_is_named(evaluation: Evaluation, content: str) -> None:
+def test_a_run_file_with_wrong_content_is_named(evaluation: Evaluation, content: str) -> None:
     run(evaluation, STILL)
     path = evaluation.folder / 'still' / RUN_FILE
     path.write_text(content)
@@ -173,7 +173,7 @@ def test_a_run_file_that_is_no_object_is_named(evaluation: Evaluation, content: 
         run(evaluation, STILL)
 
 
-def test_a_damaged_run_file_is_named(evaluation: Evaluation) -> None:
+def test_a_truncated_run_file_is_named(evaluation: Evaluation) -> None:
     run(evaluation, STILL)
     path = evaluation.folder / 'still' / RUN_FILE
     path.write_text(path.read_text()[:-5])
@@ -183,7 +183,7 @@ def test_a_damaged_run_file_is_named(evaluation: Evaluation) -> None:
     assert json.loads(path.read_text())['threads'] == 1
 
 
-def test_results_of_nobody_knows_what_are_kept_and_refused(evaluation: Evaluation) -> None:
+def test_results_without_a_run_file_are_refused_and_kept(evaluation: Evaluation) -> None:
     run(evaluation, STILL)
     home = evaluation.folder / 'still'
     (home / RUN_FILE).unlink()
@@ -195,7 +195,7 @@ def test_results_of_nobody_knows_what_are_kept_and_refused(evaluation: Evaluatio
     run(replace(evaluation, restart=True), STILL)
 
 
-def test_result_files_of_others_are_scored(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_result_files_of_other_trackers_are_scored(evaluation: Evaluation, tmp_path: Path) -> None:
     for clip in evaluation.clips:
         boxes = np.nan_to_num(clip.boxes, nan=5.0)
         (tmp_path / 'theirs').mkdir(exist_ok=True)
@@ -205,7 +205,7 @@ def test_result_files_of_others_are_scored(evaluation: Evaluation, tmp_path: Pat
     assert found.configuration['tracker'] == {'results': 'theirs'}
 
 
-def test_names_for_files() -> None:
+def test_file_names_are_safe_and_distinct() -> None:
     assert slug('hcat_base onnxruntime int8') == 'hcat_base-onnxruntime-int8'
     assert slug('../../etc: x') == '-..-etc-x'
     assert slug('..') == '-'
@@ -232,5 +232,5 @@ def test_sequences_that_would_share_a_file_are_refused(
         replace(evaluation, clips=clips)
 
 
-def test_the_size_of_frames(evaluation: Evaluation) -> None:
+def test_frame_size_is_width_and_height(evaluation: Evaluation) -> None:
     assert frame_size(evaluation.clips[0]) == (128, 96)

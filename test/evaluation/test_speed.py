@@ -15,7 +15,7 @@ needs_affinity = pytest.mark.skipif(
 
 
 @needs_affinity
-def test_pinned_for_the_duration_alone() -> None:
+def test_the_affinity_is_pinned_only_inside_the_context() -> None:
     before = os.sched_getaffinity(0)
     with pin_to_processors(1) as processors:
         assert os.sched_getaffinity(0) == set(processors)
@@ -33,14 +33,14 @@ def test_the_affinity_is_restored_after_an_error() -> None:
 
 
 @needs_affinity
-def test_more_threads_than_processors_take_them_all() -> None:
+def test_more_threads_than_processors_use_all_processors() -> None:
     before = os.sched_getaffinity(0)
     with pin_to_processors(10_000) as processors:
         assert set(processors) == before
 
 
 @pytest.mark.parametrize('missing', [False, True])
-def test_nothing_is_pinned_where_not_asked_or_not_able(
+def test_nothing_is_pinned_without_threads_or_without_support(
     monkeypatch: pytest.MonkeyPatch, missing: bool
 ) -> None:
     if missing:
@@ -49,7 +49,9 @@ def test_nothing_is_pinned_where_not_asked_or_not_able(
         assert processors == []
 
 
-def test_rows_take_turns_in_blocks_and_the_first_frames_do_not_count(scripted_engine: Any) -> None:
+def test_trackers_take_turns_in_blocks_and_warm_up_frames_do_not_count(
+    scripted_engine: Any,
+) -> None:
     calls: list[str] = []
 
     class Engine(scripted_engine):  # type: ignore[misc,valid-type]
@@ -67,13 +69,13 @@ def test_rows_take_turns_in_blocks_and_the_first_frames_do_not_count(scripted_en
     times = measure(trackers, frame, (100, 80, 40, 60), frames)
     assert [stages.shape for stages in times.stages] == [(frames, 3)] * 2
     assert all((stages >= 0).all() for stages in times.stages)
-    # One round to warm up, of any length, then one of a block and one of the rest.
+    # After a warm-up round of any length: a round of a full block, then the remaining frames.
     expected = ['b'] * (LEAD + BLOCK) + ['a'] * (2 * LEAD + BLOCK + 2) + ['b'] * (LEAD + 2)
     assert calls[-len(expected) :] == expected
     assert trackers[0].engine.templates, 'each block begins with the target named anew'
 
 
-def test_quantiles_are_in_ms_and_update_is_the_sum_of_a_frames_stages() -> None:
+def test_quantiles_are_in_ms_and_update_is_the_sum_of_the_stages() -> None:
     times = np.array([(0.001, 0.010, 0.002), (0.001, 0.030, 0.002), (0.003, 0.020, 0.002)])
     found = quantiles(times)
     assert found['search'].median == pytest.approx(20)

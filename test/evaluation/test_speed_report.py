@@ -24,18 +24,18 @@ ONE = SpeedTable(
 TWO = SpeedTable(2, [0, 1], 200.0, True, [row('own', 18.0, giga=0.8), row('own', 9.0, giga=0.8)])
 
 
-def test_ratios_are_to_the_first_row_of_the_own_group() -> None:
+def test_ratios_are_relative_to_the_first_row_of_the_group() -> None:
     assert [ONE.ratio(row, 'search') for row in ONE.rows] == pytest.approx([1, 3, 6])
     assert [ONE.ratio(row, 'update') for row in ONE.rows] == pytest.approx([1, 62 / 22, 62 / 12])
     assert [TWO.ratio(row, 'search') for row in TWO.rows] == pytest.approx([1, 2])
 
 
-def test_the_same_weights_ratio_is_to_the_models_own_reference() -> None:
+def test_same_weights_ratios_are_relative_to_the_reference_of_the_model() -> None:
     assert [ONE.same_weights_ratio(row) for row in ONE.rows] == pytest.approx([1, 1, 2])
     assert [TWO.same_weights_ratio(row) for row in TWO.rows] == [None, None]
 
 
-def test_the_share_of_the_peak_counts_two_operations_a_multiply_add() -> None:
+def test_the_share_of_the_peak_counts_two_operations_per_multiply_add() -> None:
     # 3 G multiply-adds in 60 ms are 100 GFLOP/s.
     assert [ONE.share_of_peak(row) for row in ONE.rows] == pytest.approx([1, 0.8, None])
 
@@ -52,7 +52,7 @@ def test_the_table_has_medians_percentiles_and_ratios() -> None:
     assert {line.count('|') for line in lines} == {lines[0].count('|')}
 
 
-def test_the_table_leaves_out_a_ratio_that_says_nothing_new() -> None:
+def test_the_table_leaves_out_a_redundant_ratio() -> None:
     with_own = SpeedTable(1, [0], 100.0, True, [row('own', 20, True), row('own', 10)])
     assert 'same weights' not in table(TWO)
     assert 'same weights' not in table(with_own)
@@ -65,7 +65,7 @@ def test_titles_name_threads_and_processors() -> None:
     assert SpeedTable(0, [], 1.0, True, []).title == "each runtime's own number of threads"
 
 
-def test_the_document_is_json_with_all_that_is_computed() -> None:
+def test_the_json_document_has_all_computed_values() -> None:
     content = json.loads(json.dumps(document(ONE)))
     assert content['threads'] == 1
     assert content['processors'] == [0]
@@ -79,7 +79,7 @@ def test_the_document_is_json_with_all_that_is_computed() -> None:
     assert last['share_of_peak'] is None
 
 
-def test_the_chart_has_a_bar_a_row_as_long_as_its_time() -> None:
+def test_the_chart_has_one_bar_per_row_with_its_time() -> None:
     pytest.importorskip('matplotlib', reason="needs matplotlib (pip install 'hcat_ros[evaluate]')")
     first, second = chart([ONE, TWO]).axes
     assert [bar.get_width() for axes in (first, second) for bar in axes.patches] == [

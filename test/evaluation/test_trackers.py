@@ -46,7 +46,7 @@ def clip(tmp_path: Path, sequence: Callable[..., Path]) -> Clip:
         ('still', StillSpec(), 'still'),
     ],
 )
-def test_a_text_says_which(text: str, spec: object, title: str) -> None:
+def test_a_tracker_text_is_parsed(text: str, spec: object, title: str) -> None:
     found = parse_tracker(text)
     assert found == spec
     assert found.title == title
@@ -62,7 +62,7 @@ def test_a_text_says_which(text: str, spec: object, title: str) -> None:
         ('hcat_base:torch:fp32:2', 'expected MODEL, MODEL:ENGINE or MODEL:ENGINE:PRECISION'),
     ],
 )
-def test_what_says_nothing_is_refused(text: str, reason: str) -> None:
+def test_a_malformed_tracker_text_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_tracker(text)
 
@@ -78,14 +78,16 @@ def test_what_says_nothing_is_refused(text: str, reason: str) -> None:
         (HcatSpec('hcat_base', changes=(('window_penalty', 2.0),)), 'window_penalty 2'),
     ],
 )
-def test_what_cannot_be_loaded_is_refused(spec: OpenCvSpec | HcatSpec, reason: str) -> None:
+def test_a_tracker_that_cannot_be_loaded_is_refused(
+    spec: OpenCvSpec | HcatSpec, reason: str
+) -> None:
     if isinstance(spec, OpenCvSpec) and spec.name == 'nano' and 'nano' not in opencv_trackers():
         pytest.skip('this OpenCV has no Nano')
     with pytest.raises((ValueError, EngineError), match=reason):
         spec.load(1)
 
 
-def test_ours_with_other_settings(clip: Clip) -> None:
+def test_hcat_runs_with_changed_settings(clip: Clip) -> None:
     make, description = HcatSpec(
         'hcat_base', 'onnxruntime', changes=(('window_penalty', 0.9),)
     ).load(1)
@@ -94,7 +96,7 @@ def test_ours_with_other_settings(clip: Clip) -> None:
     assert iou(answers.boxes, clip.boxes)[-1] > 0.4
 
 
-def test_settings_are_named_as_in_the_configuration() -> None:
+def test_setting_changes_are_parsed_and_validated() -> None:
     found = parse_changes(['size_smoothing=0.5', 'scan_regions=2'])
     assert found == (('size_smoothing', 0.5), ('scan_regions', 2))
     assert type(found[1][1]) is int
@@ -108,7 +110,7 @@ def test_settings_are_named_as_in_the_configuration() -> None:
             parse_changes([text])
 
 
-def test_opencvs_trackers_follow_too(clip: Clip) -> None:
+def test_opencv_trackers_track_the_target(clip: Clip) -> None:
     make, description = OpenCvSpec('mil').load(1)
     assert description['OpenCV'] == cv2.__version__
     answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
@@ -118,9 +120,7 @@ def test_opencvs_trackers_follow_too(clip: Clip) -> None:
     assert make() is not make(), 'a new one for each sequence'
 
 
-def test_opencvs_network_files_are_told_apart_by_their_content(
-    tmp_path: Path, shared: Path
-) -> None:
+def test_network_files_of_opencv_are_identified_by_their_hash(tmp_path: Path, shared: Path) -> None:
     if 'nano' not in opencv_trackers():
         pytest.skip('this OpenCV has no Nano')
     found = []
@@ -160,7 +160,7 @@ def test_a_box_that_opencv_refuses_is_named() -> None:
 
 
 class Failing:
-    """A tracker as OpenCV's, that finds, fails, raises and finds again."""
+    """A double of an OpenCV tracker that finds the target, then fails, then raises."""
 
     def __init__(self) -> None:
         self.answers = [(True, (1, 2, 3, 4)), (False, (0, 0, 0, 0)), cv2.error('gone')]
@@ -176,7 +176,7 @@ class Failing:
         return answer
 
 
-def test_a_failure_of_opencvs_is_lost_where_it_was() -> None:
+def test_a_failure_of_an_opencv_tracker_is_lost_at_the_last_box() -> None:
     frame = np.zeros((50, 60, 3), np.uint8)
     inner = Failing()
     tracker = OpenCvTracker(inner)
@@ -191,7 +191,7 @@ def test_a_failure_of_opencvs_is_lost_where_it_was() -> None:
     assert [tuple(track.box) for track in tracks] == [(1, 2, 3, 4)] * 3
 
 
-def test_still_stays(clip: Clip) -> None:
+def test_the_still_tracker_never_moves(clip: Clip) -> None:
     make, _ = StillSpec().load(1)
     answers = one_pass(make(), Frames(clip.images), clip.boxes[0])
     assert (answers.boxes == clip.boxes[0]).all()

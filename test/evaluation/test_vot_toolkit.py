@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement with VOT's toolkit, vot-toolkit 0.9.0: its own experiments, files and analyses."""
+"""Agreement with vot-toolkit 0.9.0: its experiments, files and analyses."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def a_sequence(
     starts: Sequence[Anchor] = (),
     empty_masks: Sequence[int] = (),
 ) -> Any:
-    """Files as VOT's, as its toolkit reads them; of the images it looks at none."""
+    """Write the files of a VOT sequence for the toolkit, which opens no images here."""
     folder.mkdir()
     about = {'name': folder.name, 'fps': 30, 'length': len(truth), 'channels.color': 'color'}
     about |= {'width': SIZE[0], 'height': SIZE[1], 'channel.default': 'color'}
@@ -97,7 +97,7 @@ def walk(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def follow(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
-    """A tracker's boxes: it drifts, and loses the target for a while or for good."""
+    """Return boxes of a tracker that drifts and loses the target for a while or for good."""
     boxes = truth + rng.normal(0, 4, truth.shape)
     start, length = rng.integers(1, len(truth) + 1), rng.choice([3, 9, 10, 11, 1000])
     boxes[start : start + length, :2] += 150
@@ -105,12 +105,12 @@ def follow(rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
     return boxes
 
 
-def test_overlaps_agree_with_the_toolkit(vot: SimpleNamespace) -> None:
+def test_pixel_overlaps_agree_with_the_toolkit(vot: SimpleNamespace) -> None:
     rng = np.random.default_rng(17)
     truth = np.concatenate(
         [
             rng.uniform([-60, -60, 0, 0], [340, 260, 90, 90], (1500, 4)),
-            rng.integers([-3, -3, 0, 0], [4, 4, 4, 4], (1500, 4)),  # a pixel or none
+            rng.integers([-3, -3, 0, 0], [4, 4, 4, 4], (1500, 4)),  # one pixel or none
             rng.integers(-20, 60, (500, 4)) / 2 + [100, 80, 0, 0],  # halves, odd sizes
         ]
     )
@@ -126,7 +126,7 @@ def test_overlaps_agree_with_the_toolkit(vot: SimpleNamespace) -> None:
     assert 0.2 < np.mean(ours > 0.5) < 0.8
     names = [f'{box} on {real}' for box, real in zip(boxes, truth)]
     agree(dict(zip(names, theirs)), dict(zip(names, ours)), 'overlap')
-    # What the pixels are worth: a real target's IoU in whole pixels and exactly.
+    # The effect of whole pixels: IoU of realistic boxes in whole pixels against the exact IoU.
     whole = walk(rng, 2000) % [240, 160, 1000, 1000]
     near = whole + rng.normal(0, 3, whole.shape)
     apart = np.abs(pixel_overlaps(near, whole, SIZE) - overlaps(near, whole))
@@ -134,7 +134,9 @@ def test_overlaps_agree_with_the_toolkit(vot: SimpleNamespace) -> None:
     assert apart.mean() < 0.03
 
 
-def test_the_experiment_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_multi_start_experiment_agrees_with_the_toolkit(
+    vot: SimpleNamespace, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(19)
     experiment = vot.MultiStart(_identifier='baseline', _storage=vot.LocalStorage(str(tmp_path)))
     tracker = vot.Tracker('ours', '', None)
@@ -190,7 +192,7 @@ def test_the_experiment_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: 
     agree(theirs, mine, 'multi-start')
 
 
-def test_one_pass_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_ao_of_one_pass_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: Path) -> None:
     rng = np.random.default_rng(23)
     storage = vot.LocalStorage(str(tmp_path))
     experiment = vot.Unsupervised(_identifier='unsupervised', _storage=storage)
@@ -200,7 +202,7 @@ def test_one_pass_agrees_with_the_toolkit(vot: SimpleNamespace, tmp_path: Path) 
     for number, count in enumerate((90, 40, 66)):
         truth = walk(rng, count)
         boxes = follow(rng, truth)
-        # Without an answer the toolkit would leave the frame out.
+        # The toolkit would leave out a frame without an answer.
         boxes[np.isnan(boxes)] = 0
         # VOT's marks of an absent target, which counts, and of an unknown one, which does not.
         truth[[7, 20, 21]], truth[9] = 0, NAN

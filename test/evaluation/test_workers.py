@@ -29,7 +29,7 @@ if __name__ == '__main__':
 
 
 def lives(process: int) -> bool:
-    """Whether a process is there and is no zombie, which waits for a parent that has gone."""
+    """Return whether a process exists and is not a zombie, which has ended already."""
     try:
         return Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     except FileNotFoundError:
@@ -65,7 +65,7 @@ def fail() -> None:
     raise ValueError('of a task')
 
 
-def test_an_error_ends_the_others_at_once() -> None:
+def test_an_error_in_one_task_ends_the_other_tasks_at_once() -> None:
     started = time.monotonic()
     with pytest.raises(ValueError, match='of a task'), worker_pool(2) as pool:  # noqa: PT012
         waiting = [pool.submit(time.sleep, 600), pool.submit(fail)]

@@ -7,7 +7,7 @@ pytest.importorskip('rosbags', reason="needs pip install 'hcat_ros[evaluate]'")
 from hcat_ros.evaluation.bags.findings import Findings
 
 
-def test_each_kind_is_told_once_with_its_first() -> None:
+def test_each_kind_of_finding_is_listed_once_with_count_and_first_case() -> None:
     findings = Findings()
     assert list(findings) == []
     findings.add('late images', 'image 3')
@@ -23,7 +23,7 @@ def test_each_kind_is_told_once_with_its_first() -> None:
     ]
 
 
-def test_the_parts_that_were_left_out_are_among_the_lines() -> None:
+def test_left_out_parts_are_a_subset_of_the_findings() -> None:
     findings = Findings()
     findings.note('metadata.yaml is missing: the files in the folder are read')
     findings.note('walk_3.mcap is missing', left_out=True)

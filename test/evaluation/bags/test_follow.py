@@ -23,7 +23,7 @@ BOX = Box(40.0, 30.0, 24.0, 24.0)
 
 
 def frame(index: int, seconds: float, size: tuple[int, int] = (100, 120)) -> BagFrame:
-    """An image with its stamp; they are recorded every 0.1 s."""
+    """Return an image with this stamp; images are recorded every 0.1 s."""
     stamp, recorded = round(seconds * SECOND), index * SECOND // 10
     return BagFrame(index, stamp, recorded, 'cam', np.zeros((*size, 3), np.uint8), 'bgr8')
 
@@ -48,14 +48,14 @@ def through(
 
 
 def told(followed: Iterable[Followed]) -> list[tuple[int, int, str]]:
-    """Number of the image, target, and what is said of it."""
+    """Return the image number, target number and state of each answer."""
     return [
         (f.frame.index, f.target, 'named' if f.starts else f.track.state.value if f.track else '-')
         for f in followed
     ]
 
 
-def test_every_image_is_followed_from_the_first_on(tracker: Tracker) -> None:
+def test_the_target_is_tracked_from_the_first_image(tracker: Tracker) -> None:
     found, findings = through(tracker, frames(1, 1.1, 1.2))
     assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, 'tracking')]
     assert found[0].track is not None
@@ -67,15 +67,15 @@ def test_every_image_is_followed_from_the_first_on(tracker: Tracker) -> None:
     assert findings == []
 
 
-def test_no_target_before_it_is_named(tracker: Tracker) -> None:
+def test_there_is_no_target_before_its_init_box(tracker: Tracker) -> None:
     box = NamedBox(BOX, round(1.2 * SECOND), 0, 'dog')
     found, _ = through(tracker, frames(1, 1.1, 1.2, 1.3), box)
     assert told(found) == [(0, 0, '-'), (1, 0, '-'), (2, 1, 'named'), (3, 1, 'tracking')]
     assert [each.class_id for each in found] == ['', '', 'dog', 'dog']
 
 
-def test_a_second_target(tracker: Tracker) -> None:
-    """The image on which it is named still has the old one's track, as from the node."""
+def test_a_second_init_box_replaces_the_target(tracker: Tracker) -> None:
+    """The image of the second init box still has the track of the old target, as in the node."""
     boxes = [NamedBox(BOX, SECOND, 0), NamedBox(BOX, round(1.2 * SECOND), 0)]
     found, _ = through(tracker, frames(1, 1.1, 1.2, 1.3), *boxes)
     assert told(found) == [
@@ -87,7 +87,7 @@ def test_a_second_target(tracker: Tracker) -> None:
     ]
 
 
-def test_late_images_are_passed_over(tracker: Tracker) -> None:
+def test_late_images_are_skipped(tracker: Tracker) -> None:
     found, findings = through(tracker, frames(1, 1.3, 1.1, 1.2, 1.4))
     assert told(found) == [
         (0, 1, 'named'),
@@ -102,13 +102,13 @@ def test_late_images_are_passed_over(tracker: Tracker) -> None:
     ]
 
 
-def test_equal_stamps_are_followed_and_counted(tracker: Tracker) -> None:
+def test_images_with_equal_stamps_are_tracked_and_counted(tracker: Tracker) -> None:
     found, findings = through(tracker, frames(0, 0, 0))
     assert len(found) == 3
     assert findings == ['images with the stamp of the previous image: 2, the first: image 1']
 
 
-def test_after_a_jump_in_time_the_target_is_kept_where_it_was(tracker: Tracker) -> None:
+def test_after_a_jump_in_time_the_target_is_searched_at_its_last_position(tracker: Tracker) -> None:
     back = [10 + n / 10 for n in range(13)]
     found, findings = through(tracker, frames(100, 100.1, *back), NamedBox(BOX, 100 * SECOND, 0))
     states = [state for _, _, state in told(found)]
@@ -119,7 +119,7 @@ def test_after_a_jump_in_time_the_target_is_kept_where_it_was(tracker: Tracker) 
     )
 
 
-def test_after_a_jump_a_target_that_is_lost_is_dropped(scripted_engine: Any) -> None:
+def test_a_target_not_found_after_a_jump_in_time_is_dropped(scripted_engine: Any) -> None:
     seeing = scripted_engine.seeing
     engine = scripted_engine(*[seeing()] * 11, *[seeing(score=0.05)] * 8)
     config = TrackerConfig(lost_threshold=0.5, uncertain_threshold=0.6, scan_regions=0)
@@ -133,7 +133,7 @@ def test_after_a_jump_a_target_that_is_lost_is_dropped(scripted_engine: Any) -> 
     )
 
 
-def test_another_size_drops_the_target_once_the_first_is_gone(tracker: Tracker) -> None:
+def test_a_lasting_change_of_image_size_drops_the_target(tracker: Tracker) -> None:
     small = [frame(n, n / 10, (50, 60)) for n in range(2, 14)]
     found, findings = through(tracker, [frame(0, 0), frame(1, 0.1), *small])
     assert told(found)[:2] == [(0, 1, 'named'), (1, 1, 'tracking')]
@@ -143,10 +143,8 @@ def test_another_size_drops_the_target_once_the_first_is_gone(tracker: Tracker) 
     assert findings[1].endswith('the target was dropped')
 
 
-def test_images_with_a_truth_and_without_a_track_count_as_missed(
-    tracker: Tracker, bag_path: Path
-) -> None:
-    """Two of five come late: their overlap is 0, the others' is what the engine sees."""
+def test_images_with_truth_but_no_track_count_as_missed(tracker: Tracker, bag_path: Path) -> None:
+    """Two of five images come late: their overlap is 0; the engine tracks the others."""
     truth = IndexedTruth(dict.fromkeys(range(6), BOX))
     with open_bag(bag_path) as bag:
         sequences = Sequences(bag, bag.image_topic())
@@ -163,7 +161,7 @@ def test_images_with_a_truth_and_without_a_track_count_as_missed(
     assert run.score.measures['AO'] == pytest.approx(overlaps[overlaps > 0].sum() / 5)
 
 
-def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:
+def test_a_refused_init_box_keeps_the_current_target(tracker: Tracker) -> None:
     outside = NamedBox(Box(900.0, 1.0, 9.0, 9.0), round(1.1 * SECOND), 0)
     found, findings = through(tracker, frames(1, 1.1, 1.2), NamedBox(BOX, SECOND, 0), outside)
     assert told(found) == [(0, 1, 'named'), (1, 1, 'tracking'), (2, 1, 'tracking')]
@@ -173,7 +171,7 @@ def test_a_box_that_is_refused_leaves_the_target(tracker: Tracker) -> None:
     assert told(found) == [(0, 0, '-'), (1, 0, '-')]
 
 
-def test_a_box_that_starts_nothing_is_told_of(tracker: Tracker) -> None:
+def test_an_unused_init_box_is_reported(tracker: Tracker) -> None:
     _, findings = through(tracker, frames(1, 1.1), NamedBox(BOX, 9 * SECOND, 0))
     assert findings == [
         'init boxes not used: 1, the first: box of 9.000 s: no image that was used is within 0.1 s '
@@ -181,7 +179,7 @@ def test_a_box_that_starts_nothing_is_told_of(tracker: Tracker) -> None:
     ]
 
 
-def test_the_overlap_with_the_truth(tracker: Tracker) -> None:
+def test_each_image_has_its_overlap_with_the_truth(tracker: Tracker) -> None:
     truth = IndexedTruth({0: BOX, 1: BOX})
     found, _ = through(tracker, frames(1, 1.1, 1.2), truths=[truth])
     assert found[0].iou == pytest.approx(1)
@@ -190,7 +188,7 @@ def test_the_overlap_with_the_truth(tracker: Tracker) -> None:
     assert np.isnan(found[2].truth).all()
 
 
-def test_lost_is_lost(scripted_engine: Any) -> None:
+def test_low_scores_end_in_the_lost_state(scripted_engine: Any) -> None:
     seeing = scripted_engine.seeing
     engine = scripted_engine(*[seeing()] * 12, *[seeing(score=0.05)] * 8)
     config = TrackerConfig(lost_threshold=0.5, scan_regions=0)
@@ -205,7 +203,7 @@ def bag_path(tmp_path: Path) -> Path:
     return write_bag(tmp_path / 'walk', [np.full((100, 120, 3), 9 * n, np.uint8) for n in range(6)])
 
 
-def test_a_replay_as_a_run(tracker: Tracker, bag_path: Path) -> None:
+def test_a_replay_is_scored_as_a_run(tracker: Tracker, bag_path: Path) -> None:
     truth = IndexedTruth(dict.fromkeys((2, 3, 4), BOX))
     with open_bag(bag_path) as bag:
         topic = bag.image_topic()
@@ -219,7 +217,7 @@ def test_a_replay_as_a_run(tracker: Tracker, bag_path: Path) -> None:
         assert [clip.name for clip in run.clips] == ['walk']
         (clip,), (result,) = run.clips, run.results
         assert len(clip.images) == len(clip.boxes) == len(result.boxes) == 5
-        assert clip.boxes[0].tolist() == list(BOX)  # not known there: what the tracker was given
+        assert clip.boxes[0].tolist() == list(BOX)  # no true box there: the init box stands in
         assert np.isnan(clip.boxes[4]).all()
         assert np.isnan(result.scores[0])
         overlaps = run.score.sequences[0].overlaps
@@ -231,7 +229,7 @@ def test_a_replay_as_a_run(tracker: Tracker, bag_path: Path) -> None:
         assert (picture == 9 * 4).all()
 
 
-def test_two_targets_are_two_sequences(tracker: Tracker, bag_path: Path) -> None:
+def test_successive_targets_are_separate_sequences(tracker: Tracker, bag_path: Path) -> None:
     stamps = stamps_of(6)
     with open_bag(bag_path) as bag:
         topic = bag.image_topic()
@@ -249,11 +247,13 @@ def test_two_targets_are_two_sequences(tracker: Tracker, bag_path: Path) -> None
         assert (picture == 9 * 4).all()
 
 
-def test_without_truth_there_is_no_run(tracker: Tracker, bag_path: Path) -> None:
+def test_without_truth_there_are_results_but_no_scored_run(
+    tracker: Tracker, bag_path: Path
+) -> None:
     with open_bag(bag_path) as bag:
         topic = bag.image_topic()
         sequences = Sequences(bag, topic)
-        start = start_at_once(Box(40.0, 30.0, 1.5, 24.0))  # thinner than a clip starts with
+        start = start_at_once(Box(40.0, 30.0, 1.5, 24.0))  # too thin to start a clip
         for followed in follow(tracker, bag.frames(topic), start, [], bag.findings):
             sequences.add(followed)
         assert sequences.run('ours', {}) is None
@@ -262,7 +262,7 @@ def test_without_truth_there_is_no_run(tracker: Tracker, bag_path: Path) -> None
         assert len(results[0].boxes) == 6
 
 
-def test_several_targets_are_followed_side_by_side(tracker: Tracker) -> None:
+def test_several_targets_are_tracked_at_once(tracker: Tracker) -> None:
     other = Box(100.0, 60.0, 24.0, 24.0)
     boxes = [NamedBox(BOX, SECOND, 0), NamedBox(other, 11 * SECOND // 10, 0, number=1)]
     truths = [IndexedTruth(dict.fromkeys(range(4), box)) for box in (BOX, other)]
@@ -282,7 +282,7 @@ def test_several_targets_are_followed_side_by_side(tracker: Tracker) -> None:
     assert {(one.target, tuple(one.truth)) for one in found} == {(1, BOX), (2, other)}
 
 
-def test_a_target_too_many_is_told(tracker: Tracker) -> None:
+def test_a_target_beyond_max_targets_is_reported(tracker: Tracker) -> None:
     boxes = [NamedBox(Box(20.0 + 40 * n, 20, 24, 24), SECOND, 0, number=n) for n in range(3)]
     found, findings = through(tracker, frames(1, 1.1), *boxes, max_targets=2)
     assert {one.target for one in found} == {1, 2}
@@ -290,7 +290,7 @@ def test_a_target_too_many_is_told(tracker: Tracker) -> None:
     assert '2 targets are followed, the limit of max_targets' in findings[0]
 
 
-def test_of_two_boxes_for_one_target_the_last_one_counts(tracker: Tracker) -> None:
+def test_the_last_of_two_boxes_for_one_target_counts(tracker: Tracker) -> None:
     other = Box(100.0, 60.0, 24.0, 24.0)
     found, _ = through(
         tracker, frames(1, 1.1), NamedBox(BOX, SECOND, 1), NamedBox(other, SECOND, 2)
@@ -300,7 +300,9 @@ def test_of_two_boxes_for_one_target_the_last_one_counts(tracker: Tracker) -> No
     assert found[0].track.box == other
 
 
-def test_each_target_is_a_sequence_of_the_run(tracker: Tracker, bag_path: Path) -> None:
+def test_simultaneous_targets_are_separate_sequences_of_the_run(
+    tracker: Tracker, bag_path: Path
+) -> None:
     other = Box(100.0, 60.0, 24.0, 24.0)
     with open_bag(bag_path) as bag:
         topic = bag.image_topic()
@@ -316,8 +318,8 @@ def test_each_target_is_a_sequence_of_the_run(tracker: Tracker, bag_path: Path) 
     assert [len(result.boxes) for result in run.results] == [6, 6]
 
 
-def test_a_box_of_an_image_that_is_passed_over_is_told(tracker: Tracker) -> None:
-    late = NamedBox(BOX, 125 * SECOND // 100, 0)  # nearest to the image that comes late
+def test_an_init_box_of_a_skipped_image_is_reported(tracker: Tracker) -> None:
+    late = NamedBox(BOX, 125 * SECOND // 100, 0)  # nearest to the late image
     images = frames(1, 1.1, 1.4, 1.2, 1.5)
     found, findings = through(tracker, images, NamedBox(BOX, SECOND, 0), late)
     assert {one.target for one in found} == {1}

@@ -43,7 +43,7 @@ def vision_msgs(checkout: Path) -> Path:
     return checkout / 'tools' / 'ros_from_pip' / 'vision_msgs'
 
 
-def test_the_types_are_the_official_ones(vision_msgs: Path) -> None:
+def test_type_hashes_are_the_official_ones(vision_msgs: Path) -> None:
     """DDS and `ros2 bag play` match types by these hashes."""
     official = json.loads((vision_msgs / 'type_hashes.json').read_text())
     assert len(official) == 4
@@ -52,14 +52,14 @@ def test_the_types_are_the_official_ones(vision_msgs: Path) -> None:
 
 
 @pytest.mark.parametrize('name', VISION_MSGS)
-def test_they_are_those_that_ros_from_pip_builds(vision_msgs: Path, name: str) -> None:
+def test_definitions_match_the_ones_that_ros_from_pip_builds(vision_msgs: Path, name: str) -> None:
     text = (vision_msgs / 'msg' / f'{name}.msg').read_text()
     kind = f'vision_msgs/msg/{name}'
     assert get_types_from_msg(text, kind)[kind] == typestore().fielddefs[kind]
 
 
 @pytest.mark.parametrize('kind', ['std_msgs/msg/Header', 'sensor_msgs/msg/Image', COMPRESSED])
-def test_the_hashes_of_the_others_are_those_of_ros(kind: str) -> None:
+def test_type_hashes_of_standard_messages_match_ros(kind: str) -> None:
     package, _, name = kind.split('/')
     messages = pytest.importorskip(f'{package}.msg', reason='needs ROS 2')
     share = Path(messages.__file__).parents[4].parent / 'share'
@@ -84,14 +84,14 @@ def messages() -> list[object]:
 
 
 @pytest.mark.parametrize('message', messages(), ids=lambda message: type(message).__name__)
-def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) -> None:
+def test_messages_survive_a_round_trip_through_ros(message: object) -> None:
     serialization = pytest.importorskip('rclpy.serialization', reason='needs ROS 2')
     package, _, name = message.__msgtype__.split('/')  # type: ignore[attr-defined]
     theirs = getattr(pytest.importorskip(f'{package}.msg'), name)
     data = bytes(encode_message(message))
     found = serialization.deserialize_message(data, theirs)
     again = serialization.serialize_message(found)
-    # ROS leaves what was there before in bytes between fields, so that is not compared.
+    # ROS does not clear the padding bytes between fields, so they are not compared.
     assert len(again) - len(data) in (0, 1, 2, 3)
     returned = decode_message(again, message.__msgtype__)  # type: ignore[attr-defined]
     assert bytes(encode_message(returned)) == data
@@ -106,17 +106,15 @@ def test_what_rosbags_writes_ros_reads_and_the_other_way_round(message: object) 
 @pytest.mark.parametrize(
     'data', [b'', b'\0\1\0\0', b'\x28\xb5\x2f\xfd', b'\0\1\0\0' + b'\xff' * 60]
 )
-def test_bytes_that_are_no_message(data: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_refused(data: bytes) -> None:
     expected = re.escape(f'{len(data)} bytes cannot be decoded as {DETECTION} (')
     with pytest.raises(ValueError, match=expected):
         decode_message(data, DETECTION)
 
 
 @pytest.mark.parametrize('stated', [True, False])
-def test_a_small_message_that_unpacks_to_much_is_refused(
-    monkeypatch: pytest.MonkeyPatch, stated: bool
-) -> None:
-    """Whether or not the compressed bytes state their size."""
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, stated: bool) -> None:
+    """The check holds with and without a stated size in the compressed data."""
     monkeypatch.setattr(message_types, 'LARGEST_MESSAGE', 1 << 20)
     machine = zstandard.ZstdCompressor(write_content_size=stated)
     for size, refused in ((1 << 20, False), ((1 << 20) + 1, True), (64 << 20, True)):
@@ -133,7 +131,7 @@ def test_a_small_message_that_unpacks_to_much_is_refused(
         assert peak < 8 << 20
 
 
-def test_the_first_bytes_of_a_message() -> None:
+def test_unpacking_can_stop_after_the_first_bytes() -> None:
     data = bytes(range(256)) * 1000
     assert unpack_message(zstandard.compress(data), 12) == data[:12]
     assert unpack_message(data, 12) == data[:12]
@@ -141,18 +139,18 @@ def test_the_first_bytes_of_a_message() -> None:
 
 
 def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:
-    """Before 4.0 it had the image itself in it."""
+    """Before vision_msgs 4.0 the message contained the image itself."""
     old = bytes(encode_message(detection(5, '', Box(1, 2, 3, 4))))
     with pytest.raises(ValueError, match='are no vision_msgs'):
         decode_message(old[:-8] + bytes(200), DETECTION)
 
 
-def test_a_stamp_survives() -> None:
+def test_a_stamp_survives_a_round_trip_through_a_header() -> None:
     for stamp in (0, 1_700_000_000_123_456_789, -1):
         assert nanoseconds(header(stamp, '').stamp) == stamp
 
 
-def test_lz4_unpacks_no_more_than_is_expected() -> None:
+def test_lz4_decompression_stops_at_the_expected_size() -> None:
     bomb = lz4.frame.compress(bytes(64 << 20))
     tracemalloc.start()
     try:

@@ -41,7 +41,7 @@ def named(box: Box, seconds: float, log: float) -> NamedBox:
 
 
 def started(starts: NamedStarts, *stamps: float) -> dict[int, Box]:
-    """The boxes by the number of the frame on which they start something."""
+    """Return the boxes by the number of the frame on which they start a target."""
     frames = [frame(seconds, number) for number, seconds in enumerate(stamps)]
     found = {}
     for this, following in zip(frames, [*frames[1:], None]):
@@ -55,24 +55,26 @@ def started(starts: NamedStarts, *stamps: float) -> dict[int, Box]:
     ('stamp', 'log', 'expected'),
     [
         (1.1, 1.1, 1),
-        (1.1, 9.0, 1),  # named later on the frame that it was seen on
+        (1.1, 9.0, 1),  # recorded later than the frame of its stamp
         (1.14, 1.0, 1),
         (1.16, 1.0, 2),
         (0.93, 1.0, 0),
         (1.35, 1.0, 3),
-        (0.0, 1.15, 1),  # without a stamp: the newest one
+        (0.0, 1.15, 1),  # without a stamp: the newest frame
         (0.0, 0.5, 0),
         (0.0, 9.0, 3),
     ],
 )
-def test_a_box_starts_on_its_frame(stamp: float, log: float, expected: int) -> None:
+def test_a_box_starts_on_the_frame_nearest_to_its_stamp(
+    stamp: float, log: float, expected: int
+) -> None:
     starts = NamedStarts([named(BOX, stamp, log)])
     assert started(starts, 1.0, 1.1, 1.2, 1.3) == {expected: BOX}
     assert starts.unused() == []
 
 
 @pytest.mark.parametrize('stamp', [0.8, 1.45, 7.0])
-def test_a_box_without_a_frame_is_told_of(stamp: float) -> None:
+def test_a_box_without_a_frame_near_its_stamp_is_reported(stamp: float) -> None:
     starts = NamedStarts([named(BOX, stamp, 1.0)])
     assert started(starts, 1.0, 1.1, 1.2, 1.3) == {}
     assert starts.unused() == [
@@ -80,7 +82,7 @@ def test_a_box_without_a_frame_is_told_of(stamp: float) -> None:
     ]
 
 
-def test_two_boxes_for_a_frame_come_in_the_order_of_recording() -> None:
+def test_two_boxes_for_one_frame_are_taken_in_recording_order() -> None:
     starts = NamedStarts([named(OTHER, 1.1, 5.0), named(BOX, 1.1, 4.0)])
     assert [box.box for box in starts.take_boxes(frame(1.1), None)] == [BOX, OTHER]
 
@@ -90,18 +92,18 @@ def test_each_box_starts_its_own_target() -> None:
     assert started(starts, 1.0, 1.1, 1.2) == {0: BOX, 2: OTHER}
 
 
-def test_a_box_whose_frame_comes_out_of_order() -> None:
+def test_a_box_finds_its_frame_among_frames_out_of_order() -> None:
     starts = NamedStarts([named(BOX, 100.05, 100.1)])
     assert started(starts, 100.0, 99.95, 100.05) == {2: BOX}
 
 
-def test_a_box_of_the_time_after_a_jump() -> None:
+def test_a_box_finds_its_frame_after_a_jump_in_time() -> None:
     starts = NamedStarts([named(BOX, 10.0, 101.0)])
     assert started(starts, 100.0, 100.1, 10.0, 10.1) == {2: BOX}
 
 
-def test_images_without_stamps() -> None:
-    """Only time of recording is left; a box without a stamp goes by that."""
+def test_images_without_stamps_are_matched_by_recording_time() -> None:
+    """Without stamps only the time of recording can match a box to an image."""
     frames = [frame(0.0, number, 1 + 0.1 * number) for number in range(3)]
     starts = NamedStarts([named(BOX, 0.0, 1.15)])
     assert [bool(starts.take_boxes(*pair)) for pair in zip(frames, [*frames[1:], None])] == [
@@ -111,7 +113,7 @@ def test_images_without_stamps() -> None:
     ]
 
 
-def test_a_box_of_the_command_line_starts_on_the_first_frame() -> None:
+def test_a_command_line_box_starts_on_the_first_frame() -> None:
     assert started(start_at_once(BOX), 5.0, 5.1) == {0: BOX}  # type: ignore[arg-type]
 
 
@@ -128,7 +130,7 @@ def test_the_first_true_box_starts_once() -> None:
 # In bags
 
 
-def test_boxes_in_a_bag(tmp_path: Path) -> None:
+def test_init_boxes_are_read_from_a_topic(tmp_path: Path) -> None:
     with BagWriter(tmp_path / 'bag') as bag:
         bag.add(CAMERA, BEGIN, raw_image(BEGIN, PIXELS))
         bag.add('/hcat/init_box', BEGIN + 5, detection(BEGIN, '', BOX, '', [('dog', 0.5)]))
@@ -146,7 +148,7 @@ def test_boxes_in_a_bag(tmp_path: Path) -> None:
             init_box_topic(bag, CAMERA)
 
 
-def test_several_topics_of_init_boxes_and_none(tmp_path: Path) -> None:
+def test_several_init_box_topics_are_an_error_and_none_is_allowed(tmp_path: Path) -> None:
     with BagWriter(tmp_path / 'bag') as bag:
         for name in ('/a/init_box', '/b/init_box'):
             bag.add(name, BEGIN, detection(BEGIN, '', BOX))
@@ -162,7 +164,7 @@ def test_several_topics_of_init_boxes_and_none(tmp_path: Path) -> None:
 # Truth
 
 
-def test_truth_on_a_topic(tmp_path: Path) -> None:
+def test_truth_is_read_from_a_topic(tmp_path: Path) -> None:
     boxes = np.array([[1.0, 2, 30, 40], [np.nan] * 4, [5, 6, 30, 40]])
     with open_bag(write_bag(tmp_path / 'bag', [PIXELS] * 3, truth=boxes)) as bag:
         truth = truth_from(bag, '/truth', bag.image_topic())
@@ -173,10 +175,10 @@ def test_truth_on_a_topic(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('left_out', [(), (1,), (0, 3)])
-def test_where_no_stamps_are_given_truth_goes_by_order_or_time_of_recording(
+def test_truth_without_stamps_is_matched_by_order_or_recording_time(
     tmp_path: Path, left_out: tuple[int, ...]
 ) -> None:
-    """Boxes of some images are missing: those recorded with an image are still its own."""
+    """If boxes are missing, the time of recording assigns the others to their images."""
     with BagWriter(tmp_path / 'bag') as bag:
         for number in range(5):
             recorded = BEGIN + number * SECOND // 30
@@ -193,7 +195,7 @@ def test_where_no_stamps_are_given_truth_goes_by_order_or_time_of_recording(
         assert list(bag.findings) == [f'stamps repeat: the boxes of /truth belong to images {how}']
 
 
-def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None:
+def test_a_truth_file_with_stamps_is_refused_for_images_without_stamps(tmp_path: Path) -> None:
     with BagWriter(tmp_path / 'bag') as bag:
         for number in range(5):
             bag.add(CAMERA, BEGIN + number, raw_image(0, PIXELS))
@@ -209,7 +211,7 @@ def test_a_file_of_stamps_is_of_no_use_to_images_without(tmp_path: Path) -> None
         read_truth(table)
 
 
-def test_boxes_that_belong_to_no_image_are_counted() -> None:
+def test_true_boxes_without_an_image_are_counted() -> None:
     stamped = StampedTruth({SECOND: BOX, 2 * SECOND: OTHER, 3 * SECOND: [0, 0, 0, 0]})
     assert stamped.box_for(frame(1.0)).tolist() == list(BOX)
     assert stamped.unused() == '1 of 3 true boxes were not used: no image within 1 ms'
@@ -235,7 +237,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize('text', TEXTS.values(), ids=TEXTS)
-def test_truth_by_number(tmp_path: Path, text: str) -> None:
+def test_truth_files_by_frame_number_are_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'truth.csv'
     path.write_text(text, encoding='utf-8')
     truth = read_truth(path)
@@ -254,7 +256,9 @@ def test_truth_by_number(tmp_path: Path, text: str) -> None:
     ],
 )
 @pytest.mark.parametrize('header', ['', 'stamp,x,y,w,h\n', 'stamp,frame,x,y,w,h\n'])
-def test_truth_by_stamp(tmp_path: Path, stamps: tuple[str, str], header: str) -> None:
+def test_truth_files_by_stamp_are_read(
+    tmp_path: Path, stamps: tuple[str, str], header: str
+) -> None:
     path = tmp_path / 'truth.csv'
     between = '99,' if 'frame' in header else ''
     path.write_text(f'{header}{stamps[0]},{between}1,2,30,40\n{stamps[1]},{between}5,6,30,40\n')
@@ -283,14 +287,16 @@ def test_truth_by_stamp(tmp_path: Path, stamps: tuple[str, str], header: str) ->
         ('1.5.1 1 2 3 4\n', 'line 1: expected stamp, x, y, w, h, got 1.5.1,1'),
     ],
 )
-def test_truth_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
+def test_malformed_truth_files_are_refused_with_line_and_value(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     path = tmp_path / 'truth.txt'
     path.write_text(text)
     with pytest.raises(ValueError, match=f'truth.txt.*{reason}'):
         read_truth(path)
 
 
-def test_truth_in_utf_16(tmp_path: Path) -> None:
+def test_a_truth_file_in_utf_16_is_read(tmp_path: Path) -> None:
     path = tmp_path / 'truth.csv'
     path.write_text('frame,x,y,w,h\n0,1,2,30,40\n', encoding='utf-16')
     assert read_truth(path).box_for(frame(7.0, 0)).tolist() == [1, 2, 30, 40]
@@ -302,6 +308,6 @@ def test_each_truth_starts_a_target_of_its_own() -> None:
     assert start.take_boxes(frame(2.0), None) == [NamedBox(BOX, 2 * SECOND, 2 * SECOND, number=0)]
 
 
-def test_several_boxes_of_the_command_line_are_numbered() -> None:
+def test_command_line_boxes_are_numbered() -> None:
     found = start_at_once(BOX, OTHER).take_boxes(frame(5.0), None)
     assert [(box.box, box.number) for box in found] == [(BOX, 0), (OTHER, 1)]

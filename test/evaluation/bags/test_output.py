@@ -31,7 +31,7 @@ def image(index: int) -> BagFrame:
 
 
 def followed() -> list[Followed]:
-    """No target, one named, tracked, lost, tracked without a truth."""
+    """Return answers for: no target, init box, tracking, lost, tracking without a true box."""
     tracking, lost = TargetState.TRACKING, TargetState.LOST
     return [
         Followed(image(0), None, 0, False, '', TRUTH, NAN),
@@ -42,7 +42,7 @@ def followed() -> list[Followed]:
     ]
 
 
-def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
+def test_the_written_bag_has_the_topics_and_values_of_the_node(tmp_path: Path) -> None:
     with TrackBag(tmp_path / 'track') as written:
         for each in followed():
             written.write([each])
@@ -84,7 +84,7 @@ def test_the_bag_says_what_the_node_says(tmp_path: Path) -> None:
     assert cv2.absdiff(picture, draw_answers(followed()[2:3])).mean() < 10
 
 
-def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
+def test_drawing_shows_track_and_truth_and_keeps_the_image_unchanged() -> None:
     for each in followed():
         picture = draw_answers([each])
         assert (each.frame.image == 40).all()
@@ -93,7 +93,7 @@ def test_a_picture_shows_track_and_truth_and_leaves_the_image() -> None:
         assert (picture[38, 45] != 40).any() == (each.track is not None)  # and of the track
 
 
-def test_a_truth_far_outside_the_image_is_no_error(tmp_path: Path) -> None:
+def test_a_true_box_far_outside_the_image_is_written(tmp_path: Path) -> None:
     truth = np.array([1e10, -1e10, 30.0, 16.0])
     answer = Followed(image(1), None, 1, False, '', truth, NAN)
     with TrackBag(tmp_path / 'track') as written:
@@ -103,7 +103,7 @@ def test_a_truth_far_outside_the_image_is_no_error(tmp_path: Path) -> None:
     assert box_of(message).x == pytest.approx(1e10)
 
 
-def test_the_table(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_image(tmp_path: Path) -> None:
     with TrackTable(tmp_path / 'track.csv') as table:
         for each in followed():
             table.write(each)
@@ -120,7 +120,7 @@ def test_the_table(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bag_that_was_not_finished_is_no_whole_one(tmp_path: Path) -> None:
+def test_an_interrupted_bag_has_no_metadata(tmp_path: Path) -> None:
     def interrupted() -> None:
         with TrackBag(tmp_path / 'track') as written:
             written.write(followed()[1:2])
@@ -131,7 +131,7 @@ def test_a_bag_that_was_not_finished_is_no_whole_one(tmp_path: Path) -> None:
     assert not (tmp_path / 'track' / 'metadata.yaml').exists()
 
 
-def test_of_several_targets_every_one_is_in_tracks_and_the_primary_in_track(tmp_path: Path) -> None:
+def test_tracks_has_every_target_and_track_the_primary_target(tmp_path: Path) -> None:
     other = Box(100.0, 60.0, 24.0, 24.0)
     tracking, lost = TargetState.TRACKING, TargetState.LOST
     answers = [

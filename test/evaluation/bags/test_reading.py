@@ -59,7 +59,7 @@ def images(picture: Callable[..., np.ndarray]) -> list[np.ndarray]:
 
 
 @every_kind
-def test_images_come_as_they_were_published(
+def test_images_are_read_as_they_were_published(
     tmp_path: Path, images: list[np.ndarray], kind: dict
 ) -> None:
     truth = np.array([[3.0, 4, 20, 10]] * 7)
@@ -81,7 +81,9 @@ def test_images_come_as_they_were_published(
 
 
 @every_kind
-def test_a_single_file_will_do(tmp_path: Path, images: list[np.ndarray], kind: dict) -> None:
+def test_a_single_storage_file_is_read_as_a_bag(
+    tmp_path: Path, images: list[np.ndarray], kind: dict
+) -> None:
     folder = write_bag(tmp_path / 'walk', images, **kind)
     file = next(path for path in folder.iterdir() if path.name != METADATA)
     with open_bag(file) as bag:
@@ -92,8 +94,8 @@ def test_a_single_file_will_do(tmp_path: Path, images: list[np.ndarray], kind: d
 
 
 @pytest.mark.parametrize('encoding', [*ENCODINGS, 'jpeg', 'png'])
-def test_every_encoding(tmp_path: Path, encoding: str) -> None:
-    """Images stay in the encoding that they have: the tracker cuts its crop from that."""
+def test_images_keep_their_encoding(tmp_path: Path, encoding: str) -> None:
+    """The tracker cuts its crop from the original encoding, so reading does not convert it."""
     channels = ENCODINGS[encoding].channels if encoding in ENCODINGS else 3
     image = np.full((8, 10, channels), 120, np.uint8)
     image = image[:, :, 0] if channels == 1 else image
@@ -106,7 +108,7 @@ def test_every_encoding(tmp_path: Path, encoding: str) -> None:
             assert to_bgr(frame.image, frame.encoding).shape == (8, 10, 3)
 
 
-def test_mono16_of_a_sensor_of_12_bits(tmp_path: Path) -> None:
+def test_mono16_of_a_12_bit_sensor_is_scaled_to_8_bits(tmp_path: Path) -> None:
     with BagWriter(tmp_path / 'bag') as bag:
         deep = np.full((8, 10), 2048, np.uint16)
         bag.add(CAMERA, BEGIN, raw_image(BEGIN, deep, 'mono16'))
@@ -118,7 +120,7 @@ def test_mono16_of_a_sensor_of_12_bits(tmp_path: Path) -> None:
         assert np.array_equal(again.image, frame.image)
 
 
-def test_the_order_is_that_of_recording(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_images_are_read_in_recording_order(tmp_path: Path, images: list[np.ndarray]) -> None:
     for storage in ('sqlite3', 'mcap'):
         with BagWriter(tmp_path / storage, storage) as bag:
             for number in (2, 0, 3, 1):
@@ -127,7 +129,9 @@ def test_the_order_is_that_of_recording(tmp_path: Path, images: list[np.ndarray]
             assert [frame.stamp for frame in bag.frames(bag.image_topic())] == [0, 1, 2, 3]
 
 
-def test_an_image_is_found_again_by_its_times(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_an_image_is_found_by_its_recording_time_and_stamp(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
     for kind in KINDS:
         with open_bag(write_bag(tmp_path / named(kind), images, **kind)) as bag:
             topic = bag.image_topic()
@@ -138,7 +142,7 @@ def test_an_image_is_found_again_by_its_times(tmp_path: Path, images: list[np.nd
 
 
 @every_kind
-def test_the_times_are_those_of_the_images(
+def test_times_are_the_stamps_and_recording_times_of_the_images(
     tmp_path: Path, images: list[np.ndarray], kind: dict
 ) -> None:
     with open_bag(write_bag(tmp_path / 'walk', images, **kind)) as bag:
@@ -149,7 +153,7 @@ def test_the_times_are_those_of_the_images(
 # What cannot be read
 
 
-def test_images_that_cannot_be_used_are_counted(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_unusable_images_are_counted(tmp_path: Path, images: list[np.ndarray]) -> None:
     good, bad = raw_image(1, images[0]), raw_image(2, images[1])
     bad.step = 1
     with BagWriter(tmp_path / 'bag') as bag:
@@ -168,7 +172,7 @@ def test_images_that_cannot_be_used_are_counted(tmp_path: Path, images: list[np.
         assert 'images that cannot be used: 2, the first: image 1: image step 1 is' in unused
 
 
-def test_a_text_that_is_no_jpeg(tmp_path: Path) -> None:
+def test_an_invalid_jpeg_is_counted_as_unusable(tmp_path: Path) -> None:
     message = build_message(
         COMPRESSED, header=header(0, ''), format='jpeg', data=np.frombuffer(b'text', np.uint8)
     )
@@ -190,7 +194,7 @@ def test_a_file_that_is_listed_twice_is_read_once(tmp_path: Path, images: list[n
         assert len(list(bag.frames(bag.image_topic()))) == len(images)
 
 
-def test_text_in_a_numeric_or_binary_sqlite_column_loses_that_message_alone(
+def test_only_a_message_with_text_in_a_numeric_or_binary_column_is_lost(
     tmp_path: Path, images: list[np.ndarray]
 ) -> None:
     path = write_bag(tmp_path / 'walk', images, storage='sqlite3')
@@ -226,7 +230,7 @@ def test_text_in_a_numeric_or_binary_sqlite_column_loses_that_message_alone(
     ],
 )
 @every_kind
-def test_without_metadata(
+def test_missing_or_damaged_metadata_is_reported_and_the_files_are_read(
     tmp_path: Path, images: list[np.ndarray], kind: dict, content: str | None, said: str
 ) -> None:
     path = write_bag(tmp_path / 'walk', images, **kind)
@@ -240,7 +244,7 @@ def test_without_metadata(
 
 
 def split_bag(folder: Path, images: list[np.ndarray], **kind: object) -> list[str]:
-    """A bag of eleven files, an image in each; returns their names, of which 10 comes after 9."""
+    """Write a bag of eleven files with one image each and return their names in order."""
     folder.mkdir()
     names = []
     for number in range(11):
@@ -261,7 +265,9 @@ def split_bag(folder: Path, images: list[np.ndarray], **kind: object) -> list[st
 
 
 @every_kind
-def test_the_files_of_a_split_bag(tmp_path: Path, images: list[np.ndarray], kind: dict) -> None:
+def test_a_split_bag_is_read_with_and_without_all_its_files(
+    tmp_path: Path, images: list[np.ndarray], kind: dict
+) -> None:
     folder = tmp_path / 'walk'
     names = split_bag(folder, images, **kind)
     expected = [BEGIN + number * SECOND for number in range(11)]
@@ -285,7 +291,9 @@ def test_the_files_of_a_split_bag(tmp_path: Path, images: list[np.ndarray], kind
         assert f'{CAMERA}: read 9 of 11 messages' in text
 
 
-def test_a_journal_beside_the_database_is_told_of(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_an_sqlite_journal_with_unread_messages_is_reported(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
     path = write_bag(tmp_path / 'walk', images, storage='sqlite3')
     (path / 'walk.db3-wal').write_bytes(b'')
     with open_bag(path) as bag:
@@ -296,7 +304,7 @@ def test_a_journal_beside_the_database_is_told_of(tmp_path: Path, images: list[n
     assert 'walk.db3-wal has messages that are not in walk.db3 and are not read' in finding
 
 
-def test_what_is_no_bag(tmp_path: Path) -> None:
+def test_paths_that_are_not_a_bag_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'no bag .*missing'):
         open_bag(tmp_path / 'missing')
     (tmp_path / 'notes.txt').write_text('notes')
@@ -322,7 +330,7 @@ def test_nothing_stays_in_the_temporary_folder(
 def test_split_files_that_overlap_in_time_are_merged(
     tmp_path: Path, images: list[np.ndarray]
 ) -> None:
-    """As of two recorders of one robot, or a bag that was split by topic."""
+    """Two recorders on one robot, or a split by topic, give such files."""
     folder = tmp_path / 'walk'
     folder.mkdir()
     for part in (0, 1):

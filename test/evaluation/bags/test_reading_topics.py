@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topic of a bag has the pictures to track in."""
+"""The choice of the image topic of a bag."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hcat_ros.evaluation.bags.reading import open_bag
 
 
 def bag_of(path: Path, topics: dict[str, object], count: int = 2) -> Path:
-    """A bag with a few messages like this one on each topic."""
+    """Write a bag with a few copies of one message on each topic."""
     with BagWriter(path) as bag:
         for number in range(count):
             for topic, message in topics.items():
@@ -60,7 +60,7 @@ def packed_depth() -> object:
         ({'/rgb': colour, '/track': lambda: detection(0, '', Box(1, 2, 3, 4))}, '/rgb'),
     ],
 )
-def test_the_topic_with_the_pictures(tmp_path: Path, topics: dict, chosen: str) -> None:
+def test_the_image_topic_is_chosen(tmp_path: Path, topics: dict, chosen: str) -> None:
     made_of = {name: message() for name, message in topics.items()}
     with open_bag(bag_of(tmp_path / 'bag', made_of)) as bag:
         assert bag.image_topic().name == chosen
@@ -88,7 +88,9 @@ def test_the_topic_with_the_pictures(tmp_path: Path, topics: dict, chosen: str) 
         ),
     ],
 )
-def test_a_choice_that_there_is_not(tmp_path: Path, topics: dict, name: str, reason: str) -> None:
+def test_an_unclear_or_unusable_image_topic_is_refused(
+    tmp_path: Path, topics: dict, name: str, reason: str
+) -> None:
     made_of = {name: message() for name, message in topics.items()}
     with (
         open_bag(bag_of(tmp_path / 'bag', made_of)) as bag,
@@ -97,8 +99,8 @@ def test_a_choice_that_there_is_not(tmp_path: Path, topics: dict, name: str, rea
         bag.image_topic(name)
 
 
-def test_damage_is_told_with_the_topics_that_are_missing(tmp_path: Path) -> None:
-    """Who reads only the error learns why the bag seems to hold nothing."""
+def test_the_error_about_a_missing_topic_names_the_damage(tmp_path: Path) -> None:
+    """Without the damage in the error, the bag would merely seem empty."""
     path = tmp_path / 'walk.mcap'
     path.write_bytes(b'')
     with open_bag(path) as bag:
@@ -107,7 +109,7 @@ def test_damage_is_told_with_the_topics_that_are_missing(tmp_path: Path) -> None
                 bag.image_topic(name)
 
 
-def test_a_fifo_is_no_bag(tmp_path: Path) -> None:
+def test_a_fifo_is_refused_as_a_bag(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'walk.mcap')
     with pytest.raises(ValueError, match=r'walk\.mcap is no file, but a folder, FIFO'):
         open_bag(tmp_path / 'walk.mcap')

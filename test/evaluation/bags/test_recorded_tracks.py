@@ -35,7 +35,7 @@ def box(number: int) -> Box:
 
 
 def track_bag(path: Path, tracks: dict[int, Any], topic: str = '/hcat/track') -> Path:
-    """A bag with tracks by their stamp: the box's number, and class and score unless it is lost."""
+    """Write a bag with tracks by stamp: number of the box, and class and score unless lost."""
     with BagWriter(path) as bag:
         for stamp, (number, *results) in tracks.items():
             bag.add(topic, stamp + SECOND, detection(stamp, '', box(number), '1', results))
@@ -44,7 +44,7 @@ def track_bag(path: Path, tracks: dict[int, Any], topic: str = '/hcat/track') ->
 
 @pytest.fixture
 def judge(tmp_path: Path, scripted_engine: Any) -> Any:
-    """Judges tracks on a replay of seven images; the target is named on `starts`."""
+    """Score tracks on a replay of seven images with init boxes on the images `starts`."""
 
     def run(tracks: dict[int, Any], *starts: int) -> tuple[Recorded, list[str]]:
         images = [np.zeros((60, 80, 3), np.uint8)] * COUNT
@@ -63,7 +63,7 @@ def judge(tmp_path: Path, scripted_engine: Any) -> Any:
     return run
 
 
-def test_a_recorded_track_is_judged_on_the_same_images(judge: Any) -> None:
+def test_a_recorded_track_is_scored_on_the_same_images(judge: Any) -> None:
     tracks = {STAMPS[n]: (n, ('dog', 0.5 + n / 100)) for n in range(2, COUNT)}
     found, findings = judge(tracks, 1)
     (clip,), (result,) = found.sequences.results()
@@ -80,7 +80,7 @@ def test_a_recorded_track_is_judged_on_the_same_images(judge: Any) -> None:
     assert findings == []
 
 
-def test_lost_and_dropped_images_and_tracks_of_others(judge: Any) -> None:
+def test_missing_tracks_are_lost_frames_and_unmatched_tracks_are_reported(judge: Any) -> None:
     tracks = {
         STAMPS[2]: (2, ('dog', 0.9)),
         STAMPS[3]: (3,),
@@ -100,20 +100,20 @@ def test_lost_and_dropped_images_and_tracks_of_others(judge: Any) -> None:
     ]
 
 
-def test_each_target_of_the_replay_has_its_part(judge: Any) -> None:
+def test_a_recorded_track_is_divided_among_the_targets_of_the_replay(judge: Any) -> None:
     found, _ = judge({stamp: (n, ('dog', 0.9)) for n, stamp in enumerate(STAMPS)}, 0, 4)
     assert [len(result.boxes) for result in found.sequences.results()[1]] == [5, 3]
     assert found.compared == 6
 
 
-def test_a_track_of_other_images(judge: Any) -> None:
+def test_a_track_of_other_images_cannot_be_compared(judge: Any) -> None:
     found, findings = judge({5: (1, ('dog', 0.9))}, 0)
     assert found.compared == 0
     assert np.isnan(found.difference)
     assert findings[1] == 'tracks without an image: 1, the first: at 0.000 s'
 
 
-def test_a_bag_without_a_track(tmp_path: Path) -> None:
+def test_a_bag_needs_exactly_one_track_topic(tmp_path: Path) -> None:
     path = track_bag(tmp_path / 'bag', {5: (1,)}, '/boxes')
     with pytest.raises(ValueError, match='expected one Detection2D topic track, found none'):
         recorded_tracks(path, Findings())
@@ -124,7 +124,7 @@ def test_a_bag_without_a_track(tmp_path: Path) -> None:
         recorded_tracks(tmp_path / 'two', Findings())
 
 
-def test_the_state_of_the_node(tmp_path: Path) -> None:
+def test_a_recorded_detection_without_class_is_a_lost_target(tmp_path: Path) -> None:
     path = track_bag(tmp_path / 'bag', {5: (1,), 6: (2, ('dog', 0.25))})
     tracks = recorded_tracks(path, Findings())
     assert [one.stamp for one in tracks] == [5, 6]
@@ -136,7 +136,7 @@ def test_the_state_of_the_node(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unstamped(tmp_path: Path, scripted_engine: Any) -> Any:
-    """Judges so many tracks without stamps on five images without any."""
+    """Score `count` tracks without stamps on five images without stamps."""
 
     def run(count: int) -> tuple[Recorded, list[str]]:
         with BagWriter(tmp_path / 'walk') as bag:
@@ -160,7 +160,7 @@ def unstamped(tmp_path: Path, scripted_engine: Any) -> Any:
     return run
 
 
-def test_without_stamps_tracks_go_by_their_order(unstamped: Any) -> None:
+def test_tracks_without_stamps_are_matched_by_order(unstamped: Any) -> None:
     found, findings = unstamped(4)
     run = found.sequences.run('recorded', {})
     assert run is not None
@@ -168,6 +168,6 @@ def test_without_stamps_tracks_go_by_their_order(unstamped: Any) -> None:
     assert findings == ['stamps repeat: the recorded tracks belong to images in order']
 
 
-def test_without_stamps_tracks_that_are_not_one_an_image_are_refused(unstamped: Any) -> None:
+def test_tracks_without_stamps_need_exactly_one_track_per_image(unstamped: Any) -> None:
     with pytest.raises(ValueError, match='3 tracks cannot be assigned to 4 images'):
         unstamped(3)

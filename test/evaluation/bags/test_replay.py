@@ -56,7 +56,7 @@ def named_by(path: Path, options: Options, tracker: Tracker, out: Path) -> tuple
         ({}, {'boxes': (OTHER,), 'start': 0.09}, '--box', OTHER, 3),
     ],
 )
-def test_what_names_the_target(
+def test_the_init_box_comes_from_the_expected_source(
     tmp_path: Path, tracker: Tracker, bag: dict, options: dict, source: str, box: Any, first: int
 ) -> None:
     path = write_bag(tmp_path / 'walk', IMAGES, **bag)
@@ -84,7 +84,7 @@ def test_the_box_is_drawn_on_the_first_image_that_is_tracked(
     assert (shown[0] == IMAGES[3]).all()
 
 
-def test_no_target_is_an_error_that_says_how(tmp_path: Path, tracker: Tracker) -> None:
+def test_a_missing_init_box_is_an_error_with_a_remedy(tmp_path: Path, tracker: Tracker) -> None:
     with (
         open_bag(write_bag(tmp_path / 'walk', IMAGES)) as bag,
         pytest.raises(
@@ -95,7 +95,7 @@ def test_no_target_is_an_error_that_says_how(tmp_path: Path, tracker: Tracker) -
     assert not (tmp_path / 'out').exists()
 
 
-def test_no_image_that_can_be_used(tmp_path: Path, tracker: Tracker) -> None:
+def test_a_bag_without_a_usable_image_is_an_error(tmp_path: Path, tracker: Tracker) -> None:
     with BagWriter(tmp_path / 'walk') as bag:
         bag.add('/camera', BEGIN, raw_image(BEGIN, IMAGES[0]), b'\0\1\0\0nothing')
     with (
@@ -106,10 +106,8 @@ def test_no_image_that_can_be_used(tmp_path: Path, tracker: Tracker) -> None:
     assert not (tmp_path / 'out').exists()
 
 
-def test_the_images_of_the_report_are_those_that_were_tracked(
-    tmp_path: Path, tracker: Tracker
-) -> None:
-    """2048 of 4096 levels of a sensor of 12 bits is 128 of 256."""
+def test_the_report_shows_the_images_that_were_tracked(tmp_path: Path, tracker: Tracker) -> None:
+    """Level 2048 of 4096 of a 12-bit sensor is level 128 of 256."""
     with BagWriter(tmp_path / 'walk') as written:
         for stamp in stamps_of(3):
             deep = np.full((96, 128), 2048, np.uint16)
@@ -123,9 +121,7 @@ def test_the_images_of_the_report_are_those_that_were_tracked(
             assert np.unique(picture).tolist() == [128]
 
 
-def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
-    tmp_path: Path, tracker: Tracker
-) -> None:
+def test_the_written_bag_reads_back_as_the_same_track(tmp_path: Path, tracker: Tracker) -> None:
     path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX, truth=TRUTH)
     out = tmp_path / 'deep' / 'out'
     with open_bag(path) as bag:
@@ -143,9 +139,7 @@ def test_what_is_written_is_a_bag_that_the_own_track_is_read_from(
         assert list(findings) == list(bag.findings) == []
 
 
-def test_an_earlier_replay_is_replaced_only_where_that_is_said(
-    tmp_path: Path, tracker: Tracker
-) -> None:
+def test_an_earlier_replay_is_replaced_only_with_force(tmp_path: Path, tracker: Tracker) -> None:
     path, out = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX), tmp_path / 'out'
     named_by(path, Options(), tracker, out)
     before = {name: (out / name).read_bytes() for name in WRITTEN}
@@ -159,7 +153,7 @@ def test_an_earlier_replay_is_replaced_only_where_that_is_said(
     assert (out / 'notes.txt').read_text() == 'mine'
 
 
-def test_no_bag_is_ever_written_over(tmp_path: Path, tracker: Tracker) -> None:
+def test_a_bag_is_never_overwritten(tmp_path: Path, tracker: Tracker) -> None:
     path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX)
     other = write_bag(tmp_path / 'track', IMAGES)
     before = {file: file.read_bytes() for file in (*path.iterdir(), *other.iterdir())}
@@ -176,7 +170,7 @@ def test_no_bag_is_ever_written_over(tmp_path: Path, tracker: Tracker) -> None:
     assert {file: file.read_bytes() for file in before} == before
 
 
-def test_nothing_is_left_of_a_replay_that_fails(tmp_path: Path, tracker: Tracker) -> None:
+def test_a_failed_replay_leaves_no_files(tmp_path: Path, tracker: Tracker) -> None:
     path, out = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX), tmp_path / 'out'
 
     def failing(frames: Iterable[BagFrame], count: int) -> Iterator[BagFrame]:
@@ -195,10 +189,10 @@ def test_nothing_is_left_of_a_replay_that_fails(tmp_path: Path, tracker: Tracker
     assert [file.name for file in out.iterdir()] == ['notes.txt']
 
 
-def test_an_image_on_which_the_engine_fails_is_told_and_left_out(
+def test_an_image_on_which_the_engine_fails_is_left_out_and_reported(
     tmp_path: Path, scripted_engine: Any
 ) -> None:
-    """As in the node: the images after it are tracked."""
+    """The images after it are tracked, as in the node."""
     seeing = scripted_engine.seeing
     answers = [seeing(), EngineError('out of memory'), *[seeing()] * COUNT]
     path = write_bag(tmp_path / 'walk', IMAGES, init_box=BOX)
@@ -211,8 +205,10 @@ def test_an_image_on_which_the_engine_fails_is_told_and_left_out(
     assert (done.images, done.followed) == (COUNT, COUNT - 1)
 
 
-def test_the_middle_of_a_bag_without_its_end(tmp_path: Path, tracker: Tracker) -> None:
-    """Truth by stamp stays with its image although messages are missing."""
+def test_truth_by_stamp_stays_with_its_image_in_a_truncated_bag(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    """Truth by number is refused, because messages are missing."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(COUNT)]
     path = write_bag(tmp_path / 'walk', images, init_box=BOX)

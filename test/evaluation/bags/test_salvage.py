@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags that a recorder was killed on, a disk has lost parts of, or nobody could have written."""
+"""Bags that are truncated, damaged on disk, or crafted to be invalid."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ every_kind = pytest.mark.parametrize('kind', KINDS, ids=named)
 
 @pytest.fixture(scope='module')
 def images() -> list[np.ndarray]:
-    """Noise, which no compression makes small; two of them fill a chunk."""
+    """Images of noise, which cannot be compressed; two of them fill a chunk."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (480, 400, 3), np.uint8) for _ in range(COUNT)]
 
 
 @pytest.fixture(scope='module')
 def bags(tmp_path_factory: pytest.TempPathFactory, images: list[np.ndarray]) -> dict[str, bytes]:
-    """The storage file of each kind, by its name."""
+    """The bytes of the storage file of each kind of bag, by the name of the kind."""
     folder = tmp_path_factory.mktemp('bags')
     content = {}
     for kind in KINDS:
@@ -63,7 +63,7 @@ def suffix(kind: dict[str, str]) -> str:
 
 
 def read(path: Path, images: list[np.ndarray]) -> tuple[list[int], list[str]]:
-    """The numbers of the images that a bag gives, each as it was written, and its findings."""
+    """Return the numbers of the readable images, checked to be intact, and the findings."""
     stamps = stamps_of(COUNT)
     with open_bag(path) as bag:
         if CAMERA not in bag.topics:
@@ -77,7 +77,7 @@ def read(path: Path, images: list[np.ndarray]) -> tuple[list[int], list[str]]:
 
 @every_kind
 @pytest.mark.parametrize('share', [0.0, 0.001, 0.02, 0.3, 0.5, 0.9, 0.999])
-def test_a_file_that_is_cut_off(
+def test_a_truncated_file_is_read_up_to_the_cut(
     tmp_path: Path, images: list[np.ndarray], bags: dict[str, bytes], kind: dict, share: float
 ) -> None:
     whole = bags[named(kind)]
@@ -85,7 +85,7 @@ def test_a_file_that_is_cut_off(
     path.write_bytes(whole[: int(share * len(whole))])
     numbers, findings = read(path, images)
     assert numbers == list(range(len(numbers)))
-    # Two images make a chunk; a packed file loses what its compression holds back.
+    # Two images make a chunk; a truncated compressed file also loses its last block.
     assert len(numbers) >= int(share * COUNT) - 3
     assert findings
     assert all(finding.startswith(path.name) for finding in findings)
@@ -95,10 +95,10 @@ def test_a_file_that_is_cut_off(
 
 @every_kind
 @pytest.mark.parametrize('place', [0.1, 0.4, 0.75])
-def test_a_file_with_a_hole(
+def test_a_file_with_a_hole_is_read_around_it(
     tmp_path: Path, images: list[np.ndarray], bags: dict[str, bytes], kind: dict, place: float
 ) -> None:
-    """What is before it and, unless it was packed as a whole, behind it is read."""
+    """Images before the hole are read, and those after it unless the file is compressed."""
     content = bytearray(bags[named(kind)])
     begin = int(place * len(content))
     content[begin : begin + 5000] = bytes(5000)
@@ -111,7 +111,7 @@ def test_a_file_with_a_hole(
             number = stamps.index(frame.stamp)
             found[number] = np.array_equal(frame.image, images[number])
         findings = ' '.join(bag.findings)
-    # Without a checksum, as most recorders write, a hole in raw pixels can be seen by nobody.
+    # Most recorders write no checksum, so a hole in raw pixels cannot be detected.
     assert sum(not whole for whole in found.values()) <= 1
     assert sum(found.values()) >= (COUNT * place - 3 if kind.get('packed') == 'file' else COUNT - 3)
     if len(found) < COUNT:
@@ -121,7 +121,7 @@ def test_a_file_with_a_hole(
 @pytest.mark.parametrize('kind', KINDS, ids=named)
 @given(data=st.data())
 @settings(max_examples=12)
-def test_whatever_bytes_there_are_nothing_is_raised(
+def test_corrupted_bytes_never_raise_an_exception(
     tmp_path_factory: pytest.TempPathFactory,
     bags: dict[str, bytes],
     kind: dict,
@@ -129,7 +129,7 @@ def test_whatever_bytes_there_are_nothing_is_raised(
 ) -> None:
     content = bytearray(bags[named(kind)])
     for _ in range(data.draw(st.integers(1, 4))):
-        # The beginning and the end are where files say what they are.
+        # The header and the index are at the beginning and the end of a file.
         edge = data.draw(st.sampled_from([0, len(content) - 3000, 0]))
         place = edge + data.draw(st.integers(0, 2999 if edge or len(content) > 3000 else 99))
         if data.draw(st.booleans()):
@@ -141,12 +141,12 @@ def test_whatever_bytes_there_are_nothing_is_raised(
         topics = [topic for topic in bag.topics.values() if topic.name == CAMERA]
         count = sum(1 for topic in topics for _ in bag.frames(topic))
         assert count <= COUNT + 1
-        # More than half is lost only where the list of topics or the compression is.
+        # More than half is lost only if the list of topics or the compression is damaged.
         assert count >= COUNT / 2 or list(bag.findings)
     path.unlink()
 
 
-def test_the_count_of_the_metadata_says_what_is_lost(
+def test_the_metadata_count_shows_how_many_messages_are_lost(
     tmp_path: Path, images: list[np.ndarray]
 ) -> None:
     path = write_bag(tmp_path / 'walk', images)
@@ -163,8 +163,10 @@ def test_the_count_of_the_metadata_says_what_is_lost(
     assert f'{CAMERA}: read {read} of {COUNT} messages, the last 0.1' in text
 
 
-def test_a_chunk_whose_checksum_is_wrong(tmp_path: Path, images: list[np.ndarray]) -> None:
-    """As mcap's own writer makes it, and so `ros2 bag` where it is told to."""
+def test_a_message_in_a_chunk_with_a_wrong_checksum_is_left_out(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    """The writer of the mcap package adds checksums, and `ros2 bag` can be set to do so."""
     from mcap.writer import CompressionType, Writer
 
     path = write_bag(tmp_path / 'walk', images)
@@ -194,7 +196,7 @@ def test_a_chunk_whose_checksum_is_wrong(tmp_path: Path, images: list[np.ndarray
     assert 'is damaged (crc validation failed' in text
 
 
-def test_a_row_of_a_database_that_is_gone(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_a_damaged_database_row_is_left_out(tmp_path: Path, images: list[np.ndarray]) -> None:
     path = write_bag(tmp_path / 'walk', images, storage='sqlite3') / 'walk.db3'
     with closing(sqlite3.connect(path)) as database:
         (size,) = database.execute('PRAGMA page_size').fetchone()
@@ -212,13 +214,15 @@ def test_a_row_of_a_database_that_is_gone(tmp_path: Path, images: list[np.ndarra
     assert 'rows between others cannot be read' in '\n'.join(findings)
 
 
-def test_a_path_that_means_something_to_sqlite(tmp_path: Path, images: list[np.ndarray]) -> None:
+def test_a_path_with_special_characters_of_sqlite_is_read(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
     path = write_bag(tmp_path / 'walk', images[:3], storage='sqlite3')
     path = path.rename(tmp_path / 'run #3 (100%?)')
     assert read(path, images)[0] == [0, 1, 2]
 
 
-def test_the_order_where_the_index_is_gone(tmp_path: Path) -> None:
+def test_messages_of_a_bag_without_index_are_sorted(tmp_path: Path) -> None:
     small = np.zeros((8, 8, 3), np.uint8)
     for storage, end in (('mcap', 'mcap'), ('sqlite3', 'db3')):
         with BagWriter(tmp_path / storage, storage) as bag:
@@ -235,10 +239,10 @@ def test_the_order_where_the_index_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('indexed', [True, False])
 @pytest.mark.parametrize('stated', [True, False])
-def test_a_chunk_that_unpacks_to_more_than_it_claims_takes_no_memory(
+def test_a_chunk_that_unpacks_beyond_its_stated_size_takes_little_memory(
     tmp_path: Path, indexed: bool, stated: bool
 ) -> None:
-    """Its compressed bytes are replaced, those of the index that say where things are kept."""
+    """The compressed bytes of the chunk are replaced; the index keeps its positions."""
     small = np.zeros((8, 8, 3), np.uint8)
     path = write_bag(tmp_path / 'walk', [small] * 2000, packed='storage') / 'walk.mcap'
     content = path.read_bytes()
@@ -246,7 +250,7 @@ def test_a_chunk_that_unpacks_to_more_than_it_claims_takes_no_memory(
     (length,) = struct.unpack('<Q', content[place : place + 8])
     bomb = zstandard.ZstdCompressor(write_content_size=stated).compress(bytes(256 << 20))
     assert len(bomb) <= length, 'it has to fit where the chunk is'
-    # Zstandard passes over a skippable frame, here the rest of the place.
+    # Zstandard skips a skippable frame, which fills the rest of the chunk.
     rest = length - len(bomb)
     assert rest >= 8
     bomb += struct.pack('<II', 0x184D2A50, rest - 8) + bytes(rest - 8)

@@ -43,11 +43,11 @@ def scratch() -> Iterator[Scratch]:
         ('a.db3-wal', False),
     ],
 )
-def test_which_files_are_a_bags(name: str, expected: bool) -> None:
+def test_storage_files_are_recognised_by_name(name: str, expected: bool) -> None:
     assert is_storage(Path(name)) == expected
 
 
-def test_one_file_is_unpacked_at_a_time(tmp_path: Path, scratch: Scratch) -> None:
+def test_only_one_unpacked_file_exists_at_a_time(tmp_path: Path, scratch: Scratch) -> None:
     packed = [
         write_bag(tmp_path / name, [PIXELS], packed='file') / f'{name}.mcap.zstd' for name in 'ab'
     ]
@@ -71,14 +71,14 @@ def stamps(file: StorageFile, *times: int | None) -> list[int]:
 
 @pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
 @pytest.mark.parametrize('after', range(8))
-def test_a_reading_that_fails_goes_on_where_it_was(
+def test_reading_resumes_after_an_error_without_loss_or_repetition(
     tmp_path: Path,
     scratch: Scratch,
     monkeypatch: pytest.MonkeyPatch,
     storage: str,
     after: int,
 ) -> None:
-    """No message twice and none left out, also where several have the same time."""
+    """No message is repeated or left out, even if several have the same time."""
     times = [1, 2, 2, 2, 3, 4, 4]
     with BagWriter(tmp_path / 'walk', storage) as bag:
         for number, time in enumerate(times):
@@ -103,7 +103,9 @@ def test_a_reading_that_fails_goes_on_where_it_was(
 
 @pytest.mark.parametrize('damaged', [False, True])
 @pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
-def test_a_span_of_time(tmp_path: Path, scratch: Scratch, storage: str, damaged: bool) -> None:
+def test_messages_are_read_within_a_span_of_time(
+    tmp_path: Path, scratch: Scratch, storage: str, damaged: bool
+) -> None:
     with BagWriter(tmp_path / 'walk', storage) as bag:
         for number in range(6):
             bag.add(CAMERA, BEGIN + number, raw_image(number, PIXELS))
@@ -118,10 +120,10 @@ def test_a_span_of_time(tmp_path: Path, scratch: Scratch, storage: str, damaged:
     assert stamps(file, BEGIN + 9, BEGIN + 10) == []
 
 
-def test_an_mcap_that_another_program_made(
+def test_an_mcap_file_of_another_program_is_read(
     tmp_path: Path, scratch: Scratch, picture: Callable[..., np.ndarray]
 ) -> None:
-    """Without chunks, without a profile, and with a topic that has nothing to do with ROS."""
+    """The files have no chunks or no statistics, no profile, and a topic that is not of ROS."""
     from mcap.writer import CompressionType, Writer
 
     from hcat_ros.evaluation.bags.message_types import encode_message, typestore
@@ -148,15 +150,15 @@ def test_an_mcap_that_another_program_made(
         file = StorageFile(path, scratch)
         assert stamps(file) == [0, 1, 2, 3]
         assert file.topics[CAMERA].count == 4
-        # Why it was not read by its index, and nothing else.
+        # The only entry is why the index was not used.
         assert len(file.damage) == ('use_chunking' not in options)
 
 
 @pytest.mark.parametrize('chunks', [True, False])
-def test_an_mcap_out_of_order_is_read_whole_and_sorted(
+def test_an_mcap_file_out_of_order_is_read_in_full_and_sorted(
     tmp_path: Path, scratch: Scratch, chunks: bool
 ) -> None:
-    """Writers without chunks keep the order of arrival, which is not that of the clock."""
+    """A writer may keep the order of arrival, which differs from the order of time."""
     from mcap.writer import Writer
 
     path, order = tmp_path / 'other.mcap', [0, 1, 2, 5, 3, 4, 9, 8, 7, 6]
@@ -186,7 +188,7 @@ def test_an_mcap_out_of_order_is_read_whole_and_sorted(
         (b'', 'is empty'),
     ],
 )
-def test_files_that_are_no_bag_are_called_what_they_are(
+def test_files_that_are_not_a_bag_are_identified(
     tmp_path: Path, scratch: Scratch, content: bytes, reason: str
 ) -> None:
     path = tmp_path / 'walk.mcap'
@@ -198,8 +200,8 @@ def test_files_that_are_no_bag_are_called_what_they_are(
     assert list(file.messages([CAMERA])) == []
 
 
-def test_a_view_is_no_table(tmp_path: Path, scratch: Scratch) -> None:
-    """It may have rows without end."""
+def test_an_sqlite_view_is_refused_as_a_table(tmp_path: Path, scratch: Scratch) -> None:
+    """A view may have an infinite number of rows."""
     path = tmp_path / 'walk.db3'
     with sqlite3.connect(path) as database:
         database.execute('CREATE TABLE topics (id, name, type, serialization_format)')
@@ -212,7 +214,7 @@ def test_a_view_is_no_table(tmp_path: Path, scratch: Scratch) -> None:
     assert list(file.messages([CAMERA])) == []
 
 
-def test_a_packed_file_of_gigabytes_is_given_up(
+def test_a_compressed_file_beyond_the_size_limit_is_not_read(
     tmp_path: Path, scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, 'LARGEST_UNPACKED', 1 << 20)

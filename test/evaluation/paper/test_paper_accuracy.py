@@ -26,7 +26,7 @@ def write(folder: Path, content: Any) -> Path:
     return folder
 
 
-def test_what_evaluate_writes_is_read(tmp_path: Path, sequence: Callable[..., Path]) -> None:
+def test_results_of_hcat_evaluate_are_read(tmp_path: Path, sequence: Callable[..., Path]) -> None:
     pytest.importorskip('jinja2', reason='needs jinja2 for the report')
     sequence(tmp_path / 'data' / 'clip')
     out = tmp_path / 'out'
@@ -36,7 +36,7 @@ def test_what_evaluate_writes_is_read(tmp_path: Path, sequence: Callable[..., Pa
     assert 0 < result.measures['AO'] < 1
 
 
-def test_the_tracker_of_the_name_is_taken(tmp_path: Path) -> None:
+def test_the_tracker_with_the_name_of_the_system_is_used(tmp_path: Path) -> None:
     runs = [run('other', AO=0.1), run('hcat_n1', AO=0.2)]
     folder = write(tmp_path / 'r', runs)
     single = write(tmp_path / 's', [run('anything', AO=0.3)])
@@ -48,13 +48,13 @@ def test_the_tracker_of_the_name_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('text', ['nope=x', 'hcat', 'hcat=', '=x'])
-def test_what_is_no_system_is_refused(text: str) -> None:
+def test_malformed_results_arguments_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=f"--results '{text}': expected NAME=FOLDER"):
         read_results([text])
 
 
 @pytest.mark.parametrize('content', ['{', '[]', '[1]', '{"a": 1}', [{'title': 'hcat'}]])
-def test_broken_files_are_named(tmp_path: Path, content: Any) -> None:
+def test_broken_and_missing_result_files_are_named(tmp_path: Path, content: Any) -> None:
     folder = write(tmp_path / 'r', content)
     with pytest.raises(ValueError) as error:
         read_results([f'hcat={folder}'])
@@ -63,10 +63,10 @@ def test_broken_files_are_named(tmp_path: Path, content: Any) -> None:
         read_results([f'hcat={tmp_path / "none"}'])
 
 
-def test_every_benchmark_of_the_paper_is_one_that_evaluate_scores() -> None:
+def test_every_benchmark_of_the_paper_is_scored_by_evaluate() -> None:
     by_title = {protocol.title: protocol for protocol in PROTOCOLS.values()}
     for benchmark in BENCHMARKS:
-        if benchmark.key != 'EAO':  # of --multi-start
+        if benchmark.key != 'EAO':  # EAO comes from --multi-start
             assert benchmark.key in by_title[benchmark.protocol].measures
         result = Result(benchmark.protocol, 'vot2020', 3, {benchmark.key: 0.5})
         assert percent_of([result], benchmark) == (50.0, 3)

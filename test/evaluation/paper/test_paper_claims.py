@@ -16,7 +16,7 @@ def judged(text: str, found: list[ClaimVerdict]) -> list[ClaimVerdict]:
 
 
 def fs(slow: list[float], quick: list[float]) -> ClaimVerdict:
-    """The verdict on FS, for the seconds of the rounds without and with it."""
+    """Return the verdict on FS from the seconds of each round without (slow) and with FS."""
     seconds = {
         TimedRow('hierarchical', 'torch', OURS): np.array(slow),
         TimedRow('hcat', 'torch', OURS): np.array(quick),
@@ -25,7 +25,7 @@ def fs(slow: list[float], quick: list[float]) -> ClaimVerdict:
     return verdict
 
 
-def test_all_claims_are_of_systems() -> None:
+def test_all_claims_are_about_known_systems() -> None:
     for claim in CLAIMS:
         assert {claim.faster, claim.slower} <= set(SYSTEMS)
 
@@ -47,11 +47,11 @@ def test_rounds_are_compared_one_by_one() -> None:
         ([0.9] * 5 + [1.1] * 5, 'not clear'),
     ],
 )
-def test_faster_holds_if_it_is_so_in_nine_of_ten_rounds(slow: list[float], holds: str) -> None:
+def test_faster_holds_if_nine_of_ten_rounds_are_faster(slow: list[float], holds: str) -> None:
     assert fs(slow, [1.0] * 10).holds == holds
 
 
-def test_the_same_is_equal_counts_and_near_speeds() -> None:
+def test_equal_cost_means_equal_counts_and_similar_speeds() -> None:
     seconds = {
         TimedRow('hierarchical', 'onnxruntime', AUTHORS): np.array([1.0, 1.0]),
         TimedRow('baseline', 'onnxruntime', AUTHORS): np.array([1.02, 1.03]),
@@ -78,7 +78,7 @@ def test_the_same_is_equal_counts_and_near_speeds() -> None:
         ([1.02, 1.15], 'not clear'),
     ],
 )
-def test_speeds_are_the_same_only_if_all_rounds_say_so(slow: list[float], holds: str) -> None:
+def test_speeds_are_equal_only_if_all_rounds_agree(slow: list[float], holds: str) -> None:
     seconds = {
         TimedRow('hierarchical', 'torch', OURS): np.ones(2),
         TimedRow('baseline', 'torch', OURS): np.array(slow),
@@ -87,7 +87,7 @@ def test_speeds_are_the_same_only_if_all_rounds_say_so(slow: list[float], holds:
     assert verdict.holds == holds
 
 
-def test_runtimes_are_compared_and_the_papers_ratio_is_of_the_authors_form() -> None:
+def test_the_published_runtime_ratio_belongs_to_the_form_of_the_authors() -> None:
     seconds = {
         TimedRow('hcat', runtime, form): np.array([value, value])
         for runtime, value in (('torch', 3.0), ('onnxruntime', 1.5), ('openvino', 1.0))
@@ -98,5 +98,5 @@ def test_runtimes_are_compared_and_the_papers_ratio_is_of_the_authors_form() -> 
     assert all(v.rows and v.rows[1].runtime == 'torch' for v in found)
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_claims_without_measurements_have_no_verdict() -> None:
     assert verdicts({'hcat': COST}, {TimedRow('hcat', 'torch', OURS): np.ones(2)}) == []

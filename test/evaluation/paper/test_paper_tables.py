@@ -31,7 +31,7 @@ def triple(found: PaperTable, system: str, figure: str) -> tuple[str, ...]:
     return row[-3:]
 
 
-def test_each_speed_stands_beside_the_papers() -> None:
+def test_each_measured_speed_is_beside_the_published_one() -> None:
     findings = PaperFindings({'hcat': COST, 'hcat_n1': COST}, SECONDS)
     platforms = table(findings, '(table 2)')
     onnx, torch = (f'{name} on CPU (i9-9900K), fps' for name in ('ONNX Runtime', 'PyTorch'))
@@ -43,7 +43,7 @@ def test_each_speed_stands_beside_the_papers() -> None:
     assert gpu == ('589', 'needs a GPU', '-')
 
 
-def test_accuracy_is_that_of_the_results_or_says_what_it_needs() -> None:
+def test_accuracy_comes_from_results_or_names_the_missing_data() -> None:
     findings = PaperFindings({'hcat': COST}, {}, {'hcat': [LASOT]})
     trackers = table(findings, '(table 1)')
     assert triple(trackers, 'hcat', 'LaSOT, AUC, %') == ('59.3', '59.3 (280 sequences)', '1.00')
@@ -55,21 +55,21 @@ def test_accuracy_is_that_of_the_results_or_says_what_it_needs() -> None:
     assert triple(parts, 'baseline', 'LaSOT AUC, %') == unknown
 
 
-def test_hits_figures_of_transt_name_their_source() -> None:
+def test_figures_of_transt_taken_from_hit_name_their_source() -> None:
     trackers = table(PaperFindings({'transt': COST}), '(table 1)')
     for figure, value in (('CPU (i9-9900K)', 5), ('AGX Xavier', 13)):
         published = triple(trackers, 'transt', f'PyTorch on {figure}, fps')[0]
         assert published == f'{value} (HiT, arXiv 2308.06904)'
 
 
-def test_results_on_other_data_are_shown_too() -> None:
+def test_results_on_data_outside_the_paper_are_shown() -> None:
     mine = Result('one pass', 'eval', 7, {'AO': 0.648, 'SR 0.5': 0.8})
     findings = PaperFindings({'hcat': COST}, {}, {'hcat': [mine]})
     (row,) = table(findings, 'does not report').rows
     assert row == (SYSTEMS['hcat'], 'eval (one pass)', 'AO', '0.648', '7')
 
 
-def test_only_tables_with_systems_are_printed() -> None:
+def test_only_tables_with_selected_systems_are_printed() -> None:
     titles = [found.title for found in tables(PaperFindings({'transt': COST}))]
     assert [title for title in titles if 'table 6' in title or 'table 8' in title] == []
     assert any('table 7' in title for title in titles)
@@ -81,7 +81,7 @@ def test_only_tables_with_systems_are_printed() -> None:
         assert {len(row) for row in found.rows} == {len(found.head)}
 
 
-def test_the_page_says_how_it_was_measured_and_what_is_missing() -> None:
+def test_the_page_states_the_measuring_method_and_missing_systems() -> None:
     findings = PaperFindings({'hcat': COST}, SECONDS)
     measuring = Measuring(4, 0.1, 2, rested=False)
     text = render_markdown(findings, 'a machine', measuring, {'hcat_mobilenetv2': 'no\ntimm'})

@@ -25,13 +25,13 @@ MS = 1e-3
 
 
 def systems(*names: str) -> list[Prepared]:
-    """Systems without files, for loaders that open none."""
+    """Return systems without files, for loaders that open no files."""
     graphs = ReferenceGraphs('', Path(), Path(), 128, 256, 16, (0, 0, 0), (1, 1, 1), 0)
     return [Prepared(name, Cost(1, 1, 1, 1), '', graphs) for name in names]
 
 
 def load_two(job: Job) -> Loaded:
-    """Calls that say they took 1 ms in one form and 2 in the other; b has no second form."""
+    """Load calls that report 1 ms in one form and 2 ms in the other; b lacks the second form."""
     calls = {}
     for system in job.systems:
         calls[TimedRow(system.name, job.runtime, AUTHORS)] = lambda: 1 * MS
@@ -42,7 +42,7 @@ def load_two(job: Job) -> Loaded:
 
 
 def load_numbered(job: Job) -> Loaded:
-    """A call that says 0, 1, 2, ... ms."""
+    """Load a call that reports 0, 1, 2, ... ms."""
     numbers = iter(range(1000))
     return Loaded({TimedRow('a', job.runtime, OURS): lambda: next(numbers) * MS}, {})
 
@@ -52,7 +52,7 @@ def load_nothing(job: Job) -> Loaded:
 
 
 def load_mortal(job: Job) -> Loaded:
-    """Loads; its process ends at the fifth call."""
+    """Load a call that ends its process at the fifth call."""
     numbers = iter(range(1000))
 
     def call() -> float:
@@ -81,15 +81,15 @@ def test_all_rows_of_all_runtimes_are_timed_in_each_round() -> None:
     assert found.missing == {'b, ours': 'no reason'}
 
 
-def test_a_turn_is_a_lead_and_the_median_of_as_many_calls_as_fit() -> None:
+def test_a_turn_warms_up_and_takes_the_median_of_the_calls_that_fit() -> None:
     (job,) = [Job('one', systems('a'), 0)]
     found = measure({'one': (job, load_numbered)}, 2, 0.01)
-    # 0, 1 and 2 lead; 3, 4 and 5 make more than 10 ms. Then 6 and 7 lead, also over 10; 8, 9.
+    # Calls 0-2 warm up; 3-5 take over 10 ms. Then 6 and 7 warm up; 8 and 9 are timed.
     np.testing.assert_allclose(found.seconds[TimedRow('a', 'one', OURS)], [4 * MS, 8.5 * MS])
     assert MOST > 4
 
 
-def test_a_runtime_that_fails_is_named_and_the_rest_goes_on() -> None:
+def test_a_failed_runtime_is_named_and_the_others_are_measured() -> None:
     found = times(3, bad=load_nothing, mortal=load_mortal, good=load_two)
     assert {row.runtime for row in found.seconds} == {'good'}
     assert all(len(seconds) == 3 for seconds in found.seconds.values())
@@ -98,7 +98,7 @@ def test_a_runtime_that_fails_is_named_and_the_rest_goes_on() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='needs Linux')
-def test_the_processors_of_this_process_are_left_as_they_were() -> None:
+def test_measuring_leaves_the_cpu_affinity_unchanged() -> None:
     before = os.sched_getaffinity(0)
     times(1, one=load_two)
     assert os.sched_getaffinity(0) == before

@@ -30,5 +30,5 @@ def clips(
 
 @pytest.fixture(scope='session')
 def runs(clips: list[Clip]) -> list[Run]:
-    """See `two_runs`."""
+    """A good and a bad run; see `two_runs`."""
     return two_runs(clips)

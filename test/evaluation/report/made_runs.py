@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small sequences with images, what pretended trackers answered, and their real scores."""
+"""Small sequences with images, results of simulated trackers, and the scores of these."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_clips(
     frames: int = FRAMES,
     absent: Sequence[int] = (),
 ) -> list[Clip]:
-    """Writes a plain data set: in each sequence a patch goes to and fro over a blocky ground."""
+    """Write a plain data set: in each sequence a patch oscillates over a blocky background."""
     for seed, name in enumerate(names):
         ground, patch = picture(HEIGHT, WIDTH, seed) // 2, picture(28, 36, seed + 50)
         rows = []
@@ -52,13 +52,13 @@ def answer(
     seed: int = 0,
     scores: bool = True,
 ) -> SequenceResult:
-    """What a tracker that follows with a small error says, but in `away` is somewhere else."""
+    """Return boxes with a small error, but far from the target on the frames of `away`."""
     first = int(clip.visible[0])
     truth = np.asarray(clip.boxes[first:], np.float64)
     count = len(truth)
     rng = np.random.default_rng(seed)
     boxes = truth.copy()
-    for row in range(1, count):  # where there is no target it stays
+    for row in range(1, count):  # without a target the box stays
         if not np.isfinite(boxes[row]).all():
             boxes[row] = boxes[row - 1]
     boxes[1:, :2] += rng.normal(0, drift, (count - 1, 2)) * boxes[1:, 2:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a page as a browser's parser does, as far as the tests need it."""
+"""A parser of HTML pages that finds what the tests need."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        """The attributes of each element of a kind."""
+        """Return the attributes of each element with this tag."""
         return [attributes for name, attributes in self.elements if name == tag]
 
     @property
     def pictures(self) -> list[dict[str, str]]:
-        """The attributes of each picture of a video's frame."""
+        """The attributes of each image of a video frame."""
         return [image for image in self.all('img') if image.get('class') != 'chart']
 
     @property
     def words(self) -> str:
-        """All that is written on the page."""
+        """The whole text of the page."""
         return ' '.join(' '.join(self.text).split())

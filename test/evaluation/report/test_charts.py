@@ -30,13 +30,13 @@ LINK = '{http://www.w3.org/1999/xlink}href'
 
 
 def elements(chart: Chart, tag: str, style: str = '') -> list[ET.Element]:
-    """The elements of a kind whose style has this part."""
+    """Return the elements with this tag whose style contains this text."""
     found = ET.fromstring(chart.svg).iter(SVG + tag)
     return [element for element in found if style in element.get('style', '')]
 
 
 def lines(chart: Chart, run: int) -> list[np.ndarray]:
-    """The points of each stroked path of a run."""
+    """Return the points of each line of a run."""
     paths = elements(chart, 'path', f'stroke: {COLOURS[run]}')
     points = [re.findall(r'[ML] (-?[\d.]+) (-?[\d.]+)', path.get('d', '')) for path in paths]
     return [np.array(each, float) for each in points]
@@ -46,7 +46,7 @@ def texts(chart: Chart) -> list[str]:
     return [element.text or '' for element in elements(chart, 'text')]
 
 
-def test_a_curve_is_where_its_numbers_are() -> None:
+def test_a_curve_is_drawn_at_its_values() -> None:
     chart = curve_chart([1 - X, np.full(21, np.nan), np.full(21, 0.5)], X, 'x', 'A label')
     assert chart.label == 'A label'
     (falling,), none, (level,) = (lines(chart, run) for run in range(3))
@@ -58,7 +58,7 @@ def test_a_curve_is_where_its_numbers_are() -> None:
     assert [text for text in texts(chart) if text in ('0.0', '1.0')] == ['0.0', '1.0'] * 2
 
 
-def test_runs_differ_by_colour_and_by_dashes() -> None:
+def test_runs_differ_by_colour_and_dashes() -> None:
     chart = curve_chart([1 - X] * 14, X, 'x', 'A label')
     assert [len(lines(chart, run)) for run in range(len(COLOURS))] == [3, 3, 2, 2, 2, 2]
     strokes = {
@@ -69,7 +69,7 @@ def test_runs_differ_by_colour_and_by_dashes() -> None:
     assert len(strokes) == 12
 
 
-def test_a_thinned_line_keeps_each_dip_and_each_gap() -> None:
+def test_thinning_a_line_keeps_dips_and_gaps() -> None:
     y = np.full(100_000, 0.8)
     y[54_321] = 0.01
     y[70_000:80_000] = np.nan
@@ -84,21 +84,21 @@ def test_a_thinned_line_keeps_each_dip_and_each_gap() -> None:
     assert len(same) == len(all_of_it) == 5
 
 
-def test_time_charts_show_iou_score_and_what_is_lost(runs: list[Run]) -> None:
+def test_time_charts_show_iou_score_and_lost_frames(runs: list[Run]) -> None:
     scene = next(scene for scene in scenes_of(runs) if scene.name == 'ball')
     chart = time_chart(scene, 'A label')
     titles = {'IoU', 'score', 'frame', 'lost'}
     assert [text for text in texts(chart) if text in titles] == ['IoU', 'score', 'frame', 'lost']
     assert len(lines(chart, 0)) == 2  # IoU and score
-    assert len(lines(chart, 1)) == 1  # it has no scores
-    assert elements(chart, 'path', f'fill: {COLOURS[0]}')  # the good one says that it is lost
+    assert len(lines(chart, 1)) == 1  # this tracker reports no scores
+    assert elements(chart, 'path', f'fill: {COLOURS[0]}')  # only this tracker reports lost
     assert not elements(chart, 'path', f'fill: {COLOURS[1]}')
     assert elements(chart, 'path', f'fill: {ABSENT}')
     other = next(scene for scene in scenes_of(runs) if scene.name == 'car')
     assert 'lost' not in texts(time_chart(other, 'A label'))
 
 
-def test_the_iou_line_is_high_when_it_is(runs: list[Run]) -> None:
+def test_the_iou_line_is_low_where_the_iou_is_low(runs: list[Run]) -> None:
     scene = next(scene for scene in scenes_of(runs) if scene.name == 'ball')
     overlaps = scene.leading.score.overlaps
     iou = lines(time_chart(scene, 'A label'), 0)[0]
@@ -108,19 +108,19 @@ def test_the_iou_line_is_high_when_it_is(runs: list[Run]) -> None:
     assert np.nanmax(overlaps[20:34]) == 0
 
 
-def test_truth_now_and_then_is_drawn_as_points(clips: list[Clip]) -> None:
+def test_sparse_truth_is_drawn_as_points(clips: list[Clip]) -> None:
     boxes = clips[0].boxes.copy()
     boxes[np.arange(60) % 10 != 0] = np.nan
     clip = replace(clips[0], boxes=boxes)
     run = run_of('only', [clip], [answer(clip, scores=False)])
     chart = time_chart(scenes_of([run])[0], 'A label')
-    # Frames 10, 20, 30 and 50: the first one is given, 40 is hidden.
+    # Frames 10, 20, 30 and 50: frame 0 has the init box, the target is hidden in 40.
     points = elements(chart, 'use', COLOURS[0])
     assert len(points) == 4
     assert len({point.get(LINK) for point in points}) == 1
 
 
-def test_latencies_of_all_runs_are_in_the_picture() -> None:
+def test_the_latency_chart_shows_all_runs() -> None:
     rng = np.random.default_rng(0)
     times = [0.01 * np.exp(rng.normal(0, 0.2, 500)), 0.1 * np.exp(rng.normal(0, 0.2, 500))]
     chart = latency_chart(times, 'A label', 1 / 30)
@@ -139,6 +139,6 @@ def test_latencies_of_a_narrow_range_have_ticks() -> None:
     assert len([text for text in below if re.fullmatch(r'[\d.]+', text or '')]) >= 2
 
 
-def test_spans() -> None:
+def test_spans_are_the_true_intervals_of_a_mask() -> None:
     assert spans(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
     assert spans(np.zeros(3, bool)) == []

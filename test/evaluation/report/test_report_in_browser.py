@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report in a real Chromium, from a file."""
+"""The report file, opened in a real Chromium."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def show(browser: Any, path: Path, width: int, scheme: str = 'light') -> None:
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [1200, 400])
-def test_it_fits_and_complains_of_nothing(
+def test_the_report_fits_the_window_and_logs_no_errors(
     runs: list[Run], tmp_path: Path, browser: Any, width: int, scheme: str
 ) -> None:
     show(browser, write_report(runs, tmp_path, 'A title'), width, scheme)
@@ -38,14 +38,14 @@ def test_it_fits_and_complains_of_nothing(
     assert browser.value('document.images.length') > 6
     assert browser.value('document.documentElement.scrollWidth') <= width
     assert browser.value(GROUND) == GROUNDS[scheme]
-    # Letters of 10 pixels in a chart are no smaller on the screen than can be read.
+    # Text of 10 pixels in a chart must stay readable on the screen.
     scale = "(chart) => chart.clientWidth / chart.getAttribute('width')"
     assert min(browser.value(f"[...document.querySelectorAll('.chart')].map({scale})")) > 0.6
     assert browser.log == []
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_lines_and_letters_of_a_chart_stand_out(
+def test_lines_and_text_of_a_chart_contrast_with_the_background(
     runs: list[Run], tmp_path: Path, browser: Any, scheme: str
 ) -> None:
     show(browser, write_report(runs, tmp_path, 'A title'), 1200, scheme)
@@ -63,11 +63,13 @@ def test_lines_and_letters_of_a_chart_stand_out(
     colour = swatch[swatch.shape[0] // 2, swatch.shape[1] // 2]
     assert (abs(chart - colour).max(axis=1) < 16).sum() > 50  # run 0's line
     light = chart.mean(axis=1)
-    assert np.ptp(light) > 140  # letters on the page's ground
+    assert np.ptp(light) > 140  # text on the background of the page
     assert (np.median(light) > 128) == (scheme == 'light')
 
 
-def test_sequences_are_sorted_by_a_click(runs: list[Run], tmp_path: Path, browser: Any) -> None:
+def test_a_click_on_a_column_sorts_the_sequences(
+    runs: list[Run], tmp_path: Path, browser: Any
+) -> None:
     show(browser, write_report(runs, tmp_path, 'A title'), 1200)
     assert browser.value(FIRST) == 'ball'
     bad = {s.name: s.measures['AO'] for s in runs[1].score.sequences}
@@ -84,7 +86,9 @@ def test_sequences_are_sorted_by_a_click(runs: list[Run], tmp_path: Path, browse
     assert browser.log == []
 
 
-def test_it_prints(runs: list[Run], tmp_path: Path, browser: Any) -> None:
+def test_the_report_prints_on_a_white_background(
+    runs: list[Run], tmp_path: Path, browser: Any
+) -> None:
     show(browser, write_report(runs, tmp_path, 'A title'), 1200, 'dark')
     browser.call(
         'Emulation.setEmulatedMedia',

@@ -14,7 +14,7 @@ from hcat_ros.evaluation.report.markdown import escape
 from hcat_ros.evaluation.scored_run import Run
 
 
-def test_the_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:
+def test_markdown_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:
     write_report(runs, tmp_path, 'A *title*')
     lines = (tmp_path / 'report.md').read_text().splitlines()
     assert lines[0] == r'# A \*title\*'
@@ -42,11 +42,11 @@ def test_the_tables_have_the_scores(runs: list[Run], tmp_path: Path) -> None:
         ('`c` **b** \\', r'\`c\` \*\*b\*\* \\'),
     ],
 )
-def test_names_are_text_in_markdown(text: str, expected: str) -> None:
+def test_special_characters_are_escaped_in_markdown(text: str, expected: str) -> None:
     assert escape(text) == expected
 
 
-def test_settings_are_flat_and_side_by_side(runs: list[Run]) -> None:
+def test_settings_are_flattened_and_compared_side_by_side(runs: list[Run]) -> None:
     first = replace(
         runs[0],
         configuration={
@@ -82,18 +82,18 @@ def test_settings_are_flat_and_side_by_side(runs: list[Run]) -> None:
     assert 'command' not in found
 
 
-def test_commands_as_one_types_them(runs: list[Run]) -> None:
+def test_commands_are_quoted_as_in_a_shell(runs: list[Run]) -> None:
     assert commands(runs) == ["hcat evaluate 'a folder'"]
     again = replace(runs[1], configuration={'command': "hcat evaluate 'a folder'"})
     assert commands([runs[0], again]) == ["hcat evaluate 'a folder'"]
 
 
-def test_versions_on_one_line(runs: list[Run]) -> None:
+def test_versions_are_joined_on_one_line(runs: list[Run]) -> None:
     assert versions(runs[0]).startswith('hcat_ros 1.2.3, numpy ')
     assert versions(replace(runs[0], configuration={})) == ''
 
 
-def test_each_protocol_says_how_it_counts() -> None:
+def test_each_protocol_describes_how_it_counts_frames() -> None:
     plain = PROTOCOLS['plain'].compare
     assert set(COMPARED) == {name for name, p in PROTOCOLS.items() if p.compare is not plain}
     texts = {name: words(protocol) for name, protocol in PROTOCOLS.items()}

@@ -21,7 +21,7 @@ from hcat_ros.evaluation.scored_run import Run
 NASTY = '"><img src=x onerror=alert(1)>\'</script><script>alert(2)</script>{{ 7 * 7 }} $x$ \\'
 
 
-def test_the_page_asks_for_nothing_outside_of_itself(runs: list[Run], tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_outside(runs: list[Run], tmp_path: Path) -> None:
     path = write_report(runs, tmp_path, 'A title')
     page = Page(path)
     assert path == tmp_path / 'report.html'
@@ -35,7 +35,7 @@ def test_the_page_asks_for_nothing_outside_of_itself(runs: list[Run], tmp_path: 
     assert "script-src 'sha256-" in policy
 
 
-def test_each_name_on_the_page_is_there_once_and_each_link_leads_to_one(
+def test_element_ids_are_unique_and_every_link_has_a_target(
     runs: list[Run], tmp_path: Path
 ) -> None:
     page = Page(write_report(runs, tmp_path, 'A title'))
@@ -66,7 +66,7 @@ def test_the_summary_has_the_scores_and_marks_the_best(runs: list[Run], tmp_path
     assert len(best) >= len(measures)
 
 
-def test_sequences_come_worst_first_with_the_score_of_each_run(
+def test_sequences_are_listed_worst_first_with_the_scores_of_all_runs(
     runs: list[Run], tmp_path: Path
 ) -> None:
     page = Page(write_report(runs, tmp_path, 'A title'))
@@ -75,15 +75,13 @@ def test_sequences_come_worst_first_with_the_score_of_each_run(
     scores = [{s.name: s.measures['AO'] for s in run.score.sequences} for run in runs]
     order = sorted(scores[0], key=lambda name: scores[0][name])
     assert [row[0] for row in rows] == order
-    assert order[0] == 'ball'  # where the good one is away for a while
+    assert order[0] == 'ball'  # the good tracker misses the target there for a while
     for name, frames, *values in rows:
         assert frames == '60'
         assert values == [f'{score[name]:.3f}' for score in scores]
 
 
-def test_legends_have_the_best_first_and_what_the_summary_says(
-    runs: list[Run], tmp_path: Path
-) -> None:
+def test_legends_list_the_best_run_first_with_its_score(runs: list[Run], tmp_path: Path) -> None:
     path = write_report(runs[::-1], tmp_path, 'A title')
     legends = re.findall(r'<ol class="legend">(.*?)</ol>', path.read_text(), re.S)
     assert len(legends) == 3
@@ -92,7 +90,7 @@ def test_legends_have_the_best_first_and_what_the_summary_says(
         assert shown == [(run.title, f'{run.score.measures[measure]:.3f}') for run in runs]
 
 
-def test_a_strip_tells_how_the_target_was_missed(
+def test_a_strip_shows_how_the_target_was_missed(
     runs: list[Run], clips: list[Clip], tmp_path: Path
 ) -> None:
     page = Page(write_report(runs, tmp_path, 'A title', strips=1))
@@ -114,7 +112,7 @@ def test_a_strip_tells_how_the_target_was_missed(
         assert decoded.shape[:2] == (int(image['height']), int(image['width'])) == (240, 320)
 
 
-def test_names_from_outside_are_text(clips: list[Clip], tmp_path: Path) -> None:
+def test_hostile_names_are_shown_as_text(clips: list[Clip], tmp_path: Path) -> None:
     named = [renamed(clip, f'{number}{NASTY}') for number, clip in enumerate(clips)]
     results = [answer(clip, away=(20, 34)) for clip in named]
     runs = [
@@ -136,7 +134,7 @@ def test_names_from_outside_are_text(clips: list[Clip], tmp_path: Path) -> None:
     assert '<' not in ''.join(outside_of_code)
 
 
-def test_the_same_runs_make_the_same_bytes(
+def test_the_same_runs_give_identical_files(
     runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import matplotlib as mpl
@@ -151,7 +149,7 @@ def test_the_same_runs_make_the_same_bytes(
     assert sorted(path.name for path in (tmp_path / 'a').iterdir()) == ['report.html', 'report.md']
 
 
-def test_a_report_that_fails_leaves_the_old_one(runs: list[Run], tmp_path: Path) -> None:
+def test_a_failed_report_leaves_the_old_report(runs: list[Run], tmp_path: Path) -> None:
     old = write_report(runs, tmp_path, 'A title')
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -164,7 +162,9 @@ def test_a_report_that_fails_leaves_the_old_one(runs: list[Run], tmp_path: Path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_frames_may_come_from_elsewhere(runs: list[Run], clips: list[Clip], tmp_path: Path) -> None:
+def test_frames_can_come_from_a_callback(
+    runs: list[Run], clips: list[Clip], tmp_path: Path
+) -> None:
     bare = [replace(clip, images=()) for clip in clips]
     run = replace(runs[0], clips=bare)
     assert Page(write_report([run], tmp_path, 'No images')).pictures == []
@@ -179,7 +179,7 @@ def test_frames_may_come_from_elsewhere(runs: list[Run], clips: list[Clip], tmp_
     assert len(page.pictures) == 6
 
 
-def test_a_run_without_some_sequences_is_said_to_lack_them(
+def test_a_run_with_missing_sequences_is_marked(
     runs: list[Run], clips: list[Clip], tmp_path: Path
 ) -> None:
     part = run_of('part', clips[1:], [answer(clip) for clip in clips[1:]])
@@ -205,7 +205,7 @@ def test_a_run_without_some_sequences_is_said_to_lack_them(
     ],
     ids=['as-is', 'no-scores', 'all-lost', 'no-time', 'same-time', 'zero-time', 'no-box', 'far'],
 )
-def test_one_run_with_one_sequence_whatever_it_lacks(
+def test_a_single_run_is_reported_without_scores_times_or_boxes(
     clips: list[Clip], tmp_path: Path, change: Callable[[SequenceResult], SequenceResult]
 ) -> None:
     run = run_of('only', clips[:1], [change(answer(clips[0], away=(20, 34)))])
@@ -216,7 +216,7 @@ def test_one_run_with_one_sequence_whatever_it_lacks(
     assert 'nan' not in page.words.lower().split()
 
 
-def test_truth_that_ends_early(clips: list[Clip], tmp_path: Path) -> None:
+def test_frames_without_a_true_box_are_counted(clips: list[Clip], tmp_path: Path) -> None:
     boxes = clips[0].boxes.copy()
     boxes[10:] = np.nan
     clip = replace(clips[0], boxes=boxes)
@@ -225,8 +225,8 @@ def test_truth_that_ends_early(clips: list[Clip], tmp_path: Path) -> None:
     assert '60 frames, 50 without a true box' in page.words
 
 
-def test_without_any_score(runs: list[Run], tmp_path: Path) -> None:
-    """As of a bag without truth."""
+def test_a_run_without_any_score_is_reported(runs: list[Run], tmp_path: Path) -> None:
+    """A bag without truth gives such a run."""
     score = runs[0].score
     nan = float('nan')
     sequences = [
@@ -248,10 +248,12 @@ def test_without_any_score(runs: list[Run], tmp_path: Path) -> None:
     page = Page(write_report([replace(runs[0], score=empty)], tmp_path, 'No truth'))
     assert 'nan' not in page.words.lower().split()
     assert 'Success' not in [text.strip() for text in page.text]
-    assert len(page.pictures) == 3  # the start of each
+    assert len(page.pictures) == 3  # the first frame of each sequence
 
 
-def test_two_hundred_sequences(clips: list[Clip], tmp_path: Path) -> None:
+def test_two_hundred_sequences_give_a_page_of_limited_size(
+    clips: list[Clip], tmp_path: Path
+) -> None:
     many = [renamed(clips[number % 3], f'clip {number:03d}') for number in range(200)]
     runs = [
         run_of(title, many, [answer(clip, 0.1, seed=seed + n) for n, clip in enumerate(many)])
@@ -266,7 +268,7 @@ def test_two_hundred_sequences(clips: list[Clip], tmp_path: Path) -> None:
     assert path.stat().st_size < 2e6
 
 
-def test_no_run_and_one_that_does_not_fit_itself(runs: list[Run], tmp_path: Path) -> None:
+def test_no_runs_and_inconsistent_runs_are_refused(runs: list[Run], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='one run or more'):
         write_report([], tmp_path, 'None')
     broken = replace(runs[0], results=runs[0].results[:1])

@@ -10,7 +10,7 @@ NAN = float('nan')
 
 
 def track(*parts: tuple[int, float]) -> np.ndarray:
-    """Overlaps: so many frames of a value each."""
+    """Return overlaps from pairs of a number of frames and their value."""
     return np.concatenate([np.full(count, value) for count, value in parts])
 
 
@@ -28,11 +28,13 @@ def track(*parts: tuple[int, float]) -> np.ndarray:
         (np.empty(0), []),
     ],
 )
-def test_failures(overlaps: np.ndarray, expected: list[tuple[int, int | None]]) -> None:
+def test_failures_are_the_intervals_of_low_overlap(
+    overlaps: np.ndarray, expected: list[tuple[int, int | None]]
+) -> None:
     assert failures(overlaps) == expected
 
 
-def test_the_moments_of_a_failure() -> None:
+def test_moments_of_a_track_with_a_failure() -> None:
     overlaps = track((1, NAN), (19, 0.8), (2, 0.4), (40, 0.0), (20, 0.8))
     assert [tuple(moment) for moment in moments(overlaps)] == [
         (0, 'start'),
@@ -44,12 +46,12 @@ def test_the_moments_of_a_failure() -> None:
     ]
 
 
-def test_the_moments_of_a_track_that_never_fails() -> None:
+def test_moments_of_a_track_without_a_failure() -> None:
     overlaps = track((1, NAN), (19, 0.8), (1, 0.45), (20, 0.9))
     assert [tuple(m) for m in moments(overlaps)] == [(0, 'start'), (20, 'lowest IoU'), (40, 'end')]
 
 
-def test_there_are_no_more_moments_than_asked_for() -> None:
+def test_the_number_of_moments_is_limited() -> None:
     overlaps = track(*[(10, 0.8), (10, 0.0)] * 20)
     assert len(moments(overlaps)) == 9
     assert len(moments(overlaps, most=30)) > 20
@@ -61,11 +63,11 @@ def test_there_are_no_more_moments_than_asked_for() -> None:
     ]
 
 
-def test_moments_without_anything_to_compare() -> None:
+def test_moments_without_truth_are_only_the_start() -> None:
     assert [tuple(m) for m in moments(np.full(30, np.nan))] == [(0, 'start')]
 
 
-def test_the_boxes_are_drawn_where_they_are() -> None:
+def test_boxes_are_drawn_at_their_positions() -> None:
     image = np.full((480, 640, 3), 90, np.uint8)
     truth, track = (100, 100, 200, 160), (300, 200, 200, 160)
     picture, zoom = drawn_frame(image, truth, [(0, track)])
@@ -77,7 +79,7 @@ def test_the_boxes_are_drawn_where_they_are() -> None:
     assert (picture[10, 10] == 90).all()
 
 
-def test_a_small_target_is_shown_larger_with_both_boxes_inside() -> None:
+def test_a_small_target_is_enlarged_with_both_boxes_visible() -> None:
     image = np.full((720, 1280, 3), 90, np.uint8)
     picture, zoom = drawn_frame(image, (1000, 600, 20, 20), [(0, (940, 560, 20, 20))])
     assert zoom == pytest.approx(3, abs=0.01)
@@ -88,7 +90,7 @@ def test_a_small_target_is_shown_larger_with_both_boxes_inside() -> None:
 
 
 @pytest.mark.parametrize('box', [(NAN,) * 4, (1e300, -1e300, 5, 5), (0, 0, 0, 0), (5, 5, -3, -3)])
-def test_boxes_that_are_none(box: tuple[float, ...]) -> None:
+def test_invalid_boxes_are_not_drawn(box: tuple[float, ...]) -> None:
     image = np.full((48, 64, 3), 90, np.uint8)
     picture, _ = drawn_frame(image, (NAN,) * 4, [(0, box)])
     assert picture.shape == (240, 320, 3)
