@@ -33,7 +33,7 @@ SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND
 """Stamp of the first image."""
 DELAY = SECOND // 200
-"""From an image's stamp to its recording."""
+"""Time from an image's stamp to its recording, nanoseconds."""
 CAMERA = '/camera/image'
 
 
@@ -41,8 +41,8 @@ class BagWriter:
     """A new bag; messages are added by topic, topics are added on their first message.
 
     storage: 'sqlite3' or 'mcap'. packed: '', 'file' (zstd, the file as a whole), 'message' (zstd,
-    each message) or 'storage' (zstd, MCAP's chunks). definitions: whether the bag brings those of
-    its messages, as SQLite's do since Iron.
+    each message) or 'storage' (zstd, MCAP's chunks). definitions: whether the bag holds
+    its message definitions, as SQLite bags do since Iron.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class BagWriter:
             _as_humble(self.path)
 
     def add(self, topic: str, log_time: int, message: Any, data: bytes | None = None) -> None:
-        """Adds a message; data: other bytes in its place."""
+        """Adds a message. data: bytes to write instead of the encoded message."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, message.__msgtype__, typestore=typestore()
@@ -75,7 +75,7 @@ class BagWriter:
 
 
 def _as_humble(folder: Path) -> None:
-    """Takes out of an SQLite bag what Humble does not write."""
+    """Removes the tables and fields that Humble does not write from an SQLite bag."""
     with closing(sqlite3.connect(folder / f'{folder.name}.db3')) as database:
         database.executescript(
             'DROP TABLE message_definitions; DROP TABLE schema; DROP TABLE metadata;'
@@ -92,7 +92,7 @@ def _as_humble(folder: Path) -> None:
 
 
 def raw_image(stamp: int, pixels: np.ndarray, encoding: str = 'bgr8') -> Any:
-    """An Image of these pixels as they are. stamp: nanoseconds."""
+    """An Image message of these pixels, unconverted. stamp: nanoseconds."""
     height, width = pixels.shape[:2]
     return build_message(
         IMAGE,
@@ -114,7 +114,7 @@ def packed_image(stamp: int, pixels: np.ndarray, kind: str = 'jpeg') -> Any:
 
 
 def stamps_of(count: int, fps: float = 30.0) -> list[int]:
-    """The stamps of a camera, nanoseconds."""
+    """Stamps of `count` frames at a constant rate, nanoseconds."""
     return [BEGIN + round(number * SECOND / fps) for number in range(count)]
 
 
@@ -131,9 +131,9 @@ def write_bag(
 ) -> Path:
     """Writes BGR images with their stamps.
 
-    kind: an encoding of raw images, BGR's order or grey, or 'jpeg' or 'png'. init_box: x, y, w, h,
-    sent to /init_box on the first image. truth: (n, 4), sent to /truth, NaN rows left out. options:
-    of `BagWriter`.
+    kind: a raw encoding in BGR order or grey, or 'jpeg' or 'png' for compressed images. init_box:
+    x, y, w, h, sent to /init_box on the first image. truth: (n, 4), sent to /truth, NaN rows left
+    out. options: arguments of `BagWriter`.
     """
     compressed = kind in ('jpeg', 'png')
     with BagWriter(path, **options) as bag:
@@ -158,7 +158,8 @@ def write_bag(
 def write_sequence_bag(path: Path, sequence: Path, count: int = 0, **options: Any) -> Path:
     """Writes a folder of images with a groundtruth.txt; the first box is sent to /init_box.
 
-    count: images from the first on, 0 for all; options: of `write_bag` and `BagWriter`.
+    count: number of images from the first on, 0 for all. options: arguments of `write_bag` and
+    `BagWriter`.
     """
     truth = read_box_table(sequence / 'groundtruth.txt')
     source = FrameSource(str(sequence), count=count)

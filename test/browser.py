@@ -16,7 +16,7 @@ from install_browser import REMEDY, find_browser
 
 
 def chromium() -> str:
-    """The browser's path: HCAT_CHROMIUM, or one that is installed. Skips where there is none."""
+    """The path of HCAT_CHROMIUM or an installed browser. Skips the test if there is none."""
     found = find_browser()
     if found is None:
         pytest.skip(f'needs a browser: run tools/install_browser.py, or {REMEDY}')
@@ -24,11 +24,11 @@ def chromium() -> str:
 
 
 class Browser:
-    """One tab. Input goes the way of a person's: as mouse, touch and key events."""
+    """One tab. Input is sent as mouse, touch and key events, as if from a person."""
 
     def __init__(self, path: str, folder: Path, size: tuple[int, int] = (1000, 760)) -> None:
         self.log: list[str] = []
-        """What the page has written to its console, errors included."""
+        """Messages that the page has written to its console, errors included."""
         self._number = 0
         self._loop = asyncio.new_event_loop()
         arguments = [
@@ -41,15 +41,15 @@ class Browser:
             '--remote-debugging-port=0',
             'about:blank',
         ]
-        # What this Python was started with is not for other programs.
+        # The library path of this Python must not reach the browser.
         environment = {k: v for k, v in os.environ.items() if k != 'LD_LIBRARY_PATH'}
         self._process = subprocess.Popen(
             [path, *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            # A process group, to end all of it: Debian's chromium-headless-shell is a script that
-            # starts the browser as a child.
+            # A process group, so that `close` ends child processes too: Debian's
+            # chromium-headless-shell is a script that starts the browser as a child.
             start_new_session=True,
         )
         port_file = folder / 'DevToolsActivePort'
@@ -87,7 +87,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Go to an address."""
-        self.call('Page.navigate', url='about:blank')  # another fragment alone loads nothing
+        self.call('Page.navigate', url='about:blank')  # a new fragment alone reloads nothing
         self.call('Page.navigate', url=url)
         deadline = time.monotonic() + 60
         while not self.value("location.href != 'about:blank' && document.readyState == 'complete'"):
@@ -114,7 +114,7 @@ class Browser:
         return value
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Return where on the screen a pixel of the full image is."""
+        """Return the screen coordinates of a pixel of the full image."""
         area = self.value(
             '(({left, top, width, height}) => [left, top, width, height])'
             "(document.getElementById('picture').getBoundingClientRect())"
@@ -125,7 +125,7 @@ class Browser:
         return area[0] + x * area[2] / width, area[1] + y * area[3] / height
 
     def drag(self, box: tuple[float, float, float, float], steps: int = 6) -> None:
-        """Drag with the mouse over a box of the full image's pixels."""
+        """Drag with the mouse over a box in pixels of the full image."""
         x, y, w, h = box
         points = [
             self.place(x + w * step / steps, y + h * step / steps) for step in range(steps + 1)
@@ -165,7 +165,7 @@ class Browser:
         self.call('Input.dispatchKeyEvent', type='keyUp', key=key, code=key)
 
     def screenshot(self, path: Path) -> None:
-        """Write what is to be seen as PNG."""
+        """Write a screenshot of the tab as PNG."""
         path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot')['data']))
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several test files need: the shared material, reference networks, an engine double."""
+"""Fixtures for several test files: the shared material, reference networks, an engine double."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ if hasattr(pytest, 'version_tuple'):  # before 7 the hook has other arguments
     def pytest_pycollect_makemodule(
         module_path: Path, parent: pytest.Collector
     ) -> pytest.Module | None:
-        """Keep launch_testing's plugin away from modules that are no launch tests.
+        """Keep launch_testing's plugin away from modules that are not launch tests.
 
-        It imports each while the folder is listed: one that skips itself takes the folder along.
+        The plugin imports each module while it lists a folder; a module that skips itself would
+        make it skip the whole folder.
         """
         if b'mark.launch_test' in module_path.read_bytes():
             return None
@@ -60,7 +61,7 @@ SLOW = {'commands', 'engines', 'launch', 'nodes', 'quantization', 'simulation', 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves out."""
+    """Mark the tests that `make check` leaves out as slow."""
     here = Path(__file__).parent
     for item in items:
         if SLOW & set(Path(item.fspath).relative_to(here).parts):
@@ -69,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope='session', autouse=True)
 def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache folder for all tests and the processes that they start: an empty one."""
+    """An empty user cache folder for all tests and the processes that they start."""
     folder = tmp_path_factory.mktemp('cache')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(folder))
@@ -88,7 +89,7 @@ def ros_domain_of_the_session() -> Iterator[None]:
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A domain of the test's own, where no node of the tests before is."""
+    """A ROS domain of the test's own, without nodes of earlier tests."""
     with own_domain() as number:
         monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(number))
         yield
@@ -102,7 +103,7 @@ def checkout() -> Path:
 
 @pytest.fixture(scope='session')
 def shared(checkout: Path) -> Path:
-    """The folder with golden data and real video; it is no part of the repository."""
+    """The folder with golden data and real video; it is not part of the repository."""
     folder = Path(os.environ.get('HCAT_SHARED') or checkout.parent / 'shared')
     if not folder.is_dir():
         pytest.skip(f'needs the shared material: no folder {folder}, and HCAT_SHARED names none')
@@ -111,7 +112,7 @@ def shared(checkout: Path) -> Path:
 
 @pytest.fixture(scope='session')
 def golden() -> Path:
-    """The folder of reference outputs; its `weights.py` says what they are of."""
+    """The folder of reference outputs; its `weights.py` says how they were made."""
     return Path(__file__).parent / 'golden'
 
 
@@ -167,7 +168,7 @@ def golden_crops(weights: ModuleType) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope='session')
 def golden_prediction(golden: Path) -> Prediction:
-    """What the reference network answers to `golden_crops`."""
+    """The reference network's output for `golden_crops`."""
     with np.load(golden / 'forward_n2_seed0.npz') as content:
         logits, boxes = content['logits'].astype(np.float64), content['boxes']
     target = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))  # softmax of two
@@ -188,7 +189,7 @@ def picture() -> Callable[[int, int, int], np.ndarray]:
 
 @pytest.fixture(scope='session')
 def write_image() -> Callable[..., Path]:
-    """Writes an image file, of a grey level or of these pixels, and the folders above it."""
+    """Writes an image file from a grey level or from pixels, and creates its parent folders."""
 
     def write(path: Path, content: int | np.ndarray = 90) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +202,7 @@ def write_image() -> Callable[..., Path]:
 
 @pytest.fixture(scope='session')
 def turned_jpeg() -> Callable[[np.ndarray], bytes]:
-    """A function that encodes a picture as a phone held upright does: EXIF says to turn it."""
+    """A function that encodes a JPEG whose EXIF orientation says to rotate it, as phones do."""
     tiff = b'MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
     exif = b'Exif\0\0' + tiff
 
@@ -221,7 +222,7 @@ def turned_jpeg() -> Callable[[np.ndarray], bytes]:
 def sequence(
     write_image: Callable[..., Path], picture: Callable[..., np.ndarray]
 ) -> Callable[..., Path]:
-    """Writes a plain sequence: a patch that moves over a blocky ground, hidden in `absent`."""
+    """Writes a sequence: a patch that moves over a blocky ground; frames in `absent` lack it."""
 
     def write(folder: Path, frames: int = 5, seed: int = 0, absent: tuple[int, ...] = ()) -> Path:
         ground, patch = picture(96, 128, seed) // 2, picture(24, 32, seed + 50)
@@ -239,9 +240,9 @@ def sequence(
 
 
 class ScriptedEngine:
-    """An engine that answers what it was told; an exception in the script is raised.
+    """An engine that gives the scripted answers in turn; an exception among them is raised.
 
-    The last answer repeats. `crops` and `templates` hold copies of what it was given.
+    The last answer repeats. `crops` and `templates` hold copies of the images that it was given.
     """
 
     card = EngineCard('scripted', 'test double', '0', 'fp32', 128, 256, 16)
@@ -258,7 +259,7 @@ class ScriptedEngine:
         score: float = 0.9,
         cell: tuple[int, int] = (8, 8),
     ) -> Prediction:
-        """An answer with one peak, at (row, column), and this box there."""
+        """An answer whose score peaks at `cell`, (row, column), where it predicts this box."""
         scores = np.full((16, 16), 0.01)
         scores[cell] = score
         boxes = np.tile((0.1, 0.1, 0.05, 0.05), (256, 1))
@@ -286,7 +287,7 @@ def scripted_engine() -> type[ScriptedEngine]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    """A headless Chromium, where one is installed."""
+    """A headless Chromium; skips the test if none is installed."""
     pytest.importorskip('aiohttp', reason='needs aiohttp (pip install aiohttp)')
     from browser import Browser, chromium
 
@@ -297,7 +298,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def no_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty folder, the only one where models are looked for."""
+    """An empty folder, the only one that is searched for models."""
     from hcat_ros import models
 
     folder = tmp_path / 'no_models'

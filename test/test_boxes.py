@@ -24,7 +24,7 @@ def test_box_is_top_left_and_size() -> None:
 
 
 @given(boxes)
-def test_centre_and_corner_are_two_sides_of_one_box(box: Box) -> None:
+def test_box_is_rebuilt_from_its_center_and_size(box: Box) -> None:
     assert_allclose(Box.from_center(box.cx, box.cy, box.w, box.h), box, atol=1e-9)
 
 
@@ -40,7 +40,7 @@ def test_centre_and_corner_are_two_sides_of_one_box(box: Box) -> None:
         (-100, -100, 1280, 960),
     ],
 )
-def test_a_box_that_names_a_target_comes_back_as_floats(box: Any) -> None:
+def test_valid_target_box_is_returned_as_floats(box: Any) -> None:
     checked = checked_target_box(box, 640, 480)
     assert isinstance(checked, Box)
     assert all(type(value) is float for value in checked)
@@ -69,14 +69,14 @@ def test_a_box_that_names_a_target_comes_back_as_floats(box: Any) -> None:
         ((-1000, 0, 2000, 40), 'w=2000 h=40 is more than twice as large as the 640x480 frame'),
     ],
 )
-def test_a_box_that_names_no_target_is_refused_with_its_value(box: Any, reason: str) -> None:
+def test_invalid_target_box_is_refused_with_the_reason(box: Any, reason: str) -> None:
     with pytest.raises(ValueError) as error:
         checked_target_box(box, 640, 480)
     assert reason in str(error.value)
 
 
 @given(st.tuples(*[st.floats()] * 4), st.integers(1, 200), st.integers(1, 200))
-def test_any_four_floats_are_taken_or_refused_with_a_reason(
+def test_any_four_floats_are_accepted_or_refused_with_a_reason(
     box: tuple[float, ...], width: int, height: int
 ) -> None:
     reason = ''
@@ -107,7 +107,7 @@ def test_iou_of_known_boxes(a: Any, b: Any, expected: float) -> None:
 
 
 @pytest.mark.parametrize('b', [(math.nan, 0, 10, 10), (0, 0, math.nan, 10)])
-def test_iou_with_an_absent_target_is_nan(b: Any) -> None:
+def test_iou_with_a_nan_box_is_nan(b: Any) -> None:
     assert np.isnan(iou((0, 0, 10, 10), b))
 
 

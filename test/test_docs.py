@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation: its links lead somewhere, its commands exist, its Python compiles."""
+"""The documentation: its link targets and commands exist, its Python compiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FENCE = re.compile(r'^```(\w*)\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:
-    """What GitHub and MkDocs call the headings of a page."""
+    """Anchors that GitHub and MkDocs create for the headings of a page."""
     headings = re.findall(r'^#+ (.+)$', FENCE.sub('', text), re.MULTILINE)
     return {re.sub(r'[^\w\- ]', '', h.lower()).strip().replace(' ', '-') for h in headings}
 
@@ -35,7 +35,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_target_exists(page: Path) -> None:
     for link in LINK.findall(FENCE.sub('', page.read_text())):
         if re.match(r'https?:', link):
             continue
@@ -46,21 +46,21 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target.read_text()), link
 
 
-def test_every_page_is_named_in_the_readme_and_in_the_site() -> None:
+def test_every_page_is_listed_in_the_readme_and_the_site() -> None:
     readme, site = (ROOT / 'README.md').read_text(), (ROOT / 'mkdocs.yml').read_text()
     for page in (ROOT / 'docs').glob('*.md'):
         assert f' {page.name}\n' in site
         assert page.name == 'index.md' or f'docs/{page.name}' in readme
 
 
-def test_python_compiles() -> None:
+def test_python_examples_compile() -> None:
     found = blocks('python')
     assert len(found) >= 2
     for page, text in found:
         compile(text, page, 'exec')
 
 
-def test_commands_of_hcat_have_these_verbs_and_options() -> None:
+def test_documented_hcat_commands_have_known_verbs_and_options() -> None:
     seen = 0
     for page, text in blocks('sh'):
         for line in text.replace('\\\n', ' ').splitlines():
@@ -78,7 +78,7 @@ def test_commands_of_hcat_have_these_verbs_and_options() -> None:
     assert seen > 15
 
 
-def test_launch_files_and_their_arguments_exist() -> None:
+def test_documented_launch_files_and_arguments_exist() -> None:
     pytest.importorskip('launch_ros', reason='needs ROS 2 with launch')
     from launch.actions import DeclareLaunchArgument
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
@@ -92,13 +92,13 @@ def test_launch_files_and_their_arguments_exist() -> None:
             file = ROOT / 'launch' / words[3]
             entities = get_launch_description_from_python_launch_file(str(file)).entities
             declared = {e.name for e in entities if isinstance(e, DeclareLaunchArgument)}
-            if words[3] == 'demo.launch.py':  # it passes the tracker's on
+            if words[3] == 'demo.launch.py':  # it forwards the tracker's
                 tracker = str(ROOT / 'launch' / 'tracker.launch.py')
                 more = get_launch_description_from_python_launch_file(tracker).entities
                 declared |= {e.name for e in more if isinstance(e, DeclareLaunchArgument)}
             for word in words[4:]:
                 name = word.partition(':=')[0]
-                axis = '.' in name  # those are taken, and not declared
+                axis = '.' in name  # axis parameters are accepted undeclared
                 assert word == '&' or axis or name in declared, f'{page}: {line}'
             seen += 1
     assert seen >= 6

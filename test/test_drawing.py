@@ -9,7 +9,7 @@ from hcat_ros.drawing import draw_box, draw_track
 from hcat_ros.tracking import TargetState, Track
 
 
-def drawn(track: Track, shape: tuple[int, int] = (360, 640), text: str = '') -> np.ndarray:
+def render_track(track: Track, shape: tuple[int, int] = (360, 640), text: str = '') -> np.ndarray:
     image = np.zeros((*shape, 3), np.uint8)
     draw_track(image, track, text)
     return image
@@ -17,15 +17,15 @@ def drawn(track: Track, shape: tuple[int, int] = (360, 640), text: str = '') -> 
 
 BOX = Box(100, 120, 80, 60)
 FAR = Box(1e10, -1e10, 2e10, 1e10)
-"""Beyond the integers of 32 bits that OpenCV draws with."""
+"""Coordinates beyond the 32-bit integers that OpenCV draws with."""
 
 
 def track(box: Box = BOX, score: float = 0.5, lost: bool = False) -> Track:
     return Track(box, score, TargetState.LOST if lost else TargetState.TRACKING)
 
 
-def test_the_border_is_drawn_where_the_box_is_and_the_middle_is_left_free() -> None:
-    image = drawn(track())
+def test_only_the_border_of_the_box_is_drawn() -> None:
+    image = render_track(track())
     for x, y in ((100, 150), (180, 150), (140, 120), (140, 180)):
         assert image[y, x].any(), (x, y)
     assert not image[130:170, 110:170].any()
@@ -33,31 +33,33 @@ def test_the_border_is_drawn_where_the_box_is_and_the_middle_is_left_free() -> N
     assert not image[:, 200:].any()
 
 
-def test_a_lost_target_is_red_and_a_tracked_one_green() -> None:
-    _, green, red = drawn(track())[150, 100].astype(int)
+def test_box_colour_shows_the_target_state() -> None:
+    _, green, red = render_track(track())[150, 100].astype(int)
     assert green > red
-    _, green, red = drawn(track(lost=True))[150, 100].astype(int)
+    _, green, red = render_track(track(lost=True))[150, 100].astype(int)
     assert red > green
-    unsure = drawn(Track(BOX, 0.5, TargetState.UNCERTAIN))
+    unsure = render_track(Track(BOX, 0.5, TargetState.UNCERTAIN))
     _, green, red = unsure[150, 100].astype(int)
     assert red > green > 0.7 * red
 
 
-def test_the_score_is_written_while_tracking_only() -> None:
-    assert (drawn(track(score=0.5)) != drawn(track(score=0.9))).any()
-    assert (drawn(track(score=0.5, lost=True)) == drawn(track(score=0.9, lost=True))).all()
+def test_score_is_drawn_unless_the_target_is_lost() -> None:
+    assert (render_track(track(score=0.5)) != render_track(track(score=0.9))).any()
+    assert (
+        render_track(track(score=0.5, lost=True)) == render_track(track(score=0.9, lost=True))
+    ).all()
 
 
-def test_the_text_stands_in_the_lower_left_corner() -> None:
-    plain, written = drawn(track()), drawn(track(), text='frame 7')
+def test_text_is_drawn_in_the_lower_left_corner() -> None:
+    plain, written = render_track(track()), render_track(track(), text='frame 7')
     rows, columns = np.nonzero((plain != written).any(axis=2))
     assert rows.min() > 320
     assert 20 < columns.max() < 120
 
 
 @pytest.mark.parametrize('box', [Box(0, 0, 80, 60), Box(620, 330, 20, 30), Box(-30, -30, 50, 50)])
-def test_the_score_stays_in_the_image(box: Box) -> None:
-    one, other = drawn(track(box, score=0.11)), drawn(track(box, score=0.88))
+def test_score_text_stays_inside_the_image(box: Box) -> None:
+    one, other = render_track(track(box, score=0.11)), render_track(track(box, score=0.88))
     rows, columns = np.nonzero((one != other).any(axis=2))
     assert rows.size > 20
     assert np.ptp(rows) >= 5
@@ -75,12 +77,12 @@ def test_the_score_stays_in_the_image(box: Box) -> None:
     ],
 )
 @pytest.mark.parametrize('shape', [(360, 640), (1, 1), (2160, 30)])
-def test_a_box_out_of_the_frame_is_no_error(box: Box, shape: tuple[int, int]) -> None:
-    image = drawn(track(box), shape)
+def test_box_outside_the_frame_is_no_error(box: Box, shape: tuple[int, int]) -> None:
+    image = render_track(track(box), shape)
     assert image.shape == (*shape, 3)
 
 
-def test_a_box_far_outside_hides_nothing_and_one_far_around_shows_its_edge() -> None:
+def test_boxes_beyond_32_bit_coordinates_are_clipped() -> None:
     image = np.zeros((60, 80, 3), np.uint8)
     draw_box(image, FAR, (255, 255, 255), 2)
     assert not image.any()

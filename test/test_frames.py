@@ -25,7 +25,7 @@ def image(index: int) -> np.ndarray:
     return np.full((48, 64, 3), grey_level(index), np.uint8)
 
 
-def written(path: Path, fourcc: str) -> str:
+def write_video(path: Path, fourcc: str) -> str:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 25.0, (64, 48))
     assert writer.isOpened()
     for index in range(COUNT):
@@ -35,23 +35,23 @@ def written(path: Path, fourcc: str) -> str:
 
 
 def indices(source: FrameSource) -> list[int]:
-    """Which frames of the file came, told by their brightness."""
+    """Indices in the file of the frames that were read, recognised by their brightness."""
     return [round((frame.image.mean() - 20) / 18) for frame in source]
 
 
 @pytest.fixture
 def avi(tmp_path: Path) -> str:
-    return written(tmp_path / 'video.avi', 'MJPG')
+    return write_video(tmp_path / 'video.avi', 'MJPG')
 
 
 @pytest.fixture
 def mp4(tmp_path: Path) -> str:
-    return written(tmp_path / 'video.mp4', 'mp4v')
+    return write_video(tmp_path / 'video.mp4', 'mp4v')
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
-    """Images whose names sort otherwise by letters, and files that are no images."""
+    """Images whose natural order is not alphabetical, and a file that is not an image."""
     tmp_path = tmp_path / 'images'
     tmp_path.mkdir()
     for index in range(COUNT):
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize('kind', ['avi', 'mp4'])
-def test_a_video_gives_all_frames_in_order_at_its_own_rate(
+def test_video_yields_all_frames_in_order_at_its_own_rate(
     request: pytest.FixtureRequest, kind: str
 ) -> None:
     source = FrameSource(request.getfixturevalue(kind))
@@ -73,7 +73,7 @@ def test_a_video_gives_all_frames_in_order_at_its_own_rate(
     assert indices(source) == list(range(COUNT))
 
 
-def test_a_folder_gives_its_images_in_natural_order(folder: str) -> None:
+def test_folder_yields_its_images_in_natural_order(folder: str) -> None:
     source = FrameSource(folder)
     assert (source.fps, source.count) == (DEFAULT_FPS, COUNT)
     assert indices(source) == list(range(COUNT))
@@ -98,7 +98,7 @@ def test_names_with_several_numbers_sort_part_by_part(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize('kind', ['avi', 'mp4', 'folder'])
-def test_start_and_count_cut_out_a_piece(
+def test_start_and_count_select_a_range_of_frames(
     request: pytest.FixtureRequest, kind: str, start: int, count: int, expected: range
 ) -> None:
     source = FrameSource(request.getfixturevalue(kind), start=start, count=count)
@@ -109,27 +109,27 @@ def test_start_and_count_cut_out_a_piece(
     assert next(iter(source)).time == 0
 
 
-def test_a_given_rate_overrides_that_of_the_file(avi: str) -> None:
+def test_fps_argument_overrides_the_rate_of_the_file(avi: str) -> None:
     assert FrameSource(avi, fps=10.0).fps == 10.0
     times = [frame.time for frame in FrameSource(avi, fps=10.0, count=3)]
     assert times == pytest.approx([0, 0.1, 0.2])
 
 
-def test_a_closed_video_gives_no_more_frames(avi: str) -> None:
+def test_closed_video_yields_no_frames(avi: str) -> None:
     source = FrameSource(avi)
     source.close()
     assert list(source) == []
 
 
 @pytest.mark.parametrize('name', ['missing.mp4', 'no/such/folder', 'camera'])
-def test_a_path_where_nothing_is(tmp_path: Path, name: str) -> None:
+def test_missing_path_is_refused(tmp_path: Path, name: str) -> None:
     path = str(tmp_path / name)
     with pytest.raises(FileNotFoundError) as error:
         FrameSource(path)
     assert f'{path} does not exist; expected a video' in str(error.value)
 
 
-def test_a_folder_without_images(tmp_path: Path) -> None:
+def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'notes.txt').write_text('no image')
     with pytest.raises(ValueError) as error:
         FrameSource(str(tmp_path))
@@ -139,7 +139,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('content', [b'', b'not a video at all\n' * 50])
 @pytest.mark.parametrize('name', ['video', 'video.mp4', 'video.avi'])
-def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes) -> None:
+def test_file_that_is_not_a_video_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ValueError) as error:
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes) -> N
     assert f'OpenCV cannot open {path} as a video or camera' in str(error.value)
 
 
-def test_an_image_that_cannot_be_read_is_left_out_and_named(folder: str) -> None:
+def test_unreadable_image_is_skipped_and_reported(folder: str) -> None:
     broken = Path(folder) / '3.png'
     broken.write_bytes(b'no image')
     source = FrameSource(folder)
@@ -156,24 +156,24 @@ def test_an_image_that_cannot_be_read_is_left_out_and_named(folder: str) -> None
     assert source.remarks == [f'1 of {COUNT} images left out: {why}']
 
 
-def test_a_folder_without_a_readable_image(tmp_path: Path) -> None:
+def test_folder_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / '1.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'no readable image: .*1\.png is not a readable'):
         list(FrameSource(str(tmp_path)))
 
 
-def test_notes_of_macos_are_no_images(folder: str) -> None:
+def test_macos_metadata_files_are_ignored(folder: str) -> None:
     (Path(folder) / '._0.png').write_bytes(b'Mac OS X')
     assert indices(FrameSource(folder)) == list(range(COUNT))
 
 
-def test_a_picture_of_16_bits_is_refused_by_its_depth(tmp_path: Path) -> None:
+def test_16_bit_image_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 7500, np.uint16))
     with pytest.raises(ValueError, match=r'1\.png has 16 bits per channel'):
         list(FrameSource(str(tmp_path)))
 
 
-def test_a_grey_video_of_16_bits_is_refused(tmp_path: Path) -> None:
+def test_16_bit_grey_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'thermal.mkv'
     flags = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
     fourcc = cv2.VideoWriter.fourcc(*'FFV1')
@@ -187,7 +187,7 @@ def test_a_grey_video_of_16_bits_is_refused(tmp_path: Path) -> None:
 
 
 def long_video(path: Path, count: int, seed: int = 0) -> bytes:
-    """Writes frames of a texture, whose files are large enough to damage a part of."""
+    """Writes a textured video whose file is large enough to damage only a part of it."""
     ground = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
     fourcc = cv2.VideoWriter.fourcc(*('MJPG' if path.suffix == '.avi' else 'mp4v'))
     writer = cv2.VideoWriter(str(path), fourcc, 30.0, (160, 120))
@@ -199,7 +199,7 @@ def long_video(path: Path, count: int, seed: int = 0) -> bytes:
     return path.read_bytes()
 
 
-def test_frames_behind_a_damaged_part_are_read_at_their_own_times(tmp_path: Path) -> None:
+def test_frames_after_a_damaged_part_keep_their_times(tmp_path: Path) -> None:
     path = tmp_path / 'damaged.mp4'
     content = bytearray(long_video(path, 100))
     middle = len(content) * 2 // 5
@@ -216,8 +216,8 @@ def test_frames_behind_a_damaged_part_are_read_at_their_own_times(tmp_path: Path
     assert lost == 100 - len(frames)
 
 
-def test_frames_behind_a_long_damaged_part_are_read(tmp_path: Path) -> None:
-    """More of them are damaged than there are behind, by more than `PATIENCE`."""
+def test_frames_after_a_long_damaged_part_are_read(tmp_path: Path) -> None:
+    """More frames are damaged than follow the damaged part, by more than `PATIENCE`."""
     path = tmp_path / 'damaged.mp4'
     content = bytearray(long_video(path, 500))
     noise = np.random.default_rng(1).integers(0, 255, len(content) * 11 // 20, np.uint8).tobytes()
@@ -245,12 +245,12 @@ def test_a_video_without_a_readable_frame_is_refused(tmp_path: Path) -> None:
         list(FrameSource(str(path)))
 
 
-def test_a_camera_has_no_frame_to_begin_with() -> None:
+def test_start_frame_is_refused_for_a_camera() -> None:
     with pytest.raises(ValueError, match='expected 0, a camera starts with its next frame'):
         FrameSource('0', start=5)
 
 
-def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
+def test_truncated_video_is_reported(tmp_path: Path) -> None:
     path = tmp_path / 'cut.avi'
     content = long_video(path, 60)
     path.write_bytes(content[: len(content) // 2])
@@ -260,8 +260,8 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
     assert source.remarks == [f'60 frames stated, {count} read']
 
 
-def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
-    """`cat one.ts two.ts`: the container states the frames of the first."""
+def test_concatenated_videos_are_read_to_the_end(tmp_path: Path) -> None:
+    """`cat one.ts two.ts`: the container states the frame count of the first file."""
     path = tmp_path / 'joined.ts'
     path.write_bytes(long_video(tmp_path / 'a.ts', 30) + long_video(tmp_path / 'b.ts', 30, 1))
     source = FrameSource(str(path))
@@ -272,7 +272,7 @@ def test_joined_files_are_read_to_their_true_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name', ['stack.tif', 'STACK.TIFF', 'moving.webp'])
-def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> None:
+def test_file_with_several_images_is_refused(tmp_path: Path, name: str) -> None:
     """FFmpeg reads the first page of a TIFF and reports one frame."""
     pages = [PIL.Image.fromarray(image(index)) for index in range(3)]
     kind = 'WEBP' if name.endswith('webp') else 'TIFF'
@@ -284,7 +284,7 @@ def test_several_pictures_in_one_file_are_refused(tmp_path: Path, name: str) -> 
 
 
 def test_the_first_frames_of_a_transport_stream_are_read(tmp_path: Path) -> None:
-    """A seek to frame 0 lands on frame 3 of MPEG-2, and of H.264 nothing is decoded after it."""
+    """A seek to frame 0 lands on frame 3 in MPEG-2; in H.264 nothing is decoded after it."""
     path = tmp_path / 'broadcast.ts'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mpg2'), 30.0, (64, 48))
     if not writer.isOpened():
@@ -309,8 +309,8 @@ def test_a_relative_name_with_a_colon_is_a_file(
     assert indices(FrameSource(name)) == list(range(COUNT))
 
 
-def test_a_start_far_behind_the_end_is_refused_at_once(avi: str) -> None:
-    """It took minutes, because each of the missing frames was asked for."""
+def test_start_far_after_the_end_is_refused_at_once(avi: str) -> None:
+    """This once took minutes, because each of the missing frames was read in turn."""
     with pytest.raises(ValueError, match=f'has {COUNT} frames, none at 1000000000'):
         list(FrameSource(avi, start=1_000_000_000))
 
@@ -331,12 +331,12 @@ def test_unreadable_frames_before_the_start_are_counted(tmp_path: Path) -> None:
     assert all((frame.image == expected[frame.index]).all() for frame in frames)
 
 
-def test_a_superscript_digit_is_no_camera() -> None:
+def test_superscript_digit_is_not_a_camera_number() -> None:
     with pytest.raises(FileNotFoundError, match='² does not exist; expected a video'):
         FrameSource('²')
 
 
-def test_a_fifo_is_no_video(tmp_path: Path) -> None:
+def test_fifo_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'video.mp4')
     with pytest.raises(ValueError, match='is a FIFO, socket or device; expected a video file'):
         FrameSource(str(tmp_path / 'video.mp4'))
@@ -355,26 +355,26 @@ def test_negative_numbers_are_refused(folder: str, wrong: dict[str, int]) -> Non
         FrameSource(folder, **wrong)  # type: ignore[arg-type]
 
 
-def test_a_start_behind_the_end_is_refused(avi: str, folder: str) -> None:
+def test_start_after_the_end_is_refused(avi: str, folder: str) -> None:
     for path in (avi, folder):
         with pytest.raises(ValueError, match=r'has [0-9]+ frames, none at 40'):
             list(FrameSource(path, start=40))
 
 
-def test_grey_images_and_images_with_alpha_come_as_bgr(tmp_path: Path) -> None:
+def test_grey_and_alpha_images_are_converted_to_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / '1.png'), np.full((8, 9), 70, np.uint8))
     cv2.imwrite(str(tmp_path / '2.png'), np.full((8, 9, 4), 70, np.uint8))
     assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(8, 9, 3)] * 2
 
 
-def test_pictures_are_as_they_are_stored(tmp_path: Path, turned_jpeg: Any) -> None:
-    """Boxes are drawn in them as they lie, whatever EXIF says of the camera."""
+def test_exif_orientation_is_ignored(tmp_path: Path, turned_jpeg: Any) -> None:
+    """Boxes are annotated in the stored pixels, whatever orientation EXIF states."""
     wide = np.full((24, 64, 3), 90, np.uint8)
     (tmp_path / '0.jpg').write_bytes(turned_jpeg(wide))
     assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(24, 64, 3)]
 
 
-def at_two_rates(content: bytes, fast: int, slow: int, factor: int) -> bytes:
+def with_two_frame_rates(content: bytes, fast: int, slow: int, factor: int) -> bytes:
     """An MP4 whose last `slow` frames last `factor` times as long as the `fast` ones before."""
     data = bytearray(content)
     assert data.index(b'moov') > data.index(b'mdat'), 'or places in the file would change'
@@ -390,14 +390,14 @@ def at_two_rates(content: bytes, fast: int, slow: int, factor: int) -> bytes:
     return bytes(data)
 
 
-def test_frames_of_a_varying_rate_have_their_own_times(tmp_path: Path) -> None:
-    """60 frames a second, and 5 from frame 60 on: that one is at 1.0 s."""
+def test_variable_frame_rate_video_keeps_its_frame_times(tmp_path: Path) -> None:
+    """The video has 60 fps, and 5 fps from frame 60 on, which is at 1.0 s."""
     path = tmp_path / 'varying.mp4'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 60.0, (64, 48))
     for index in range(70):
         writer.write(np.full((48, 64, 3), 3 * index, np.uint8))
     writer.release()
-    path.write_bytes(at_two_rates(path.read_bytes(), 60, 10, 12))
+    path.write_bytes(with_two_frame_rates(path.read_bytes(), 60, 10, 12))
     source = FrameSource(str(path))
     frames = list(source)
     assert [frame.index for frame in frames] == list(range(70))

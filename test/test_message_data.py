@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each test is run on messages of rclpy and on those that rosbags reads from bytes."""
+"""Each test runs on messages of rclpy and on messages that rosbags decodes from bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hcat_ros.message_data import (
 from hcat_ros.tracking.encodings import ENCODINGS
 
 
-class OfRclpy:
+class RclpyMessages:
     """Makes messages of rclpy's types."""
 
     def __init__(self) -> None:
@@ -63,8 +63,8 @@ class OfRclpy:
         return message
 
 
-class OfRosbags:
-    """Makes messages of rosbags' types, with their arrays read-only, as they come from a bag."""
+class RosbagsMessages:
+    """Makes messages of rosbags' types with read-only arrays, as read from a bag."""
 
     def __init__(self) -> None:
         pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
@@ -93,7 +93,7 @@ class OfRosbags:
         return self._read(detection(-2 * 10**9 + 34, '', box, '', list(hypotheses)))
 
 
-@pytest.fixture(params=[OfRclpy, OfRosbags], ids=['rclpy', 'rosbags'])
+@pytest.fixture(params=[RclpyMessages, RosbagsMessages], ids=['rclpy', 'rosbags'])
 def make(request: pytest.FixtureRequest) -> Any:
     return request.param()
 
@@ -103,7 +103,7 @@ def pixels(channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def test_no_ros_and_no_rosbags_are_imported(checkout: Path) -> None:
+def test_module_is_imported_without_ros_and_rosbags(checkout: Path) -> None:
     code = (
         'import sys; sys.modules["rclpy"] = sys.modules["sensor_msgs"] = None\n'
         'sys.modules["vision_msgs"] = sys.modules["rosbags"] = None\n'
@@ -113,14 +113,14 @@ def test_no_ros_and_no_rosbags_are_imported(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
-def test_every_encoding_is_seen_as_it_is(make: Any, encoding: str) -> None:
+def test_every_encoding_is_viewed_without_conversion(make: Any, encoding: str) -> None:
     image = pixels(ENCODINGS[encoding].channels)
     found, name = image_view(make.image(image, encoding))
     assert name == encoding
     assert np.array_equal(found, image)
 
 
-def test_padded_rows(make: Any) -> None:
+def test_row_padding_is_skipped(make: Any) -> None:
     image = pixels(3)
     message = make.image(image, 'rgb8')
     padded = np.zeros((6, 32), np.uint8)
@@ -131,7 +131,7 @@ def test_padded_rows(make: Any) -> None:
     assert np.array_equal(image_view(message)[0], image)
 
 
-def test_the_view_copies_nothing_and_cannot_be_written(make: Any) -> None:
+def test_image_view_is_a_read_only_view_of_the_message(make: Any) -> None:
     message = make.image(pixels(3), 'bgr8')
     view = image_view(message)[0]
     assert np.shares_memory(view, np.frombuffer(message.data, np.uint8))
@@ -158,7 +158,7 @@ def test_the_view_copies_nothing_and_cannot_be_written(make: Any) -> None:
         ({'encoding': 'yuv422', 'width': 5}, 'yuv422 frame has an even width, got 5'),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_numbers(
+def test_inconsistent_image_fields_are_refused_with_their_values(
     make: Any, changes: dict[str, Any], reason: str
 ) -> None:
     message = make.image(pixels(3), 'bgr8')
@@ -182,7 +182,7 @@ def test_mono16_of_either_byte_order_and_any_step(make: Any, order: str, step: i
     assert np.abs(found - deep / 16).max() <= 0.5
 
 
-def test_planes_with_padded_rows(make: Any) -> None:
+def test_row_padding_of_yuv_planes_is_skipped(make: Any) -> None:
     planes = np.random.default_rng(1).integers(0, 256, (9, 8), np.uint8)
     message = make.image(np.zeros((6, 8), np.uint8), 'mono8')
     message.encoding, message.step = 'nv21', 11
@@ -192,8 +192,8 @@ def test_planes_with_padded_rows(make: Any) -> None:
     assert np.array_equal(found, cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV21))
 
 
-def test_an_image_that_fits_is_a_view_and_one_with_much_besides_a_copy(make: Any) -> None:
-    """What is kept of a message in the buffer of past frames is what the buffer counts."""
+def test_image_is_copied_out_of_a_much_larger_message(make: Any) -> None:
+    """The frame buffer counts the image's bytes; a view would keep the whole message alive."""
     message = make.image(pixels(3), 'bgr8')
     assert not image_view(message)[0].flags.owndata
     message.data = array.array('B', bytes(message.data) + bytes(100_000))
@@ -203,19 +203,19 @@ def test_an_image_that_fits_is_a_view_and_one_with_much_besides_a_copy(make: Any
 
 
 @pytest.mark.parametrize('data', [b'', b'no jpeg', b'\xff\xd8\xff\xe0broken'])
-def test_compressed_data_that_is_none(make: Any, data: bytes) -> None:
+def test_unreadable_compressed_image_is_refused(make: Any, data: bytes) -> None:
     with pytest.raises(ValueError, match=f"'jpeg' is not a readable image .{len(data)} bytes."):
         decoded_image(make.compressed(data, 'jpeg'))
 
 
-def test_a_picture_is_not_turned_by_what_its_exif_says(make: Any, turned_jpeg: Any) -> None:
-    """As image_transport has it: turned, it would not fit the camera's calibration."""
+def test_exif_orientation_is_ignored(make: Any, turned_jpeg: Any) -> None:
+    """As in image_transport: a rotated image would not fit the camera's calibration."""
     wide = np.full((24, 64, 3), 90, np.uint8)
     assert decoded_image(make.compressed(turned_jpeg(wide), 'jpeg'))[0].shape == (24, 64, 3)
 
 
 @pytest.mark.parametrize('channels', [1, 3])
-def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> None:
+def test_8_bit_png_is_decoded_exactly_and_16_bit_png_is_refused(make: Any, channels: int) -> None:
     image = pixels(channels)
     found, encoding = decoded_image(make.compressed(cv2.imencode('.png', image)[1], 'png'))
     assert (found == (image if channels == 3 else image[:, :, None])).all()
@@ -225,12 +225,12 @@ def test_png_of_8_bits_is_exact_and_of_16_refused(make: Any, channels: int) -> N
         decoded_image(make.compressed(deep, '16UC1; png'))
 
 
-def test_compressed_depth_is_refused_with_what_to_do(make: Any) -> None:
+def test_compressed_depth_as_an_image_is_refused_with_a_remedy(make: Any) -> None:
     with pytest.raises(ValueError, match=r'holds distances.*track in the camera.s colour image'):
         decoded_image(make.compressed(b'0123456789', '16UC1; compressedDepth png'))
 
 
-def test_a_header_that_claims_a_giant_image_is_refused(make: Any) -> None:
+def test_png_header_with_a_giant_size_is_refused(make: Any) -> None:
     header = b'IHDR' + struct.pack('>IIBBBBB', 2**30, 2**30, 8, 2, 0, 0, 0)
     data = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + header
     data += struct.pack('>I', zlib.crc32(header)) + struct.pack('>I', 0) + b'IDAT'
@@ -239,18 +239,18 @@ def test_a_header_that_claims_a_giant_image_is_refused(make: Any) -> None:
 
 
 @pytest.mark.parametrize('box', [Box(1.5, 2.25, 30.0, 40.5), Box(10, 20, 30, 40)])
-def test_the_box_of_a_detection(make: Any, box: Box) -> None:
+def test_box_of_returns_the_box_of_a_detection(make: Any, box: Box) -> None:
     assert box_of(make.detection(box)) == box
 
 
-def test_the_best_class_of_a_detection(make: Any) -> None:
+def test_best_class_has_the_highest_score_of_a_detection(make: Any) -> None:
     box = Box(1.0, 2.0, 3.0, 4.0)
     assert best_class(make.detection(box)) == ('', 0.0)
     named = make.detection(box, ('cat', 0.2), ('dog', 0.9), ('cow', 0.5))
     assert best_class(named) == ('dog', 0.9)
 
 
-def test_a_stamp_before_1970(make: Any) -> None:
+def test_stamp_before_1970_is_negative(make: Any) -> None:
     assert nanoseconds(make.detection(Box(1.0, 2.0, 3.0, 4.0)).header.stamp) == -2 * 10**9 + 34
 
 
@@ -289,7 +289,7 @@ def test_depth_of_either_byte_order_and_any_step(
         ({'step': 2}, 'shorter than a row'),
     ],
 )
-def test_what_is_no_depth_is_refused(make: Any, changes: dict[str, Any], reason: str) -> None:
+def test_invalid_depth_image_is_refused(make: Any, changes: dict[str, Any], reason: str) -> None:
     message = depth_message(make, np.ones((3, 4), np.uint16), '16UC1')
     with pytest.raises(ValueError, match=reason):
         depth_view(SimpleNamespace(**{**vars(message), **changes}))
@@ -300,15 +300,15 @@ def compressed_depth(pixels: np.ndarray, a: float = 0.0, b: float = 0.0) -> byte
     return struct.pack('<iff', 0, a, b) + png
 
 
-def test_compressed_depth_in_millimetres(make: Any) -> None:
+def test_compressed_depth_in_millimetres_is_decoded(make: Any) -> None:
     pixels = (np.arange(12).reshape(3, 4) * 250).astype(np.uint16)
     view = decoded_depth(make.compressed(compressed_depth(pixels), '16UC1; compressedDepth png'))
     assert view.metres == 0.001
     np.testing.assert_array_equal(view.pixels, pixels)
 
 
-def test_compressed_depth_in_metres(make: Any) -> None:
-    """As compressed_depth_image_transport quantises: A / depth + B, 0 where there is none."""
+def test_compressed_depth_in_metres_is_decoded(make: Any) -> None:
+    """As compressed_depth_image_transport quantises: A / depth + B, 0 for missing depth."""
     depth = np.array([[0.5, 1.0, 3.0], [9.0, np.nan, 2.0]], np.float32)
     quantization, deepest = 100.0, 10.0
     a = quantization * (quantization + 1)
@@ -337,12 +337,14 @@ def test_compressed_depth_in_metres(make: Any) -> None:
         ),
     ],
 )
-def test_compressed_depth_that_is_none(make: Any, kind: str, data: bytes, reason: str) -> None:
+def test_invalid_compressed_depth_is_refused(
+    make: Any, kind: str, data: bytes, reason: str
+) -> None:
     with pytest.raises(ValueError, match=reason):
         decoded_depth(make.compressed(data, kind))
 
 
-def test_compressed_depth_that_claims_gigabytes_is_refused_by_its_header(make: Any) -> None:
+def test_compressed_depth_header_with_a_giant_size_is_refused(make: Any) -> None:
     png = bytearray(cv2.imencode('.png', np.zeros((3, 4), np.uint16))[1].tobytes())
     png[16:24] = struct.pack('>II', 20000, 20000)
     png[29:33] = struct.pack('>I', zlib.crc32(png[12:29]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of a model's card that cannot be."""
+"""Model cards with invalid values."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from hcat_ros.models import CARD_FILE, ModelError, load_model
         {'sha256': {'search.onnx': 7}},
     ],
 )
-def test_a_card_of_values_that_cannot_be_is_refused(tmp_path: Path, field: dict[str, Any]) -> None:
-    """A list as name silenced the diagnostics for good."""
+def test_model_card_with_an_invalid_value_is_refused(tmp_path: Path, field: dict[str, Any]) -> None:
+    """A list as the name once silenced the node's diagnostics for good."""
     folder = Path(shutil.copytree(load_model().folder, tmp_path / 'model'))
     content = yaml.safe_load((folder / CARD_FILE).read_text())
     (folder / CARD_FILE).write_text(yaml.safe_dump(content | field))

@@ -83,7 +83,7 @@ def test_a_model_is_loaded_from_its_folder(tmp_path: Path, as_text: bool) -> Non
     assert model.file(SEARCH_FILE) == folder / SEARCH_FILE
 
 
-def test_a_folder_below_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_in_a_model_path_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('HOME', str(tmp_path))
     write_model(tmp_path / 'mine')
     assert load_model('~/mine').folder == tmp_path / 'mine'
@@ -120,7 +120,7 @@ def test_models_are_found_where_pip_puts_them(
     assert 'by_pip' in available_models()
 
 
-def test_an_unknown_name_lists_those_that_exist(no_models: Path) -> None:
+def test_unknown_name_lists_the_installed_models(no_models: Path) -> None:
     with pytest.raises(ModelError) as error:
         load_model('hcat_huge')
     assert "no model 'hcat_huge'" in str(error.value)
@@ -132,7 +132,7 @@ def test_an_unknown_name_lists_those_that_exist(no_models: Path) -> None:
     assert 'one of first, second' in str(error.value)
 
 
-def test_a_folder_without_a_card(tmp_path: Path) -> None:
+def test_folder_without_a_model_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         load_model(tmp_path)
     assert str(error.value) == f'{tmp_path} has no model.yaml; make a model with hcat export'
@@ -150,7 +150,7 @@ def test_a_folder_without_a_card(tmp_path: Path) -> None:
         ('\x00', 'cannot read'),
     ],
 )
-def test_a_card_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_model_card_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / CARD_FILE).write_text(text)
     with pytest.raises(ModelError) as error:
         load_model(tmp_path)
@@ -158,7 +158,7 @@ def test_a_card_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
     assert reason in str(error.value)
 
 
-def test_a_card_that_is_not_text(tmp_path: Path) -> None:
+def test_binary_model_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / CARD_FILE).write_bytes(b'\xff\xfe\x00name')
     with pytest.raises(ModelError, match='cannot read'):
         load_model(tmp_path)
@@ -189,7 +189,7 @@ def test_a_card_with_a_wrong_field_names_file_and_field(
 
 
 def test_a_git_lfs_pointer_is_named_in_the_error(tmp_path: Path) -> None:
-    """A clone without git-lfs has a pointer in the place of each large file."""
+    """A clone without git-lfs has a pointer in place of each large file."""
     folder = shutil.copytree(load_model().folder, tmp_path / 'copy')
     pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n'
     (folder / TEMPLATE_FILE).write_text(pointer)
@@ -221,7 +221,7 @@ def test_a_truncated_file_is_noticed(tmp_path: Path, size: int) -> None:
         model.file(SEARCH_FILE)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / 'mine'))
     (model.folder / SEARCH_FILE).unlink()
     with pytest.raises(ModelError) as error:
@@ -236,14 +236,14 @@ def test_a_file_without_a_hash_is_not_used(tmp_path: Path) -> None:
     assert 'lists no sha256 for search.onnx' in str(error.value)
 
 
-def test_where_models_are_looked_for_is_that_of_the_module(no_models: Path) -> None:
-    """The fixture that hides installed models works: there are none, the shipped one included."""
+def test_no_models_fixture_hides_all_models(no_models: Path) -> None:
+    """The fixture hides all installed models, the shipped one included."""
     assert models.available_models() == {}
     with pytest.raises(ModelError, match=f"no model '{DEFAULT_MODEL}'"):
         load_model()
 
 
-def test_files_and_fields_are_added(tmp_path: Path) -> None:
+def test_add_to_model_adds_files_and_fields(tmp_path: Path) -> None:
     folder = write_model(tmp_path / 'm', description='kept', unheard_of=None)
     (tmp_path / 'made').write_bytes(b'new')
     found = add_to_model(load_model(folder), {'extra.onnx': tmp_path / 'made'}, window_penalty=0.7)
@@ -260,7 +260,7 @@ def test_files_and_fields_are_added(tmp_path: Path) -> None:
     assert again.file('extra.onnx').read_bytes() == b'newer'
 
 
-def test_a_card_that_would_be_of_no_use_is_not_written(tmp_path: Path) -> None:
+def test_add_to_model_does_not_write_an_invalid_card(tmp_path: Path) -> None:
     folder = write_model(tmp_path / 'm')
     before = (folder / CARD_FILE).read_bytes()
     new = tmp_path / 'new'
@@ -279,7 +279,7 @@ def test_a_card_that_would_be_of_no_use_is_not_written(tmp_path: Path) -> None:
 
 
 def int8_card(folder: Path, int8: Any, listed: bool = True) -> ModelCard:
-    """The card of a model that says this of INT8."""
+    """The card of a model with these scores of INT8; listed: whether it has the INT8 graph."""
     write_model(folder, scores={} if int8 is None else {'INT8': int8})
     model = load_model(folder)
     if listed:
@@ -289,7 +289,7 @@ def int8_card(folder: Path, int8: Any, listed: bool = True) -> ModelCard:
 
 
 @pytest.mark.parametrize('ao', [0.63, 0.631, 0.64, 0.7])
-def test_int8_that_loses_little_is_accepted(tmp_path: Path, ao: float) -> None:
+def test_int8_with_a_small_ao_loss_is_accepted(tmp_path: Path, ao: float) -> None:
     card = int8_card(tmp_path / 'model', {'fp32': 0.64, INT8_SEARCH_FILE: {'AO': ao}})
     assert int8_objection(card) == ''
     assert accepted_precisions(card) == ('fp32', 'int8')
@@ -308,7 +308,9 @@ def test_int8_that_loses_little_is_accepted(tmp_path: Path, ao: float) -> None:
         ({'fp32': 0.64, INT8_SEARCH_FILE: {'AO': 0.629}}, 'an AO 0.011 below fp32, more than'),
     ],
 )
-def test_int8_is_accepted_only_by_figures(tmp_path: Path, int8: Any, objection: str) -> None:
+def test_int8_without_measured_scores_close_to_fp32_is_refused(
+    tmp_path: Path, int8: Any, objection: str
+) -> None:
     card = int8_card(tmp_path / 'model', int8)
     assert objection in int8_objection(card)
     assert accepted_precisions(card) == ('fp32',)

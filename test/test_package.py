@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hcat_ros
 
-# What the system or pip brings under another name, or brings only for an extra.
+# Imports whose rosdep key has another name, and imports that only an extra needs.
 ROSDEP_KEYS = {
     'aiohttp': 'python3-aiohttp',
     'cv2': 'python3-opencv',
@@ -38,9 +38,9 @@ EXTRAS = {
 }
 FROM_JETPACK = {'tensorrt'}
 OPTIONAL = {'bondpy', 'hcat_ros_interfaces', 'tf2_ros'}
-"""ROS packages that need not be there; without them the node says what it cannot do."""
+"""Optional ROS packages; without them the node logs what it cannot do."""
 STARTED = {'ros2bag'}
-"""What launch files start by a command."""
+"""Packages whose commands are run by launch files."""
 
 
 def imported(folder: Path) -> set[str]:
@@ -64,13 +64,13 @@ def test_package_xml_lists_every_import_and_nothing_else(checkout: Path) -> None
     assert listed == needed | STARTED
 
 
-def test_setup_offers_every_extra_import(checkout: Path) -> None:
+def test_setup_py_lists_every_optional_import(checkout: Path) -> None:
     text = (checkout / 'setup.py').read_text()
     for name in EXTRAS:
         assert re.search(rf"'{name}[>=']", text), name
 
 
-def test_one_version_everywhere(checkout: Path) -> None:
+def test_version_is_the_same_everywhere(checkout: Path) -> None:
     package = ElementTree.parse(checkout / 'package.xml').getroot()
     assert package.findtext('version') == hcat_ros.__version__
     changes = (checkout / 'CHANGELOG.rst').read_text()

@@ -26,7 +26,7 @@ def test_texts_are_read_in_utf8_and_utf16(tmp_path: Path, content: bytes, text: 
     assert read_text(tmp_path / 'a.txt') == text
 
 
-def test_another_encoding_is_told_by_line_and_byte(tmp_path: Path) -> None:
+def test_invalid_utf8_error_names_line_and_byte(tmp_path: Path) -> None:
     (tmp_path / 'a.txt').write_bytes(b'one\ntwo\nZ\xfcrich\n')
     with pytest.raises(ValueError, match=r'a\.txt, line 3: byte 0xfc is not UTF-8'):
         read_text(tmp_path / 'a.txt')
@@ -47,20 +47,20 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(('path', 'kind'), [('/dev/zero', 'a device'), ('/tmp', 'a folder')])
-def test_what_has_no_end_is_refused(path: str, kind: str) -> None:
+def test_device_or_folder_is_refused(path: str, kind: str) -> None:
     with pytest.raises(ValueError, match=f'{path} is {kind}'):
         read_bytes(Path(path))
 
 
-def test_a_file_of_a_terabyte_is_refused_by_its_size(tmp_path: Path) -> None:
+def test_terabyte_file_is_refused_by_its_size(tmp_path: Path) -> None:
     with (tmp_path / 'huge').open('wb') as file:
-        file.truncate(1 << 40)  # sparse: it takes no room
+        file.truncate(1 << 40)  # sparse: it uses no disk space
     with pytest.raises(ValueError, match=f'huge has {1 << 40} bytes; expected at most'):
         read_bytes(tmp_path / 'huge')
 
 
-def bomb(levels: int) -> str:
-    """Nine times nine times nine ... values in a few lines."""
+def yaml_bomb(levels: int) -> str:
+    """YAML of a few lines whose nested aliases expand to 9 ** `levels` values."""
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
     for level in range(1, levels):
         names = ', '.join([f'*a{level - 1}'] * 9)
@@ -71,8 +71,8 @@ def bomb(levels: int) -> str:
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        (bomb(30), r'line 2: write the value in place of the alias'),
-        # The second by libyaml itself, in newer versions.
+        (yaml_bomb(30), r'line 2: write the value in place of the alias'),
+        # Newer versions of libyaml refuse this themselves, with the second message.
         (
             'a: ' + '[' * 1000 + ']' * 1000,
             'line 1: more than 32 levels|exceeded maximum nesting depth',
@@ -83,7 +83,7 @@ def bomb(levels: int) -> str:
         ('a: !!python/object/apply:os.system [true]', 'is not YAML'),
     ],
 )
-def test_bombs_and_nonsense_in_yaml_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_yaml_bombs_and_invalid_yaml_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / 'model.yaml').write_text(text)
     with pytest.raises(ValueError, match=rf'model\.yaml.*{reason}'):
         load_yaml(tmp_path / 'model.yaml')
@@ -110,7 +110,7 @@ def test_broken_json_names_its_file(tmp_path: Path, text: str) -> None:
         load_json(tmp_path / 'run.json')
 
 
-def test_long_values_are_shown_short() -> None:
+def test_long_values_are_shortened_in_messages() -> None:
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]
@@ -124,8 +124,8 @@ def test_a_name_that_is_not_utf8_is_refused_and_escaped() -> None:
         check_name(Path(os.fsdecode(b'caf\xe9.png')))
 
 
-def test_a_small_file_claims_little_memory(tmp_path: Path) -> None:
-    """A read of a given size claims that much, which a machine without overcommit does not give."""
+def test_reading_a_small_file_allocates_little_memory(tmp_path: Path) -> None:
+    """`read(size)` allocates `size` bytes, which fails on a machine without overcommit."""
     path = tmp_path / 'small'
     path.write_bytes(b'0123456789')
     tracemalloc.start()
@@ -136,7 +136,7 @@ def test_a_small_file_claims_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_file_of_no_stated_size_is_read_to_its_end() -> None:
+def test_file_that_reports_size_0_is_read_to_its_end() -> None:
     path = Path('/proc/self/limits')
     if not path.is_file():
         pytest.skip('needs Linux')

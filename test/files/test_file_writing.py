@@ -27,7 +27,7 @@ with whole_file(out) as partial, scratch_folder('work', out.parent) as folder:
 """
 
 
-def holder(out: Path) -> subprocess.Popen[str]:
+def start_writer(out: Path) -> subprocess.Popen[str]:
     """Starts a process that is in the middle of writing a file and a folder."""
     process = subprocess.Popen([sys.executable, '-c', HOLD, out], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -35,7 +35,7 @@ def holder(out: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
+def test_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     out = tmp_path / 'a.csv'
     with whole_file(out) as partial:
         partial.write_text('whole')
@@ -45,7 +45,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ['a.csv']
 
 
-def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     out = tmp_path / 'a.csv'
     out.write_text('old')
     with pytest.raises(ZeroDivisionError), whole_file(out) as partial:  # noqa: PT012
@@ -66,14 +66,14 @@ def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_device_is_written_as_it_is() -> None:
+def test_device_is_written_in_place() -> None:
     write_text(Path('/dev/null'), 'gone')
     assert Path('/dev/null').is_char_device()
 
 
 @pytest.mark.parametrize('where', ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1'])
-def test_a_pipe_is_written_by_the_name_that_it_was_given(where: str) -> None:
-    """As of `--csv /dev/stdout | sort` and `--csv >(gzip)`: it leads to no path of a file."""
+def test_pipe_is_written_through_its_given_path(where: str) -> None:
+    """As in `--csv /dev/stdout | sort` and `--csv >(gzip)`: the resolved path is not a file."""
     code = 'import sys; from pathlib import Path; from hcat_ros.files import whole_rows\n'
     code += f'with whole_rows(Path({where!r})) as file: file.write("1,2")'
     ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
@@ -81,10 +81,10 @@ def test_a_pipe_is_written_by_the_name_that_it_was_given(where: str) -> None:
 
 
 @pytest.mark.parametrize('call', ['open', 'flock'])
-def test_a_folder_that_another_process_clears_before_it_is_locked_is_made_anew(
+def test_scratch_folder_removed_before_it_is_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Another one's clearing, at the moment between the folder's making and its lock."""
+    """Another process removes the folder as a leftover between its creation and its lock."""
     module = {'open': os, 'flock': fcntl}[call]
     original, cleared = getattr(module, call), []
 
@@ -103,7 +103,7 @@ def test_a_folder_that_another_process_clears_before_it_is_locked_is_made_anew(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+def test_full_disk_error_names_the_requested_file(tmp_path: Path) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -113,7 +113,7 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert error.value.filename == str(tmp_path / 'a.csv')
 
 
-def test_a_full_disk_names_the_scratch_folder(tmp_path: Path) -> None:
+def test_full_disk_error_names_the_scratch_folder(tmp_path: Path) -> None:
     """Errors of write(2) name no file, and a command may write to several disks."""
     with pytest.raises(OSError, match='No space left on device') as error:  # noqa: SIM117
         with scratch_folder('export', tmp_path):
@@ -121,8 +121,8 @@ def test_a_full_disk_names_the_scratch_folder(tmp_path: Path) -> None:
     assert str(error.value.filename).startswith(str(tmp_path / '.export.partial-'))
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    process = holder(tmp_path / 'a.csv')
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path: Path) -> None:
+    process = start_writer(tmp_path / 'a.csv')
     try:
         assert len(list(tmp_path.iterdir())) == 2
         with whole_file(tmp_path / 'a.csv'), scratch_folder('work', tmp_path):
@@ -136,7 +136,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
 
 
-def test_foreign_files_of_such_names_stay(tmp_path: Path) -> None:
+def test_other_files_with_similar_names_are_kept(tmp_path: Path) -> None:
     (tmp_path / '.a.partial').write_text('mine')
     (tmp_path / '.b.csv.partial-1').write_text('mine')
     write_text(tmp_path / 'a.csv', 'whole')
@@ -144,7 +144,7 @@ def test_foreign_files_of_such_names_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('kind', ['same', 'dots', 'link', 'hard link', 'inside'])
-def test_an_output_over_an_input_is_refused(tmp_path: Path, kind: str) -> None:
+def test_output_that_would_overwrite_an_input_is_refused(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / 'in'
     folder.mkdir()
     source = folder / 'video.avi'
@@ -165,7 +165,7 @@ def test_an_output_over_an_input_is_refused(tmp_path: Path, kind: str) -> None:
     assert source.read_text() == 'video'
 
 
-def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_outputs_with_the_same_path_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='are the same output'):
         check_outputs([tmp_path / 'a', tmp_path / 'b' / '..' / 'a'], [])
     check_outputs([tmp_path / 'a', tmp_path / 'b', Path('/dev/null')], ['/dev/null', '0'])

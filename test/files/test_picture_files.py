@@ -24,8 +24,8 @@ from hcat_ros.files.pictures import (
 )
 
 
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of black pixels, packed: 20000 x 20000 in 1.2 MB, its first rows in 48 KB."""
+def png_with_header_size(width: int, height: int) -> bytes:
+    """A small PNG of black pixels: its header states this size, its data holds 8 rows."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
@@ -39,7 +39,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.bmp', '.webp', '.tif'])
-def test_the_size_is_that_of_the_header(suffix: str, tmp_path: Path) -> None:
+def test_picture_size_is_read_from_the_header(suffix: str, tmp_path: Path) -> None:
     _, data = cv2.imencode(suffix, np.zeros((24, 32, 3), np.uint8))
     assert picture_size(data.tobytes(), 'it') == (32, 24)
     path = tmp_path / f'a{suffix}'
@@ -48,8 +48,8 @@ def test_the_size_is_that_of_the_header(suffix: str, tmp_path: Path) -> None:
     assert abs(float(read_picture(path).mean()) - 90) < 2
 
 
-def test_a_few_kilobytes_that_claim_gigabytes_are_refused_by_their_header() -> None:
-    data = png_that_claims(20000, 20000)
+def test_header_with_a_giant_size_is_refused() -> None:
+    data = png_with_header_size(20000, 20000)
     assert len(data) < 50_000
     with pytest.raises(PictureError, match=r'it has 400000000 pixels by its header, more than'):
         decode_picture(data, 'it')
@@ -61,8 +61,8 @@ def test_a_few_kilobytes_that_claim_gigabytes_are_refused_by_their_header() -> N
 
 
 @pytest.mark.parametrize('claimed', [3 << 30, 2**32 - 1, 10**5])
-def test_a_chunk_that_claims_gigabytes_is_refused_unread(claimed: int) -> None:
-    """OpenCV 5 took 3.3 GB and 8 s for a picture of 320x240 in 37 KB."""
+def test_png_chunk_with_a_giant_length_is_refused(claimed: int) -> None:
+    """OpenCV 5 needed 3.3 GB and 8 s to decode such a file of 320x240 pixels and 37 KB."""
     data = cv2.imencode('.png', np.zeros((24, 32, 3), np.uint8))[1].tobytes()
     assert decode_picture(data + b'after the end', 'it').shape == (24, 32, 3)
     end = data.index(b'IEND') - 4
@@ -71,7 +71,7 @@ def test_a_chunk_that_claims_gigabytes_is_refused_unread(claimed: int) -> None:
         decode_picture(longer, 'it')
 
 
-def test_the_limit_is_a_parameter() -> None:
+def test_max_pixels_limits_the_picture_size() -> None:
     data = cv2.imencode('.png', np.zeros((24, 32, 3), np.uint8))[1].tobytes()
     assert decode_picture(data, 'it', max_pixels=768).shape == (24, 32, 3)
     reason = 'it has 32 x 24 pixels by its header, more than the 767 of max_image_pixels'
@@ -80,19 +80,19 @@ def test_the_limit_is_a_parameter() -> None:
 
 
 @pytest.mark.parametrize('shape', [(24, 32), (24, 32, 3)])
-def test_more_than_8_bits_are_named(shape: tuple[int, ...]) -> None:
+def test_16_bit_picture_is_refused(shape: tuple[int, ...]) -> None:
     data = cv2.imencode('.png', np.full(shape, 7500, np.uint16))[1].tobytes()
     with pytest.raises(PictureError, match='it has 16 bits per channel; expected 8'):
         decode_picture(data, 'it')
 
 
 @pytest.mark.parametrize('data', [b'', b'no image', b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff\xe0'])
-def test_what_is_no_image_is_named(data: bytes) -> None:
+def test_data_that_is_not_an_image_is_refused(data: bytes) -> None:
     with pytest.raises(PictureError, match=rf'it is not a readable image \({len(data)} bytes\)'):
         decode_picture(data, 'it')
 
 
-def test_a_path_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
+def test_path_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     """OpenCV 5 ends the process on such a name."""
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.png'))
     write_picture(path, np.full((8, 9, 3), 70, np.uint8))
@@ -102,21 +102,21 @@ def test_a_path_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
         read_picture(path)
 
 
-def test_a_fifo_is_no_picture(tmp_path: Path) -> None:
+def test_fifo_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'a.png')
     with pytest.raises(ValueError, match='is a FIFO'):
         read_picture(tmp_path / 'a.png')
 
 
-def test_pictures_with_exif_are_as_they_are_stored() -> None:
+def test_exif_orientation_is_ignored() -> None:
     picture, written = PIL.Image.new('RGB', (64, 24), (90, 90, 90)), io.BytesIO()
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     picture.save(written, 'JPEG', exif=exif)
     assert decode_picture(written.getvalue(), 'it').shape == (24, 64, 3)
 
 
-def test_masks_have_the_indices_of_their_palette(tmp_path: Path) -> None:
+def test_mask_values_are_palette_indices(tmp_path: Path) -> None:
     indices = np.zeros((24, 32), np.uint8)
     indices[2:6, 3:9], indices[10:14, 20:30] = 2, 1
     mask = PIL.Image.fromarray(indices, 'P')
@@ -127,13 +127,13 @@ def test_masks_have_the_indices_of_their_palette(tmp_path: Path) -> None:
     assert (found == indices).all()
 
 
-def test_images_of_a_folder_without_macos_notes(tmp_path: Path) -> None:
+def test_image_files_skips_hidden_and_macos_metadata_files(tmp_path: Path) -> None:
     for name in ('10.jpg', '2.PNG', '._2.PNG', '.hidden.jpg', 'a.txt'):
         (tmp_path / name).touch()
     assert [path.name for path in image_files(tmp_path)] == ['2.PNG', '10.jpg']
 
 
-def test_a_suffix_of_no_format_is_refused(tmp_path: Path) -> None:
+def test_unknown_picture_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'a\.xyz: expected a name that ends in \.bmp'):
         write_picture(tmp_path / 'a.xyz', np.zeros((8, 9, 3), np.uint8))
 

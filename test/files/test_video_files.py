@@ -30,7 +30,7 @@ def test_all_frames_are_written(tmp_path: Path, suffix: str) -> None:
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
-def test_an_odd_size_loses_no_row(tmp_path: Path) -> None:
+def test_odd_frame_size_is_padded_without_losing_pixels(tmp_path: Path) -> None:
     image = np.zeros((47, 63, 3), np.uint8)
     image[46], image[:, 62] = 255, 255
     with whole_video(tmp_path / 'a.mp4', 25.0) as video:
@@ -41,7 +41,7 @@ def test_an_odd_size_loses_no_row(tmp_path: Path) -> None:
     assert found[:, 62].mean() > 200
 
 
-def test_frames_of_another_size_are_fitted_into_the_first(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_fitted_to_the_first_frame(tmp_path: Path) -> None:
     with whole_video(tmp_path / 'a.mp4', 25.0) as video:
         for number in range(40):
             shape = (48, 64, 3) if number < 20 else (64, 32, 3)
@@ -49,46 +49,46 @@ def test_frames_of_another_size_are_fitted_into_the_first(tmp_path: Path) -> Non
     assert video.fitted == 20
     found = frames_of(tmp_path / 'a.mp4')
     assert len(found) == 40
-    # 64 x 32 at 48 rows is 24 columns wide, between two of black.
+    # 64 rows x 32 columns, scaled to 48 rows, is 24 columns wide, between black borders.
     assert found[30][:, :16].mean() < 20
     assert found[30][:, 24:40].mean() > 180
     assert found[30][:, 48:].mean() < 20
 
 
-def test_what_cannot_be_read_again_is_an_error(
+def test_incomplete_video_is_an_error_and_the_old_file_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk, of which OpenCV says nothing."""
+    """As on a full disk, which OpenCV does not report."""
     path = tmp_path / 'a.mp4'
     path.write_text('old')
 
-    def cut() -> None:
+    def write_truncated() -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         try:
             with whole_video(path, 25.0) as video:
                 video.write(np.zeros((48, 64, 3), np.uint8))
-                # From here on no file grows beyond 100 bytes; FFmpeg writes most of it at the end.
+                # From here on no file grows beyond 100 bytes; FFmpeg writes most data at the end.
                 resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     with pytest.raises(OSError, match=r'a\.mp4: incomplete: 0 frames stated, 1 written'):
-        cut()
+        write_truncated()
     monkeypatch.setattr(videos, 'FULL', 1 << 62)
     with pytest.raises(OSError, match=r'No space left on device: .*a\.mp4'):
-        cut()
+        write_truncated()
     assert path.read_text() == 'old'
     assert [one.name for one in tmp_path.iterdir()] == ['a.mp4']
 
 
-def test_what_was_written_before_ctrl_c_is_kept(tmp_path: Path) -> None:
+def test_frames_written_before_ctrl_c_are_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), whole_video(tmp_path / 'a.mp4', 25.0) as video:  # noqa: PT012
         video.write(np.zeros((48, 64, 3), np.uint8))
         raise KeyboardInterrupt
     assert len(frames_of(tmp_path / 'a.mp4')) == 1
 
 
-def test_a_name_of_no_container_is_refused(tmp_path: Path) -> None:
+def test_unknown_video_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'a\.txt: expected a name that ends in \.mp4'):  # noqa: SIM117
         with whole_video(tmp_path / 'a.txt', 25.0):
             pass

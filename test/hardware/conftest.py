@@ -18,7 +18,7 @@ from hcat_ros.models import Model, load_model
 
 @pytest.fixture(scope='session', autouse=True)
 def plans() -> TensorRtPlans:
-    """What TensorRT finds here."""
+    """The TensorRT plans of the default model; skips without TensorRT or an NVIDIA GPU."""
     try:
         return TensorRtPlans(load_model('hcat_base'))
     except EngineError as error:
@@ -32,7 +32,7 @@ def model() -> Model:
 
 @pytest.fixture(scope='session')
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty cache for this run, so that builds are builds."""
+    """An empty cache for this run, so that engines are built and not loaded."""
     return tmp_path_factory.mktemp('cache')
 
 

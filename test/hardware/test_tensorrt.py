@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT engine on a real GPU: numbers, cache, a killed build, speed."""
+"""The TensorRT engine on a real GPU: outputs, cache, a killed build, speed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def crops(model: Model, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return crop(model.card.template_size), crop(model.card.search_size)
 
 
-def loaded(model: Model, precision: str, **settings: bool) -> TensorRtEngine:
-    """The engine; skips what the chip, this TensorRT or the model has not."""
+def load_or_skip(model: Model, precision: str, **settings: bool) -> TensorRtEngine:
+    """The engine; skips a precision that the GPU, this TensorRT or the model does not have."""
     try:
         return TensorRtEngine(model, precision, **settings)
     except EngineError as error:
@@ -49,10 +49,10 @@ def loaded(model: Model, precision: str, **settings: bool) -> TensorRtEngine:
 
 
 @pytest.mark.parametrize('precision', PRECISIONS)
-def test_the_numbers_are_onnx_runtimes(model: Model, precision: str) -> None:
-    """In fp32 within 1e-3 in all scores and boxes; below that as the self-test: fp16 within 0.03,
-    int8 within 0.2, in the scores and in the box of the best cell."""
-    reference, engine = OnnxRuntimeEngine(model), loaded(model, precision)
+def test_outputs_match_onnx_runtime(model: Model, precision: str) -> None:
+    """Tolerance of fp32: 1e-3 in all scores and boxes. Lower precisions as in the self-test: 0.03
+    (fp16) or 0.2 (int8) in all scores and in the box of the best cell."""
+    reference, engine = OnnxRuntimeEngine(model), load_or_skip(model, precision)
     for seed in range(5):
         template, search = crops(model, seed)
         expected = reference.search(search, reference.template(template))
@@ -67,39 +67,39 @@ def test_the_numbers_are_onnx_runtimes(model: Model, precision: str) -> None:
     self_test(engine, model)
 
 
-def test_templates_take_turns_with_and_without_a_cuda_graph(
+def test_templates_can_alternate_with_and_without_a_cuda_graph(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = loaded(model, 'fp32')
+    engine = load_or_skip(model, 'fp32')
     template, search = crops(model, 0)
     one, other = engine.template(template), engine.template(255 - template)
     with_graph = [engine.search(search, features).scores for features in (one, other, one)]
     assert (with_graph[0] == with_graph[2]).all()
     assert (with_graph[0] != with_graph[1]).any()
     monkeypatch.setattr(Program, 'use_cuda_graph', lambda self: False)
-    plain = loaded(model, 'fp32', build_if_missing=False)
+    plain = load_or_skip(model, 'fp32', build_if_missing=False)
     without = plain.search(search, plain.template(template)).scores
     assert np.abs(without - with_graph[0]).max() < 1e-6
 
 
 def test_the_second_start_loads_from_the_cache(model: Model) -> None:
-    loaded(model, 'fp32')
+    load_or_skip(model, 'fp32')
     started = time.perf_counter()
-    engine = loaded(model, 'fp32', build_if_missing=False)
+    engine = load_or_skip(model, 'fp32', build_if_missing=False)
     template, search = crops(model, 0)
     engine.search(search, engine.template(template))
     seconds = time.perf_counter() - started
     print(f'{model.card.name}: from the cache to the first answer {seconds:.2f} s')
 
 
-def test_engines_come_and_go_without_keeping_memory(model: Model) -> None:
+def test_repeated_engine_creation_leaks_no_gpu_memory(model: Model) -> None:
     """A node is configured and cleaned up again and again."""
     from polygraphy import cuda
 
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     left = []
     for _ in range(6):
-        engine = loaded(model, 'fp32')
+        engine = load_or_skip(model, 'fp32')
         engine.template(crops(model, 0)[0])
         del engine
         cuda.wrapper().handle.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
@@ -107,7 +107,7 @@ def test_engines_come_and_go_without_keeping_memory(model: Model) -> None:
     assert left[1] - left[-1] < 16 << 20
 
 
-def test_a_killed_build_is_begun_again(plans: TensorRtPlans, tmp_path: Path) -> None:
+def test_killed_build_is_started_again(plans: TensorRtPlans, tmp_path: Path) -> None:
     """SIGKILL one second into the build; the next start builds, and the one after it loads."""
     folder = str(plans.model.folder)
     environment = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path)}
@@ -129,7 +129,7 @@ def test_a_killed_build_is_begun_again(plans: TensorRtPlans, tmp_path: Path) -> 
 
 
 def test_the_plan_of_another_gpu_is_not_loaded(plans: TensorRtPlans, model: Model) -> None:
-    loaded(model, 'fp32')
+    load_or_skip(model, 'fp32')
     here = TensorRtPlans(model, 'fp32')
     assert here.cached(GRAPHS[0]) is not None
     here.gpu = here.gpu._replace(name='another')
@@ -138,8 +138,8 @@ def test_the_plan_of_another_gpu_is_not_loaded(plans: TensorRtPlans, model: Mode
 
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_the_speed_is_printed(model: Model, precision: str) -> None:
-    """No claim, only what this machine does: run with -s, and the clocks fixed (jetson_clocks)."""
-    engine = loaded(model, precision)
+    """Prints the speed without a limit: run with -s and with fixed clocks (jetson_clocks)."""
+    engine = load_or_skip(model, precision)
     template, search = crops(model, 0)
     features = engine.template(template)
     times = []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `ros2 launch` for each test in a domain of its own, and a node to look from.
+"""A `ros2 launch` for each test in a domain of its own, and a node to observe it from.
 
-Where the package is not built by colcon and sourced, or launch is missing, each file skips itself.
+Each file skips itself if the package is not built by colcon and sourced, or launch is missing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def launch(
 
 @pytest.fixture
 def viewer(own_domain: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    """A node to look from; its images fit into the shared memory of Fast DDS."""
+    """A node to observe from; its images fit into the shared memory of Fast DDS."""
     import rclpy
     from ament_index_python.packages import get_package_share_path
 

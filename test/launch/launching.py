@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 def grainy(picture: np.ndarray, number: int) -> np.ndarray:
-    """The picture with a sensor's noise: for no two numbers the same."""
+    """The picture with a sensor's noise, different for each number."""
     noise = np.random.default_rng(number).integers(0, 3, picture.shape, np.uint8)
     return np.asarray(np.minimum(picture, 252) + noise, np.uint8)
 
@@ -42,7 +42,7 @@ class Launch:
 
     @property
     def log(self) -> str:
-        """What it and its nodes have printed so far."""
+        """Output of the launch and its nodes so far."""
         return self.log_file.read_text()
 
     def interrupt(self) -> None:
@@ -94,7 +94,7 @@ def parameters(node: Node, tracker: str, *names: str) -> list[Any]:
 
 
 def fast_dds_profile(running: Launch, executable: str) -> str:
-    """Return the profile that a node was started with, empty if with none."""
+    """Return the path of the profile that a node was started with, empty if none."""
     pid = running.log.split(f'[{executable}')[1].split('pid [')[1].split(']')[0]
     environment = Path(f'/proc/{pid}/environ').read_bytes().decode().split('\0')
     name = 'FASTRTPS_DEFAULT_PROFILES_FILE='

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 NEEDS = 'needs ROS 2 with launch and launch_testing'
-# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+# Not `launch`: without ROS's package, our own folder of that name would be imported.
 pytest.importorskip('launch_testing', reason=NEEDS)
 pytest.importorskip('launch_ros', reason=NEEDS)
 
@@ -104,11 +104,11 @@ def frame(namespace: str, number: int) -> np.ndarray:
 
 
 class TestTrackers(unittest.TestCase):
-    """While they run."""
+    """Checks while the trackers run."""
 
     @classmethod
     def setUpClass(cls, environment: dict[str, str]) -> None:
-        """Look from a node in the same domain."""
+        """Create a node in the same domain that observes the trackers."""
         patch = mock.patch.dict(os.environ, environment)
         patch.start()
         cls.addClassCleanup(patch.stop)
@@ -121,14 +121,14 @@ class TestTrackers(unittest.TestCase):
         cls.addClassCleanup(cls.node.destroy_node)
 
     def spin(self, until: Callable[[], bool], what: str) -> None:
-        """Spin until something is so; fail, saying what, if it does not become so."""
+        """Spin until a condition holds; fail with its description if it does not in time."""
         deadline = time.monotonic() + PATIENCE
         while not until():
             assert time.monotonic() < deadline, f'in {PATIENCE:g} s not seen: {what}'
             self.executor.spin_once(timeout_sec=0.05)
 
     def ask(self, service: Any, name: str, request: Any) -> Any:
-        """Return what a service of a node answers."""
+        """Return the answer of a node's service."""
         client = self.node.create_client(service, name)
         self.addCleanup(self.node.destroy_client, client)
         self.spin(client.service_is_ready, name)
@@ -137,7 +137,7 @@ class TestTrackers(unittest.TestCase):
         return future.result()
 
     def wait_until_active(self, namespace: str) -> None:
-        """Ask for the lifecycle state until it is that."""
+        """Ask for the lifecycle state until it is active."""
         name = f'/{namespace}/hcat_tracker/get_state'
 
         def active() -> bool:
@@ -145,7 +145,7 @@ class TestTrackers(unittest.TestCase):
 
         self.spin(active, f'{namespace} active')
 
-    def test_each_becomes_active_by_itself(self) -> None:
+    def test_each_tracker_becomes_active_by_itself(self) -> None:
         for namespace in ARGUMENTS:
             self.wait_until_active(namespace)
 
@@ -153,7 +153,7 @@ class TestTrackers(unittest.TestCase):
         names = ['window_penalty', 'size_smoothing', 'class_id', 'image_transport', 'threads']
         found = {}
         for namespace in ARGUMENTS:
-            self.wait_until_active(namespace)  # before, the model's own values are not known
+            self.wait_until_active(namespace)  # until then the model card's values are not loaded
             name = f'/{namespace}/hcat_tracker/get_parameters'
             answer = self.ask(GetParameters, name, GetParameters.Request(names=names))
             found[namespace] = dict(zip(names, answer.values))
@@ -214,13 +214,13 @@ class TestTrackers(unittest.TestCase):
 
 @launch_testing.post_shutdown_test()
 class TestShutdown(unittest.TestCase):
-    """When they have ended."""
+    """Checks after the trackers have ended."""
 
-    def test_both_end_cleanly(self, proc_info: Any) -> None:
+    def test_both_trackers_end_cleanly(self, proc_info: Any) -> None:
         names = [name for name in proc_info.process_names() if 'tracker_node' in name]
         assert len(names) == 2
         assertExitCodes(proc_info)
 
-    def test_nothing_was_raised(self, proc_output: Any) -> None:
+    def test_output_has_no_traceback(self, proc_output: Any) -> None:
         for line in proc_output:
             assert b'Traceback' not in line.text

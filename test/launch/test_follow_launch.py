@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
-# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+# Not `launch`: without ROS's package, our own folder of that name would be imported.
 pytest.importorskip('launch_ros', reason=NEEDS)
 pytest.importorskip('ros2launch', reason=NEEDS)
 
@@ -77,14 +77,16 @@ def test_each_platform_has_its_preset(launch: Start, viewer: Node, platform: str
     running.interrupt()
     time.sleep(0.1)
     running.interrupt()
-    # The nodes may be gone by then, and the second one end launch itself.
+    # The nodes may have ended by then; the second interrupt may then end launch itself.
     assert running.end() in (0, -2), running.log
     assert running.log.count('process has finished cleanly') == 1
     assert 'Traceback' not in running.log
 
 
 @pytest.mark.parametrize(('stamped', 'kind'), [('true', TwistStamped), ('false', Twist)])
-def test_images_become_commands(launch: Start, viewer: Node, stamped: str, kind: Any) -> None:
+def test_commands_are_published_for_camera_images(
+    launch: Start, viewer: Node, stamped: str, kind: Any
+) -> None:
     commands: list[Any] = []
     viewer.create_subscription(kind, '/base/cmd_vel', commands.append, 50)
     images = viewer.create_publisher(Image, '/camera/image_raw', 5)
@@ -144,7 +146,7 @@ def test_both_nodes_run_in_one_process(launch: Start, viewer: Node) -> None:
     assert 'finished cleanly' in running.log
 
 
-def test_it_starts_on_hold_and_waits_without_autostart(launch: Start, viewer: Node) -> None:
+def test_start_on_hold_is_set_and_nodes_wait_without_autostart(launch: Start, viewer: Node) -> None:
     running = launch('platform:=drone', 'autostart:=false', 'start_on_hold:=true')
     for node in ('hcat_tracker', 'hcat_follower'):
         wait_for_state(viewer, f'/{node}', 'unconfigured', running)
@@ -155,7 +157,7 @@ def test_it_starts_on_hold_and_waits_without_autostart(launch: Start, viewer: No
     assert running.end() == 0
 
 
-def test_simulated_time_is_for_both(launch: Start, viewer: Node) -> None:
+def test_use_sim_time_reaches_both_nodes(launch: Start, viewer: Node) -> None:
     running = launch('platform:=ground', 'autostart:=false', 'use_sim_time:=true')
     for node in ('/hcat_tracker', '/hcat_follower'):
         wait_for_state(viewer, node, 'unconfigured', running)
@@ -178,7 +180,9 @@ def test_simulated_time_is_for_both(launch: Start, viewer: Node) -> None:
         (('platform:=ground', 'threads:=1.5'), "threads:='1.5': expected a whole number"),
     ],
 )
-def test_a_wrong_argument_is_told(launch: Start, arguments: tuple[str, ...], reason: str) -> None:
+def test_wrong_argument_is_refused_with_a_reason(
+    launch: Start, arguments: tuple[str, ...], reason: str
+) -> None:
     refused = launch(*arguments)
     assert refused.end() == 1
     assert reason in refused.log

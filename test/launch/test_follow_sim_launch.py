@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
-# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+# Not `launch`: without ROS's package, our own folder of that name would be imported.
 pytest.importorskip('launch_ros', reason=NEEDS)
 pytest.importorskip('ros2launch', reason=NEEDS)
 
@@ -45,7 +45,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         assert f"'{name}':" not in listing.log
 
 
-def test_it_follows_and_ends_with_the_simulation(launch: Start, viewer: Node) -> None:
+def test_drone_follows_until_the_simulation_ends(launch: Start, viewer: Node) -> None:
     commands: list[TwistStamped] = []
     bearings: list[Vector3Stamped] = []
     truths: list[Detection2D] = []
@@ -61,7 +61,7 @@ def test_it_follows_and_ends_with_the_simulation(launch: Start, viewer: Node) ->
         rclpy.spin_once(viewer, timeout_sec=0.1)
     assert running.end() == 0, running.log
     assert max(command.twist.linear.x for command in commands) > 1, 'it has flown after it'
-    # Standing still, it would have been left some 20 m behind.
+    # A drone that stands still would end over 20 m behind the target.
     assert bearings[-1].vector.z < 20
     assert abs(bearings[-1].vector.x) < 0.2
     assert sum(bool(truth.results) for truth in truths) > 0.9 * len(truths)
@@ -69,7 +69,7 @@ def test_it_follows_and_ends_with_the_simulation(launch: Start, viewer: Node) ->
     assert 'Traceback' not in running.log
 
 
-def test_the_follower_knows_the_platform(launch: Start, viewer: Node) -> None:
+def test_follower_gets_the_settings_of_the_platform(launch: Start, viewer: Node) -> None:
     running = launch('platform:=drone', 'target_height:=0.5', 'desired_range:=6', 'yaw.kp:=9')
     wait_for_state(viewer, '/hcat_follower', 'active', running)
     names = ('platform', 'target_height', 'range_mode', 'desired_range', 'forward.max_speed')
@@ -88,7 +88,7 @@ def test_the_follower_knows_the_platform(launch: Start, viewer: Node) -> None:
     assert running.end() == 0, running.log
 
 
-def test_a_parameter_file_of_ones_own_is_taken(launch: Start, viewer: Node, tmp_path: Path) -> None:
+def test_own_parameter_file_is_used(launch: Start, viewer: Node, tmp_path: Path) -> None:
     file = tmp_path / 'own.yaml'
     file.write_text('/**:\n  ros__parameters:\n    yaw.kp: 1.25\n')
     running = launch('platform:=gimbal', 'stamped:=false', f'follow_params_file:={file}')
@@ -113,7 +113,9 @@ def test_a_parameter_file_of_ones_own_is_taken(launch: Start, viewer: Node, tmp_
         (('threads:=1.5',), "threads:='1.5': expected a whole number"),
     ],
 )
-def test_a_wrong_argument_is_told(launch: Start, arguments: tuple[str, ...], reason: str) -> None:
+def test_wrong_argument_is_refused_with_a_reason(
+    launch: Start, arguments: tuple[str, ...], reason: str
+) -> None:
     refused = launch(*arguments)
     assert refused.end() == 1
     assert reason in refused.log

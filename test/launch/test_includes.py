@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch files of ours, included by another one, under the real `ros2 launch`."""
+"""Our launch files, included by another launch file, under the real `ros2 launch`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ class OwnLaunch(Launch):
             )
 
 
-def test_the_image_of_one_tracker_is_not_that_of_the_cameras_after_it(
-    viewer: Node, tmp_path: Path
-) -> None:
+def test_image_argument_does_not_leak_into_later_includes(viewer: Node, tmp_path: Path) -> None:
     running = OwnLaunch(
         tmp_path,
         f"""

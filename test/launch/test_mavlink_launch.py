@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mavlink.launch.py under the real `ros2 launch`: a ground station draws on a video."""
+"""mavlink.launch.py under the real `ros2 launch`: a ground station draws a box on a video."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         (['mavlink_params_file:=none.yaml'], 'mavlink_params_file: no file none.yaml'),
     ],
 )
-def test_a_wrong_argument_is_told(launch: Start, words: list[str], reason: str) -> None:
+def test_wrong_argument_is_named_in_the_log(launch: Start, words: list[str], reason: str) -> None:
     refused = launch('start_tracker:=false', *words)
     deadline = time.monotonic() + PATIENCE
     while reason not in refused.log and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ def test_a_wrong_argument_is_told(launch: Start, words: list[str], reason: str) 
     assert reason in refused.log
 
 
-def test_a_station_draws_and_sees_the_target_followed(launch: Start, video: Path) -> None:
+def test_ground_station_starts_a_target_and_sees_it_tracked(launch: Start, video: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
@@ -81,12 +81,12 @@ def test_a_station_draws_and_sees_the_target_followed(launch: Start, video: Path
     station = mavutil.mavlink_connection(f'udpout:127.0.0.1:{port}', source_system=255)
     deadline = time.monotonic() + PATIENCE
 
-    def wait(kind: str, so: Callable[[Any], bool], ask: Callable[[], None]) -> Any:
+    def wait(kind: str, condition: Callable[[Any], bool], ask: Callable[[], None]) -> Any:
         while time.monotonic() < deadline:
             station.mav.heartbeat_send(mavlink.MAV_TYPE_GCS, 8, 0, 0, 0)
             ask()
             found = station.recv_match(type=kind, blocking=True, timeout=0.5)
-            if found is not None and so(found):
+            if found is not None and condition(found):
                 return found
         raise AssertionError(f'no {kind}: {running.log}')
 

@@ -108,7 +108,9 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         (['cameras:=front', 'processes:=2'], "processes:='2': expected one or each"),
     ],
 )
-def test_a_wrong_argument_is_told(launch: Start, words: list[str], reason: str) -> None:
+def test_wrong_argument_is_refused_with_a_reason(
+    launch: Start, words: list[str], reason: str
+) -> None:
     refused = launch(*words)
     assert refused.end() == 1
     assert reason in refused.log

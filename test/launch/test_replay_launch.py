@@ -51,7 +51,7 @@ Start = Callable[..., Launch]
 
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The working folder, which replays write to."""
+    """A working folder of the test's own, which replays write to."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -129,7 +129,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
         (['bag:=bag', 'params_file:=none.yaml'], "params_file:='none.yaml': "),
     ],
 )
-def test_a_wrong_argument_is_told(
+def test_wrong_argument_is_refused_with_a_reason(
     launch: Start, tmp_path: Path, words: list[str], reason: str
 ) -> None:
     write_bag(tmp_path / 'bag', '/camera/image_raw', IMAGE)
@@ -149,7 +149,7 @@ def test_a_wrong_argument_is_told(
         ('/camera/jpeg', COMPRESSED, '', ''),
     ],
 )
-def test_every_image_of_the_bag_is_tracked_and_reported_on(
+def test_every_image_of_the_bag_is_tracked_and_reported(
     launch: Start, tmp_path: Path, topic: str, kind: str, init_box: str, namespace: str
 ) -> None:
     pytest.importorskip('ros2bag', reason='needs `ros2 bag`')
@@ -172,7 +172,9 @@ def test_every_image_of_the_bag_is_tracked_and_reported_on(
     assert (tmp_path / 'walk_node' / 'report.html').is_file()
 
 
-def test_what_cannot_be_tracked_ends_with_an_error(launch: Start, tmp_path: Path) -> None:
+def test_replay_ends_with_an_error_if_the_tracker_is_not_ready(
+    launch: Start, tmp_path: Path
+) -> None:
     pytest.importorskip('ros2bag', reason='needs `ros2 bag`')
     write_bag(tmp_path / 'walk', '/camera/image_raw', IMAGE)
     running = launch('bag:=walk', 'model:=no_such_model', 'patience:=6')
@@ -181,7 +183,7 @@ def test_what_cannot_be_tracked_ends_with_an_error(launch: Start, tmp_path: Path
     assert '/hcat_tracker is not ready: it has not subscribed to /camera/image_raw' in running.log
 
 
-def test_an_interrupt_ends_it_without_a_report(launch: Start, tmp_path: Path) -> None:
+def test_interrupt_ends_the_replay_without_a_report(launch: Start, tmp_path: Path) -> None:
     pytest.importorskip('ros2bag', reason='needs `ros2 bag`')
     write_bag(tmp_path / 'walk', '/camera/image_raw', IMAGE)
     running = launch('bag:=walk', 'engine:=onnxruntime', 'threads:=1')

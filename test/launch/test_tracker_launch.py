@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 NEEDS = 'needs ROS 2 with launch, and hcat_ros built by colcon'
-# Not `launch`: where ROS's is missing, our own folder of that name would be imported.
+# Not `launch`: without ROS's package, our own folder of that name would be imported.
 pytest.importorskip('launch_ros', reason=NEEDS)
 pytest.importorskip('ros2launch', reason=NEEDS)
 
@@ -59,9 +59,7 @@ def test_the_arguments_are_listed(launch: Start) -> None:
             assert f"'{name}':" in listing.log
 
 
-def test_arguments_reach_the_node_and_win_over_the_file(
-    launch: Start, viewer: Node, tmp_path: Path
-) -> None:
+def test_arguments_override_the_parameter_file(launch: Start, viewer: Node, tmp_path: Path) -> None:
     mine = tmp_path / 'mine.yaml'
     mine.write_text('/**:\n  ros__parameters: {window_penalty: 0.2, class_id: walker}\n')
     running = launch(
@@ -96,7 +94,7 @@ def test_arguments_reach_the_node_and_win_over_the_file(
     running.interrupt()
     time.sleep(0.1)
     running.interrupt()
-    # The nodes may be gone by then, and the second one end launch itself.
+    # The nodes may have ended by then; the second interrupt may then end launch itself.
     assert running.end() in (0, -2), running.log
     assert 'process has finished cleanly' in running.log
     assert 'Traceback' not in running.log
@@ -151,7 +149,7 @@ def test_the_demo_tracks_and_ends_with_its_video(
         ('params_file:=/no/such.yaml', 'no file /no/such.yaml'),
     ],
 )
-def test_a_wrong_argument_is_told(launch: Start, argument: str, reason: str) -> None:
+def test_wrong_argument_is_refused_with_a_reason(launch: Start, argument: str, reason: str) -> None:
     refused = launch('tracker.launch.py', argument)
     assert refused.end() == 1
     assert reason in refused.log
@@ -167,7 +165,7 @@ def test_a_wrong_argument_is_told(launch: Start, argument: str, reason: str) -> 
         ('init_box:=1,2', 'expected x, y, w, h in pixels', 'inactive'),
     ],
 )
-def test_the_node_outlives_a_value_it_refuses(
+def test_node_keeps_running_after_a_refused_value(
     launch: Start, viewer: Node, argument: str, reason: str, state: str
 ) -> None:
     running = launch('tracker.launch.py', argument)
@@ -182,7 +180,7 @@ def test_the_node_outlives_a_value_it_refuses(
 
 
 @pytest.mark.parametrize('own', [False, True])
-def test_fast_dds_is_given_room_for_images_unless_the_user_decides(
+def test_fast_dds_profile_is_set_unless_the_user_has_set_one(
     launch: Start,
     viewer: Node,
     video: Path,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both ends of a MAVLink link: ours with what comes on it, and pymavlink's."""
+"""Both ends of a MAVLink link: ours, which records its messages, and pymavlink's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hcat_ros.mavlink.dialect import mavlink, mavutil
 from hcat_ros.mavlink.link import Link
 
 LIMIT = 30.0
-"""Seconds for what should take none."""
+"""Timeout of waits that should end at once, s."""
 
 
-def until(so: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + LIMIT
-    while not (found := so()):
+    while not (found := condition()):
         assert time.monotonic() < deadline, f'not seen: {what}'
         time.sleep(0.01)
     return found
@@ -30,7 +30,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
 
 
 class Heard:
-    """A link and what comes on it."""
+    """A link, the messages that it received and the lines that it logged."""
 
     def __init__(self, endpoint: str, key: bytes = b'') -> None:
         self.messages: list[Any] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's side of the protocol. All messages go over the wire: packed, and read again."""
+"""The camera's side of the camera protocol. Every message is packed and parsed again."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STATUS = mavlink.MAVLINK_MSG_ID_CAMERA_TRACKING_IMAGE_STATUS
 IMAGES = ImageSize(640, 480)
 RECTANGLE = (0.25, 0.5, 0.5, 0.75)
 BOX = Box(160, 240, 160, 120)
-"""The same in the images."""
+"""`RECTANGLE` in pixels of `IMAGES`."""
 
 
 class Tracker:
-    """Notes what it is asked; each answer is given by hand."""
+    """Records its requests; the test sets the answer to each."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -72,7 +72,7 @@ class Station:
         self.got += self._ears.parse_buffer(message.pack(self._down))
 
     def send(self, message: Any, component: int = 190) -> list[Any]:
-        """Send a message, and return what comes back at once."""
+        """Send a message, and return the immediate answers."""
         self.got.clear()
         self._up.srcComponent = component
         for one in self._camera_ears.parse_buffer(message.pack(self._up)):
@@ -87,7 +87,7 @@ class Station:
         return self.send(message, component)
 
     def wait(self, seconds: float, step: float = 0.05) -> list[Any]:
-        """Let time go by, and return what comes."""
+        """Advance the time, and return the messages that are sent meanwhile."""
         self.got.clear()
         for _ in range(round(seconds / step)):
             self.now += step
@@ -110,7 +110,7 @@ def station() -> Station:
     return Station()
 
 
-def test_its_heartbeat_is_that_of_a_camera(station: Station) -> None:
+def test_heartbeat_is_that_of_a_camera(station: Station) -> None:
     beats = [m for m in station.wait(5.0) if m.get_type() == 'HEARTBEAT']
     assert 5 <= len(beats) <= 6
     assert (beats[0].get_srcSystem(), beats[0].get_srcComponent()) == (1, 100)
@@ -120,7 +120,7 @@ def test_its_heartbeat_is_that_of_a_camera(station: Station) -> None:
 
 
 @pytest.mark.parametrize('old', [False, True], ids=['request_message', 'older command'])
-def test_what_it_can_do_is_told_either_way(station: Station, old: bool) -> None:
+def test_camera_information_is_sent_for_both_request_commands(station: Station, old: bool) -> None:
     station.now += 2.5
     if old:
         station.command(mavlink.MAV_CMD_REQUEST_CAMERA_INFORMATION, 1)
@@ -147,7 +147,9 @@ def test_what_it_can_do_is_told_either_way(station: Station, old: bool) -> None:
         (275, 'CAMERA_TRACKING_IMAGE_STATUS'),
     ],
 )
-def test_what_ground_stations_ask_for_is_there(station: Station, number: int, kind: str) -> None:
+def test_messages_that_ground_stations_request_are_sent(
+    station: Station, number: int, kind: str
+) -> None:
     station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, number)
     assert [m.get_type() for m in station.got] == ['COMMAND_ACK', kind]
     if kind == 'VIDEO_STREAM_INFORMATION':
@@ -155,13 +157,13 @@ def test_what_ground_stations_ask_for_is_there(station: Station, number: int, ki
 
 
 @pytest.mark.parametrize('number', [269, 270])
-def test_the_field_of_view_is_in_radians_here_and_in_degrees_over_mavlink(number: int) -> None:
+def test_field_of_view_in_radians_is_sent_in_degrees(number: int) -> None:
     station = Station(horizontal_fov=math.pi / 3)
     station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, number)
     assert station.got[-1].hfov == 60
 
 
-def test_without_a_video_there_is_no_stream() -> None:
+def test_no_video_stream_is_reported_without_a_video_uri() -> None:
     station = Station(video_uri='')
     station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, 269)
     assert station.result() == mavlink.MAV_RESULT_UNSUPPORTED
@@ -169,14 +171,14 @@ def test_without_a_video_there_is_no_stream() -> None:
     assert not station.of('CAMERA_INFORMATION')[0].flags & mavlink.CAMERA_CAP_FLAGS_HAS_VIDEO_STREAM
 
 
-def test_a_rectangle_is_acknowledged_as_the_tracker_answers(station: Station) -> None:
+def test_rectangle_is_acknowledged_when_the_tracker_answers(station: Station) -> None:
     assert station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE) == []
     assert station.tracker.asked == [BOX]
     station.wait(0.3)
     assert station.of('COMMAND_ACK') == []
     station.wait(0.2)
     assert station.result() == mavlink.MAV_RESULT_IN_PROGRESS
-    # A repetition while it is under way names no second target.
+    # A repetition while the command is pending starts no second target.
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     assert station.result() == mavlink.MAV_RESULT_IN_PROGRESS
     assert station.tracker.asked == [BOX]
@@ -194,15 +196,15 @@ CORRECTED = (0.5, 0.5, 0.75, 0.75)
 CORRECTED_BOX = Box(320, 240, 160, 120)
 
 
-def test_a_corrected_rectangle_takes_the_place_of_the_pending_one(station: Station) -> None:
+def test_corrected_rectangle_replaces_the_pending_one(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)
     assert station.tracker.asked == [BOX, CORRECTED_BOX]
-    # The old one is answered, once. 6 is MAV_RESULT_CANCELLED, which not each dialect has.
+    # The old one is answered once. 6 is MAV_RESULT_CANCELLED, which not every dialect has.
     expected = 6 if hasattr(mavlink, 'MAV_RESULT_CANCELLED') else 1
     assert [m.result for m in station.of('COMMAND_ACK')] == [expected]
     assert station.texts() == ''
-    station.tracker.answers[0].set_result('target 7')  # too late: it had begun
+    station.tracker.answers[0].set_result('target 7')  # too late: it is answered already
     station.wait(0.3)
     assert station.of('COMMAND_ACK') == []
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)  # a repetition
@@ -215,7 +217,7 @@ def test_a_corrected_rectangle_takes_the_place_of_the_pending_one(station: Stati
     assert not [m for m in station.wait(ANSWER_LIMIT + 1) if m.get_type() == 'COMMAND_ACK']
 
 
-def test_a_rectangle_that_is_done_is_answered_before_the_next_one(station: Station) -> None:
+def test_finished_rectangle_is_answered_before_the_next_one(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     station.tracker.answers[0].set_result('target 7')
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED)
@@ -223,14 +225,14 @@ def test_a_rectangle_that_is_done_is_answered_before_the_next_one(station: Stati
     assert station.tracker.asked == [BOX, CORRECTED_BOX]
 
 
-def test_a_correction_is_taken_though_there_is_no_room_for_more(station: Station) -> None:
+def test_correction_is_accepted_at_the_limit_of_pending_commands(station: Station) -> None:
     for component in range(1, 9):
         station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, component=component)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *CORRECTED, component=3)
     assert station.tracker.asked == [BOX] * 8 + [CORRECTED_BOX]
 
 
-def test_a_repetition_with_parameters_that_are_not_used_is_one(station: Station) -> None:
+def test_nan_in_unused_parameters_still_counts_as_a_repetition(station: Station) -> None:
     for _ in range(2):
         unused = (math.nan,) * 3
         station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, *unused)
@@ -238,7 +240,7 @@ def test_a_repetition_with_parameters_that_are_not_used_is_one(station: Station)
     assert station.tracker.asked == [BOX]
 
 
-def test_a_refusal_fails_with_its_reason_in_words(station: Station) -> None:
+def test_refusal_fails_with_the_reason_as_status_text(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     reason = 'the box is on an image that is not kept any more: ' + 'x' * 60 + ' lengthen buffer_mb'
     station.tracker.answers[0].set_exception(ValueError(reason))
@@ -251,7 +253,7 @@ def test_a_refusal_fails_with_its_reason_in_words(station: Station) -> None:
     assert chunks[0].id != 0
 
 
-def test_a_logger_that_raises_keeps_no_acknowledgement_back(station: Station) -> None:
+def test_acknowledgement_is_sent_although_the_logger_raises(station: Station) -> None:
     acknowledged: list[int] = []
 
     def fail(line: str) -> None:
@@ -269,7 +271,7 @@ def test_a_logger_that_raises_keeps_no_acknowledgement_back(station: Station) ->
     assert acknowledged == [mavlink.MAV_RESULT_ACCEPTED, mavlink.MAV_RESULT_DENIED]
 
 
-def test_a_tracker_that_never_answers_fails(station: Station) -> None:
+def test_command_fails_if_the_tracker_never_answers(station: Station) -> None:
     station.command(mavlink.MAV_CMD_CAMERA_STOP_TRACKING)
     station.wait(ANSWER_LIMIT + 0.2)
     assert station.result() == mavlink.MAV_RESULT_FAILED
@@ -289,7 +291,7 @@ def test_a_tracker_that_never_answers_fails(station: Station) -> None:
         (2010, (104,)),
     ],
 )
-def test_what_cannot_be_tracked_is_denied(
+def test_invalid_tracking_command_is_denied(
     station: Station, number: int, parameters: tuple[float, ...]
 ) -> None:
     station.command(number, *parameters)
@@ -298,7 +300,7 @@ def test_what_cannot_be_tracked_is_denied(
     assert station.tracker.asked == []
 
 
-def test_before_the_first_image_it_is_rejected_for_the_moment() -> None:
+def test_command_before_the_first_image_is_temporarily_rejected() -> None:
     station = Station(size=None)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE)
     assert station.result() == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
@@ -306,7 +308,7 @@ def test_before_the_first_image_it_is_rejected_for_the_moment() -> None:
     assert station.of('HEARTBEAT')[0].system_status == mavlink.MAV_STATE_STANDBY
 
 
-def test_a_point_takes_what_the_detector_has_there_lately(station: Station) -> None:
+def test_point_selects_a_recent_detection(station: Station) -> None:
     seen = Box(300, 200, 60, 100)
     station.camera.set_detections([seen], station.now)
     station.command(mavlink.MAV_CMD_CAMERA_TRACK_POINT, 0.5, 0.5)
@@ -316,25 +318,25 @@ def test_a_point_takes_what_the_detector_has_there_lately(station: Station) -> N
     assert station.tracker.asked == [seen, Box(296, 216, 48, 48)]
 
 
-def test_as_command_int(station: Station) -> None:
+def test_rectangle_is_accepted_as_command_int(station: Station) -> None:
     station.send(
         mavlink.MAVLink_command_int_message(1, 100, 0, 2005, 0, 0, *RECTANGLE, 100, 0, 0.0)
     )
     assert station.tracker.asked == [BOX]
 
 
-def test_what_is_for_others_is_left_to_them(station: Station) -> None:
+def test_commands_for_other_components_are_ignored(station: Station) -> None:
     for to in ((2, 100), (1, 101), (1, 1)):
         assert station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, to=to) == []
     assert station.tracker.asked == []
-    # For all components: what it knows is done, the rest is somebody else's.
+    # Broadcast to all components: known commands are executed, others ignored.
     station.command(mavlink.MAV_CMD_REQUEST_CAMERA_INFORMATION, 1, to=(1, 0))
     assert station.of('CAMERA_INFORMATION')
     assert station.command(mavlink.MAV_CMD_COMPONENT_ARM_DISARM, 1, to=(1, 0)) == []
     assert station.command(mavlink.MAV_CMD_COMPONENT_ARM_DISARM, 1)[0].result == 3  # UNSUPPORTED
 
 
-def test_statuses_come_at_the_rate_that_is_asked_for(station: Station) -> None:
+def test_tracking_status_is_sent_at_the_requested_rate(station: Station) -> None:
     station.camera.set_target(BOX)
 
     def count(seconds: float = 4.0) -> int:
@@ -352,7 +354,7 @@ def test_statuses_come_at_the_rate_that_is_asked_for(station: Station) -> None:
     assert station.result() == mavlink.MAV_RESULT_UNSUPPORTED
 
 
-def test_a_status_tells_where_the_target_is_or_that_it_is_lost(station: Station) -> None:
+def test_tracking_status_has_the_target_box_or_says_it_is_lost(station: Station) -> None:
     def status() -> Any:
         station.command(mavlink.MAV_CMD_REQUEST_MESSAGE, STATUS)
         return station.of('CAMERA_TRACKING_IMAGE_STATUS')[0]
@@ -372,7 +374,7 @@ def test_a_status_tells_where_the_target_is_or_that_it_is_lost(station: Station)
     assert math.isnan(lost.rec_top_x)
 
 
-def test_that_there_is_no_target_any_more_is_told_and_then_nothing(station: Station) -> None:
+def test_idle_status_is_sent_a_few_times_after_the_target_is_dropped(station: Station) -> None:
     assert not [m for m in station.wait(3.0) if m.msgname.startswith('CAMERA_TRACKING')]
     station.camera.set_target(BOX)
     station.wait(1.0)
@@ -381,7 +383,7 @@ def test_that_there_is_no_target_any_more_is_told_and_then_nothing(station: Stat
     assert [m.tracking_status for m in told] == [0] * IDLE_STATUSES
 
 
-def test_many_stations_at_once_are_bounded(station: Station) -> None:
+def test_number_of_pending_commands_is_limited(station: Station) -> None:
     for component in range(1, 40):
         station.command(mavlink.MAV_CMD_CAMERA_TRACK_RECTANGLE, *RECTANGLE, component=component)
     assert station.result() == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
@@ -396,6 +398,6 @@ def test_many_stations_at_once_are_bounded(station: Station) -> None:
         ({'video_uri': 'rtsp://' + 'é' * 80}, 'video_uri has 167 bytes: expected at most 160'),
     ],
 )
-def test_an_identity_that_mavlink_has_no_room_for(values: dict[str, Any], reason: str) -> None:
+def test_invalid_video_uri_is_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         CameraIdentity(**values)

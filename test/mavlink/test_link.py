@@ -43,7 +43,7 @@ def test_several_stations_hear_one_udp_link(hear: Any) -> None:
     assert [heard_by(one).type for one in stations] == [30] * 3
 
 
-def test_addresses_without_end_are_not_all_kept(hear: Any) -> None:
+def test_number_of_remembered_udp_stations_is_limited(hear: Any) -> None:
     port = free_port()
     heard = hear(f'udpin:127.0.0.1:{port}')
     until(lambda: heard.lines, 'the link')
@@ -68,7 +68,7 @@ def test_addresses_without_end_are_not_all_kept(hear: Any) -> None:
     assert 0 < len(served) < MOST_STATIONS
 
 
-def test_a_tcp_link_comes_back_when_the_other_end_does(hear: Any) -> None:
+def test_tcp_link_reconnects_when_the_other_end_returns(hear: Any) -> None:
     port = free_port(socket.SOCK_STREAM)
     heard = hear(f'tcp:127.0.0.1:{port}')
     until(lambda: any('cannot open' in line for line in heard.lines), 'that nobody is there')
@@ -91,7 +91,7 @@ def test_a_tcp_link_comes_back_when_the_other_end_does(hear: Any) -> None:
 
 
 @pytest.mark.parametrize('reset', [False, True])
-def test_a_tcp_server_takes_the_next_station(hear: Any, reset: bool) -> None:
+def test_tcp_server_accepts_the_next_station(hear: Any, reset: bool) -> None:
     port = free_port(socket.SOCK_STREAM)
     heard = hear(f'tcpin:127.0.0.1:{port}')
     until(lambda: heard.lines, 'the link')
@@ -110,7 +110,7 @@ def test_a_tcp_server_takes_the_next_station(hear: Any, reset: bool) -> None:
     assert heard.lines == [f'MAVLink tcpin:127.0.0.1:{port}: open']
 
 
-def test_signed_messages_alone_are_heard_with_a_key(hear: Any) -> None:
+def test_link_with_a_key_accepts_only_signed_messages(hear: Any) -> None:
     port, key = free_port(), signing_key('a secret of the operator')
     heard = hear(f'udpin:127.0.0.1:{port}', key)
     until(lambda: heard.lines, 'the link')
@@ -126,7 +126,7 @@ def test_signed_messages_alone_are_heard_with_a_key(hear: Any) -> None:
     assert heard_by(friend).get_signed()
 
 
-def test_many_messages_in_one_packet_and_a_receiver_that_fails(hear: Any) -> None:
+def test_all_messages_of_a_packet_arrive_although_the_receiver_raises(hear: Any) -> None:
     port = free_port()
     heard = hear(f'udpin:127.0.0.1:{port}')
     until(lambda: heard.lines, 'the link')
@@ -156,18 +156,18 @@ def test_many_messages_in_one_packet_and_a_receiver_that_fails(hear: Any) -> Non
         '/dev/ttyUSB0',
     ],
 )
-def test_an_endpoint_that_is_none_is_named(endpoint: str) -> None:
+def test_invalid_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match='expected udpin:'):
         check_endpoint(endpoint)
 
 
 @pytest.mark.parametrize('endpoint', ['/dev/ttyUSB0,57600', 'tcp:robot.local:5760'])
-def test_endpoints(endpoint: str) -> None:
+def test_valid_endpoint_is_accepted(endpoint: str) -> None:
     check_endpoint(endpoint)
 
 
-class Still:
-    """A tracker that is never asked."""
+class CountingTracker:
+    """A tracker that counts its requests and accepts all of them."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -182,10 +182,10 @@ class Still:
         return self.name_target(Box(0, 0, 1, 1))
 
 
-def test_20000_mutated_frames_end_nothing(hear: Any) -> None:
+def test_camera_survives_20000_mutated_frames(hear: Any) -> None:
     """Bytes of all the messages that a camera takes, changed at random, over a real socket."""
     rng = random.Random(7)
-    tracker, failures = Still(), []
+    tracker, failures = CountingTracker(), []
     camera = CameraComponent(CameraIdentity(), tracker, lambda link, message: None)
     camera.set_size(ImageSize(640, 480))
     packet = mavlink.MAVLink(None, srcSystem=255)

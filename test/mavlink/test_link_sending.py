@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent on a link: nobody waits for it, and a line that takes nothing gets nothing old."""
+"""Sending on a link never blocks, and a line that was stalled gets no outdated messages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def numbered(number: int) -> Any:
 
 
 def ends(action: Callable[[], Any]) -> bool:
-    """Whether an action returns while nothing is done about what it may wait for."""
+    """Whether an action returns within `LIMIT`, although nothing that it may wait for happens."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(LIMIT)
     return not thread.is_alive()
 
 
-def test_a_name_server_that_does_not_answer_holds_up_nobody(
+def test_unresponsive_name_server_does_not_block_send(
     hear: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answered, look_up = [], threading.Event(), socket.gethostbyname
@@ -52,7 +52,7 @@ def test_a_name_server_that_does_not_answer_holds_up_nobody(
     heard = hear(f'udpout:station.test:{port}')
 
     def send_much() -> None:
-        # Longer than the link takes to open: each of them would ask.
+        # For longer than the link takes to open: each message could start a look-up.
         for number in range(100):
             heard.link.send(numbered(number))
             time.sleep(0.01)
@@ -68,7 +68,7 @@ def test_a_name_server_that_does_not_answer_holds_up_nobody(
     other.close()
 
 
-def test_a_name_that_nobody_knows_is_told_and_asked_for_again(
+def test_unknown_host_name_is_logged_and_resolved_again(
     hear: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, known = free_port(), threading.Event()
@@ -89,7 +89,7 @@ def test_a_name_that_nobody_knows_is_told_and_asked_for_again(
 
 @pytest.fixture
 def wire() -> Iterator[tuple[int, str]]:
-    """A serial line: the file of its far end, and the endpoint of the near one."""
+    """A serial line: file descriptor of its far end, endpoint of its near end."""
     pytest.importorskip('serial', reason='needs pyserial, which comes with pymavlink')
     far, near = os.openpty()
     yield far, f'{os.ttyname(near)},57600'
@@ -97,13 +97,11 @@ def wire() -> Iterator[tuple[int, str]]:
     os.close(far)
 
 
-def test_a_serial_device_that_takes_no_bytes_holds_up_nobody(
-    hear: Any, wire: tuple[int, str]
-) -> None:
+def test_stalled_serial_device_does_not_block_send(hear: Any, wire: tuple[int, str]) -> None:
     far, endpoint = wire
     heard = hear(endpoint)
     until(lambda: heard.lines, 'the link')
-    sent = 2000  # more than a terminal holds
+    sent = 2000  # more than the buffer of a terminal holds
 
     def send_all() -> None:
         for number in range(sent):
@@ -114,7 +112,7 @@ def test_a_serial_device_that_takes_no_bytes_holds_up_nobody(
     assert ends(send_all)
     until(lambda: 'takes no bytes' in heard.lines[-1], 'that it is stuck')
     time.sleep(MOST_AGE)
-    # It takes bytes again: what waited is too old, what comes now is there.
+    # It takes bytes again: queued messages are too old, new ones arrive.
     ears, got = mavlink.MAVLink(None), []
     ears.robust_parsing = True
     fresh = itertools.count(sent)
@@ -131,7 +129,7 @@ def test_a_serial_device_that_takes_no_bytes_holds_up_nobody(
     assert not set(range(sent - MOST_QUEUED, sent)) & set(got)
 
 
-def test_closing_takes_a_bounded_time_though_a_device_takes_no_bytes(
+def test_close_returns_although_the_serial_device_is_stalled(
     hear: Any, wire: tuple[int, str]
 ) -> None:
     heard = hear(wire[1])
@@ -147,7 +145,7 @@ def test_closing_takes_a_bounded_time_though_a_device_takes_no_bytes(
     assert ends(fill_and_close)
 
 
-def test_closing_sends_what_is_queued(hear: Any) -> None:
+def test_close_sends_the_queued_messages(hear: Any) -> None:
     port = free_port()
     other = mavutil.mavlink_connection(f'udpin:127.0.0.1:{port}')
     for time_around in range(20):
@@ -161,7 +159,7 @@ def test_closing_sends_what_is_queued(hear: Any) -> None:
     other.close()
 
 
-def test_one_message_on_many_links_is_whole_on_each(hear: Any) -> None:
+def test_one_message_is_sent_intact_on_several_links(hear: Any) -> None:
     """Packing writes into the message, and each link packs it on a thread of its own."""
     others = [mavutil.mavlink_connection(f'udpin:127.0.0.1:{free_port()}') for _ in range(4)]
     ports = [other.port.getsockname()[1] for other in others]
@@ -178,7 +176,7 @@ def test_one_message_on_many_links_is_whole_on_each(hear: Any) -> None:
         other.close()
 
 
-def test_a_link_outlives_a_logger_that_raises() -> None:
+def test_link_survives_a_logger_that_raises() -> None:
     port, lines, got = free_port(), [], []
 
     def fail(line: str) -> None:
@@ -200,7 +198,7 @@ def test_a_link_outlives_a_logger_that_raises() -> None:
         link.close()
 
 
-def test_a_message_that_cannot_be_packed_is_told_and_the_next_one_sent(hear: Any) -> None:
+def test_unpackable_message_is_logged_and_the_next_one_is_sent(hear: Any) -> None:
     port = free_port()
     heard = hear(f'udpin:127.0.0.1:{port}')
     until(lambda: heard.lines, 'the link')

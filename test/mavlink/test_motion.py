@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signs, masks and times of what moves something; the numbers are those of MAVLink's pages."""
+"""Signs, masks and times of motion commands; the numbers are from MAVLink's documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hcat_ros.mavlink.motion import MotionOutput, MotionSettings, Rates
 
 
 class Vehicle:
-    """Reads what is sent, from the wire."""
+    """Parses the packed messages that the output sends."""
 
     def __init__(self, mode: str, **settings: Any) -> None:
         self.got: list[Any] = []
@@ -27,7 +27,7 @@ class Vehicle:
         self.got += self._ears.parse_buffer(message.pack(self._wire))
 
 
-def test_velocity_is_forward_right_and_down() -> None:
+def test_velocity_is_sent_as_forward_right_and_down() -> None:
     vehicle = Vehicle('velocity')
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(forward=1.5, left=0.5, up=0.25, yaw=0.75), 10.0)
@@ -42,7 +42,7 @@ def test_velocity_is_forward_right_and_down() -> None:
     assert message.time_boot_ms == 10_000
 
 
-def test_gimbal_rates_are_up_and_to_the_right() -> None:
+def test_gimbal_rates_are_sent_as_up_and_right() -> None:
     vehicle = Vehicle('gimbal', target=(1, 154))
     vehicle.output.hold(False, 0.0)
     (control,) = vehicle.got
@@ -61,7 +61,7 @@ def test_gimbal_rates_are_up_and_to_the_right() -> None:
     assert (release.command, release.param1) == (1001, -3)
 
 
-def test_a_gimbal_that_is_not_given_is_told() -> None:
+def test_denied_gimbal_control_is_logged() -> None:
     vehicle = Vehicle('gimbal')
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0))
     assert vehicle.lines == []
@@ -74,15 +74,15 @@ def requests(vehicle: Vehicle) -> list[Any]:
     return [m for m in vehicle.got if getattr(m, 'command', 0) == 1001 and m.param1 > 0]
 
 
-def test_control_is_requested_until_it_is_answered() -> None:
-    """As https://mavlink.io/en/services/command.html asks: `confirmation` counts up."""
+def test_gimbal_control_is_requested_until_it_is_answered() -> None:
+    """As https://mavlink.io/en/services/command.html requires: `confirmation` counts up."""
     vehicle = Vehicle('gimbal')
     vehicle.output.hold(False, 10.0)
     for step in range(1, 176):
         vehicle.output.advance(10.0 + step * 0.02)  # to 13.5 s
     assert [m.confirmation for m in requests(vehicle)] == [0, 1, 2, 3]
     assert {(m.param1, m.param2) for m in requests(vehicle)} == {(1, 100)}
-    for other in ((5, 255, 190), (0, 255, 190), (5, 1, 100)):  # another's, or not decided yet
+    for other in ((5, 255, 190), (0, 255, 190), (5, 1, 100)):  # in progress, or another station's
         result, system, component = other
         answer = mavlink.MAVLink_command_ack_message(1001, result, 0, 0, system, component)
         vehicle.output.receive(answer)
@@ -94,7 +94,7 @@ def test_control_is_requested_until_it_is_answered() -> None:
     assert len(requests(vehicle)) == 5
 
 
-def test_control_that_is_refused_is_not_requested_again() -> None:
+def test_refused_gimbal_control_is_not_requested_again() -> None:
     vehicle = Vehicle('gimbal')
     vehicle.output.hold(False, 10.0)
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 4, 0, 0, 1, 100))
@@ -103,7 +103,7 @@ def test_control_that_is_refused_is_not_requested_again() -> None:
     assert vehicle.lines == ['the gimbal manager refuses control: MAV_RESULT_FAILED']
 
 
-def test_control_that_is_given_back_is_not_requested_again() -> None:
+def test_released_gimbal_control_is_not_requested_again() -> None:
     vehicle = Vehicle('gimbal')
     vehicle.output.hold(False, 10.0)
     vehicle.output.hold(True, 10.5)
@@ -114,7 +114,7 @@ def test_control_that_is_given_back_is_not_requested_again() -> None:
     assert [m.confirmation for m in requests(vehicle)] == [0, 0]
 
 
-def test_control_is_requested_anew_from_a_manager_that_may_have_started_anew() -> None:
+def test_gimbal_control_is_requested_again_from_a_restarted_manager() -> None:
     vehicle = Vehicle('gimbal')
     vehicle.output.hold(False, 10.0)
     vehicle.output.receive(mavlink.MAVLink_command_ack_message(1001, 0))
@@ -138,7 +138,7 @@ def moves(message: Any) -> bool:
     return any(abs(getattr(message, name, 0.0)) > 0 for name in names)
 
 
-def test_commands_that_stay_away_stop_it_and_then_it_is_silent() -> None:
+def test_missing_commands_cause_a_stop_and_then_silence() -> None:
     vehicle = Vehicle('velocity', timeout=0.5)
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(forward=1), 10.0)
@@ -166,7 +166,7 @@ def test_time_in_the_queue_counts_towards_the_age_of_a_command() -> None:
     assert not moves(vehicle.got[-1])
 
 
-def test_hold_stops_it_at_once() -> None:
+def test_hold_stops_the_vehicle_at_once() -> None:
     vehicle = Vehicle('velocity')
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(forward=1), 1.0)
@@ -174,14 +174,14 @@ def test_hold_stops_it_at_once() -> None:
     assert not moves(vehicle.got[-1])
     vehicle.output.command(Rates(forward=1), 1.02)
     assert not moves(vehicle.got[-1])
-    # Released again, it waits for a new command.
+    # After the release it waits for a new command.
     vehicle.output.hold(False, 1.5)
     vehicle.output.advance(1.52)
     assert not any(moves(message) for message in vehicle.got[1:])
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_stops_it(value: float) -> None:
+def test_non_finite_command_stops_the_vehicle(value: float) -> None:
     vehicle = Vehicle('velocity')
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(forward=1), 1.0)
@@ -189,7 +189,7 @@ def test_what_is_not_finite_stops_it(value: float) -> None:
     assert not moves(vehicle.got[-1])
 
 
-def test_a_logger_that_raises_keeps_no_stop_back() -> None:
+def test_stop_is_sent_although_the_logger_raises() -> None:
     vehicle = Vehicle('velocity', timeout=0.5)
     seen: list[bool] = []
 
@@ -208,7 +208,7 @@ def test_a_logger_that_raises_keeps_no_stop_back() -> None:
     assert seen == [False, False], 'each stop was sent before its line was logged'
 
 
-def test_limits() -> None:
+def test_speeds_and_rates_are_limited() -> None:
     vehicle = Vehicle('velocity', max_speed=2.0, max_rate=0.5)
     vehicle.output.hold(False, 0.0)
     vehicle.output.command(Rates(9, -9, 9, 9, 9), 1.0)

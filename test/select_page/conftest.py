@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page that is served for real, for a robot that notes what it is asked."""
+"""A page from a real server, for a robot double that records its requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class NotingRobot:
-    """Answers at once; an exception in `answer` is the answer."""
+    """Records its requests and answers at once: `answer` is returned, or raised if an exception."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.watched: list[bool] = []
         self.answer: str | Exception | None = 'done'
-        """None: never answers."""
+        """Answer to every request; None: it never answers."""
 
     def name_target(self, stamp: int, box: Box) -> Future[str]:
         self.asked.append((stamp, box))

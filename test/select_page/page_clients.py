@@ -19,7 +19,7 @@ Frame = tuple[dict[str, Any], np.ndarray]
 
 @asynccontextmanager
 async def looking(server: Any, token: str = '', **options: Any) -> Any:
-    """A client that has been let in."""
+    """A connected client that the server has accepted."""
     async with aiohttp.ClientSession() as session:
         url = f'http://127.0.0.1:{server.port}/live'
         async with session.ws_connect(url, max_msg_size=0, **options) as live:
@@ -40,7 +40,7 @@ async def next_message(live: Any) -> Any:
 
 
 async def next_frame(live: Any) -> Frame:
-    """Return what comes with the next picture, and its pixels; states are passed over."""
+    """Return the data and the pixels of the next picture; statuses before it are skipped."""
     while True:
         message = await next_message(live)
         assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
@@ -58,8 +58,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
-async def until(so: Callable[[], Any]) -> None:
+async def until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + LIMIT
-    while not so():
+    while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ def test_loopback_needs_no_token(host: str) -> None:
 
 
 @pytest.mark.parametrize('host', ['0.0.0.0', '', '::'])
-def test_every_interface_needs_a_token_and_gets_one(host: str) -> None:
+def test_serving_on_all_interfaces_generates_a_token(host: str) -> None:
     first, second = Access(host), Access(host)
     assert not first.loopback
     assert len(first.token) >= 32
@@ -25,14 +25,14 @@ def test_every_interface_needs_a_token_and_gets_one(host: str) -> None:
     assert first.token_fits(first.token)
 
 
-def test_a_given_token_counts_on_loopback_too() -> None:
+def test_configured_token_is_required_on_loopback_too() -> None:
     access = Access('127.0.0.1', TOKEN)
     assert not access.token_fits('')
     assert access.token_fits(TOKEN)
 
 
 @pytest.mark.parametrize('token', ['short', 'with a line\nbreak in it', 'not all of it is ascii é'])
-def test_a_token_that_cannot_be_used_is_refused(token: str) -> None:
+def test_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match=f'the token has {len(token)} characters: expected'):
         Access('127.0.0.1', token)
 
@@ -52,14 +52,14 @@ def test_a_host_without_an_address_is_refused() -> None:
         ('localhost', None),
     ],
 )
-def test_own_requests_are_taken(host: str, origin: str | None) -> None:
+def test_requests_from_the_page_itself_are_accepted(host: str, origin: str | None) -> None:
     assert Access('127.0.0.1').refusal(host, origin) == ''
 
 
 @pytest.mark.parametrize(
     ('host', 'origin', 'reason'),
     [
-        ('evil.example:8321', None, 'only served to this machine'),  # points at 127.0.0.1
+        ('evil.example:8321', None, 'only served to this machine'),  # resolves to 127.0.0.1
         ('evil.example:8321', 'http://evil.example:8321', 'only served to this machine'),
         ('127.0.0.1.evil.example', None, 'only served to this machine'),
         ('', None, 'only served to this machine'),
@@ -69,16 +69,16 @@ def test_own_requests_are_taken(host: str, origin: str | None) -> None:
         ('127.0.0.1:8321', 'http://[broken', 'are refused'),
     ],
 )
-def test_requests_of_others_are_refused(host: str, origin: str | None, reason: str) -> None:
+def test_requests_from_other_sites_are_refused(host: str, origin: str | None, reason: str) -> None:
     assert reason in Access('127.0.0.1').refusal(host, origin)
 
 
-def test_with_a_token_any_name_of_the_robot_is_taken_but_no_other_site() -> None:
+def test_token_allows_any_host_name_but_no_other_origin() -> None:
     access = Access('0.0.0.0')
     assert access.refusal('robot.local:8321', 'http://robot.local:8321') == ''
     assert access.refusal('robot.local:8321', 'http://evil.example') != ''
 
 
-def test_names_of_this_machine_are_known_without_asking() -> None:
+def test_localhost_names_are_recognised_without_a_name_server() -> None:
     assert is_loopback_name('page.localhost')
     assert not is_loopback_name('localhost.evil.example')

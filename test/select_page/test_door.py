@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections that nobody has let in, to a real server."""
+"""Connections to a real server that are not authorised."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from hcat_ros.select_page.door import MAX_CONNECTIONS
 HEADERS = ('Content-Security-Policy', 'X-Frame-Options', 'X-Content-Type-Options')
 
 
-def test_idle_sockets_lock_nobody_out(serve: Any) -> None:
+def test_idle_sockets_do_not_lock_clients_out(serve: Any) -> None:
     server = serve()
 
     async def test() -> None:
@@ -31,7 +31,7 @@ def test_idle_sockets_lock_nobody_out(serve: Any) -> None:
             async with looking(server) as second:
                 for live in (first, second):
                     assert (await ask(live, ask='reset'))['ok'], 'who is in stays in'
-                # The oldest had to go; at most as many as there is room for are still open.
+                # The oldest ones were closed; at most MAX_CONNECTIONS are still open.
                 ended = 0
                 for reader, _ in idle:
                     try:
@@ -48,7 +48,9 @@ def test_idle_sockets_lock_nobody_out(serve: Any) -> None:
 
 
 @pytest.mark.parametrize('sent', [b'', b'GET / HTTP/1.1\r\nHost: 127.0', b'GET /live HTTP/1.1\r\n'])
-def test_half_requests_are_ended(serve: Any, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_request_is_disconnected(
+    serve: Any, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(door_module, 'PATIENCE', 0.3)
     server = serve()
 
@@ -62,7 +64,7 @@ def test_half_requests_are_ended(serve: Any, sent: bytes, monkeypatch: pytest.Mo
     run(test)
 
 
-def test_who_is_let_in_may_stay(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accepted_client_is_not_disconnected(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_module, 'PATIENCE', 0.3)
     server = serve()
 
@@ -87,7 +89,7 @@ def test_every_answer_has_the_security_headers(serve: Any, path: str) -> None:
     run(test)
 
 
-def test_so_has_the_answer_to_what_is_no_http(serve: Any) -> None:
+def test_answer_to_a_non_http_request_has_the_security_headers(serve: Any) -> None:
     server = serve()
 
     async def test() -> None:
@@ -102,8 +104,8 @@ def test_so_has_the_answer_to_what_is_no_http(serve: Any) -> None:
     run(test)
 
 
-def test_what_json_cannot_hold_is_not_sent() -> None:
-    """A browser's JSON.parse fails on NaN, and the page would stand still."""
+def test_nan_is_refused_when_packing_json() -> None:
+    """A browser's JSON.parse fails on NaN, and the page would stop updating."""
     with pytest.raises(ValueError, match='not JSON compliant'):
         packed({'status': float('nan')}, view(), picture())
     text = packed({'status': {}}, view(), picture())[4:-3]
@@ -138,7 +140,7 @@ UPGRADE = (
 BROKEN_FRAMES = (
     b'\xf1\x80\0\0\0\0',  # reserved bits
     b'\x81\xff\x7f' + b'\xff' * 7 + b'\0' * 4,  # 2^63 bytes
-    b'\x80\x80\0\0\0\0',  # continues no message
+    b'\x80\x80\0\0\0\0',  # continuation of no message
     b'\x81\x82\0\0\0\0\xff\xff',  # not UTF-8
     b'\x89\x80\0\0\0\0' * 20000,  # pings, then the client is gone
     b'\x01\x80\0\0\0\0' + b'\x00\x80\0\0\0\0' * 50000,  # an empty message in many parts
@@ -153,7 +155,7 @@ def test_malformed_requests_are_logged_every_few_seconds_without_a_traceback(
     interval: float,
     most: int,
 ) -> None:
-    """They need no token, and aiohttp would log a traceback for each of them."""
+    """Anyone can send them without a token; aiohttp would log a traceback for each."""
     monkeypatch.setattr(door_module, 'LOG_INTERVAL', interval)
     server = serve()
     requests = (*NO_REQUESTS, *(UPGRADE + frames for frames in BROKEN_FRAMES))

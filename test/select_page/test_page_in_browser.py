@@ -20,9 +20,9 @@ PICTURE = "document.getElementById('picture')"
 MESSAGE = "document.getElementById('message').textContent"
 
 
-def until(so: Callable[[], Any], what: str) -> None:
+def until(condition: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + 10
-    while not so():
+    while not condition():
         assert time.monotonic() < deadline, f'not seen: {what}'
         time.sleep(0.02)
 
@@ -46,13 +46,13 @@ def test_a_dragged_box_is_in_pixels_of_the_full_image_however_it_is_scaled(
     browser.drag((1200, 300, 400, 500))
     stamp, box = asked_box(robot)
     assert stamp == STAMP
-    # The screen shows two of its pixels in one.
+    # One pixel of the screen shows two of the image.
     assert tuple(box) == pytest.approx((1200, 300, 400, 500), abs=3)
     browser.wait(f"{MESSAGE} == 'done'")
     assert browser.log == []
 
 
-def test_a_finger_draws_as_a_mouse_does(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+def test_box_is_drawn_by_touch(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
     server = serve()
     server.feed.show(seen(STAMP))
     browser.call('Emulation.setTouchEmulationEnabled', enabled=True)
@@ -62,7 +62,9 @@ def test_a_finger_draws_as_a_mouse_does(serve: Any, robot: Any, seen: Any, brows
     assert tuple(asked_box(robot)[1]) == pytest.approx(BOX, abs=1.5)
 
 
-def test_from_any_corner_and_over_the_edge(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+def test_box_is_drawn_from_any_corner_and_clipped_to_the_image(
+    serve: Any, robot: Any, seen: Any, browser: Any
+) -> None:
     server = serve()
     server.feed.show(seen(STAMP))
     browser.open(server.url)
@@ -72,7 +74,7 @@ def test_from_any_corner_and_over_the_edge(serve: Any, robot: Any, seen: Any, br
 
 
 @pytest.mark.parametrize('hold', [False, True])
-def test_the_stamp_is_that_of_the_picture_on_the_screen_at_the_end(
+def test_box_has_the_stamp_of_the_image_shown_at_release(
     serve: Any, robot: Any, seen: Any, browser: Any, hold: bool
 ) -> None:
     server = serve()
@@ -112,7 +114,7 @@ def test_a_click_and_a_cancelled_drag_send_nothing(
     assert robot.asked == []
 
 
-def test_reset_by_mouse_and_by_keys(serve: Any, robot: Any, browser: Any) -> None:
+def test_target_is_reset_by_mouse_and_keyboard(serve: Any, robot: Any, browser: Any) -> None:
     server = serve()
     browser.open(server.url)
     browser.wait("!document.getElementById('reset').disabled")
@@ -162,7 +164,7 @@ def test_a_token_opens_the_page(serve: Any, seen: Any, robot: Any, browser: Any)
     assert robot.watched[-1]
 
 
-def test_the_page_finds_the_server_again(serve: Any, seen: Any, browser: Any) -> None:
+def test_page_reconnects_to_a_restarted_server(serve: Any, seen: Any, browser: Any) -> None:
     server = serve()
     browser.open(server.url)
     browser.wait("!document.getElementById('reset').disabled")
@@ -187,7 +189,7 @@ def test_a_box_is_made_and_sent_by_keyboard(
     browser.open(server.url)
     browser.wait(f'{PICTURE}.dataset.stamp')
     browser.value(f'{PICTURE}.focus()')
-    # Begins as the middle fifth, (80, 40, 40, 20), moved by one; steps are a hundredth of 200.
+    # The box begins as the middle fifth, (80, 40, 40, 20); a step is a hundredth of 200 pixels.
     for _ in range(3):
         press(browser, 'ArrowLeft')
     press(browser, 'ArrowDown')
@@ -207,7 +209,7 @@ def test_a_box_is_made_and_sent_by_keyboard(
     assert len(robot.asked) == 1
 
 
-def test_without_images_it_says_what_it_waits_for(serve: Any, seen: Any, browser: Any) -> None:
+def test_page_without_images_says_what_it_waits_for(serve: Any, seen: Any, browser: Any) -> None:
     server = serve()
     server.feed.tell(Status('no image', 'none on /image for 5 s: nobody publishes it'))
     browser.open(server.url)
@@ -220,7 +222,7 @@ def test_without_images_it_says_what_it_waits_for(serve: Any, seen: Any, browser
 
 
 @pytest.mark.parametrize('score', [0.71, 0.73])
-def test_a_fresh_target_of_a_low_score_is_doubted(
+def test_new_target_with_a_low_score_shows_a_warning(
     serve: Any, seen: Any, browser: Any, score: float
 ) -> None:
     server = serve()
@@ -233,9 +235,7 @@ def test_a_fresh_target_of_a_low_score_is_doubted(
     assert doubted is (score < 0.72)
 
 
-def test_on_a_phone_held_across_the_picture_has_the_height(
-    serve: Any, seen: Any, browser: Any
-) -> None:
+def test_image_fills_the_height_of_a_landscape_phone(serve: Any, seen: Any, browser: Any) -> None:
     server = serve()
     server.feed.show(seen(STAMP, 720, 1280))
     size = {'width': 800, 'height': 360, 'deviceScaleFactor': 1, 'mobile': True}
@@ -261,7 +261,7 @@ def three_targets(seen: Any, primary: int = 0) -> Any:
     return replace(seen(STAMP + primary), track=track, others=tuple(tracks))
 
 
-def test_a_tap_makes_one_of_several_the_primary_one(
+def test_tap_on_a_target_makes_it_the_primary_one(
     serve: Any, robot: Any, seen: Any, browser: Any
 ) -> None:
     server = serve()
@@ -286,14 +286,16 @@ def test_a_tap_makes_one_of_several_the_primary_one(
     browser.drag((310, 20, 1, 1), steps=1)
     browser.wait(f"{MESSAGE}.startsWith('no target here')")
     assert len(robot.asked) == 2
-    # A box is drawn as ever, over a target too.
+    # A box can still be drawn, over a target too.
     browser.drag((30, 50, 60, 60))
     until(lambda: len(robot.asked) == 3, 'the box')
     assert tuple(robot.asked[2][1]) == pytest.approx((30, 50, 60, 60), abs=1.5)
     assert browser.log == []
 
 
-def test_keys_and_a_button_select_and_drop(serve: Any, robot: Any, seen: Any, browser: Any) -> None:
+def test_targets_are_selected_and_dropped_by_keys_and_button(
+    serve: Any, robot: Any, seen: Any, browser: Any
+) -> None:
     server = serve()
     server.feed.show(seen(STAMP, box=BOX))
     browser.open(server.url)
@@ -304,7 +306,7 @@ def test_keys_and_a_button_select_and_drop(serve: Any, robot: Any, seen: Any, br
         browser.press(key)
     server.feed.show(three_targets(seen, primary=2))
     browser.wait(f'!{hidden}')
-    browser.press('n')  # after the last one the first
+    browser.press('n')  # after the last target the first
     browser.press('d')
     browser.click('drop')
     expected = [('primary', 'a-0'), ('drop', 'a-2'), ('drop', 'a-2')]

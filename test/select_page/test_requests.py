@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients of a real server may ask of the robot, a double."""
+"""Requests that clients of a real server may send to the robot, a double."""
 
 from typing import Any
 
@@ -30,7 +30,9 @@ def test_boxes_and_resets_reach_the_robot_and_its_answer_comes_back(serve: Any, 
 
 
 @pytest.mark.parametrize('what', ['primary', 'drop'])
-def test_a_target_is_named_by_its_id(serve: Any, robot: Any, what: str) -> None:
+def test_primary_and_drop_requests_name_a_target_by_its_id(
+    serve: Any, robot: Any, what: str
+) -> None:
     server = serve()
 
     async def test() -> None:
@@ -47,7 +49,7 @@ def test_a_target_is_named_by_its_id(serve: Any, robot: Any, what: str) -> None:
     run(test)
 
 
-def test_a_robot_that_does_not_answer_is_told_of(
+def test_missing_answer_of_the_robot_is_reported(
     serve: Any, robot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, 'ANSWER_LIMIT', 0.2)

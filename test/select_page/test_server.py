@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real server and real websocket clients: what is shown, and how much of it."""
+"""A real server and real websocket clients: which pictures they get, and how many."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from hcat_ros.select_page import client as client_module
 from hcat_ros.select_page.view import ShownTrack, Status, View
 
 
-def test_a_picture_with_its_track_in_pixels_of_the_full_image(serve: Any, seen: Any) -> None:
+def test_picture_is_sent_with_its_track_in_full_image_pixels(serve: Any, seen: Any) -> None:
     server = serve(max_width=160)
     stamp = 1_764_000_000_123_456_789  # more than JavaScript's numbers hold
 
@@ -52,7 +52,7 @@ def test_a_picture_with_its_track_in_pixels_of_the_full_image(serve: Any, seen: 
     run(test)
 
 
-def test_an_image_that_cannot_be_read_is_told_and_the_next_is_shown(serve: Any, seen: Any) -> None:
+def test_unreadable_image_is_reported_and_the_next_one_is_shown(serve: Any, seen: Any) -> None:
     server = serve()
 
     def broken() -> Any:
@@ -71,9 +71,7 @@ def test_an_image_that_cannot_be_read_is_told_and_the_next_is_shown(serve: Any, 
     run(test)
 
 
-def test_a_client_gets_the_newest_picture_only_and_no_more_than_the_rate(
-    serve: Any, seen: Any
-) -> None:
+def test_client_gets_only_the_newest_picture_at_a_limited_rate(serve: Any, seen: Any) -> None:
     server = serve(rate=20.0)
 
     async def test() -> None:
@@ -90,7 +88,7 @@ def test_a_client_gets_the_newest_picture_only_and_no_more_than_the_rate(
     run(test)
 
 
-def test_several_clients_share_one_picture_and_the_robot_hears_who_looks(
+def test_clients_share_each_picture_and_the_robot_knows_it_is_watched(
     serve: Any, seen: Any, robot: Any
 ) -> None:
     server = serve()
@@ -121,7 +119,7 @@ def test_several_clients_share_one_picture_and_the_robot_hears_who_looks(
     run(test)
 
 
-def test_a_client_that_reads_nothing_takes_no_memory_and_is_let_go(
+def test_client_that_reads_nothing_uses_no_memory_and_is_disconnected(
     serve: Any, robot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, 'SEND_LIMIT', 3.0)
@@ -139,9 +137,9 @@ def test_a_client_that_reads_nothing_takes_no_memory_and_is_let_go(
     async def test() -> None:
         deaf = deaf_client(server.port)
         await until(lambda: robot.watched == [True])
-        before = resident()
+        before = peak_memory()
         stamp, count = 0, -1
-        while count != len(jpegs):  # until all the buffers on the way are full
+        while count != len(jpegs):  # until all buffers of the connection are full
             count = len(jpegs)
             for _ in range(20):
                 stamp += 1
@@ -149,13 +147,13 @@ def test_a_client_that_reads_nothing_takes_no_memory_and_is_let_go(
                 deaf.sendall(text_message(b'{"ask": "next"}'))
                 await asyncio.sleep(0.02)
         assert 0 < len(jpegs) < stamp / 2
-        # The others are served all the while.
+        # Other clients are still served.
         async with looking(server) as live:
             for _ in range(5):
                 stamp += 1
                 show(stamp)
                 assert (await next_frame(live))[0]['stamp'] == str(stamp)
-        assert resident() - before < 60, 'MB'
+        assert peak_memory() - before < 60, 'MB'
         await until(lambda: robot.watched == [True, False])  # SEND_LIMIT is over
         deaf.close()
 
@@ -163,7 +161,7 @@ def test_a_client_that_reads_nothing_takes_no_memory_and_is_let_go(
 
 
 def deaf_client(port: int) -> socket.socket:
-    """Return a websocket that has been let in and reads nothing."""
+    """Return a websocket that the server has accepted and that reads nothing."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.connect(('127.0.0.1', port))
@@ -177,16 +175,16 @@ def deaf_client(port: int) -> socket.socket:
 
 
 def text_message(text: bytes) -> bytes:
-    # Masked, as a client's has to be; a mask of zeros leaves the text as it is.
+    # Clients must mask their messages; a mask of zeros leaves the text as it is.
     return bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text
 
 
-def resident() -> float:
-    """Return the memory of this process at its most, MB."""
+def peak_memory() -> float:
+    """Return the peak memory of this process, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def test_a_client_that_reads_nothing_does_not_hold_up_the_end(serve: Any, robot: Any) -> None:
+def test_client_that_reads_nothing_does_not_delay_closing(serve: Any, robot: Any) -> None:
     server = serve(rate=120.0, max_width=4096, jpeg_quality=100)
     noise = np.random.default_rng(0).integers(0, 256, (900, 1600, 3), np.uint8)
 

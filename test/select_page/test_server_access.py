@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom a real server lets in, and where it listens."""
+"""Access to a real server, and the port where it listens."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from hcat_ros.select_page import server as server_module
 TOKEN = 'a token of the operator'
 
 
-def test_the_page_allows_its_own_script_alone(serve: Any) -> None:
+def test_page_allows_only_its_own_script(serve: Any) -> None:
     server = serve()
 
     async def test() -> None:
@@ -31,7 +31,7 @@ def test_the_page_allows_its_own_script_alone(serve: Any) -> None:
                 assert "frame-ancestors 'none'" in policy
                 assert 'unsafe' not in policy
             for word in ('http:', 'https:', 'src=', '@import', ' style=', ' onclick='):
-                # Robots have no Internet; and the policy would refuse inline handlers.
+                # Robots have no Internet access, and the policy would refuse inline handlers.
                 assert word not in text.replace("'https:'", ''), word
             async with session.get(f'http://127.0.0.1:{server.port}/server.py') as response:
                 assert response.status == 404
@@ -64,7 +64,7 @@ def test_other_sites_are_refused(serve: Any, robot: Any, headers: dict[str, str]
     run(test)
 
 
-def test_the_page_itself_is_no_other_site(serve: Any) -> None:
+def test_request_from_the_page_itself_is_accepted(serve: Any) -> None:
     server = serve()
 
     async def test() -> None:
@@ -83,7 +83,7 @@ def test_the_page_itself_is_no_other_site(serve: Any) -> None:
         (None, 'a token is needed'),
     ],
 )
-def test_without_the_token_nothing_is_to_be_had(
+def test_client_without_the_token_is_refused(
     serve: Any, robot: Any, first: Any, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, 'TOKEN_LIMIT', 0.5)
@@ -104,7 +104,7 @@ def test_without_the_token_nothing_is_to_be_had(
     run(test)
 
 
-def test_with_the_token_all_is_to_be_had(serve: Any) -> None:
+def test_client_with_the_token_is_accepted(serve: Any) -> None:
     server = serve(token=TOKEN)
     assert server.url == f'http://127.0.0.1:{server.port}/#token={TOKEN.replace(" ", "%20")}'
 
@@ -115,9 +115,7 @@ def test_with_the_token_all_is_to_be_had(serve: Any) -> None:
     run(test)
 
 
-def test_more_clients_than_there_is_room_for_are_sent_away(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_above_the_limit_is_refused(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, 'MAX_CLIENTS', 1)
     server = serve()
 
@@ -130,7 +128,7 @@ def test_more_clients_than_there_is_room_for_are_sent_away(
     run(test)
 
 
-def test_a_port_in_use_is_said(serve: Any) -> None:
+def test_port_in_use_is_named_in_the_error(serve: Any) -> None:
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
@@ -140,7 +138,7 @@ def test_a_port_in_use_is_said(serve: Any) -> None:
             server.start()
 
 
-def test_the_end_of_the_server_closes_its_clients(serve: Any) -> None:
+def test_closing_the_server_disconnects_its_clients(serve: Any) -> None:
     server = serve()
 
     async def test() -> None:
@@ -151,4 +149,4 @@ def test_the_end_of_the_server_closes_its_clients(serve: Any) -> None:
             assert message.data == 1001
 
     run(test)
-    server.close()  # twice does no harm
+    server.close()  # closing twice does no harm

@@ -40,7 +40,7 @@ def result(row: str, seed: int, *overlaps: float) -> dict[str, Any]:
     return {'row': row, 'seed': seed, 'ao': ao, 'parameters': 1_500_000, **kept}
 
 
-def test_the_tables_of_known_results() -> None:
+def test_tables_match_known_results() -> None:
     overlaps = {
         'baseline': (0.40, 0.44, 0.48),
         'hierarchical': (0.46, 0.49, 0.55),
@@ -70,7 +70,7 @@ def test_the_tables_of_known_results() -> None:
     assert '| harms |' in ablation_table.tables(worse)
 
 
-def test_one_seed_shows_nothing() -> None:
+def test_one_seed_shows_no_difference() -> None:
     runs = {(row, 1): result(row, 1, value) for row, value in (('baseline', 0.3), ('fs', 0.9))}
     runs['hierarchical', 1] = result('hierarchical', 1, 0.6)
     text = ablation_table.tables(runs)
@@ -78,7 +78,7 @@ def test_one_seed_shows_nothing() -> None:
     assert 'Baseline-SA' not in text
 
 
-def test_a_whole_run_goes_on_and_keeps_its_budget(
+def test_run_resumes_and_refuses_a_changed_budget(
     checkout: Path, tmp_path: Path, sequence: Callable[..., Path]
 ) -> None:
     for number in range(2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The installation of a browser, with one that is there and where nothing can be installed."""
+"""Installing a browser when one is present, and when nothing can be installed."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def install(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Returns a function that runs the script in an empty checkout, without programs and PyPI."""
+    """A function that runs the script in an empty checkout, with an empty PATH and no PyPI."""
     script = tmp_path / 'checkout' / 'tools' / 'install_browser.py'
     script.parent.mkdir(parents=True)
     shutil.copy(checkout / 'tools' / script.name, script)
@@ -35,7 +35,7 @@ def test_nothing_is_installed_if_a_browser_runs(
     assert [path.name for path in (tmp_path / 'checkout').iterdir()] == ['tools']
 
 
-def test_a_browser_that_does_not_run_does_not_count(
+def test_browser_that_does_not_run_is_not_accepted(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     stub = tmp_path / 'chromium'
@@ -44,7 +44,7 @@ def test_a_browser_that_does_not_run_does_not_count(
     assert install(HCAT_CHROMIUM=str(stub)).returncode == 1
 
 
-def test_a_failure_is_one_line_with_the_reasons_and_the_remedy(
+def test_failure_prints_one_line_with_reasons_and_remedy(
     install: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     result = install()

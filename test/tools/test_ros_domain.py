@@ -19,7 +19,7 @@ TWO = (900_001, 900_002)
 """Numbers of no real domain, so that nobody else on this machine holds one."""
 
 
-def test_each_holder_has_a_domain_of_its_own_until_it_ends_or_is_killed(
+def test_each_process_has_its_own_domain_until_it_ends_or_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ros_domain, 'DOMAINS', TWO)
@@ -37,7 +37,7 @@ def test_each_holder_has_a_domain_of_its_own_until_it_ends_or_is_killed(
 
 
 def test_an_error_other_than_a_domain_in_use_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was taken for a domain in use, and the search went on for ever."""
+    """Such an error was once taken for a domain in use, and the search never ended."""
     monkeypatch.setattr(ros_domain, 'DOMAINS', [10**200])
     with pytest.raises(OSError, match='too long'), ros_domain.own_domain():
         pass

@@ -28,32 +28,32 @@ NAMED = Box(100.0, 80.0, 60.0, 40.0)
     right=st.floats(-0.1, 0.1),
     down=st.floats(-0.1, 0.1),
 )
-def test_the_corrected_box_of_the_first_frame_is_the_named_one(
+def test_correction_maps_the_first_predicted_box_to_the_init_box(
     width: float, height: float, right: float, down: float
 ) -> None:
     seen = Box.from_center(130 + 60 * right, 100 + 40 * down, 60 * width, 40 * height)
     assert estimate_correction(NAMED, [seen]).apply(seen) == pytest.approx(NAMED, abs=1e-9)
 
 
-def test_a_correction_goes_with_the_size_of_the_target() -> None:
-    correction = estimate_correction(NAMED, [Box(100, 80, 50, 40)])  # named: 10 wider, 5 right
+def test_correction_scales_with_the_size_of_the_target() -> None:
+    correction = estimate_correction(NAMED, [Box(100, 80, 50, 40)])  # 10 narrower, centre 5 left
     assert correction.apply(Box(0, 0, 100, 80)) == pytest.approx((0, 0, 120, 80))
 
 
-def test_the_median_of_the_views_counts() -> None:
+def test_correction_is_the_median_over_the_views() -> None:
     tight, odd, elsewhere = Box(105, 80, 50, 40), Box(110, 85, 40, 30), Box(400, 300, 50, 40)
     found = estimate_correction(NAMED, [tight, tight, odd, elsewhere, elsewhere, elsewhere])
     assert found == pytest.approx((math.log(1.2), 0, 0, 0))
 
 
 @pytest.mark.parametrize('seen', [[], [Box(400, 300, 60, 40)], [Box(100, 80, 0, 40)]])
-def test_where_no_view_shows_the_target_nothing_is_corrected(seen: list[Box]) -> None:
+def test_nothing_is_corrected_if_no_view_shows_the_target(seen: list[Box]) -> None:
     assert estimate_correction(NAMED, seen).apply(NAMED) == NAMED
 
 
 def test_corrections_are_limited() -> None:
     found = estimate_correction(NAMED, [Box(100, 80, 30, 40)])  # the left half
-    assert found == pytest.approx((0.3, 0, 0.3, 0))  # not log 2, not half of 30 pixels in 30
+    assert found == pytest.approx((0.3, 0, 0.3, 0))  # without the limits log 2 and 15/30
 
 
 def test_a_share_corrects_a_part_of_the_difference() -> None:
@@ -61,7 +61,7 @@ def test_a_share_corrects_a_part_of_the_difference() -> None:
     assert found == pytest.approx((math.log(1.2) / 2, 0, 0, 0))
 
 
-def test_the_views_lie_around_the_named_box() -> None:
+def test_views_are_centred_on_the_init_box() -> None:
     regions = regions_to_view(NAMED)
     assert regions[0] == NAMED
     assert sum(region.cx for region in regions) / len(regions) == pytest.approx(NAMED.cx)
@@ -70,7 +70,7 @@ def test_the_views_lie_around_the_named_box() -> None:
 
 
 @pytest.mark.parametrize('grown', [(1.25, 1.25), (0.8, 1.0), (1.0, 0.8)])
-def test_a_track_keeps_to_the_box_that_was_drawn(
+def test_correction_keeps_the_track_close_to_the_drawn_box(
     picture: Callable[..., np.ndarray], grown: tuple[float, float]
 ) -> None:
     pytest.importorskip('onnxruntime')

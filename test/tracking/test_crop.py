@@ -27,12 +27,12 @@ FILL = (10.0, 20.0, 30.0)
         (1, 1, 2, 2),
     ],
 )
-def test_the_side_of_the_crop(w: float, h: float, factor: int, expected: int) -> None:
+def test_crop_side_of_known_target_sizes(w: float, h: float, factor: int, expected: int) -> None:
     assert crop_side(w, h, factor) == expected
     assert crop_side(h, w, factor) == expected
 
 
-def test_sides_are_the_references(golden: Path) -> None:
+def test_crop_sides_match_the_reference(golden: Path) -> None:
     cases = json.loads((golden / 'steps.json').read_text())['cases']
     for case in cases:
         sizes = [case['init_box_xywh'][2:], *(box[2:] for box in case['boxes_xywh'])]
@@ -43,7 +43,7 @@ def test_sides_are_the_references(golden: Path) -> None:
 
 @pytest.mark.parametrize('index', range(5))
 @pytest.mark.parametrize(('name', 'factor', 'size'), [('template', 2, 128), ('search', 4, 256)])
-def test_crops_are_the_references(
+def test_crops_match_the_reference(
     golden: Path, weights: ModuleType, index: int, name: str, factor: int, size: int
 ) -> None:
     frame = weights.image(360, 640, 5)
@@ -57,7 +57,7 @@ def test_crops_are_the_references(
     assert np.abs(crop.astype(int) - expected).max() <= 1
 
 
-def test_a_crop_of_its_own_size_is_the_frames_very_pixels(
+def test_unscaled_crop_equals_the_pixels_of_the_frame(
     picture: Callable[..., np.ndarray],
 ) -> None:
     frame = picture(100, 120)
@@ -75,7 +75,7 @@ def test_a_crop_of_its_own_size_is_the_frames_very_pixels(
         (60, 99, np.s_[17:, :]),
     ],
 )
-def test_what_lies_outside_has_the_fill_colour(
+def test_area_outside_the_frame_has_the_fill_colour(
     picture: Callable[..., np.ndarray], cx: float, cy: float, outside: tuple[slice, slice]
 ) -> None:
     frame = np.maximum(picture(100, 120), 40)  # no pixel has the fill colour
@@ -85,14 +85,14 @@ def test_what_lies_outside_has_the_fill_colour(
     assert filled.sum() == filled[outside].size
 
 
-def test_the_fill_does_not_bleed_into_the_picture() -> None:
+def test_fill_colour_does_not_bleed_into_the_image() -> None:
     frame = np.full((100, 100, 3), 200, np.uint8)
     crop = crop_resized(frame, 0, 0, 101, 256, FILL)
     colours = np.unique(crop.reshape(-1, 3), axis=0)
     assert colours.tolist() == [[10, 20, 30], [200, 200, 200]]
 
 
-def test_a_pad_that_rounds_to_nothing_leaves_no_black_line() -> None:
+def test_padding_below_one_pixel_leaves_no_black_line() -> None:
     frame = np.full((1000, 1000, 3), 200, np.uint8)
     # One column of 1001 is outside: a quarter of a pixel of the crop.
     crop = crop_resized(frame, 500, 500, 1001, 256, (90.0, 90.0, 90.0))
@@ -101,7 +101,7 @@ def test_a_pad_that_rounds_to_nothing_leaves_no_black_line() -> None:
 
 @pytest.mark.parametrize('shape', [(50, 60), (50, 60, 3), (50, 60, 4)])
 @pytest.mark.parametrize('cx', [30, 0])
-def test_any_number_of_channels(shape: tuple[int, ...], cx: float) -> None:
+def test_crops_may_have_any_number_of_channels(shape: tuple[int, ...], cx: float) -> None:
     frame = np.full(shape, 77, np.uint8)
     crop = crop_resized(frame, cx, 25, 21, 32, mean_colour(frame))
     assert crop.shape == (32, 32, *shape[2:])
@@ -119,7 +119,7 @@ def test_a_crop_that_misses_the_frame_is_refused(cx: float, cy: float) -> None:
 
 @given(st.data())
 def test_a_target_whose_centre_is_in_the_frame_always_gives_a_crop(data: st.DataObject) -> None:
-    """Whatever the frame, the target's size and the factor: this is all that `update` asks."""
+    """For any frame, target size and factor; `Tracker.update` relies on it."""
     width, height = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
     cx, cy = data.draw(st.floats(0, width)), data.draw(st.floats(0, height))
     w, h = data.draw(st.floats(1, 2 * width + 9)), data.draw(st.floats(1, 2 * height + 9))

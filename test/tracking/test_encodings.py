@@ -18,7 +18,7 @@ from hcat_ros.tracking.encodings import (
     to_rgb,
 )
 
-# Where red, green and blue stand in a pixel of each encoding.
+# Channel order of a pixel in each encoding.
 ORDER = {
     'bgr8': 'bgr',
     'rgb8': 'rgb',
@@ -28,7 +28,7 @@ ORDER = {
     '8UC4': 'bgra',
 }
 VALUES = {'r': 200, 'g': 100, 'b': 50, 'a': 7}
-# The colours of the first two rows of two.
+# Colours of the 2x2 tile, row by row.
 BAYER = {
     'bayer_rggb8': ('rg', 'gb'),
     'bayer_bggr8': ('bg', 'gr'),
@@ -38,7 +38,7 @@ BAYER = {
 YUV422 = {'yuv422': 'uyvy', 'uyvy': 'uyvy', 'yuv422_yuy2': 'yuyv', 'yuyv': 'yuyv'}
 YUV = {'y': 81, 'u': 90, 'v': 240}
 RED = (255, 0, 0)
-"""What `YUV` is in BT.601, the range 16 to 235."""
+"""RGB of `YUV` in BT.601, range 16 to 235."""
 
 
 def coloured(encoding: str) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_every_encoding_is_covered_here() -> None:
 
 
 @pytest.mark.parametrize('encoding', ORDER)
-def test_colours_arrive_in_the_order_asked_for(encoding: str) -> None:
+def test_channels_are_reordered_to_rgb_and_bgr(encoding: str) -> None:
     assert (to_rgb(coloured(encoding), encoding) == (200, 100, 50)).all()
     assert (to_bgr(coloured(encoding), encoding) == (50, 100, 200)).all()
 
@@ -65,7 +65,7 @@ def test_grey_fills_three_channels(encoding: str, convert: Any) -> None:
 
 
 @pytest.mark.parametrize('encoding', BAYER)
-def test_bayer_patterns(encoding: str) -> None:
+def test_bayer_patterns_are_demosaiced(encoding: str) -> None:
     tile = np.array([[VALUES[letter] for letter in row] for row in BAYER[encoding]], np.uint8)
     frame = np.tile(tile, (4, 5))
     assert (to_rgb(frame, encoding) == (200, 100, 50)).all()
@@ -73,7 +73,7 @@ def test_bayer_patterns(encoding: str) -> None:
 
 
 @pytest.mark.parametrize('encoding', YUV422)
-def test_colours_for_two_pixels(encoding: str) -> None:
+def test_yuv422_is_converted_to_rgb_and_bgr(encoding: str) -> None:
     pair = np.array([YUV[letter] for letter in YUV422[encoding]], np.uint8)
     frame = np.tile(pair, (4, 3)).reshape(4, 6, 2)
     assert np.abs(to_rgb(frame, encoding).astype(int) - RED).max() <= 2
@@ -81,7 +81,7 @@ def test_colours_for_two_pixels(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(('encoding', 'order'), [('nv12', 'uv'), ('nv21', 'vu')])
-def test_colours_in_a_plane_of_their_own(encoding: str, order: str) -> None:
+def test_nv12_and_nv21_are_converted_to_rgb(encoding: str, order: str) -> None:
     planes = np.full((6, 8), YUV['y'], np.uint8)
     planes[4:] = np.tile([YUV[letter] for letter in order], (2, 4))
     rgb = planes_to_rgb(planes, encoding)
@@ -91,7 +91,9 @@ def test_colours_in_a_plane_of_their_own(encoding: str, order: str) -> None:
 
 @pytest.mark.parametrize('encoding', [*BAYER, *YUV422])
 @pytest.mark.parametrize('size', [(48, 64), (31, 42), (6, 8), (1, 2)])
-def test_a_part_is_that_of_the_whole_frame_converted(encoding: str, size: tuple[int, int]) -> None:
+def test_converted_part_equals_part_of_the_converted_frame(
+    encoding: str, size: tuple[int, int]
+) -> None:
     rng = np.random.default_rng(3)
     channels = ENCODINGS[encoding].channels
     frame = rng.integers(0, 256, size if channels == 1 else (*size, channels), np.uint8)
@@ -104,7 +106,7 @@ def test_a_part_is_that_of_the_whole_frame_converted(encoding: str, size: tuple[
         assert np.array_equal(found, whole[top:bottom, left:right])
 
 
-def test_a_part_of_other_frames_is_a_view() -> None:
+def test_part_that_needs_no_conversion_is_a_view() -> None:
     image = coloured('bgra8')
     assert np.shares_memory(part(image, 'bgra8', 1, 3, 2, 5), image)
     assert part(image, 'bgra8', 1, 3, 2, 5).shape == (2, 3, 4)
@@ -119,7 +121,7 @@ def test_a_part_of_other_frames_is_a_view() -> None:
         (8, [0, 1, 255, 300], [0, 1, 255, 255]),
     ],
 )
-def test_deep_grey(bits: int, values: list[int], expected: list[int]) -> None:
+def test_deep_grey_is_scaled_to_8_bits(bits: int, values: list[int], expected: list[int]) -> None:
     assert deep_to_grey(np.array([values], np.uint16), bits).tolist() == [expected]
 
 
@@ -165,7 +167,7 @@ def test_a_long_encoding_name_is_shortened_in_the_error() -> None:
         ('bayer_rggb16', 'set the camera driver to 8 bits'),
     ],
 )
-def test_what_to_do_instead_is_told(encoding: str, remedy: str) -> None:
+def test_unsupported_encoding_error_names_a_remedy(encoding: str, remedy: str) -> None:
     with pytest.raises(ValueError) as error:
         encoding_named(encoding, also=('mono16',))
     assert remedy in str(error.value)
@@ -191,7 +193,7 @@ def test_what_to_do_instead_is_told(encoding: str, remedy: str) -> None:
         (None, 'bgr8', 'uint8, got NoneType'),
     ],
 )
-def test_what_is_no_frame_is_refused_with_what_was_found(
+def test_invalid_frame_is_refused_with_its_shape_or_type(
     frame: Any, encoding: str, reason: str
 ) -> None:
     with pytest.raises(ValueError) as error:

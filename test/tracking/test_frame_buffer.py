@@ -21,15 +21,15 @@ def stamps(buffer: FrameBuffer) -> list[int]:
     return [kept.stamp for kept in buffer.after(-1)]
 
 
-def test_the_oldest_go_when_the_bytes_are_full() -> None:
+def test_oldest_frames_are_dropped_at_the_byte_limit() -> None:
     assert stamps(filled(1, 2, 3, 4, max_bytes=900)) == [2, 3, 4]
 
 
-def test_the_newest_stays_whatever_its_size() -> None:
+def test_newest_frame_is_kept_even_above_the_limit() -> None:
     assert stamps(filled(1, 2, max_bytes=0)) == [2]
 
 
-def test_nearest_and_after() -> None:
+def test_frames_are_found_by_their_stamps() -> None:
     buffer = filled(10, 20, 30)
     assert buffer.nearest(24).stamp == 20
     assert buffer.nearest(-5).stamp == 10
@@ -37,7 +37,7 @@ def test_nearest_and_after() -> None:
     assert (buffer.oldest.stamp, buffer.newest.stamp) == (10, 30)
 
 
-def test_empty() -> None:
+def test_empty_buffer_returns_no_frames() -> None:
     buffer = FrameBuffer(100)
     assert buffer.nearest(1) is None
     assert buffer.newest is None
@@ -45,14 +45,14 @@ def test_empty() -> None:
     assert buffer.after(0) == []
 
 
-def test_time_that_jumps_back_begins_anew() -> None:
+def test_backward_time_jump_clears_the_buffer() -> None:
     buffer = filled(10, 20, 5)
     assert stamps(buffer) == [5]
     buffer.append(frame(6))
     assert stamps(buffer) == [5, 6]
 
 
-def test_frames_of_a_few_pixels_are_limited_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_small_frames_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_buffer, 'MOST_FRAMES', 3)
     buffer = FrameBuffer(10**6)
     for stamp in range(9):

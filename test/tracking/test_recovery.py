@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A target that goes and comes back somewhere else."""
+"""A target that disappears and reappears somewhere else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START, ELSEWHERE = (60, 60, 48, 48), (520, 260, 48, 48)
 
 @pytest.fixture
 def frame(picture: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Makes a smooth ground with the target on it, or without."""
+    """Makes frames of a smooth ground with the target on it, or without."""
     patch = picture(48, 48, 3)
     ramp = (
         np.linspace(60, 150, FRAME[1])[None, :, None] + np.linspace(0, 40, FRAME[0])[:, None, None]
@@ -52,7 +52,7 @@ def follow(tracked: Tracker, frames: list[np.ndarray]) -> list[Any]:
     return [tracked.update(image) for image in frames[1:]]
 
 
-def test_it_is_lost_and_found_where_it_comes_back(frame: Callable[..., np.ndarray]) -> None:
+def test_target_is_lost_and_found_where_it_reappears(frame: Callable[..., np.ndarray]) -> None:
     there, gone, back = [frame(START)] * 13, [frame(None)] * 10, [frame(ELSEWHERE)] * 60
     tracks = follow(tracker(), there + gone + back)
     assert {track.state for track in tracks[:12]} == {TRACKING}
@@ -67,7 +67,7 @@ def test_it_is_lost_and_found_where_it_comes_back(frame: Callable[..., np.ndarra
 
 
 @pytest.mark.parametrize('side', [34, 70])
-def test_it_may_have_gone_away_or_come_nearer_meanwhile(
+def test_target_that_reappears_in_another_size_is_found(
     frame: Callable[..., np.ndarray], side: int
 ) -> None:
     elsewhere = (500, 240, side, side)
@@ -78,14 +78,14 @@ def test_it_may_have_gone_away_or_come_nearer_meanwhile(
     assert iou(tracks[-1].box, elsewhere) > 0.6
 
 
-def test_without_scanning_it_stays_lost(frame: Callable[..., np.ndarray]) -> None:
+def test_without_scan_regions_the_target_stays_lost(frame: Callable[..., np.ndarray]) -> None:
     there, gone, back = [frame(START)] * 13, [frame(None)] * 5, [frame(ELSEWHERE)] * 60
     tracks = follow(tracker(scan_regions=0), there + gone + back)
     assert tracks[-1].state is LOST
 
 
 @pytest.mark.parametrize('regions', [0, 1, 3])
-def test_so_many_regions_a_frame_are_searched_while_it_is_lost(
+def test_scan_regions_sets_the_extra_searches_per_frame_while_lost(
     scripted_engine: Any, regions: int
 ) -> None:
     answers = [scripted_engine.seeing(score=0.9)] * 12 + [scripted_engine.seeing(score=0.1)]
@@ -104,7 +104,7 @@ def test_so_many_regions_a_frame_are_searched_while_it_is_lost(
     assert searched[-1] == 1 + regions
 
 
-def test_a_lost_targets_size_is_kept(scripted_engine: Any) -> None:
+def test_size_of_a_lost_target_is_kept(scripted_engine: Any) -> None:
     answers = [scripted_engine.seeing(score=0.9)] * 12
     answers += [scripted_engine.seeing((0.5, 0.5, 0.9, 0.9), score=0.1)]
     tracked = Tracker(scripted_engine(*answers), TrackerConfig(lost_threshold=0.8, scan_regions=0))
@@ -115,11 +115,11 @@ def test_a_lost_targets_size_is_kept(scripted_engine: Any) -> None:
     assert tracks[-1].box[2:] == first_lost.box[2:]
 
 
-def test_what_may_be_the_lost_target_is_taken_at_the_size_that_is_seen(
+def test_redetection_candidate_takes_its_predicted_size(
     scripted_engine: Any,
 ) -> None:
     seeing = scripted_engine.seeing
-    # Lost in the 13th frame; the next looks in its place and then elsewhere.
+    # Lost in the 13th frame; the 14th searches the last place first and then a scan region.
     answers = [seeing(score=0.9)] * 12 + [seeing(score=0.1)] * 2
     answers += [seeing((0.5, 0.5, 0.1, 0.2), score=0.9)]
     config = TrackerConfig(lost_threshold=0.8, scan_regions=1, size_smoothing=0.3)
@@ -129,11 +129,11 @@ def test_what_may_be_the_lost_target_is_taken_at_the_size_that_is_seen(
     tracks = [tracked.update(image) for _ in range(14)]
     assert tracks[-1].state is LOST
     assert tracks[-1].score == pytest.approx(0.9)
-    side = 4 * 48  # of the region that is searched for a target of 48 x 48
+    side = 4 * 48  # of the search region of a 48 x 48 target
     assert tracks[-1].box[2:] == pytest.approx((0.1 * side, 0.2 * side), rel=0.01)
 
 
-def test_a_new_target_starts_without_the_doubts_of_the_last(
+def test_new_target_does_not_inherit_the_lost_state(
     frame: Callable[..., np.ndarray],
 ) -> None:
     tracked = tracker()

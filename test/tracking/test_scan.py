@@ -11,7 +11,7 @@ SEEN = Box(500, 100, 40, 40)
 SIDE = crop_side(40, 40, SEARCH_FACTOR)
 
 
-def test_regions_cover_the_frame_and_begin_where_the_target_was() -> None:
+def test_regions_cover_the_frame_starting_at_the_last_target_position() -> None:
     scan = Scan(SEEN)
     first = scan.next(640, 360)
     boxes = [first]
@@ -34,7 +34,7 @@ def test_a_frame_smaller_than_a_region_is_one_region() -> None:
     assert {scan.next(60, 50) for _ in range(3)} == {Box.from_center(30, 25, 40, 40)}
 
 
-def test_a_frame_of_another_size_is_scanned_anew() -> None:
+def test_change_of_frame_size_restarts_the_scan() -> None:
     scan = Scan(SEEN)
     for _ in range(5):
         scan.next(640, 360)
@@ -44,7 +44,7 @@ def test_a_frame_of_another_size_is_scanned_anew() -> None:
         assert 0 <= box.cy <= 80
 
 
-def test_a_target_of_a_pixel_does_not_take_half_a_million_regions() -> None:
+def test_one_pixel_target_does_not_need_half_a_million_regions() -> None:
     scan = Scan(Box(959.5, 539.5, 1, 1))
     first = scan.next(1920, 1080)
     assert (first.w, first.h) == (10, 10)

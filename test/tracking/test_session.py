@@ -13,7 +13,7 @@ MIDDLE = Box(40, 40, 20, 20)
 
 
 class StillEngine:
-    """Finds the target in the middle of every search region; fails when told to."""
+    """Finds the target in the middle of every search region; fails while `failing` is set."""
 
     card = EngineCard('still', 'double', '1', 'fp32', 128, 256, 16)
     score = 0.9
@@ -64,14 +64,14 @@ def test_frames_before_a_target_are_not_tracked() -> None:
     assert harness.frame(2 * SECOND) == [2 * SECOND]
 
 
-def test_catching_up() -> None:
+def test_target_named_on_a_past_frame_catches_up() -> None:
     harness = Harness()
     for second in (1, 2, 3, 4):
         harness.frame(second * SECOND)
     assert harness.name(2 * SECOND) == [3 * SECOND, 4 * SECOND]
 
 
-def test_frozen_frames_have_no_track_also_while_a_target_catches_up() -> None:
+def test_frozen_frames_have_no_track_even_while_catching_up() -> None:
     harness = Harness()
     image = np.zeros((100, 100, 3), np.uint8)
     for second in range(1, 6):
@@ -96,7 +96,7 @@ def test_a_refused_box_keeps_the_target_and_its_number() -> None:
     assert harness.frame(2 * SECOND) == [2 * SECOND]
 
 
-def test_an_engine_that_fails_loses_the_frame_alone() -> None:
+def test_engine_failure_loses_only_that_frame() -> None:
     harness = Harness()
     harness.frame(1 * SECOND)
     harness.name()
@@ -107,7 +107,7 @@ def test_an_engine_that_fails_loses_the_frame_alone() -> None:
     assert harness.frame(3 * SECOND) == [3 * SECOND]
 
 
-def test_an_engine_that_fails_on_the_template_refuses_the_box(
+def test_engine_failure_on_the_template_refuses_the_init_box(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = Harness()
@@ -122,7 +122,7 @@ def test_an_engine_that_fails_on_the_template_refuses_the_box(
     assert not harness.session.has_target
 
 
-def test_when_a_target_is_wanted() -> None:
+def test_session_wants_a_target_if_it_has_none_or_has_lost_it() -> None:
     harness = Harness(lost_threshold=0.5)
     session = harness.session
     assert session.wants_target

@@ -33,7 +33,7 @@ class StillEngine:
         self.templates = 0
         self.scores: dict[int, float] = {}
         self.shift: dict[int, float] = {}
-        """By how much of the search region a target seems to be farther to the right."""
+        """Shift of a target to the right, as a share of the search region, by template."""
         self.searched: list[int] = []
 
     def template(self, crop: np.ndarray) -> int:
@@ -49,7 +49,7 @@ class StillEngine:
 
 
 class Targets:
-    """A session, frames for it, and what it says."""
+    """A session, frames for it, and the problems and outcomes that it reports."""
 
     def __init__(self, engine: Any, most: int, paced: bool = False, **config: float) -> None:
         self.problems: list[tuple[str, str]] = []
@@ -88,7 +88,7 @@ def test_each_target_has_its_id_and_the_first_is_the_primary() -> None:
         assert [one.box for one in found if one] == PLACES[:3]
 
 
-def test_one_too_many_is_refused_and_takes_no_place() -> None:
+def test_target_above_max_targets_is_refused() -> None:
     targets = Targets(StillEngine(), 2)
     targets.frame()
     for place in PLACES[:2]:
@@ -125,8 +125,8 @@ def test_primary_is_selected_and_dropped_by_id() -> None:
         session.drop('a')
 
 
-def test_where_time_is_short_the_others_take_turns_and_lost_ones_fewer() -> None:
-    """Each search takes longer than the half of an interval: two targets a frame."""
+def test_other_targets_take_turns_and_lost_ones_get_fewer_updates() -> None:
+    """A search takes over half of a frame interval: the primary and one other a frame."""
     engine = StillEngine(seconds=0.02)
     targets = Targets(engine, 4, paced=True, lost_threshold=0.5, uncertain_threshold=0.6)
     targets.frame()
@@ -153,8 +153,8 @@ def test_where_time_is_short_the_others_take_turns_and_lost_ones_fewer() -> None
     assert 0 < turns[3] < 0.75 * turns[1]
 
 
-def test_two_at_one_place_the_better_history_keeps_it() -> None:
-    """The second drifts onto the first, whose score falls less: it goes back, and is uncertain."""
+def test_target_with_the_better_history_keeps_a_contested_place() -> None:
+    """The second drifts onto the first, whose score falls less; it is put back as uncertain."""
     engine = StillEngine()
     targets = Targets(engine, 2)
     targets.frame()
@@ -203,7 +203,7 @@ def test_a_lost_target_is_found_in_a_detectors_box_by_its_own_template() -> None
     assert not session.find_again(PLACES[5], 0), 'nobody is lost'
 
 
-def test_settings_are_for_all_of_them() -> None:
+def test_settings_apply_to_all_targets() -> None:
     targets = Targets(StillEngine(), 2)
     targets.frame()
     for place in PLACES[:2]:
@@ -218,8 +218,8 @@ def test_settings_are_for_all_of_them() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', [0, 1, 2])
-def test_two_that_cross_keep_their_identities(seed: int) -> None:
-    """Two of a kind, one passes before the other, with the shipped model."""
+def test_crossing_targets_keep_their_identities(seed: int) -> None:
+    """Two similar targets, one passing in front of the other, with the shipped model."""
     pytest.importorskip('onnxruntime', reason='an engine runs here')
     from bench_targets import Crossing, follow
 
@@ -231,8 +231,8 @@ def test_two_that_cross_keep_their_identities(seed: int) -> None:
     assert min(found.overlaps) > 0.7
 
 
-def test_frames_that_were_dropped_do_not_make_the_camera_slow() -> None:
-    """A slow moment dropped frames, which seemed a slow camera, for which more updates fit in."""
+def test_dropped_frames_do_not_count_as_a_slow_camera() -> None:
+    """Drops once looked like a slow camera, whose long interval has time for more updates."""
     engine = StillEngine(seconds=0.1)
     targets = Targets(engine, 6, paced=True)
     targets.frame()
@@ -240,7 +240,7 @@ def test_frames_that_were_dropped_do_not_make_the_camera_slow() -> None:
         targets.name(place)
     for dropped, expected in ((2, 2), (0, 6)):
         for _ in range(16):
-            targets.stamp += 9 * 10**8 - INTERVAL  # of three frames of 0.3 s each one comes
+            targets.stamp += 9 * 10**8 - INTERVAL  # 0.9 s: two of three dropped, or a slow camera
             targets.frame(dropped)
         assert targets.session.updates_a_frame == expected
     targets.session.begin_anew(Turn.JUMPED)

@@ -24,11 +24,11 @@ def requests(*seconds: float, tolerance: float = 0.02) -> TargetRequests:
     return TargetRequests(buffer, tolerance)
 
 
-def test_without_a_stamp_the_newest_frame_counts() -> None:
+def test_request_without_a_stamp_uses_the_newest_frame() -> None:
     assert requests(1.0, 1.1).submit(request(0), 0).stamp == 1.1 * SECOND
 
 
-def test_without_a_frame_it_waits_for_the_first_however_long_that_takes() -> None:
+def test_request_without_a_stamp_waits_indefinitely_for_the_first_frame() -> None:
     waiting = requests()
     assert waiting.submit(request(0), 0) is None
     assert waiting.take_arrived(100) is None
@@ -38,11 +38,11 @@ def test_without_a_frame_it_waits_for_the_first_however_long_that_takes() -> Non
 
 
 @pytest.mark.parametrize('seconds', [1.1, 1.115, 1.085])
-def test_the_frame_of_that_stamp_within_the_tolerance(seconds: float) -> None:
+def test_frame_within_the_stamp_tolerance_is_used(seconds: float) -> None:
     assert requests(1.0, 1.1, 1.2).submit(request(seconds), 0).stamp == 1.1 * SECOND
 
 
-def test_a_stamp_to_come_is_waited_for() -> None:
+def test_request_with_a_future_stamp_waits_for_its_frame() -> None:
     waiting = requests(1.0)
     assert waiting.submit(request(1.2), 0) is None
     waiting.buffer.append(frame(1.1))
@@ -51,7 +51,7 @@ def test_a_stamp_to_come_is_waited_for() -> None:
     assert waiting.take_arrived(0.2)[1].stamp == 1.2 * SECOND
 
 
-def test_a_frame_that_never_came_is_told() -> None:
+def test_request_for_a_frame_that_never_came_is_refused() -> None:
     waiting = requests(1.0)
     waiting.submit(request(1.2), 0)
     waiting.buffer.append(frame(1.3))
@@ -75,7 +75,7 @@ def test_a_stamp_of_another_clock_is_refused_at_once(ahead: float, reason: str) 
     assert waiting.waiting is None
 
 
-def test_it_is_given_up_after_a_second_with_or_without_images() -> None:
+def test_request_times_out_after_a_second_with_or_without_images() -> None:
     waiting = requests(1.0)
     assert waiting.submit(request(1.8), 10) is None
     assert waiting.take_arrived(10.9) is None
@@ -88,19 +88,19 @@ def test_it_is_given_up_after_a_second_with_or_without_images() -> None:
         without.take_arrived(1.0)
 
 
-def test_images_without_stamps_are_named() -> None:
+def test_stamped_request_is_refused_if_images_have_no_stamps() -> None:
     with pytest.raises(ValueError, match='the images have none'):
         requests(0.0).submit(request(7.0), 0)
 
 
-def test_too_old_is_refused_with_the_age_and_the_remedy() -> None:
+def test_too_old_request_is_refused_with_its_age_and_a_remedy() -> None:
     with pytest.raises(
         ValueError, match=r'is 1\.200 s older .* 2 frames over 0\.500 s .raise buffer_mb .*ce\)$'
     ):
         requests(3.0, 3.5).submit(request(2.3), 0)
 
 
-def test_the_last_request_counts() -> None:
+def test_newer_request_replaces_the_waiting_one() -> None:
     waiting = requests(1.0)
     waiting.submit(request(2.0), 0)
     waiting.submit(request(1.0), 0)

@@ -28,7 +28,7 @@ def reference_answer(seed: int) -> Prediction:
 
 
 @pytest.mark.parametrize('index', range(24))
-def test_tracks_are_the_references(
+def test_tracks_match_the_reference(
     golden: Path, weights: ModuleType, scripted_engine: Any, index: int
 ) -> None:
     case = json.loads((golden / 'steps.json').read_text())['cases'][index]
@@ -66,7 +66,7 @@ def test_a_dropped_target_needs_another_init(scripted_engine: Any) -> None:
     assert tracker.update(frame).score == 0.9
 
 
-def test_a_box_of_the_search_region_becomes_a_box_of_the_frame(scripted_engine: Any) -> None:
+def test_predicted_box_is_mapped_from_search_region_to_frame(scripted_engine: Any) -> None:
     tracker = Tracker(scripted_engine(scripted_engine.seeing((0.55, 0.4, 0.25, 0.2))))
     frame = np.zeros((240, 320, 3), np.uint8)
     tracker.init(frame, TARGET)
@@ -78,7 +78,7 @@ def test_a_box_of_the_search_region_becomes_a_box_of_the_frame(scripted_engine: 
     assert track.state is TargetState.TRACKING
 
 
-def test_the_score_is_the_raw_one(scripted_engine: Any) -> None:
+def test_score_excludes_the_window_penalty(scripted_engine: Any) -> None:
     answer = scripted_engine.seeing(score=0.25, cell=(8, 8))
     tracker = Tracker(scripted_engine(answer), TrackerConfig(window_penalty=0.9))
     frame = np.zeros((240, 320, 3), np.uint8)
@@ -86,7 +86,7 @@ def test_the_score_is_the_raw_one(scripted_engine: Any) -> None:
     assert tracker.update(frame).score == 0.25
 
 
-def test_window_penalty_1_takes_a_centre_cell_whatever_the_scores(scripted_engine: Any) -> None:
+def test_window_penalty_1_picks_a_centre_cell_whatever_the_scores(scripted_engine: Any) -> None:
     boxes = np.zeros((256, 4))
     boxes[:, 2:] = 0.25
     rows, columns = np.divmod(np.arange(256), 16)
@@ -218,7 +218,7 @@ def test_configure_takes_effect_on_the_next_update(scripted_engine: Any) -> None
     assert track.box.w == pytest.approx(0.5 * 60 + 0.5 * 140)
 
 
-def test_the_default_window_penalty_is_that_of_the_authors_results() -> None:
+def test_default_settings_are_those_of_the_authors_results() -> None:
     assert TrackerConfig() == TrackerConfig(0.42, 1.0, 0.0, 0.0)
 
 
@@ -244,14 +244,14 @@ def test_boxes_are_corrected_by_the_difference_from_the_init_box(
     assert tracker.update(frame).box[2:] == pytest.approx((56, 42))
 
 
-def test_a_box_that_the_frame_cuts_is_not_corrected(scripted_engine: Any) -> None:
+def test_init_box_cut_off_by_the_frame_is_not_corrected(scripted_engine: Any) -> None:
     engine = scripted_engine(scripted_engine.seeing((0.5, 0.5, 0.2, 0.2)))
     tracker = Tracker(engine, TrackerConfig(box_correction=1.0))
     tracker.init(np.zeros((480, 640, 3), np.uint8), (600, 200, 70, 70))
     assert engine.crops == [], 'what the network sees of it is smaller for another reason'
 
 
-def test_an_engine_that_fails_on_the_first_view_leaves_the_target(scripted_engine: Any) -> None:
+def test_engine_failure_on_the_first_view_keeps_the_old_target(scripted_engine: Any) -> None:
     seeing = scripted_engine.seeing((0.5, 0.5, 0.2, 0.2))
     engine = scripted_engine(*[seeing] * 5, EngineError('out of memory'), seeing)
     tracker = Tracker(engine, TrackerConfig(box_correction=1.0))
@@ -264,7 +264,7 @@ def test_an_engine_that_fails_on_the_first_view_leaves_the_target(scripted_engin
     assert engine.searched[-1] == 'features 1'
 
 
-def test_an_update_tells_how_long_its_stages_took(scripted_engine: Any) -> None:
+def test_each_update_measures_its_stage_times(scripted_engine: Any) -> None:
     tracker = Tracker(scripted_engine(scripted_engine.seeing()))
     frame = np.zeros((240, 320, 3), np.uint8)
     tracker.init(frame, TARGET)
@@ -273,7 +273,7 @@ def test_an_update_tells_how_long_its_stages_took(scripted_engine: Any) -> None:
     assert all(seconds > 0 for seconds in tracker.stage_times)
 
 
-def test_warming_up_runs_both_halves_of_an_engine(scripted_engine: Any) -> None:
+def test_warm_up_runs_template_and_search(scripted_engine: Any) -> None:
     engine = scripted_engine(scripted_engine.seeing())
     warm_up(engine)
     assert [crop.shape for crop in engine.templates] == [(128, 128, 3)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes from outside: frames of every kind, bad boxes, engines that fail."""
+"""Inputs of the tracker: frames of every kind, bad boxes, engines that fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FROM_BGR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     '8UC4': lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA),
     'rgba8': lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA),
 }
-# What stores no colour with each pixel, and where the colours of RGB stand in it.
+# Bayer patterns: the index in RGB of the colour at each place of a 2x2 tile.
 BAYER = {
     'bayer_rggb8': ((0, 1), (1, 2)),
     'bayer_bggr8': ((2, 1), (1, 0)),
@@ -44,8 +44,10 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def seen(scripted_engine: Any, frames: list[np.ndarray], encoding: str, box: Any = TARGET) -> Any:
-    """The engine after a track through these frames, the target moving right."""
+def run_tracker(
+    scripted_engine: Any, frames: list[np.ndarray], encoding: str, box: Any = TARGET
+) -> Any:
+    """Track a target that moves right through these frames, and return the engine."""
     engine = scripted_engine(scripted_engine.seeing((0.55, 0.5, 0.25, 0.25)))
     tracker = Tracker(engine)
     tracker.init(frames[0], box, encoding)
@@ -62,17 +64,17 @@ def assert_same_view(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize('encoding', FROM_BGR)
 @pytest.mark.parametrize('box', [TARGET, (-20, 190, 60, 80)])
-def test_every_encoding_shows_the_engine_the_same(
+def test_every_encoding_gives_the_engine_the_same_crops(
     scripted_engine: Any, picture: Callable[..., np.ndarray], encoding: str, box: Any
 ) -> None:
     frames = [picture(240, 320, seed) for seed in range(3)]
-    expected = seen(scripted_engine, frames, 'bgr8', box)
+    expected = run_tracker(scripted_engine, frames, 'bgr8', box)
     crop = expected.templates[0]
     assert crop.shape == (128, 128, 3)
     assert crop.flags.c_contiguous
     assert crop.dtype == np.uint8
     converted = [FROM_BGR[encoding](frame) for frame in frames]
-    assert_same_view(seen(scripted_engine, converted, encoding, box), expected)
+    assert_same_view(run_tracker(scripted_engine, converted, encoding, box), expected)
 
 
 def mosaic(bgr: np.ndarray, encoding: str) -> np.ndarray:
@@ -87,7 +89,7 @@ def mosaic(bgr: np.ndarray, encoding: str) -> np.ndarray:
 
 @pytest.mark.parametrize('encoding', [*BAYER, 'yuv422', 'yuv422_yuy2'])
 @pytest.mark.parametrize('box', [TARGET, (-20, 190, 60, 80)])
-def test_raw_sensor_frames_are_seen_as_the_same_frames_in_rgb(
+def test_bayer_and_yuv_frames_give_the_same_crops_as_rgb(
     scripted_engine: Any, picture: Callable[..., np.ndarray], encoding: str, box: Any
 ) -> None:
     if encoding in BAYER:
@@ -96,27 +98,27 @@ def test_raw_sensor_frames_are_seen_as_the_same_frames_in_rgb(
         rng = np.random.default_rng(0)
         frames = [rng.integers(0, 256, (240, 320, 2), np.uint8) for _ in range(3)]
     whole = [to_rgb(frame, encoding) for frame in frames]
-    expected = seen(scripted_engine, whole, 'rgb8', box)
-    assert_same_view(seen(scripted_engine, frames, encoding, box), expected)
+    expected = run_tracker(scripted_engine, whole, 'rgb8', box)
+    assert_same_view(run_tracker(scripted_engine, frames, encoding, box), expected)
 
 
-def test_the_engine_is_shown_rgb(scripted_engine: Any) -> None:
+def test_engine_receives_rgb_crops(scripted_engine: Any) -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
     frame[:] = (255, 100, 0)  # blue, in BGR
-    engine = seen(scripted_engine, [frame, frame], 'bgr8', (-20, 190, 60, 80))
+    engine = run_tracker(scripted_engine, [frame, frame], 'bgr8', (-20, 190, 60, 80))
     assert (engine.templates[0] == (0, 100, 255)).all()
     assert (engine.crops[0] == (0, 100, 255)).all()
 
 
 @pytest.mark.parametrize('encoding', ['mono8', '8UC1'])
 @pytest.mark.parametrize('axes', [2, 3])
-def test_a_grey_frame_is_seen_as_grey_bgr(
+def test_grey_frame_gives_the_same_crops_as_grey_bgr(
     scripted_engine: Any, picture: Callable[..., np.ndarray], encoding: str, axes: int
 ) -> None:
     grey = [picture(240, 320, seed)[:, :, 0] for seed in range(3)]
-    expected = seen(scripted_engine, [f[:, :, None].repeat(3, 2) for f in grey], 'bgr8')
+    expected = run_tracker(scripted_engine, [f[:, :, None].repeat(3, 2) for f in grey], 'bgr8')
     frames = [frame if axes == 2 else frame[:, :, None] for frame in grey]
-    assert_same_view(seen(scripted_engine, frames, encoding), expected)
+    assert_same_view(run_tracker(scripted_engine, frames, encoding), expected)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -128,24 +130,24 @@ def test_strides_do_not_matter(
     assert not views[0].flags.c_contiguous
     assert (views[0] == frames[0]).all()
     for box in (TARGET, (-20, 190, 60, 80)):
-        expected = seen(scripted_engine, frames, 'bgr8', box)
-        assert_same_view(seen(scripted_engine, views, 'bgr8', box), expected)
+        expected = run_tracker(scripted_engine, frames, 'bgr8', box)
+        assert_same_view(run_tracker(scripted_engine, views, 'bgr8', box), expected)
 
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'mono8'])
-def test_frames_are_read_only(
+def test_frames_are_not_modified(
     scripted_engine: Any, picture: Callable[..., np.ndarray], encoding: str
 ) -> None:
-    """As a view on a ROS message's bytes is."""
+    """They may be read-only, as a view of a ROS message's bytes is."""
     frame = picture(240, 320)[:, :, 0] if encoding == 'mono8' else picture(240, 320)
     before = frame.copy()
-    seen(scripted_engine, [frame, frame], encoding)
+    run_tracker(scripted_engine, [frame, frame], encoding)
     assert (frame == before).all()
     frame.flags.writeable = False
-    seen(scripted_engine, [frame, frame], encoding)
+    run_tracker(scripted_engine, [frame, frame], encoding)
 
 
-def test_frames_may_change_their_size(
+def test_frame_size_may_change_while_tracking(
     scripted_engine: Any, picture: Callable[..., np.ndarray]
 ) -> None:
     tracker = Tracker(scripted_engine(scripted_engine.seeing((0.9, 0.9, 0.5, 0.5))))
@@ -159,7 +161,7 @@ def test_frames_may_change_their_size(
 
 
 @pytest.mark.parametrize('change', ['rgb8', 'mono8', 'bgra8'])
-def test_a_change_of_encoding_takes_the_fill_colour_along(
+def test_fill_colour_is_converted_when_the_encoding_changes(
     scripted_engine: Any, change: str
 ) -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
@@ -184,7 +186,7 @@ def test_a_change_of_encoding_takes_the_fill_colour_along(
         ((10, 10, float('nan'), 10), 'not finite'),
         ((10, 10, 0, 10), 'smaller than one pixel'),
         ((900, 10, 30, 10), 'lies outside of the 320x240 frame'),
-        ((-99, 10, 100, 1), 'lies outside of the 320x240 frame'),  # thin: its crop misses
+        ((-99, 10, 100, 1), 'lies outside of the 320x240 frame'),  # so thin that its crop misses
     ],
 )
 def test_a_bad_box_is_refused_and_the_target_kept(
@@ -203,13 +205,13 @@ def test_a_bad_box_is_refused_and_the_target_kept(
     with pytest.raises(ValueError, match=r'box|crop'):
         tracker.init(picture(240, 320, 9), box)
     engine.tracks = [tracker.update(frame) for frame in frames[1:]]
-    assert_same_view(engine, seen(scripted_engine, frames, 'bgr8'))
+    assert_same_view(engine, run_tracker(scripted_engine, frames, 'bgr8'))
 
 
 ANSWER = ((0.55, 0.5, 0.25, 0.25), 0.9)
 
 
-def not_finite(scripted_engine: Any, where: str) -> Prediction:
+def non_finite_answer(scripted_engine: Any, where: str) -> Prediction:
     scores, boxes = scripted_engine.seeing(*ANSWER)
     if where == 'score':
         scores[3, 4] = np.nan
@@ -220,13 +222,13 @@ def not_finite(scripted_engine: Any, where: str) -> Prediction:
 
 @pytest.mark.parametrize('failure', ['error', 'score', 'box', 'infinite box'])
 @pytest.mark.parametrize('encoding', ['bgr8', 'bgra8'])
-def test_an_engine_that_fails_leaves_the_state(
+def test_engine_failure_leaves_the_tracker_state_unchanged(
     scripted_engine: Any, picture: Callable[..., np.ndarray], failure: str, encoding: str
 ) -> None:
     frames = [picture(240, 320, seed) for seed in range(3)]
     box = (-20, 190, 60, 80)
     good = scripted_engine.seeing(*ANSWER)
-    bad = EngineError('boom') if failure == 'error' else not_finite(scripted_engine, failure)
+    bad = EngineError('boom') if failure == 'error' else non_finite_answer(scripted_engine, failure)
     engine = scripted_engine(good, bad, good)
     tracker = Tracker(engine)
     tracker.init(frames[0], box)
@@ -236,10 +238,10 @@ def test_an_engine_that_fails_leaves_the_state(
         tracker.update(FROM_BGR[encoding](picture(240, 320, 8)), encoding)
     engine.crops.pop()
     engine.tracks = [*tracks, tracker.update(frames[2])]
-    assert_same_view(engine, seen(scripted_engine, frames, 'bgr8', box))
+    assert_same_view(engine, run_tracker(scripted_engine, frames, 'bgr8', box))
 
 
-def test_an_engine_that_fails_on_the_template_leaves_the_target(
+def test_engine_failure_on_the_template_keeps_the_old_target(
     scripted_engine: Any, picture: Callable[..., np.ndarray]
 ) -> None:
     frames = [picture(240, 320, seed) for seed in range(3)]
@@ -254,7 +256,7 @@ def test_an_engine_that_fails_on_the_template_leaves_the_target(
     with pytest.raises(EngineError, match='out of memory'):
         tracker.init(picture(240, 320, 7), (10, 10, 30, 30))
     engine.tracks = [tracker.update(frame) for frame in frames[1:]]
-    assert_same_view(engine, seen(scripted_engine, frames, 'bgr8'))
+    assert_same_view(engine, run_tracker(scripted_engine, frames, 'bgr8'))
 
 
 @pytest.mark.parametrize(
@@ -278,4 +280,4 @@ def test_a_bad_frame_is_refused_and_the_track_goes_on(
     with pytest.raises(ValueError, match=r'frame|encoding'):
         tracker.init(frame, TARGET, encoding)
     engine.tracks = [tracker.update(f) for f in frames[1:]]
-    assert_same_view(engine, seen(scripted_engine, frames, 'bgr8'))
+    assert_same_view(engine, run_tracker(scripted_engine, frames, 'bgr8'))

@@ -37,14 +37,14 @@ def test_penalised_scores_lie_between_score_and_window(scores: np.ndarray, weigh
 
 
 @given(score_maps)
-def test_the_ends_of_the_weight_are_the_scores_and_the_window(scores: np.ndarray) -> None:
+def test_weight_0_gives_the_scores_and_weight_1_the_window(scores: np.ndarray) -> None:
     before = scores.copy()
     assert_allclose(penalised(scores, 0), scores)
     assert_allclose(penalised(scores, 1), hanning_window(16))
     assert (scores == before).all()
 
 
-def test_a_known_value() -> None:
+def test_penalised_score_of_a_known_cell() -> None:
     scores = np.zeros((16, 16), np.float32)
     scores[0, 5] = 0.5  # the window is 0 on the border
     assert penalised(scores, 0.42)[0, 5] == pytest.approx(0.58 * 0.5)
