@@ -64,7 +64,7 @@ def velocities(message: Twist | TwistStamped) -> dict[str, float]:
     }
 
 
-def stands(message: Twist | TwistStamped) -> bool:
+def is_zero(message: Twist | TwistStamped) -> bool:
     """Return whether a command is zero."""
     return not any(velocities(message).values())
 
@@ -177,12 +177,12 @@ class FollowTalker:
         """Wait for a zero command that came after `since`; return when the first one did."""
 
         def stops() -> list[float]:
-            return [at for at, message in self.commands if at > since and stands(message)]
+            return [at for at, message in self.commands if at > since and is_zero(message)]
 
         self.spin(lambda: bool(stops()), 'a stop', patience)
         return stops()[0]
 
-    def says(self, words: str) -> dict[str, str]:
+    def wait_for_diagnostics(self, words: str) -> dict[str, str]:
         """Wait for diagnostics that say this; return their values."""
 
         def seen() -> bool:

@@ -13,7 +13,7 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 
 
-def detects(talker: Talker) -> None:
+def check_tracking(talker: Talker) -> None:
     """Name a target in a stream of frames and see it followed."""
     talker.spin(talker.connected, 'connections')
     talker.send(0)
@@ -24,23 +24,23 @@ def detects(talker: Talker) -> None:
     assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5
 
 
-def recovers(talker: Talker) -> None:
+def bring_up_and_track(talker: Talker) -> None:
     """Go through the whole life over the service and track."""
     for transition, state in ((CONFIGURE, 'inactive'), (ACTIVATE, 'active')):
         assert talker.change(transition), talker.tracker.failure
         assert talker.tracker.state_label == state
-    detects(talker)
+    check_tracking(talker)
 
 
-def restarts(talker: Talker) -> None:
+def restart_and_track(talker: Talker) -> None:
     """Clean up an active node and bring it up again."""
     for transition, state in ((DEACTIVATE, 'inactive'), (CLEANUP, 'unconfigured')):
         assert talker.change(transition)
         assert talker.tracker.state_label == state
-    recovers(talker)
+    bring_up_and_track(talker)
 
 
-def says(talker: Talker, level: bytes, words: str) -> None:
+def wait_for_diagnostics(talker: Talker, level: bytes, words: str) -> None:
     """Wait until the diagnostics are of this level and say this."""
 
     def seen() -> bool:

@@ -28,7 +28,7 @@ CODE = (
 @pytest.mark.parametrize('delay', [0.05, 0.2, 0.4, 0.7, 1.5])
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('name', ['tracker_node', 'follower_node', 'select_page'])
-def test_an_executable_ends_in_order_at_any_moment(
+def test_signal_at_any_moment_shuts_an_executable_down_cleanly(
     name: str, number: signal.Signals, delay: float
 ) -> None:
     arguments = ['--ros-args', '-p', 'port:=0'] if name == 'select_page' else []
@@ -51,7 +51,7 @@ def test_an_executable_ends_in_order_at_any_moment(
     assert process.returncode in (0, 128 + number), text
 
 
-def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
+def test_only_termination_signals_end_a_process() -> None:
     ending = Ending()
     came: list[int] = []
     asked: list[bool] = []
@@ -80,7 +80,7 @@ def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
 
 @pytest.mark.usefixtures('ros_domain')
 @pytest.mark.parametrize('name', ['tracker_node', 'follower_node', 'select_page', 'camera_sim'])
-def test_nothing_stays_behind_in_shared_memory(name: str) -> None:
+def test_shared_memory_segments_are_removed_at_exit(name: str) -> None:
     """Each run left 10 MB behind there, which only a restart of the machine gave back."""
     arguments = ['-p', 'port:=0'] if name == 'select_page' else []
     process = subprocess.Popen(

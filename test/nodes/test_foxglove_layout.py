@@ -81,7 +81,7 @@ def values_at(message: Any, path: str) -> list[Any]:
     return found
 
 
-def test_every_panel_has_its_place_and_its_settings(layout: dict[str, Any]) -> None:
+def test_every_panel_is_placed_and_configured(layout: dict[str, Any]) -> None:
     assert {'configById', 'layout', 'globalVariables', 'userNodes'} <= layout.keys()
     placed = list(panels_of(layout['layout']))
     assert len(placed) == len(set(placed))
@@ -92,7 +92,7 @@ def test_every_panel_has_its_place_and_its_settings(layout: dict[str, Any]) -> N
             assert path['enabled'], 'a path without it draws nothing'
 
 
-def test_topics_and_fields_are_those_of_the_messages_sent(
+def test_plotted_topics_and_fields_exist_in_the_published_messages(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk(diagnostics_period=0.1)
@@ -121,7 +121,7 @@ def test_topics_and_fields_are_those_of_the_messages_sent(
         assert values[0] != '', f'{topic}{path} is empty'
 
 
-def test_the_button_calls_the_nodes_service(
+def test_button_calls_an_existing_service(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk()
@@ -137,7 +137,7 @@ def test_the_button_calls_the_nodes_service(
         )
 
 
-def test_the_documented_command_puts_it_into_a_namespace(
+def test_documented_command_moves_the_layout_into_a_namespace(
     layout: dict[str, Any], checkout: Path
 ) -> None:
     text = (checkout / 'docs' / 'ros_system.md').read_text()

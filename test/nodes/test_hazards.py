@@ -49,7 +49,7 @@ def test_a_frozen_camera_stops_the_robot(
         (None, float('nan'), True, False),
     ],
 )
-def test_what_is_safe(
+def test_outcomes_are_judged_safe_or_unsafe(
     hazards: Any, zero_after: float | None, off: float, may_move: bool, expected: bool
 ) -> None:
     hazard = hazards.Hazard('one', may_move=may_move)

@@ -32,7 +32,7 @@ TIMEOUT = 4.0
 NODES = {'hcat_tracker': 'tracker_node', 'hcat_follower': 'follower_node'}
 
 
-def test_without_bondpy_the_remedy_is_told(
+def test_missing_bondpy_fails_activation_with_the_remedy(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'bondpy.bondpy', None)
@@ -93,7 +93,7 @@ def running(request: Any, ros: None) -> Iterator[tuple[Manager, subprocess.Popen
     manager.node.destroy_node()
 
 
-def test_the_manager_brings_a_node_up_and_sees_its_end(
+def test_manager_brings_a_node_up_and_detects_its_death(
     running: tuple[Manager, subprocess.Popen[bytes]],
 ) -> None:
     manager, process = running

@@ -24,7 +24,7 @@ def mirrored(box: Box) -> Box:
     return Box(WIDTH - box.x - box.w, box.y, box.w, box.h)
 
 
-def test_two_namespaces_do_not_hear_each_other(ros: None) -> None:
+def test_trackers_in_two_namespaces_are_independent(ros: None) -> None:
     front, back = Talker(namespace='front'), Talker(namespace='back')
     try:
         front.start()

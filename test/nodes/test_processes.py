@@ -164,7 +164,7 @@ def test_video_source_and_tracker(ros: None, video: Path) -> None:
 
 
 @pytest.mark.usefixtures('ros_domain')
-def test_spinning_keeps_nothing_of_a_callback() -> None:
+def test_spinning_does_not_leak_memory() -> None:
     """With rclpy's spin_until_future_complete each one left a function behind, 26 MB an hour."""
     found = subprocess.run(
         [sys.executable, '-c', PATIENT], capture_output=True, text=True, timeout=120
@@ -182,7 +182,7 @@ def test_spinning_keeps_nothing_of_a_callback() -> None:
         (('source:=SELF', 'init_box:=[1, 2]'), 'expected x, y, w, h in pixels'),
     ],
 )
-def test_a_source_that_cannot_start_says_why(
+def test_video_source_reports_why_it_cannot_start(
     ros: None, video: Path, parameters: tuple[str, ...], reason: str
 ) -> None:
     process = start('video_source', *(p.replace('SELF', str(video)) for p in parameters))
@@ -192,7 +192,7 @@ def test_a_source_that_cannot_start_says_why(
     assert 'Traceback' not in output
 
 
-def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros: None) -> None:
+def test_node_survives_a_callback_error_and_ignores_errors_during_shutdown(ros: None) -> None:
     done = subprocess.run(
         [sys.executable, '-c', CARELESS], capture_output=True, text=True, timeout=60
     )
@@ -214,7 +214,7 @@ def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros:
     ],
 )
 @pytest.mark.usefixtures('ros_domain')
-def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
+def test_executable_reports_why_its_node_cannot_be_created(module: str) -> None:
     process = start(module, 'use_sim_time:=5')
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
@@ -223,7 +223,7 @@ def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
 
 
 @pytest.mark.usefixtures('ros_domain')
-def test_errors_of_a_negative_clock_are_logged_every_few_seconds() -> None:
+def test_errors_from_a_negative_clock_are_throttled_in_the_log() -> None:
     done = subprocess.run(
         [sys.executable, '-c', BEFORE_1970], capture_output=True, text=True, timeout=60
     )
@@ -235,7 +235,7 @@ def test_errors_of_a_negative_clock_are_logged_every_few_seconds() -> None:
 
 @pytest.mark.parametrize('wait_for', ['start', 'node', 'active'])
 @pytest.mark.parametrize('signals', [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
-def test_told_to_end_twice_at_any_time_it_ends_once_and_the_next_one_works(
+def test_signals_at_any_time_end_the_tracker_and_the_next_one_starts(
     ros: None, wait_for: str, signals: tuple[signal.Signals, ...]
 ) -> None:
     node = rclpy.create_node('viewer')

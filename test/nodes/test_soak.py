@@ -47,23 +47,23 @@ def test_a_steady_node_is_within_the_limits(report: Any) -> None:
         ({'detections': -1800}, 'no detection in 1 of'),
     ],
 )
-def test_what_grows_is_told(report: Any, per_sample: dict[str, float], problem: str) -> None:
+def test_growing_values_are_reported(report: Any, per_sample: dict[str, float], problem: str) -> None:
     found = report.judge(samples(report, **per_sample)[:41], report.Limits(0, 1.0, 1.5))
     assert any(text.startswith(problem) for text in found.problems), found.problems
 
 
-def test_what_happens_while_it_warms_up_does_not_count(report: Any) -> None:
+def test_growth_during_warm_up_is_ignored(report: Any) -> None:
     grown = [*samples(report, 10, resident=5.0), *samples(report)[10:]]
     assert report.judge(grown, report.Limits(600, 1.0, 1.5)).problems == []
     assert report.judge(grown, report.Limits(0, 1.0, 1.5)).problems == []  # it went back
 
 
-def test_too_short_a_run_shows_nothing(report: Any) -> None:
+def test_run_with_too_few_samples_is_an_error(report: Any) -> None:
     with pytest.raises(ValueError, match='5 samples after the warm-up'):
         report.judge(samples(report, 5), report.Limits(0, 1.0, 1.5))
 
 
-def test_a_short_soak(checkout: Path, tmp_path: Path) -> None:
+def test_short_soak_passes_with_loose_limits(checkout: Path, tmp_path: Path) -> None:
     """Limits that only a leak of each frame or target breaks: a busy machine is slow at times.
 
     A frame of 640x480 kept each time would be 100 000 MB an hour.
@@ -82,7 +82,7 @@ def test_a_short_soak(checkout: Path, tmp_path: Path) -> None:
     assert 'refused boxes' in done.stdout
 
 
-def test_a_node_that_does_not_start_is_told(checkout: Path, tmp_path: Path) -> None:
+def test_node_that_does_not_start_is_an_error(checkout: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(checkout / 'tools' / 'soak.py'), '--out', str(tmp_path)]
     done = subprocess.run(
         [*command, '--model', 'nope', '--limit', '4'], capture_output=True, text=True, timeout=120

@@ -29,7 +29,7 @@ def full(name: str) -> str:
 
 
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
-def test_the_policy_is_the_nodes_graph(
+def test_policy_matches_the_tracker_graph(
     talk: Callable[..., Talker], checkout: Path, transport: str
 ) -> None:
     talker = talk(transport=transport)

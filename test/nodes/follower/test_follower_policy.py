@@ -30,7 +30,7 @@ def full(name: str) -> str:
     return name.replace('~', '/hcat_follower') if name[0] in '~/' else f'/{name}'
 
 
-def test_the_policy_is_the_followers_graph(ros: None, checkout: Path) -> None:
+def test_policy_matches_the_follower_graph(ros: None, checkout: Path) -> None:
     node = FollowerNode()
     node.start()
     policy = ElementTree.parse(checkout / 'config' / 'sros2_policy.xml')

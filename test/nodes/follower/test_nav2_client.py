@@ -124,7 +124,7 @@ class Robot:
 
 
 @pytest.mark.parametrize('tracked_frame', ['', 'target'], ids=['pose_topic', 'tracked_frame'])
-def test_the_robot_comes_to_the_distance_that_nav2_wants(
+def test_robot_reaches_the_desired_distance_of_nav2(
     follow: Follow, tracked_frame: str
 ) -> None:
     # On hold: nav2 drives here.

@@ -46,7 +46,7 @@ def matrix(vector: tuple[float, float, float]) -> np.ndarray:
     return cv2.Rodrigues(np.array(vector))[0]
 
 
-def test_a_pose_is_turned_and_shifted_as_by_matrices() -> None:
+def test_pose_transform_matches_rotation_matrices() -> None:
     turn, own = (0.3, -0.8, 1.1), (-0.4, 0.2, 0.9)
     pose, transform = PoseStamped(), TransformStamped()
     pose.header.frame_id, pose.header.stamp.sec = 'camera', 7
@@ -67,7 +67,7 @@ def test_a_pose_is_turned_and_shifted_as_by_matrices() -> None:
     assert matrix(tuple(angle * axis)) == pytest.approx(matrix(turn) @ matrix(own))
 
 
-def test_without_tf2_the_node_says_what_it_needs(
+def test_missing_tf2_ros_fails_configuration_with_the_remedy(
     follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
@@ -121,7 +121,7 @@ class Listener:
 
 
 @pytest.mark.parametrize('buffer', [BufferOfHumble, BufferOfJazzy])
-def test_nothing_of_tf2_stays_on_the_node(
+def test_tf2_entities_are_removed_from_the_node(
     ros: None, monkeypatch: pytest.MonkeyPatch, buffer: type
 ) -> None:
     """Also where tf2_ros is not installed: with doubles that make on the node what it makes."""
@@ -178,7 +178,7 @@ NEAR = FOCAL * HEIGHT / 250
 """Metres at which a target of `HEIGHT` is 250 pixels high."""
 
 
-def test_target_pose_is_in_odom_where_the_robot_was(follow: Follow) -> None:
+def test_target_pose_is_published_in_odom(follow: Follow) -> None:
     pytest.importorskip('tf2_ros', reason=NEEDS_TF2)
     talker = follow(
         target_frame_parent='odom', range_mode='size', target_height=HEIGHT, tf_timeout=2.0
@@ -200,7 +200,7 @@ def test_target_pose_is_in_odom_where_the_robot_was(follow: Follow) -> None:
     assert (place.x, place.y, place.z) == pytest.approx((10, 20.25 + NEAR, 0.5), abs=0.1)
 
 
-def test_a_pose_waits_for_its_transform_and_is_refused_in_the_end(follow: Follow) -> None:
+def test_pose_without_a_transform_is_refused_after_tf_timeout(follow: Follow) -> None:
     pytest.importorskip('tf2_ros', reason=NEEDS_TF2)
     talker = follow(
         target_frame_parent='odom', range_mode='size', target_height=HEIGHT, tf_timeout=0.3

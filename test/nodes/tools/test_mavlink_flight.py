@@ -85,7 +85,7 @@ def processes(checkout: Path, monkeypatch: pytest.MonkeyPatch, ros: None) -> Ite
 
 
 @pytest.mark.parametrize('released', [True, False])
-def test_the_simulated_drone_follows_by_mavlink(
+def test_simulated_drone_follows_by_mavlink_only_after_release(
     processes: Any, checkout: Path, released: bool
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -47,7 +47,7 @@ class Follower:
         return [m for m in self.moves() if (m.vx, m.vy, m.vz, m.yaw_rate) == (0, 0, 0, 0)]
 
 
-def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:
+def test_follower_commands_are_forwarded_after_release(rig: Callable[..., Rig]) -> None:
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
     )
@@ -66,7 +66,7 @@ def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) 
     follower.hold(True)
 
 
-def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
+def test_blocked_executor_does_not_delay_the_stop(rig: Callable[..., Rig]) -> None:
     """As by a message of many megabytes, on whatever topic."""
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
@@ -87,7 +87,7 @@ def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
     assert seen[0] > 0
 
 
-def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> None:
+def test_destroying_the_node_sends_several_zero_commands(rig: Callable[..., Rig]) -> None:
     before = set(threading.enumerate())
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=5.0, motion_stamped=False)
@@ -127,7 +127,7 @@ class GimbalManager:
         return [m for m in found if command in (None, getattr(m, 'command', None))]
 
 
-def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
+def test_gimbal_control_is_requested_again_after_a_link_reopens(
     rig: Callable[..., Rig],
 ) -> None:
     """After a gimbal manager has come back, its earlier answer no longer counts."""
@@ -151,7 +151,7 @@ def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
     manager.link.close()
 
 
-def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:
+def test_destroying_the_node_on_hold_sends_no_set_points(rig: Callable[..., Rig]) -> None:
     follower = Follower(rig(start=False, motion='velocity', motion_stamped=False))
     (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
     follower.talker.executor.remove_node(node)

@@ -51,7 +51,7 @@ def options(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words[1:])
 
 
-def test_the_box_of_the_bag_names_the_target(plan: Plan) -> None:
+def test_init_box_of_the_bag_starts_the_target(plan: Plan) -> None:
     found = plan(namespace='/front/')
     assert (found.camera, found.played, found.transport) == ('/camera/image',) * 2 + ('raw',)
     assert (found.track, found.node) == ('/front/track', '/front/hcat_tracker')
@@ -63,7 +63,7 @@ def test_the_box_of_the_bag_names_the_target(plan: Plan) -> None:
     assert options(found.report_arguments()).init_box_topic == '/init_box'
 
 
-def test_compressed_images_reach_the_topic_that_the_tracker_takes(plan: Plan) -> None:
+def test_compressed_images_are_played_on_the_tracker_topic(plan: Plan) -> None:
     found = plan(bag='packed', init_box='[3, 4, 20, 10]')
     assert (found.camera, found.transport) == ('/camera/image', 'compressed')
     assert found.played == '/camera/image/compressed'
@@ -71,7 +71,7 @@ def test_compressed_images_reach_the_topic_that_the_tracker_takes(plan: Plan) ->
     assert options(found.report_arguments()).box == [[3, 4, 20, 10]]
 
 
-def test_the_offline_run_has_the_settings_of_the_node(plan: Plan) -> None:
+def test_offline_run_uses_the_node_settings(plan: Plan) -> None:
     found = plan(window_penalty='0.3', size_smoothing='0.4', engine='onnxruntime')
     offline = options(found.report_arguments())
     assert offline.engine == 'onnxruntime'  # the argument before the file
@@ -81,7 +81,7 @@ def test_the_offline_run_has_the_settings_of_the_node(plan: Plan) -> None:
     assert offline.track == found.recording
 
 
-def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:
+def test_qos_keeps_every_image_until_the_tracker_reads_it(plan: Plan) -> None:
     found = plan(depth='7')
     qos = {'reliability': 'reliable', 'history': 'keep_last', 'depth': 7}
     tracker: Any = yaml.safe_load(found.write_files().read_text())
@@ -108,7 +108,7 @@ def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:
         ({'params_file': 'alias.yaml'}, 'alias.yaml, line 1: write the value in place'),
     ],
 )
-def test_a_wrong_argument_is_named(plan: Plan, arguments: dict[str, str], reason: str) -> None:
+def test_invalid_argument_is_reported(plan: Plan, arguments: dict[str, str], reason: str) -> None:
     Path('text.yaml').write_text('threads 3')
     Path('alias.yaml').write_text('{a: &a [1], b: *a}')
     with pytest.raises(ValueError, match=reason):

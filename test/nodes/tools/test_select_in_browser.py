@@ -66,7 +66,7 @@ def start(ros: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         assert process.returncode == 0, process.args
 
 
-def test_an_operator_names_a_target_sees_it_followed_and_drops_it(
+def test_operator_selects_a_target_sees_it_tracked_and_drops_it(
     start: Any, video: Path, browser: Any
 ) -> None:
     start('tracker_node', 'autostart:=true', 'diagnostics_period:=0.5')

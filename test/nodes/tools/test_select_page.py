@@ -238,7 +238,7 @@ def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
 
 
 @pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
-def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
+def test_refused_box_is_shown_with_the_reason(
     look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
 ) -> None:
     if service:
@@ -259,7 +259,7 @@ def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
-def test_a_tracker_that_is_not_active_is_told_of(
+def test_inactive_tracker_is_shown(
     look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
 ) -> None:
     reason = 'the tracker is unconfigured: activate it first'
@@ -275,7 +275,7 @@ def test_a_tracker_that_is_not_active_is_told_of(
     assert operator.states[-1]['detail'] == 'unconfigured'
 
 
-def test_no_tracker_is_told_of(look: Any) -> None:
+def test_missing_tracker_is_shown(look: Any) -> None:
     talker, operator = look()
     talker.executor.remove_node(talker.tracker)
     talker.tracker.destroy_node()
@@ -285,7 +285,7 @@ def test_no_tracker_is_told_of(look: Any) -> None:
     assert not answer['ok']
 
 
-def test_images_are_subscribed_only_while_somebody_looks(look: Any) -> None:
+def test_images_are_subscribed_only_while_a_client_is_connected(look: Any) -> None:
     talker, operator = look()
     show(talker, operator, 0)
     second = Operator(operator_page(talker), talker.spin)
@@ -299,7 +299,7 @@ def operator_page(talker: Talker) -> SelectPage:
     return next(node for node in talker.executor.get_nodes() if isinstance(node, SelectPage))
 
 
-def test_an_image_that_cannot_be_shown_is_told_of(look: Any) -> None:
+def test_image_that_cannot_be_shown_is_reported(look: Any) -> None:
     talker, operator = look()
     show(talker, operator, 0)
     message = image_message(scene(1), 'bgr8')

@@ -67,7 +67,7 @@ def play(given: list[Parameter], on_image: Callable[[Image], None]) -> None:
         node.destroy_node()
 
 
-def test_each_frame_comes_at_its_own_time(
+def test_frames_are_published_at_their_own_times(
     ros: None, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenCV writes no varying rate: the times are put in the place of those read."""
@@ -86,7 +86,7 @@ def test_each_frame_comes_at_its_own_time(
     assert np.median(times - np.array(TIMES)) < 0.2, times
 
 
-def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
+def test_camera_info_is_published_with_the_images(ros: None, video: str) -> None:
     images: list[Image] = []
     infos: list[CameraInfo] = []
     viewer = rclpy.create_node('viewer')
@@ -107,7 +107,7 @@ def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
     assert infos[0].k[0] == pytest.approx(32.0)
 
 
-def test_images_come_whatever_the_clock_of_the_stamps_does(ros: None, video: str) -> None:
+def test_images_are_published_even_if_the_ros_clock_stands_still(ros: None, video: str) -> None:
     """Simulated time that stands holds up timers as a system clock that was set back does."""
     images: list[Image] = []
     given = [Parameter('source', value=video), Parameter('use_sim_time', value=True)]

@@ -16,7 +16,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lives import ACTIVATE, CONFIGURE, detects, recovers, restarts, says
+from lives import ACTIVATE, CONFIGURE, check_tracking, bring_up_and_track, restart_and_track, wait_for_diagnostics
 from talker import Talker, truth
 
 from hcat_ros.boxes import iou
@@ -58,33 +58,33 @@ ERRORS = [EngineError('out of order'), RuntimeError('device lost'), MemoryError(
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_in_mid_run_loses_those_frames_alone(
+def test_engine_failure_while_tracking_loses_only_those_frames(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     talker = talk(engine='torch', diagnostics_period=0.1)
-    recovers(talker)
+    bring_up_and_track(talker)
     mood['search'] = error
     for number in (2, 3, 4):
         talker.send(number)
     assert talker.tracker.state_label == 'active'
     assert talker.tracker.refusals.statistics.counts['failed frames'] == 3
-    says(talker, DiagnosticStatus.ERROR, 'engine failing')
+    wait_for_diagnostics(talker, DiagnosticStatus.ERROR, 'engine failing')
     mood['search'] = None
     talker.tracks.clear()
     talker.send(5)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track of the same target')
     assert talker.tracks[0].id.endswith('-1')
     assert iou(box_of(talker.tracks[0]), truth(5)) > 0.5
-    says(talker, DiagnosticStatus.WARN, 'frame not tracked')
-    restarts(talker)
+    wait_for_diagnostics(talker, DiagnosticStatus.WARN, 'frame not tracked')
+    restart_and_track(talker)
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_on_the_template_refuses_the_box(
+def test_engine_failure_on_the_template_refuses_the_init_box(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     talker = talk(engine='torch')
-    recovers(talker)
+    bring_up_and_track(talker)
     mood['template'] = error
     talker.name_target(truth(1))
     assert talker.tracker.refusals.statistics.counts['refused boxes'] == 1
@@ -92,11 +92,11 @@ def test_an_engine_that_fails_on_the_template_refuses_the_box(
     talker.spin(lambda: len(talker.tracks) == 2, 'a track of the target from before')
     assert talker.tracks[1].id.endswith('-1')
     mood['template'] = None
-    restarts(talker)
+    restart_and_track(talker)
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
+def test_engine_failure_during_warm_up_leaves_the_node_unconfigured(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     mood['search'] = error
@@ -108,7 +108,7 @@ def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
     kind = kinds.get(type(error), f'{type(error).__name__}: ')
     assert talker.tracker.failure == f'cannot configure: {kind}{error}'.rstrip()
     mood['search'] = None
-    recovers(talker)
+    bring_up_and_track(talker)
 
 
 # Disks
@@ -142,7 +142,7 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
 
 
 @pytest.mark.parametrize('full', [True, False], ids=['full', 'no folder'])
-def test_without_room_for_the_cache_the_node_works_and_says_so(
+def test_unwritable_engine_cache_is_reported_and_the_node_works(
     talk: Talk,
     checkout: Path,
     tmp_path: Path,
@@ -164,16 +164,16 @@ def test_without_room_for_the_cache_the_node_works_and_says_so(
         assert 'free space there, or set XDG_CACHE_HOME' in log
         assert not list(tmp_path.rglob('plan-*.bin')), 'nothing is half-written'
         assert talker.change(ACTIVATE)
-        detects(talker)
+        check_tracking(talker)
         if not full:
             cache.unlink()
-        restarts(talker)
+        restart_and_track(talker)
         assert len(list(cache.rglob('plan-*.bin'))) == 2
         assert 'has to build again' not in capfd.readouterr().err
         assert talker.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
 
 
-def test_a_full_disk_does_not_concern_engines_without_a_cache(talk: Talk) -> None:
+def test_full_disk_does_not_affect_engines_without_a_cache(talk: Talk) -> None:
     talker = talk(engine='onnxruntime')
     with no_room():
-        recovers(talker)
+        bring_up_and_track(talker)

@@ -92,7 +92,7 @@ VALUES = st.builds(
 )
 
 
-def test_images(quick: Talker) -> None:
+def test_malformed_images_do_not_end_the_node(quick: Talker) -> None:
     @many(HYPOTHESIS['images'])
     @given(images())
     def one(message: Image) -> None:
@@ -103,7 +103,7 @@ def test_images(quick: Talker) -> None:
     assert quick.images_seen() >= HYPOTHESIS['images']
 
 
-def test_boxes_and_detections(quick: Talker) -> None:
+def test_malformed_boxes_and_detections_do_not_end_the_node(quick: Talker) -> None:
     quick.set('init_mode', 'best')
 
     @many(HYPOTHESIS['boxes'])
@@ -118,7 +118,7 @@ def test_boxes_and_detections(quick: Talker) -> None:
     one()
 
 
-def test_parameters(quick: Talker) -> None:
+def test_arbitrary_parameters_do_not_end_the_node(quick: Talker) -> None:
     """Through the service's callback: what a client sends."""
     set_parameters = service_callback(quick.tracker, SetParameters)
     names = st.sampled_from([*(setting.name for setting in SETTINGS), 'no_such', ''])
@@ -143,7 +143,7 @@ class _Response:
         self.results = []
 
 
-def test_transitions(quick: Talker) -> None:
+def test_arbitrary_transitions_do_not_end_the_node(quick: Talker) -> None:
     change = service_callback(quick.tracker, ChangeState)
 
     @many(HYPOTHESIS['transitions'])

@@ -72,7 +72,7 @@ MESSAGES: dict[str, Callable[[np.ndarray], Image]] = {
 
 
 @pytest.mark.parametrize('encoding', MESSAGES)
-def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], encoding: str) -> None:
+def test_sensor_encodings_are_tracked_and_drawn(talk: Callable[..., Talker], encoding: str) -> None:
     talker = talk(mono16_bits=12)
     talker.start()
     pictures: list[Image] = []
@@ -89,7 +89,7 @@ def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], enc
     assert {picture.encoding for picture in pictures} == {'bgr8'}
 
 
-def test_stamps_of_any_value_are_copied(talk: Callable[..., Talker]) -> None:
+def test_stamps_of_any_value_are_copied_to_tracks(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     stamps = [Time(), Time(), Time(sec=7, nanosec=1), Time(sec=2**31 - 1, nanosec=999_999_999)]
@@ -102,7 +102,7 @@ def test_stamps_of_any_value_are_copied(talk: Callable[..., Talker]) -> None:
     assert {track.header.frame_id for track in talker.tracks} == {'/camera 1'}
 
 
-def test_a_bag_that_plays_again_keeps_the_target_that_is_where_it_was(
+def test_target_is_kept_after_stamps_jump_back_if_found_in_place(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()
@@ -125,7 +125,7 @@ def test_a_bag_that_plays_again_keeps_the_target_that_is_where_it_was(
     assert '/image: image stamps jumped back by 4.850 s; tracking goes on' in log
 
 
-def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
+def test_target_is_dropped_after_stamps_jump_back_if_not_found(
     talk: Callable[..., Talker],
 ) -> None:
     talker = talk(lost_threshold=0.95, uncertain_threshold=0.99, scan_regions=0)
@@ -145,7 +145,7 @@ def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
     assert 'after the image stamps jumped it was not found again' in statistics(talker).last_problem
 
 
-def test_images_out_of_order_are_passed_over(talk: Callable[..., Talker]) -> None:
+def test_images_out_of_order_are_ignored(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.send(1)
@@ -162,7 +162,7 @@ def half(number: int) -> Image:
     return image_message(np.ascontiguousarray(scene(number)[::2, ::2]), 'bgr8')
 
 
-def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
+def test_lasting_change_of_image_size_drops_the_target(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()
@@ -186,7 +186,7 @@ def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
     assert statistics(talker).counts['images of another view'] == 2
 
 
-def test_a_camera_that_repeats_its_last_picture_is_frozen(talk: Callable[..., Talker]) -> None:
+def test_repeated_image_is_reported_as_a_frozen_camera(talk: Callable[..., Talker]) -> None:
     talker = talk(diagnostics_period=0.2)
     talker.start()
     talker.send(0)
@@ -208,7 +208,7 @@ def test_a_camera_that_repeats_its_last_picture_is_frozen(talk: Callable[..., Ta
     talker.spin(lambda: 'the same image' not in talker.status().message, 'the end of the warning')
 
 
-def test_a_source_that_stands_still_may(talk: Callable[..., Talker]) -> None:
+def test_frozen_timeout_0_allows_repeated_images(talk: Callable[..., Talker]) -> None:
     talker = talk(frozen_timeout=0.0)
     talker.start()
     for number in range(10):
@@ -241,7 +241,7 @@ def test_old_images_are_counted_and_not_tracked(talk: Callable[..., Talker]) -> 
     talker.spin(lambda: len(talker.tracks) == 2, 'a track')
 
 
-def test_the_age_is_in_simulated_time(talk: Callable[..., Talker]) -> None:
+def test_image_age_uses_simulated_time(talk: Callable[..., Talker]) -> None:
     talker = talk(max_age=0.5, use_sim_time=True)
     clock = talker.node.create_publisher(Clock, '/clock', 10)
     talker.start()
@@ -259,7 +259,7 @@ def test_the_age_is_in_simulated_time(talk: Callable[..., Talker]) -> None:
     assert statistics(talker).counts['old images'] == 1
 
 
-def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
+def test_stopped_simulated_time_is_reported_and_the_node_starts(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk(use_sim_time=True, autostart=True)

@@ -17,7 +17,7 @@ from hcat_ros.nodes.detections import detection_message
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker]) -> None:
+def test_latched_init_box_published_before_activation_is_used_once(talk: Callable[..., Talker]) -> None:
     talker = talk()
     latched = talker.node.create_publisher(Detection2D, 'init_box', LATCHED)
     latched.publish(detection_message(Detection2D().header, TARGET))
@@ -38,7 +38,7 @@ def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker
     )
 
 
-def test_without_a_latched_publisher_nobody_is_warned(
+def test_volatile_publishers_cause_no_qos_warning(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()

@@ -68,7 +68,7 @@ class Several:
         return talker.tracks[-1], list(self.arrays[-1].detections)
 
 
-def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> None:
+def test_tracks_contains_all_targets_and_track_the_primary(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     first, second = several.name(TARGET), several.name(CORNER)
     assert first.success
@@ -97,7 +97,7 @@ def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> No
     assert [track.id] == [one.id for one in tracks] == [first.id]
 
 
-def test_what_cannot_be_done_has_the_reason(talk: Callable[..., Talker]) -> None:
+def test_failed_requests_contain_the_reason(talk: Callable[..., Talker]) -> None:
     several = Several(talk, most=1 + 1)
     answers = [several.name(TARGET), several.name(CORNER), several.name(CORNER)]
     assert [answer.success for answer in answers] == [True, True, False]
@@ -127,7 +127,7 @@ def detections(number: int, *boxes: Box) -> Detection2DArray:
 
 
 @pytest.mark.parametrize(('mode', 'expected'), [('all', 2), ('best', 1)])
-def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
+def test_detections_are_added_as_targets_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
     several = Several(talk, init_mode=mode)
     talker, session = several.talker, several.talker.tracker.session
     for repetition in range(3):
@@ -142,7 +142,7 @@ def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expec
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 1']
 
 
-def test_detections_that_overlap_are_one_target(talk: Callable[..., Talker]) -> None:
+def test_overlapping_detections_become_one_target(talk: Callable[..., Talker]) -> None:
     several = Several(talk, init_mode='all')
     talker, session = several.talker, several.talker.tracker.session
     rider = truth(0)
@@ -153,7 +153,7 @@ def test_detections_that_overlap_are_one_target(talk: Callable[..., Talker]) -> 
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 2']
 
 
-def test_many_detections_cost_no_more_than_a_few_searches(
+def test_searches_per_detections_message_are_limited(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a lost target each detection of a crowd was searched for, seconds for one message."""
@@ -184,7 +184,7 @@ def test_many_detections_cost_no_more_than_a_few_searches(
     assert len(seen) == len(crowd)
 
 
-def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
+def test_track_image_shows_all_targets(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     pictures: list[Image] = []
     talker = several.talker
@@ -201,7 +201,7 @@ def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
         assert changed[max(y - 4, 0) : y + 5, x : x + 40].any(), 'its upper side'
 
 
-def test_with_one_target_a_new_one_takes_its_place(talk: Callable[..., Talker]) -> None:
+def test_new_target_replaces_the_only_one_with_max_targets_1(talk: Callable[..., Talker]) -> None:
     several = Several(talk, most=1)
     first, second = several.name(TARGET), several.name(CORNER)
     track, tracks = several.step()
@@ -229,7 +229,7 @@ def write_isaac_bag(path: Path, number: int, *boxes: Box) -> None:
         bag.add('/detections_output', when, array)
 
 
-def test_a_recorded_bag_of_isaac_ros_names_the_targets(
+def test_recorded_isaac_ros_detections_start_targets(
     talk: Callable[..., Talker], tmp_path: Path
 ) -> None:
     pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")
