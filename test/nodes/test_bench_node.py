@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's measurement, tools/bench_node.py: a process, real DDS, few frames."""
+"""tools/bench_node.py, which measures the tracker node: a process, real DDS, few frames."""
 
 import json
 import subprocess

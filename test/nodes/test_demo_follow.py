@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of following, tools/demo_follow.py: three processes for a few seconds, its pictures."""
+"""tools/demo_follow.py: a run of a few seconds in three processes, and its pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hcat_ros.tracking import TargetState, Track
 
 @pytest.fixture
 def pictures(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that draws."""
+    """The module `follow_pictures`, which draws the video and the plot."""
     monkeypatch.syspath_prepend(str(checkout / 'tools'))
     return pytest.importorskip('follow_pictures')
 
@@ -72,7 +72,7 @@ def test_commands_are_described_in_words(pictures: Any) -> None:
     assert pictures.commanded(Command()) == 'stop'
     turn = Command(forward=1.5, up=-0.25, yaw_rate=math.radians(-10))
     assert pictures.commanded(turn) == 'forward +1.50 m/s   climb -0.25 m/s   turn -10 deg/s'
-    # A Twist's angular.y is downwards, here it is upwards.
+    # Positive angular.y of a Twist is downwards; in the text positive is upwards.
     assert pictures.commanded(Command(pitch_rate=math.radians(-20))) == 'tilt +20 deg/s'
     assert '-0' not in pictures.commanded(Command(yaw_rate=-1e-4))
 
@@ -115,5 +115,5 @@ def test_follower_parameters_match_the_simulated_platform(platform: str) -> None
     if platform != 'gimbal':
         assert changed['target_height'] == 0.7
         assert changed['range_mode'] == 'size'
-    # What a preset has already is not given again.
+    # Values that the preset contains are not repeated.
     assert 'score_low' not in changed

@@ -83,7 +83,7 @@ def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> l
     [
         ('best', [], None, 100),
         ('best', ['car'], None, 200),
-        ('best', ['cat'], None, None),  # it is rather a dog
+        ('best', ['cat'], None, None),  # its best class is dog
         ('class', ['bus', 'car', 'dog'], None, 200),
         ('class', [], None, 100),
         ('nearest', [], Box(280, 0, 10, 10), 300),

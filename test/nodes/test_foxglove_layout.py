@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Foxglove layout shows what the node really sends: every topic, service and field in it.
+"""Every topic, service and field of the Foxglove layout exists in the node's real messages.
 
-Foxglove itself takes no part: whether it draws this well is for somebody with eyes.
+Foxglove itself is not run: somebody has to look at the result.
 """
 
 import importlib
@@ -32,7 +32,7 @@ def layout(checkout: Path) -> dict[str, Any]:
 
 
 def panels_of(tree: Any) -> Iterator[str]:
-    """The panels' names in the tree of splits."""
+    """Yield the names of the panels in the tree of splits."""
     if isinstance(tree, str):
         yield tree
         return
@@ -44,7 +44,7 @@ def panels_of(tree: Any) -> Iterator[str]:
 
 
 def message_paths(layout: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(panel type, topic, rest of the path) of all that is plotted."""
+    """Return (panel type, topic, rest of the path) of every plotted value."""
     found = []
     for name, config in layout['configById'].items():
         for path in config.get('paths', ()):
@@ -54,7 +54,7 @@ def message_paths(layout: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def topics_shown(layout: dict[str, Any]) -> set[str]:
-    """Every topic that a panel subscribes to."""
+    """Return every topic that a panel subscribes to."""
     topics = {topic for _, topic, _ in message_paths(layout)}
     for config in layout['configById'].values():
         topics |= {config[key] for key in ('topicToRender',) if key in config}
@@ -63,7 +63,7 @@ def topics_shown(layout: dict[str, Any]) -> set[str]:
 
 
 def values_at(message: Any, path: str) -> list[Any]:
-    """What a message path finds in a message, as Foxglove reads it."""
+    """Return the values that a message path selects in a message, as Foxglove reads it."""
     steps = list(STEP.finditer(path))
     assert ''.join(step[0] for step in steps) == path, f'{path}: not a message path'
     found = [message]

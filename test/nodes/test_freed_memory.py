@@ -31,7 +31,7 @@ print(before - resident())
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc')
 def test_freed_memory_is_returned_to_the_system() -> None:
-    # In a process of its own: what others allocate and free meanwhile would be counted too.
+    # In a separate process, because allocations of other threads would be counted too.
     command = [sys.executable, '-c', KEEP_AND_FREE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) > 60_000, 'kB of the 80,000 that were freed'

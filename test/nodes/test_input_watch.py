@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the log says when a node gets nothing, over real DDS."""
+"""Log messages about missing or unusable input, over real DDS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 class Log:
-    """What the nodes have logged so far."""
+    """Collects what the nodes have logged so far."""
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
@@ -59,7 +59,9 @@ def test_missing_images_are_reported_once_per_reason(talk: Callable[..., Talker]
     talker.spin(lambda: log.count('/image/compressed: images arrive again') == 1, 'the end of it')
 
 
-def test_missing_images_warning_names_other_image_topics(talk: Callable[..., Talker], log: Log) -> None:
+def test_missing_images_warning_names_other_image_topics(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.node.create_publisher(Image, '/front/image_raw', 1)
     talker.tracker.start()
@@ -68,11 +70,13 @@ def test_missing_images_warning_names_other_image_topics(talk: Callable[..., Tal
     talker.spin(lambda: log.count(words) == 1, 'the topic')
 
 
-def test_images_of_the_wrong_message_type_are_reported(talk: Callable[..., Talker], log: Log) -> None:
+def test_images_of_the_wrong_message_type_are_reported(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.tracker.start()
     talker.node.destroy_publisher(talker.images)
-    # A node of another process, as it were: one cannot have two types for a topic.
+    # A second context stands for another process: one process cannot use two types on a topic.
     context = rclpy.Context()
     rclpy.init(context=context)
     camera = rclpy.create_node('camera', context=context)
@@ -115,7 +119,9 @@ def test_invalid_qos_override_prevents_activation(talk: Callable[..., Talker]) -
     assert 'perhaps' in tracker.failure
 
 
-def test_init_box_publisher_with_incompatible_qos_is_reported(talk: Callable[..., Talker], log: Log) -> None:
+def test_init_box_publisher_with_incompatible_qos_is_reported(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.start()
     talker.node.create_publisher(Detection2D, 'init_box', BEST_EFFORT)
@@ -150,9 +156,7 @@ def test_images_to_a_node_that_failed_to_configure_are_reported(
     talker.spin(lambda: log.count(words) == 1, 'the reason')
 
 
-def test_images_without_a_target_are_reported_once(
-    talk: Callable[..., Talker], log: Log
-) -> None:
+def test_images_without_a_target_are_reported_once(talk: Callable[..., Talker], log: Log) -> None:
     talker = talk()
     talker.start()
     words = '/image: images arrive; no target has been named on /init_box yet'

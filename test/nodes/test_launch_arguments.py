@@ -51,7 +51,7 @@ def test_follower_arguments_do_not_resemble_tracker_arguments() -> None:
 
 
 class Context:
-    """What the functions see of a launch.LaunchContext."""
+    """The part of a launch.LaunchContext that the functions use."""
 
     def __init__(self, *argv: str, **configurations: str) -> None:
         self.argv = argv

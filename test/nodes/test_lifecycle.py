@@ -15,7 +15,7 @@ from hcat_ros.models import load_model
 
 
 def change(talker: Talker, transition: int = 0, label: str = '') -> bool:
-    """Ask the node for a transition over the real service."""
+    """Request a transition over the real service; return whether it succeeded."""
     request = ChangeState.Request()
     request.transition.id, request.transition.label = transition, label
     return talker.call(talker.state_client, request).success
@@ -76,7 +76,9 @@ def test_a_long_transition_name_is_shortened_in_the_log(
     assert len(capfd.readouterr().err) < 1000
 
 
-def test_missing_model_fails_configure_and_a_second_attempt_works(talk: Callable[..., Talker]) -> None:
+def test_missing_model_fails_configure_and_a_second_attempt_works(
+    talk: Callable[..., Talker],
+) -> None:
     talker = talk(model='no_such_model')
     assert not change(talker, Transition.TRANSITION_CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
@@ -131,7 +133,9 @@ def test_autostart_activates_the_node(talk: Callable[..., Talker]) -> None:
     talker.spin(lambda: talker.tracker.state_label == 'active', 'active by itself')
 
 
-def test_model_card_values_change_with_the_model(talk: Callable[..., Talker], tmp_path: Path) -> None:
+def test_model_card_values_change_with_the_model(
+    talk: Callable[..., Talker], tmp_path: Path
+) -> None:
     card = load_model('hcat_base').card
     for path in load_model('hcat_base').folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes as on Humble, whose rclpy gives a subscription's callback the message alone."""
+"""The nodes on Humble, whose rclpy passes only the message to a subscription's callback."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_latched_init_box_starts_one_target(humble: None, talk: Callable[..., Ta
     latched = talker.node.create_publisher(Detection2D, 'init_box', LATCHED)
     talker.start()
     talker.send(0)
-    # With both subscriptions there it comes twice.
+    # The volatile and the latched subscription both receive the message.
     talker.spin(lambda: latched.get_subscription_count() == 2, 'both subscriptions')
     latched.publish(detection_message(Detection2D().header, TARGET))
     talker.spin(lambda: talker.tracker.session.has_target, 'the target')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that reach nothing, as they are given to real nodes."""
+"""Parameter overrides that match no parameter, topic or node, given to real nodes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ SOURCE = Setting('source', str, '', 'A camera.')
         (BOX, None, None),
     ],
 )
-def test_valid_values_are_converted_to_the_parameter_type(setting: Setting, value: Any, result: Any) -> None:
+def test_valid_values_are_converted_to_the_parameter_type(
+    setting: Setting, value: Any, result: Any
+) -> None:
     checked = setting.checked(value)
     assert checked == result
     assert type(checked) is type(result)
@@ -129,7 +131,7 @@ def test_change_refused_by_another_callback_is_not_reported(ros: None) -> None:
         pytest.skip('rclpy of Humble tells nothing of what has been set')
     refuse = [False]
     told: list[Any] = []
-    # rclpy asks those that were added first last.
+    # rclpy calls the callback that was added first last.
     node.add_on_set_parameters_callback(
         lambda parameters: SetParametersResult(successful=not refuse[0], reason='not now')
     )
@@ -147,7 +149,7 @@ def test_change_refused_by_another_callback_is_not_reported(ros: None) -> None:
 
 
 def test_settings_declared_later_are_converted_once_and_reported(ros: None) -> None:
-    """With the conversions of two objects rclpy would set each value twice."""
+    """If two objects converted the values, rclpy would set each of them twice."""
     overrides = [Parameter('angle', value=1), Parameter('count', value=0)]
     node = rclpy.create_node('n', parameter_overrides=overrides)
     told: list[Any] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executables as processes of their own, as launch starts them."""
+"""The executables in separate processes, as launch starts them."""
 
 import signal
 import subprocess
@@ -165,7 +165,7 @@ def test_video_source_and_tracker(ros: None, video: Path) -> None:
 
 @pytest.mark.usefixtures('ros_domain')
 def test_spinning_does_not_leak_memory() -> None:
-    """With rclpy's spin_until_future_complete each one left a function behind, 26 MB an hour."""
+    """rclpy's spin_until_future_complete leaked one function per callback, 26 MB an hour."""
     found = subprocess.run(
         [sys.executable, '-c', PATIENT], capture_output=True, text=True, timeout=120
     )
@@ -250,12 +250,12 @@ def test_signals_at_any_time_end_the_tracker_and_the_next_one_starts(
                 return
         raise AssertionError(tracker.communicate(timeout=20)[0])
 
-    deadline = time.monotonic() + 20  # for the one of the last test to be gone from the graph
+    deadline = time.monotonic() + 20  # until the tracker of the previous test has left the graph
     while 'hcat_tracker' in node.get_node_names() and time.monotonic() < deadline:
         rclpy.spin_once(node, timeout_sec=0.1)
     tracker = start('tracker_node', 'autostart:=true', 'threads:=1')
     if wait_for == 'start':
-        time.sleep(0.2)  # Python is being imported: ended as any program is
+        time.sleep(0.2)  # Python is still importing, so the signal has its default effect
     else:
         wait(tracker, wait_for)
     for number in signals:

@@ -45,9 +45,7 @@ def test_missed_deadline_stops_repeatedly(dead_man: DeadMan, stops: Stops) -> No
     dead_man.moving_until(None)
 
 
-def test_extended_or_removed_deadline_does_not_stop(
-    dead_man: DeadMan, stops: Stops
-) -> None:
+def test_extended_or_removed_deadline_does_not_stop(dead_man: DeadMan, stops: Stops) -> None:
     for _ in range(20):
         dead_man.moving_until(time.monotonic() + 20)
         time.sleep(0.01)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras as drivers describe them."""
+"""Camera models from camera_info and from horizontal_fov."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hcat_ros.nodes.follower.clock import ClockWatch
 def test_running_clock_gives_no_trouble() -> None:
     watch = ClockWatch()
     for step in range(100):
-        now = 1e9 + 0.01 * step  # a tenth of the machine's
+        now = 1e9 + 0.01 * step  # at a tenth of real time
         assert watch.trouble(now, 0.1 * step, 0.5, simulated=True) == ''
 
 
@@ -28,7 +28,7 @@ def test_clock_set_back_cannot_keep_a_track_fresh() -> None:
     watch = ClockWatch()
     watch.record_track(0.0)
     assert watch.trouble(100.0, 0.4, 0.5, simulated=False) == ''
-    # Set back again and again.
+    # The system clock is set back repeatedly.
     assert 'no good track for 0.60 s' in watch.trouble(99.5, 0.6, 0.5, simulated=False)
     watch.forget_track()
     assert watch.trouble(99.5, 0.7, 0.5, simulated=False) == ''
@@ -44,7 +44,7 @@ def test_begin_forgets_the_last_track(simulated: bool) -> None:
 
 
 def test_simulated_time_that_nearly_stands_still_counts_as_stopped() -> None:
-    """0.2 ms in 10 s: each tick is a change, and the platform would drive on for hours."""
+    """0.2 ms in 10 s: if each tick counted as time, the platform would drive on for hours."""
     watch = ClockWatch()
     told = [watch.trouble(10.0 + 1e-6 * step, 0.05 * step, 0.5, True) for step in range(200)]
     assert told[:10] == [''] * 10

@@ -33,7 +33,7 @@ BACKGROUND = 8.0
 
 
 def scene(distance: float, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The target of `AHEAD` at a distance, before a wall."""
+    """Return a depth image: the target of `AHEAD` at this distance, m, in front of a wall."""
     depth = np.full(size[::-1], BACKGROUND, np.float32)
     depth[180:300, 290:350] = distance
     return depth
@@ -51,7 +51,7 @@ class DepthTalker:
         talker.spin(lambda: self.publisher.get_subscription_count() > 0, 'the subscription')
 
     def send(self, message: Any, off: float = 0.0, depth_first: bool = False) -> None:
-        """Send a track of now, and the depth image of that time and `off` s later."""
+        """Send a track stamped now, and the depth image stamped `off` s later."""
         talker = self.talker
         now = talker.follower.get_clock().now().nanoseconds
         track = track_message(AHEAD, Time(nanoseconds=now).to_msg())
@@ -67,7 +67,7 @@ class DepthTalker:
             talker.spin_for(0.01)
 
     def until(self, done: Callable[[], bool], message: Any, **how: Any) -> None:
-        """Send until something is so."""
+        """Send until a condition holds."""
         for _ in range(400):
             self.send(message, **how)
             if done():
@@ -75,7 +75,7 @@ class DepthTalker:
         raise AssertionError(f'never: {self.talker.follower.refusals.statistics.counts}')
 
     def distance(self) -> float:
-        """The newest target_pose's distance, m; 0 without one."""
+        """Return the distance of the newest target_pose, m; 0 if there is none."""
         if not self.talker.poses:
             return 0.0
         position = self.talker.poses[-1].pose.position
@@ -162,7 +162,7 @@ def test_range_mode_changes_live(follow: Callable[..., FollowTalker]) -> None:
 
 
 class Waiting:
-    """A depth input and the stamps of the ranges that it found; 30 images and tracks a second."""
+    """A depth input that records the stamps of its ranges; 30 images and tracks a second."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
@@ -189,7 +189,7 @@ class Waiting:
     ids=['by their number', 'by their bytes'],
 )
 def test_waiting_depth_images_are_bounded(size: tuple[int, int], most: int) -> None:
-    """They come for a hundred seconds without a track; a track finds an image that still waits."""
+    """Images arrive for a hundred seconds without tracks; later tracks find the latest images."""
     waiting, image = Waiting(), depth_message(scene(3.0, size))
     for number in range(3000):
         waiting.add_image(number, image)
@@ -204,7 +204,7 @@ def test_waiting_depth_images_are_bounded(size: tuple[int, int], most: int) -> N
 
 
 def test_waiting_tracks_are_bounded() -> None:
-    """They come for a hundred seconds without a depth image."""
+    """Tracks arrive for a hundred seconds without a depth image."""
     waiting, image = Waiting(), depth_message(scene(3.0, (64, 48)))
     for number in range(3000):
         waiting.add_track(number)
@@ -217,7 +217,7 @@ def test_waiting_tracks_are_bounded() -> None:
 def test_depth_range_sets_pose_transform_and_marker(
     follow: Callable[..., FollowTalker],
 ) -> None:
-    """3 m ahead: x of the camera's body, z of its optical frame."""
+    """The target is 3 m ahead: along x of the camera's body frame, along z of its optical frame."""
     depth = depth_talker(follow, target_frame='target')
     talker = depth.talker
     poses: list[PoseWithCovarianceStamped] = []
@@ -256,7 +256,9 @@ def test_without_target_frame_no_transform_is_published(
     assert depth.talker.node.count_publishers('target_markers') == 1
 
 
-def test_missing_depth_is_not_reported_once_tracks_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_depth_is_not_reported_once_tracks_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waiting = DepthInput(0.02, lambda *values: None, lambda kind, reason: None)
     waiting.add_track(DepthTrack(1.0, AHEAD, CameraModel.from_fov(*SIZE, 1.2)))
     began = time.monotonic()
@@ -268,7 +270,7 @@ def test_missing_depth_is_not_reported_once_tracks_have_ended(monkeypatch: pytes
 
 
 def mutated(rng: np.random.Generator, width: int, height: int) -> Image | CompressedImage:
-    """A depth image of which some fields are nonsense."""
+    """Return a depth image in which some fields may be invalid."""
 
     def maybe(value: Any, *others: Any) -> Any:
         return others[rng.integers(len(others))] if others and rng.random() < 0.25 else value
@@ -293,7 +295,7 @@ def mutated(rng: np.random.Generator, width: int, height: int) -> Image | Compre
 
 
 def test_5000_mutated_depth_images_are_refused_or_give_a_valid_range() -> None:
-    """Each is refused with a reason, or gives a distance that can be one."""
+    """Each image is refused with a reason or gives a range that the follower accepts."""
     rng = np.random.default_rng(0)
     found: list[tuple[float, float, float]] = []
     refused: list[str] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of the follower that do not fit together, over real DDS: it stands still and says why."""
+"""Inconsistent inputs: the platform stands still and diagnostics give the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARN = b'\1'
 
 
 def send_view(talker: FollowTalker, width: int, height: int) -> Any:
-    """Say as the tracker does of which size the images are; returns the publisher."""
+    """Publish the size of the images as the tracker does; return the publisher."""
     views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
     message = CameraInfo(width=width, height=height)
     message.header.frame_id = 'camera_optical_frame'
@@ -35,7 +35,7 @@ def send_view(talker: FollowTalker, width: int, height: int) -> Any:
 
 
 def test_tracks_in_images_of_half_the_size_give_correct_bearings(follow: Follow) -> None:
-    """320 of 640 px across is ahead; unscaled it would be far to the left."""
+    """A box at 160 of 320 px is ahead; without scaling to 640 px it would be far to the left."""
     talker = follow(diagnostics_period=0.2, yaw__dead_band=0.02)
     talker.start()
     half = Box.from_center(160, 120, 30, 60)
@@ -43,7 +43,9 @@ def test_tracks_in_images_of_half_the_size_give_correct_bearings(follow: Follow)
     talker.stream(1.0, half)
     assert talker.bearings
     assert abs(talker.last['yaw']) < 0.02
-    values = talker.wait_for_diagnostics('images are 320x240, camera_info says 640x480: scaled to the images')
+    values = talker.wait_for_diagnostics(
+        'images are 320x240, camera_info says 640x480: scaled to the images'
+    )
     assert values['level'] == WARN
     talker.node.destroy_publisher(views)
 
@@ -54,7 +56,9 @@ def test_images_of_another_aspect_ratio_keep_the_platform_still(follow: Follow) 
     views = send_view(talker, 640, 360)
     talker.stream(0.8, LEFT)
     assert all(is_zero(message) for _, message in talker.commands)
-    assert talker.wait_for_diagnostics('images are 640x360, camera_info says 640x480')['level'] == WARN
+    assert (
+        talker.wait_for_diagnostics('images are 640x360, camera_info says 640x480')['level'] == WARN
+    )
     talker.node.destroy_publisher(views)
 
 
@@ -99,7 +103,10 @@ def test_platform_stops_while_two_cameras_alternate(follow: Follow) -> None:
         talker.infos.publish(other if number % 2 else camera_info())
         talker.stream(0.1, LEFT)
     assert is_zero(talker.commands[-1][1])
-    assert talker.wait_for_diagnostics('camera_info alternates between 640x480 and 1280x960')['level'] == WARN
+    assert (
+        talker.wait_for_diagnostics('camera_info alternates between 640x480 and 1280x960')['level']
+        == WARN
+    )
     for _ in range(12):
         talker.infos.publish(camera_info())
         talker.stream(0.1, LEFT)
@@ -107,10 +114,10 @@ def test_platform_stops_while_two_cameras_alternate(follow: Follow) -> None:
 
 
 def test_second_tracker_is_ignored_and_reported(follow: Follow) -> None:
-    """It is named, and the first one's target stays the one that is followed."""
+    """Diagnostics name both, and the follower keeps to the target of the first tracker."""
     talker = follow(diagnostics_period=0.2)
     other = talker.node.create_publisher(Detection2D, 'track', RELIABLE)
-    for _ in range(500):  # a publisher that has been there for longer
+    for _ in range(500):  # sequence numbers of a publisher that has run for longer
         other.publish(track_message(AHEAD, Time().to_msg()))
     talker.start()
     talker.spin(lambda: other.get_subscription_count() > 0, 'the second tracker')
@@ -133,7 +140,9 @@ def test_frozen_image_stops_the_platform_at_once(follow: Follow) -> None:
         talker.spin_for(1 / 30)
     assert is_zero(talker.commands[-1][1])
     talker.send(Box(0, 0, 0, 0), lost=True)
-    assert 'the tracker gets no new image' in talker.wait_for_diagnostics('standing still')['message']
+    assert (
+        'the tracker gets no new image' in talker.wait_for_diagnostics('standing still')['message']
+    )
     assert talker.follow(LEFT, 'yaw') > 0, 'and goes on with the next one'
 
 
@@ -145,9 +154,7 @@ def test_frozen_image_stops_the_platform_at_once(follow: Follow) -> None:
         ('/front_optical_frame', 'front_frame', ''),
     ],
 )
-def test_frame_ids_are_valid_tf_names(
-    follow: Follow, frame_id: str, used: str, words: str
-) -> None:
+def test_frame_ids_are_valid_tf_names(follow: Follow, frame_id: str, used: str, words: str) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.start()
     for _ in range(10):
@@ -176,7 +183,7 @@ def test_camera_slower_than_stale_timeout_is_reported(follow: Follow) -> None:
 def test_input_of_the_wrong_message_type_is_reported(follow: Follow) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.follower.start()
-    # A node of another process, as it were: one cannot have two types for a topic.
+    # A second context stands for another process: one process cannot use two types on a topic.
     context = rclpy.Context()
     rclpy.init(context=context)
     strange = rclpy.create_node('strange', context=context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signs, frames and covariances of what the follower publishes."""
+"""Signs, frames and covariances of the messages that the follower publishes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_pose_x_axis_points_at_the_target(azimuth: float, elevation: float, pitc
     position = np.array([pose.position.x, pose.position.y, pose.position.z])
     assert 5.0 * turn[:, 0] == pytest.approx(position, abs=1e-9)
     assert turn[2, 1] == pytest.approx(0, abs=1e-12), 'no roll'
-    # Back in the mount's frame it is where the bearing says.
+    # Rotated back into the mount's frame, the position lies on the bearing.
     c, s = math.cos(pitch), math.sin(pitch)
     mount = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ position / 5.0
     assert math.atan2(mount[1], mount[0]) == pytest.approx(azimuth)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower does with tracks, over real DDS."""
+"""Commands, bearings, poses and diagnostics of the follower node, over real DDS."""
 
 from __future__ import annotations
 
@@ -265,7 +265,9 @@ def test_diagnostics_report_the_state_and_its_reason(follow: Follow) -> None:
     assert values['level'] == b'\1'
 
 
-def test_other_nodes_on_cmd_vel_are_reported(follow: Follow, capfd: pytest.CaptureFixture[str]) -> None:
+def test_other_nodes_on_cmd_vel_are_reported(
+    follow: Follow, capfd: pytest.CaptureFixture[str]
+) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.start()
     teleop = talker.node.create_publisher(TwistStamped, 'cmd_vel', 1)
@@ -279,12 +281,14 @@ def test_other_nodes_on_cmd_vel_are_reported(follow: Follow, capfd: pytest.Captu
     talker.spin(
         lambda: 'published by' not in talker.diagnostics[-1].status[0].message, 'alone again'
     )
-    # Fast DDS lets no participant have one topic in two types: another one.
+    # Fast DDS allows a participant one type per topic, so the driver has a context of its own.
     context = rclpy.Context()
     rclpy.init(context=context)
     driver = rclpy.create_node('driver', context=context)
     driver.create_subscription(Twist, 'cmd_vel', lambda message: None, 1)
-    values = talker.wait_for_diagnostics('/driver subscribes to /cmd_vel as geometry_msgs/msg/Twist')
+    values = talker.wait_for_diagnostics(
+        '/driver subscribes to /cmd_vel as geometry_msgs/msg/Twist'
+    )
     assert 'stamped:=false' in values['message']
     driver.destroy_node()
     rclpy.shutdown(context=context)

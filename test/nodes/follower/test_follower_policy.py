@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy for SROS2 names what the follower really has, no less and no more."""
+"""The SROS2 policy lists exactly the topics and services of the follower."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONAL = {
     '/tf_static',
     '/hcat_follower/get_type_description',
 }
-"""By parameters; from Jazzy on where rcl offers it."""
+"""Present only with certain parameters, or from Jazzy on (get_type_description)."""
 
 
 def full(name: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The follower and a tracker as processes of their own: what is left when one of them dies."""
+"""The follower and a tracker in separate processes: the robot stops when one of them dies."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hcat_ros.nodes.images import image_message
 
 TIMEOUT, RATE, FPS = 0.5, 30.0, 20.0
 SLACK = 0.15
-"""Seconds that a busy machine may add, and the last image that was still on its way."""
+"""Allowance for a busy machine and for the last image that was still under way, s."""
 Process = subprocess.Popen
 
 
 class Robot:
-    """A robot that gets commands: a camera in front, and the log of what it was told."""
+    """A robot with a camera that records the commands that it receives."""
 
     def __init__(self) -> None:
         self.node: Node = rclpy.create_node('robot')
@@ -64,7 +64,7 @@ class Robot:
             self.spin(1 / FPS)
 
     def send_image(self) -> None:
-        """Send an image with a target on its left that keeps where it is, and its camera_info."""
+        """Send an image with a target on its left that does not move, and its camera_info."""
         self.seen += 1
         message = image_message(grainy(scene(0), self.seen), 'bgr8')
         info = camera_info()
@@ -134,7 +134,7 @@ def test_killed_tracker_stops_the_robot_within_the_timeout(
     tracker.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     while time.monotonic() < killed + 3 * TIMEOUT:
-        robot.send_image()  # the camera works on
+        robot.send_image()  # the camera continues
         robot.spin(1 / FPS)
     moved = [at for at, message in robot.commands if not is_zero(message)]
     stopped = [at for at, message in robot.commands if at > moved[-1]]

@@ -33,7 +33,7 @@ from hcat_ros.nodes.follower.camera import CameraSource
 
 Follow = Callable[..., FollowTalker]
 SLACK = 0.15
-"""Seconds that a busy machine and the rate of the commands may add."""
+"""Allowance for a busy machine and the rate of the commands, s."""
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_hold_stops_until_it_is_released(turning: FollowTalker) -> None:
     assert turning.wait_for_stop(since) - since < SLACK
     turning.stream(0.5, LEFT)
     assert all(is_zero(message) for at, message in turning.commands if at > since + SLACK)
-    # Neither a new life nor a new target releases it.
+    # Neither a restart of the node nor a new target releases it.
     for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
         assert turning.change(transition)
     before = len(turning.commands)
@@ -213,13 +213,13 @@ def test_start_on_hold_set_live_takes_effect_at_the_next_configure(
     turning.stream(0.7, LEFT)
     assert turning.bearings
     assert all(is_zero(message) for _, message in turning.commands[before:])
-    # What the operator has released stays so: the parameter has not been set again.
+    # The operator's release persists, because the parameter has not been set again.
     turning.hold(False)
     assert all(turning.change(transition) for transition in life)
     turning.spin(turning.connected, 'connections')
     turning.infos.publish(camera_info())
     assert turning.follow(LEFT, 'yaw') > 0
-    # Set again, it asks again.
+    # Setting the parameter again applies the hold at the next configure.
     assert turning.set('start_on_hold', True).successful
     assert all(turning.change(transition) for transition in life)
     assert is_on_hold(turning)
@@ -242,7 +242,9 @@ def test_deactivation_publishes_zeros_and_then_nothing(turning: FollowTalker) ->
     assert turning.follow(LEFT, 'yaw') > 0
 
 
-def test_destroying_the_node_publishes_a_zero_command(follow: Follow, turning: FollowTalker) -> None:
+def test_destroying_the_node_publishes_a_zero_command(
+    follow: Follow, turning: FollowTalker
+) -> None:
     turning.executor.remove_node(turning.follower)
     turning.follower.destroy_node()
     turning.spin_for(0.3)
@@ -361,7 +363,7 @@ def test_a_blocked_executor_stops_the_platform_in_simulated_time_too(
 def test_time_in_the_queue_counts_towards_the_age_of_a_track(
     turning: FollowTalker,
 ) -> None:
-    """Tracks that waited behind a flood of large messages moved the platform after its stop."""
+    """Tracks queued behind a flood of large messages used to move the platform after its stop."""
     turning.stream(0.3, LEFT)
     for _ in range(3):
         time.sleep(0.02)
@@ -389,9 +391,7 @@ def test_refusal_of_a_300_digit_number_still_gives_the_reason(
     )
 
 
-def test_missing_tracks_are_logged_once(
-    follow: Follow, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_tracks_are_logged_once(follow: Follow, capfd: pytest.CaptureFixture[str]) -> None:
     talker = follow()
     talker.start()
     talker.spin_for(1.0)

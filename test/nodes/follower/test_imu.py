@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform's turning from an inertial sensor."""
+"""The platform's rotation as measured by an IMU."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def test_imu_without_angular_velocity_is_refused() -> None:
 
 
 @pytest.mark.parametrize('used', [True, False])
-def test_follower_uses_the_imu_only_with_use_imu(follow: Callable[..., FollowTalker], used: bool) -> None:
+def test_follower_uses_the_imu_only_with_use_imu(
+    follow: Callable[..., FollowTalker], used: bool
+) -> None:
     talker = follow(use_imu=used, start_on_hold=True, diagnostics_period=0.2)
     talker.start()
     publisher = talker.node.create_publisher(Imu, 'imu', QoSProfile(depth=50))
@@ -63,7 +65,9 @@ def test_follower_uses_the_imu_only_with_use_imu(follow: Callable[..., FollowTal
     for step in range(11):
         publisher.publish(imu(now - 1 + step / 10, 0.4))
         if step == 5:
-            publisher.publish(imu(now + 60, 0.0))  # of another clock: no other is older for it
+            publisher.publish(
+                imu(now + 60, 0.0)
+            )  # of another clock: must not make the others count as old
     publisher.publish(imu(now, 0.4, frame='camera'))
     if used:
         counts = talker.follower.refusals.statistics.counts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""target_pose in a frame of navigation. With real tf2 where tf2_ros is installed."""
+"""target_pose in a navigation frame such as odom; with real tf2 if tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def quaternion(vector: tuple[float, float, float]) -> Quaternion:
 
 
 def matrix(vector: tuple[float, float, float]) -> np.ndarray:
-    """Return the same as a matrix, as OpenCV has it."""
+    """Return the rotation matrix of a rotation vector, computed by OpenCV."""
     return cv2.Rodrigues(np.array(vector))[0]
 
 
@@ -81,7 +81,7 @@ def test_missing_tf2_ros_fails_configuration_with_the_remedy(
 
 
 class BufferOfHumble:
-    """What a tf2_ros.Buffer of Humble makes on its node."""
+    """Creates on its node what Humble's tf2_ros.Buffer creates."""
 
     def __init__(self, node: Node) -> None:
         self.srv = node.create_service(Trigger, 'tf2_frames', lambda request, response: response)
@@ -91,7 +91,7 @@ class BufferOfHumble:
 
 
 class BufferOfJazzy(BufferOfHumble):
-    """What a tf2_ros.Buffer of Jazzy makes on its node and its clock."""
+    """Creates on its node and its clock what Jazzy's tf2_ros.Buffer creates."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -102,11 +102,11 @@ class BufferOfJazzy(BufferOfHumble):
 
 
 jumps: list[BufferOfJazzy] = []
-"""The buffers that have been told of a jump of the clock."""
+"""Buffers whose callback for a jump of the clock has run."""
 
 
 class Listener:
-    """What a tf2_ros.TransformListener makes on its node."""
+    """Creates on its node what tf2_ros.TransformListener creates."""
 
     def __init__(self, buffer: BufferOfHumble, node: Node, *, spin_thread: bool) -> None:
         self._node = node
@@ -124,7 +124,7 @@ class Listener:
 def test_tf2_entities_are_removed_from_the_node(
     ros: None, monkeypatch: pytest.MonkeyPatch, buffer: type
 ) -> None:
-    """Also where tf2_ros is not installed: with doubles that make on the node what it makes."""
+    """Needs no tf2_ros: test doubles create the same entities on the node."""
     tf2 = SimpleNamespace(Buffer=buffer, TransformListener=Listener, TransformException=LookupError)
     monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
     overrides = [Parameter('use_sim_time', value=True)]
@@ -147,7 +147,7 @@ def test_tf2_entities_are_removed_from_the_node(
 
 
 class Frames:
-    """Publishes where the robot and its camera are, as a robot's own nodes do."""
+    """Publishes the transforms of the robot and its camera, as a robot's own nodes do."""
 
     def __init__(self, talker: FollowTalker) -> None:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -175,7 +175,7 @@ class Frames:
 
 HEIGHT = 1.5
 NEAR = FOCAL * HEIGHT / 250
-"""Metres at which a target of `HEIGHT` is 250 pixels high."""
+"""Distance at which a target of `HEIGHT` is 250 pixels high, m."""
 
 
 def test_target_pose_is_published_in_odom(follow: Follow) -> None:
@@ -196,7 +196,7 @@ def test_target_pose_is_published_in_odom(follow: Follow) -> None:
     pose = talker.poses[-1]
     assert pose.header.frame_id == 'odom'
     place = pose.pose.position
-    # It looks along odom's y axis.
+    # The robot looks along odom's y axis.
     assert (place.x, place.y, place.z) == pytest.approx((10, 20.25 + NEAR, 0.5), abs=0.1)
 
 
@@ -215,7 +215,7 @@ def test_pose_without_a_transform_is_refused_after_tf_timeout(follow: Follow) ->
     problem = talker.follower.refusals.statistics.last_problem
     assert problem.startswith('target_pose refused: no transform within 0.3 s: ')
     assert 'odom' in problem
-    # Following goes on, and poses come once there are transforms.
+    # Following continues, and poses are published once there are transforms.
     assert talker.commands
     frames = Frames(talker)
     frames.mount(0.0, 0.0)

@@ -38,7 +38,7 @@ RELIABLE = QoSProfile(depth=200)
 
 
 class Viewer:
-    """A simulation and somebody who watches it and commands the platform."""
+    """A simulated camera, and a node that records its messages and commands the platform."""
 
     def __init__(self, **parameters: Any) -> None:
         values = {**SMALL, 'wait': 20.0, **parameters}
@@ -73,7 +73,7 @@ class Viewer:
             self.executor.spin_once(timeout_sec=0.02)
 
     def drive(self, seconds: float, **velocities: float) -> None:
-        """Send a command at 20 Hz for a while of the simulation."""
+        """Send a command at 20 Hz for this many seconds of simulated time."""
         twist = Twist()
         for name, value in velocities.items():
             part, axis = name.split('_')
@@ -105,7 +105,9 @@ def watch(ros: None) -> Iterator[Callable[..., Viewer]]:
         viewer.close()
 
 
-def test_images_are_published_with_calibration_and_ground_truth(watch: Callable[..., Viewer]) -> None:
+def test_images_are_published_with_calibration_and_ground_truth(
+    watch: Callable[..., Viewer],
+) -> None:
     viewer = watch(platform='drone', seed=3, init_box=True)
     viewer.spin(lambda: len(viewer.images) >= 15 and len(viewer.bearings) >= 15, '15 images')
     viewer.spin(lambda: len(viewer.infos) >= 15, '15 calibrations')
@@ -134,7 +136,7 @@ def test_images_are_published_with_calibration_and_ground_truth(watch: Callable[
     assert len(viewer.init_boxes) == 1
     assert nanoseconds(viewer.init_boxes[0].header.stamp) == stamps[0]
     assert box_of(viewer.init_boxes[0]) == box_of(viewer.truths[0])
-    # The calibration and the truth agree: K takes the bearing to the box's middle.
+    # The calibration and the truth agree: K projects the bearing to the centre of the box.
     for box, bearing in zip(map(box_of, viewer.truths[:15]), viewer.bearings):
         across = math.tan(bearing.vector.x)
         assert info.k[2] + 0.5 - info.k[0] * across == pytest.approx(box.cx, abs=1)
@@ -155,7 +157,7 @@ def test_simulation_runs_in_real_time(watch: Callable[..., Viewer]) -> None:
 def test_images_are_published_even_if_the_ros_clock_stands_still(
     watch: Callable[..., Viewer], latency: float
 ) -> None:
-    """Simulated time that stands holds up timers as a system clock that was set back does."""
+    """Simulated time that stands still blocks timers, as a system clock that is set back does."""
     viewer = watch(latency=latency, use_sim_time=True)
     began = time.monotonic()
     viewer.spin(lambda: len(viewer.images) >= 10, '10 images')
@@ -180,7 +182,9 @@ def test_delayed_frames_are_sent_after_the_clock_is_set_back(
 
 
 @pytest.mark.parametrize('stamped', [True, False])
-def test_platform_follows_commands_and_stops_without_them(watch: Callable[..., Viewer], stamped: bool) -> None:
+def test_platform_follows_commands_and_stops_without_them(
+    watch: Callable[..., Viewer], stamped: bool
+) -> None:
     viewer = watch(stamped=stamped, speed=0.0)
     viewer.spin(lambda: len(viewer.images) > 2, 'images')
     before = viewer.bearings[-1].vector
@@ -193,7 +197,7 @@ def test_platform_follows_commands_and_stops_without_them(watch: Callable[..., V
     after = viewer.bearings[-1].vector
     assert after.x < before.x - 0.1, 'to the left is away from what stands still: azimuth falls'
     assert after.z < before.z - 0.2
-    # Nobody commands any more: the watchdog stops it.
+    # Without commands the watchdog stops the platform.
     viewer.spin(lambda: viewer.sim.simulation.platform.velocity.forward < 0.01, 'a stop')
     silence = viewer.sim.simulation.time
     assert silence > PLATFORMS['ground'].watchdog
@@ -220,7 +224,7 @@ def test_latency_delays_the_image_and_not_its_stamp(watch: Callable[..., Viewer]
     ages = [(at - stamp) / 1e9 for at, stamp in zip(viewer.arrivals, stamps)]
     assert min(ages) >= 0.3
     assert np.median(ages) < 0.45
-    # At the camera's pace all the same, and the truth does not wait.
+    # The frame rate is unchanged, and the ground truth is not delayed.
     assert np.median(np.diff(stamps)) < 1.7e9 / 20
     assert nanoseconds(viewer.truths[-1].header.stamp) > stamps[-1]
 

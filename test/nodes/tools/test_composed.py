@@ -60,7 +60,9 @@ def test_other_nodes_are_destroyed_if_one_cannot_be_created(
 
 
 @pytest.mark.parametrize('words', [[], ['pilot']])
-def test_missing_or_unknown_node_names_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_or_unknown_node_names_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(['composed', *words])
     assert 'NODE' in capsys.readouterr().err

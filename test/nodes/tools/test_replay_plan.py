@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay would run, from real bags."""
+"""Commands and files of a replay, planned from real bags."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRAMES = [np.full((48, 64, 3), 90, np.uint8)] * 2
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A plan from the defaults of the launch file and other arguments."""
+    """A function that makes a plan from the launch file's defaults and these arguments."""
     monkeypatch.chdir(tmp_path)
     write_bag(tmp_path / 'walk', FRAMES, init_box=(3, 4, 20, 10))
     write_bag(tmp_path / 'packed', FRAMES, kind='jpeg')
@@ -44,7 +44,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 
 
 def options(words: list[str]) -> argparse.Namespace:
-    """Return what `hcat replay` makes of its arguments."""
+    """Return the options that `hcat replay` parses from its arguments."""
     assert words[0] == 'replay'
     parser = argparse.ArgumentParser()
     replay.add_arguments(parser)
@@ -74,7 +74,7 @@ def test_compressed_images_are_played_on_the_tracker_topic(plan: Plan) -> None:
 def test_offline_run_uses_the_node_settings(plan: Plan) -> None:
     found = plan(window_penalty='0.3', size_smoothing='0.4', engine='onnxruntime')
     offline = options(found.report_arguments())
-    assert offline.engine == 'onnxruntime'  # the argument before the file
+    assert offline.engine == 'onnxruntime'  # the argument overrides the file
     assert offline.threads == 3
     assert offline.window_penalty == 0.3
     assert offline.set == ['size_smoothing=0.4']

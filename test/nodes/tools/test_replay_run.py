@@ -73,7 +73,7 @@ def test_recording_continues_while_tracks_arrive(run: ReplayRun, clock: Clock) -
     assert run.has_caught_up()
     assert run.describe_tracks().startswith(f'5 tracks of 30 images on {IMAGE} (')
     run.plan.recording.mkdir()
-    run.end_recording(2)  # as it ends after SIGINT
+    run.end_recording(2)  # its exit code after SIGINT
     run.end_report(0, (0, 3))
     run.end_report(3, (0, 3))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat target` in a process of its own, to a tracker over real DDS."""
+"""`hcat target` in a separate process, connected to a tracker over real DDS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOX = ['-p', f'box:={[*map(float, TARGET)]}']
 
 @pytest.fixture
 def talker(talk: Callable[..., Talker]) -> Iterator[Talker]:
-    """An active tracker that has had an image."""
+    """An active tracker that has received an image."""
     talker = talk(diagnostics_period=0.2)
     talker.start()
     talker.send(0)
@@ -77,7 +77,9 @@ def test_reset_drops_the_target(talker: Talker) -> None:
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
-def test_client_adds_selects_and_drops_one_of_several_targets(talk: Callable[..., Talker], code: str) -> None:
+def test_client_adds_selects_and_drops_one_of_several_targets(
+    talk: Callable[..., Talker], code: str
+) -> None:
     talker = talk(diagnostics_period=0.2, max_targets=3)
     talker.start()
     talker.send(0)

@@ -71,7 +71,7 @@ def test_refused_box_is_reported_once(health: TrackerHealth) -> None:
     health.forget_problem()
     health.record_report(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
     assert health.problem == ''
-    health.record_report(NAME, 'no target', {})  # started anew
+    health.record_report(NAME, 'no target', {})  # the tracker has restarted
     assert health.problem == ''
 
 

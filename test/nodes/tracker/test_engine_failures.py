@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines and disks that fail under a node: the state afterwards, and that it recovers."""
+"""Engine and disk failures: the node's state afterwards, and its recovery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lives import ACTIVATE, CONFIGURE, check_tracking, bring_up_and_track, restart_and_track, wait_for_diagnostics
+from lives import (
+    ACTIVATE,
+    CONFIGURE,
+    bring_up_and_track,
+    check_tracking,
+    restart_and_track,
+    wait_for_diagnostics,
+)
 from talker import Talker, truth
 
 from hcat_ros.boxes import iou
@@ -28,7 +35,7 @@ Talk = Callable[..., Talker]
 
 
 class MoodyEngine(OnnxRuntimeEngine):
-    """An engine that raises what a test tells it to."""
+    """An engine that raises the errors that a test sets in `mood`, by stage."""
 
     mood: dict[str, BaseException | None]
 
@@ -48,7 +55,7 @@ class MoodyEngine(OnnxRuntimeEngine):
 
 @pytest.fixture
 def mood(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException | None]:
-    """What the engine, registered in place of PyTorch's, raises in which stage."""
+    """Errors that the engine, registered in place of PyTorch's, raises, by stage."""
     MoodyEngine.mood = {}
     monkeypatch.setitem(ENGINES, 'torch', (__name__, 'MoodyEngine'))
     return MoodyEngine.mood
@@ -103,7 +110,7 @@ def test_engine_failure_during_warm_up_leaves_the_node_unconfigured(
     talker = talk(engine='torch')
     assert not talker.change(CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
-    # In one line, for the diagnostics and for whoever asks for a target; unforeseen ones by name.
+    # One line, for diagnostics and service responses; unexpected errors start with their type.
     kinds = {EngineError: 'torch: ', RuntimeError: ''}
     kind = kinds.get(type(error), f'{type(error).__name__}: ')
     assert talker.tracker.failure == f'cannot configure: {kind}{error}'.rstrip()
@@ -116,10 +123,10 @@ def test_engine_failure_during_warm_up_leaves_the_node_unconfigured(
 
 @contextlib.contextmanager
 def no_room(full: bool = True) -> Iterator[None]:
-    """Lets this process write 4 kB to a file and no more.
+    """Limit the files that this process writes to 4 kB.
 
-    The write itself fails, half-way, as on a full disk (with EFBIG in place of ENOSPC). Only
-    inside of the block: pytest writes to a file as well, if its output goes to one.
+    The write itself fails half-way, as on a full disk (with EFBIG in place of ENOSPC). The limit
+    holds only inside the block, because pytest writes to a file as well if its output goes to one.
     """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -132,7 +139,7 @@ def no_room(full: bool = True) -> Iterator[None]:
 
 
 def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
-    """A machine with TensorRT, a double; the only engine with a cache of its own."""
+    """Return a test double of TensorRT, installed; it is the only engine with its own cache."""
     for module in ('onnx', 'onnxruntime'):
         pytest.importorskip(module)
     monkeypatch.syspath_prepend(str(checkout / 'test' / 'engines'))

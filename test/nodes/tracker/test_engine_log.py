@@ -50,7 +50,9 @@ def test_debug_messages_appear_at_log_level_debug(
         with engine_log(node.get_logger()):
             log.debug('passed over %s', 'x')
     finally:
-        node.get_logger().set_level(LoggingSeverity.INFO)  # it is the process's, by name
+        node.get_logger().set_level(
+            LoggingSeverity.INFO
+        )  # the level belongs to the process, by logger name
         node.destroy_node()
     assert '[DEBUG]' in (text := capfd.readouterr().err)
     assert '[tracker]: passed over x' in text
@@ -59,7 +61,7 @@ def test_debug_messages_appear_at_log_level_debug(
 def test_startup_logs_at_most_three_lines(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any
 ) -> None:
-    """Engine and precision are the default, auto; the first start times, the second knows."""
+    """Engine and precision are auto: the first start measures, the second uses the cache."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     for start in ('first', 'second'):
         talker = talk(threads=1)

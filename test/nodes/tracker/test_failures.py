@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails through the real ROS interface: the state afterwards, and that the node recovers."""
+"""Failures through the real ROS interface: the node's state afterwards, and its recovery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from lives import ACTIVATE, CLEANUP, CONFIGURE, bring_up_and_track, restart_and_track, wait_for_diagnostics
+from lives import (
+    ACTIVATE,
+    CLEANUP,
+    CONFIGURE,
+    bring_up_and_track,
+    restart_and_track,
+    wait_for_diagnostics,
+)
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from talker import Talker
@@ -32,7 +39,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def rehash(folder: Path, name: str) -> None:
-    """Make the card's hash of a file fit the file."""
+    """Write the actual hash of a file into the model card."""
     card = folder / 'model.yaml'
     old = load_model(folder).card.sha256[name]
     new = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -145,7 +152,7 @@ def test_damaged_model_is_refused_until_repaired(
     (model / name).write_bytes(damage(whole))
     if hash_fits:
         rehash(model, name)
-    if engine == 'auto':  # PyTorch's reads other files
+    if engine == 'auto':  # the PyTorch engine reads other files
         monkeypatch.delitem(ENGINES, 'torch')
     talker = talk(model=str(model), engine=engine, precision='fp32', threads=1)
     assert not talker.change(CONFIGURE)

@@ -30,22 +30,22 @@ def statistics(talker: Talker) -> Statistics:
 
 
 def bayer(bgr: np.ndarray) -> np.ndarray:
-    """The picture as a sensor under the pattern RGGB sees it."""
+    """Return the picture as a sensor with an RGGB Bayer pattern records it."""
     raw = bgr[:, :, 1].copy()
     raw[::2, ::2], raw[1::2, 1::2] = bgr[::2, ::2, 2], bgr[1::2, 1::2, 0]
     return raw
 
 
 def yuv422(bgr: np.ndarray) -> np.ndarray:
-    """The picture as UYVY, the colours of every second pixel for two."""
+    """Return the picture as UYVY, in which two pixels share the colour of the first."""
     yuv = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV)
     colours = yuv[:, ::2, 1:].reshape(len(yuv), -1)
-    # The full range in place of BT.601's: a little too bright, no matter to a tracker.
+    # Full range in place of BT.601's: slightly too bright, which does not affect the tracker.
     return np.stack([colours, yuv[:, :, 0]], axis=2)
 
 
 def nv12(bgr: np.ndarray) -> Image:
-    """The picture as a message with its planes one above the other."""
+    """Return the picture as an NV12 message, its planes one above the other."""
     planes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
     height, width = bgr.shape[:2]
     u, v = planes[height:].reshape(2, height // 2, width // 2)
@@ -56,7 +56,7 @@ def nv12(bgr: np.ndarray) -> Image:
 
 
 def mono16(bgr: np.ndarray) -> Image:
-    """The picture as a big-endian message with 12 of 16 bits in use."""
+    """Return the picture as a big-endian message with 12 of 16 bits in use."""
     deep = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype('>u2') * 16
     message = image_message(deep.astype('>u2').view(np.uint8), 'mono8')
     message.width, message.encoding, message.is_bigendian = bgr.shape[1], 'mono16', 1
@@ -158,7 +158,7 @@ def test_images_out_of_order_are_ignored(talk: Callable[..., Talker]) -> None:
 
 
 def half(number: int) -> Image:
-    """The scene at half of its size."""
+    """Return the scene at half of its size."""
     return image_message(np.ascontiguousarray(scene(number)[::2, ::2]), 'bgr8')
 
 
@@ -267,7 +267,7 @@ def test_stopped_simulated_time_is_reported_and_the_node_starts(
     talker.spin(lambda: bool(talker.diagnostics), 'diagnostics')
     talker.spin_for(1.2)
     assert capfd.readouterr().err.count('use_sim_time is set, but /clock stands still') == 1
-    # Once it goes on nobody says that images come: none has.
+    # When the clock runs, the log must not say that images arrive, because none has.
     clock = talker.node.create_publisher(Clock, '/clock', 10)
     deadline, log, number = time.monotonic() + 20, '', 1
     while 'no image for 2 s' not in log and time.monotonic() < deadline:

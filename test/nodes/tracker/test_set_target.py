@@ -23,7 +23,7 @@ from hcat_ros.nodes.detections import detection_message
 
 
 def request(box: Box, number: int | None = None) -> SetTarget.Request:
-    """A request for a box in frame `number`, the newest one if None."""
+    """Return a request for a box in frame `number`, the newest one if None."""
     target = detection_message(Detection2D().header, box)
     if number is not None:
         target.header.stamp = stamp(number)
@@ -108,7 +108,7 @@ def test_request_without_images_times_out(talk: Callable[..., Talker]) -> None:
     answer = Caller(talker)(TARGET)
     assert not answer.success
     assert 'no image has come within 1 s' in answer.message
-    talker.send(0)  # nobody waits for it any more
+    talker.send(0)  # the request has timed out
     talker.send(1)
     talker.spin_for(0.3)
     assert talker.tracks == []

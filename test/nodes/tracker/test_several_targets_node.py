@@ -30,7 +30,7 @@ CORNER = Box(4.0, 4.0, 40.0, 40.0)
 
 
 class Several:
-    """A tracker with room for some targets, and what it publishes of them."""
+    """A tracker of several targets, with the messages that it publishes on `tracks`."""
 
     def __init__(self, talk: Callable[..., Talker], most: int = 3, **parameters: Any) -> None:
         self.talker = talker = talk(max_targets=most, diagnostics_period=0.2, **parameters)
@@ -58,7 +58,7 @@ class Several:
         return self.talker.call(self.clients[what], NamedTarget.Request(id=target_id))
 
     def step(self) -> tuple[Detection2D, list[Detection2D]]:
-        """Send the next frame; return the track and the tracks of it."""
+        """Send the next frame; return its messages on `track` and `tracks`."""
         self.number += 1
         talker, counts = self.talker, (len(self.talker.tracks), len(self.arrays))
         talker.send(self.number)
@@ -127,7 +127,9 @@ def detections(number: int, *boxes: Box) -> Detection2DArray:
 
 
 @pytest.mark.parametrize(('mode', 'expected'), [('all', 2), ('best', 1)])
-def test_detections_are_added_as_targets_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
+def test_detections_are_added_as_targets_once(
+    talk: Callable[..., Talker], mode: str, expected: int
+) -> None:
     several = Several(talk, init_mode=mode)
     talker, session = several.talker, several.talker.tracker.session
     for repetition in range(3):
@@ -137,7 +139,7 @@ def test_detections_are_added_as_targets_once(talk: Callable[..., Talker], mode:
             talker.spin(lambda: len(session.targets) == expected, 'the targets')
         talker.spin_for(0.2)
         several.step()
-    # With best one more is added by each message: the best of those that are of no target yet.
+    # In mode best each message adds one target: the best detection without a target so far.
     assert len(session.targets) == 2
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 1']
 
@@ -146,7 +148,7 @@ def test_overlapping_detections_become_one_target(talk: Callable[..., Talker]) -
     several = Several(talk, init_mode='all')
     talker, session = several.talker, several.talker.tracker.session
     rider = truth(0)
-    # A quarter of its height longer, as the box of a bicycle with its rider is: IoU 0.8.
+    # A box that is 1.25 times as high, as of a bicycle with its rider: IoU 0.8.
     bicycle = Box(rider.x, rider.y, rider.w, 1.25 * rider.h)
     talker.detections.publish(detections(0, rider, bicycle, CORNER))
     talker.spin(lambda: len(session.targets) > 1, 'the targets')
@@ -156,8 +158,8 @@ def test_overlapping_detections_become_one_target(talk: Callable[..., Talker]) -
 def test_searches_per_detections_message_are_limited(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a lost target each detection of a crowd was searched for, seconds for one message."""
-    # None is added: all places are taken.
+    """With a lost target each detection of a crowd caused a search, seconds for one message."""
+    # No detection becomes a target, because max_targets is reached.
     several = Several(talk, most=2, init_mode='all')
     talker, session = several.talker, several.talker.tracker.session
     assert several.name(TARGET).success
@@ -180,7 +182,7 @@ def test_searches_per_detections_message_are_limited(
         talker.spin(lambda: len(looks) >= 4 * count, 'the looks')  # noqa: B023
         assert len(looks) == 4 * count, 'eight searches for two lost targets'
         seen |= set(looks)
-    # Each has had its turn.
+    # Every detection has been searched by now.
     assert len(seen) == len(crowd)
 
 
@@ -210,9 +212,9 @@ def test_new_target_replaces_the_only_one_with_max_targets_1(talk: Callable[...,
 
 
 def write_isaac_bag(path: Path, number: int, *boxes: Box) -> None:
-    """Records detections as NVIDIA's yolov8_decoder_node publishes them (Isaac ROS 3.2).
+    """Record detections as NVIDIA's yolov8_decoder_node publishes them (Isaac ROS 3.2).
 
-    Stamps are the image's in each header, frames are empty, classes are numbers, ids are missing.
+    Each header has the image's stamp; frame ids are empty, classes are numbers, ids are missing.
     """
     from bags import BagWriter
 

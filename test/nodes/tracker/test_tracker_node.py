@@ -67,7 +67,9 @@ def test_init_box_may_arrive_before_its_frame(talk: Callable[..., Talker]) -> No
     assert talker.tracks[0].header.stamp == stamp(2)
 
 
-def test_init_box_older_than_the_buffer_is_refused_with_its_age(talk: Callable[..., Talker]) -> None:
+def test_init_box_older_than_the_buffer_is_refused_with_its_age(
+    talk: Callable[..., Talker],
+) -> None:
     talker = talk(buffer_mb=0)
     talker.start()
     for number in range(0, 60, 10):
@@ -248,7 +250,7 @@ def test_best_detection_starts_a_target(talk: Callable[..., Talker]) -> None:
     talker.detections.publish(message)
     talker.spin(lambda: talker.tracker.session.has_target, 'the target')
     talker.send(1)
-    talker.detections.publish(message)  # there is a target: not taken again
+    talker.detections.publish(message)  # ignored, because there is a target already
     talker.spin_for(0.3)
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 2, 'tracks')

@@ -30,7 +30,7 @@ from hcat_ros.nodes.tracker.several import SharedEngines, main, tracker_nodes
 
 
 class Loaded:
-    """Stands for an engine."""
+    """A test double of an engine."""
 
 
 def test_shared_engine_is_loaded_once_while_a_node_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_image_size_is_published_on_track_view(talk: Callable[..., Talker]) -> N
     for number in range(3):
         talker.send(number)
     views: list[CameraInfo] = []
-    # Whoever comes later gets it too.
+    # The topic is latched: a later subscriber receives the message too.
     talker.node.create_subscription(CameraInfo, 'track_view', views.append, LATCHED_QOS)
     talker.spin(lambda: bool(views), 'the view')
     talker.spin_for(0.2)
