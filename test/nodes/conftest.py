@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS context for each test that nobody else sees, and nodes that are cleaned up."""
+"""An isolated ROS context for each test, and nodes that are cleaned up."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ros(ros_domain: None, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A ROS context of its own, that nobody else on this machine or network sees."""
+    """A ROS context that no other process on this machine or network can see."""
     rclpy = pytest.importorskip('rclpy', reason='needs ROS 2')
-    # Without it Fast DDS loses images between processes; see the file.
+    # Without this profile Fast DDS loses images between processes; see the file.
     profile = checkout / 'config' / 'fastdds_large_images.xml'
     monkeypatch.setitem(os.environ, 'FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
     rclpy.init()
@@ -62,14 +62,14 @@ def follow(ros: None) -> Iterator[Callable[..., FollowTalker]]:
 
 @pytest.fixture
 def quick(talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch) -> Iterator[Talker]:
-    """An active node with a quick engine, a double; at the end it must track with the real one."""
-    from fuzzing import tracks
+    """An active node with `QuickEngine`; at the end it must track with the real engine."""
+    from fuzzing import check_tracking
     from rclpy.logging import LoggingSeverity
 
     from hcat_ros.engines import ENGINES
 
     monkeypatch.setitem(ENGINES, 'torch', ('fuzzing', 'QuickEngine'))
-    # It computes something else than the network: the self-test would refuse it, the real ones not.
+    # The self-test would refuse QuickEngine, because its output is not the network's.
     monkeypatch.setattr('hcat_ros.engines.self_test', lambda engine, model: None)
     talker = talk(engine='torch', diagnostics_period=60.0)
     log = talker.tracker.get_logger()
@@ -78,5 +78,5 @@ def quick(talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch) -> Itera
         talker.start()
         yield talker
     finally:
-        log.set_level(LoggingSeverity.INFO)  # it is the process's, by name
-    tracks(talker)
+        log.set_level(LoggingSeverity.INFO)  # the level belongs to the process, by logger name
+    check_tracking(talker)

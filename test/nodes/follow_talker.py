@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A follower node and somebody who talks to it, over real DDS, in one process."""
+"""A follower node, and a node that publishes to it and records its output, over real DDS."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def track_message(box: Box, stamp: Any, score: float = 0.9, target: str = '1') -
 
 
 def velocities(message: Twist | TwistStamped) -> dict[str, float]:
-    """Return a command by name."""
+    """Return the velocities of a command by axis."""
     twist = message.twist if isinstance(message, TwistStamped) else message
     return {
         'forward': twist.linear.x,
@@ -64,13 +64,13 @@ def velocities(message: Twist | TwistStamped) -> dict[str, float]:
     }
 
 
-def stands(message: Twist | TwistStamped) -> bool:
+def is_zero(message: Twist | TwistStamped) -> bool:
     """Return whether a command is zero."""
     return not any(velocities(message).values())
 
 
 class FollowTalker:
-    """Publishes to a follower node and keeps what it answers."""
+    """Publishes to a follower node and records the messages that it publishes."""
 
     def __init__(self, namespace: str = '', **parameters: Any) -> None:
         overrides = [
@@ -79,7 +79,7 @@ class FollowTalker:
         self.follower = FollowerNode(namespace=namespace, parameter_overrides=overrides)
         self.node = node = rclpy.create_node('talker', namespace=namespace)
         self.commands: list[tuple[float, Any]] = []
-        """With the time.monotonic() at which each came."""
+        """Each command with the time.monotonic() at which it arrived."""
         self.bearings: list[PoseWithCovarianceStamped] = []
         self.poses: list[PoseStamped] = []
         self.diagnostics: list[DiagnosticArray] = []
@@ -108,14 +108,14 @@ class FollowTalker:
         return velocities(self.commands[-1][1])
 
     def spin(self, until: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-        """Spin until something is so; fail, saying what, if it does not become so."""
+        """Spin until a condition holds; fail with `what` in the message after `timeout` s."""
         deadline = time.monotonic() + timeout
         while not until():
             assert time.monotonic() < deadline, f'in {timeout:g} s not seen: {what}'
             self.executor.spin_once(timeout_sec=0.02)
 
     def spin_for(self, seconds: float) -> None:
-        """Spin for a while."""
+        """Spin for this many seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.01)
@@ -148,7 +148,7 @@ class FollowTalker:
     ) -> Detection2D:
         """Publish a track of an image that is `age` s old; return it.
 
-        lost: it says that the target is lost, and where it is looked for.
+        lost: the track says that the target is lost, and its box is the search position.
         """
         now = self.follower.get_clock().now().nanoseconds
         stamp = Time(nanoseconds=now - int(age * 1e9)).to_msg()
@@ -159,14 +159,14 @@ class FollowTalker:
         return message
 
     def stream(self, seconds: float, box: Box = AHEAD, **how: Any) -> None:
-        """Publish tracks at `FPS`, and spin."""
+        """Publish tracks at `FPS` for this many seconds, and spin."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.send(box, **how)
             self.spin_for(1 / FPS)
 
     def follow(self, box: Box, name: str) -> float:
-        """Publish tracks until the command of this name is not zero; return it."""
+        """Publish tracks until the commanded velocity of this axis is not zero; return it."""
         deadline = time.monotonic() + 20
         while not (self.commands and abs(self.last[name]) > 0.01):
             assert time.monotonic() < deadline, f'no {name}: {self.follower.last_command}'
@@ -174,16 +174,16 @@ class FollowTalker:
         return self.last[name]
 
     def wait_for_stop(self, since: float, patience: float = 5.0) -> float:
-        """Wait for a zero command that came after `since`; return when the first one did."""
+        """Wait for a zero command that arrived after `since`; return the time of the first one."""
 
         def stops() -> list[float]:
-            return [at for at, message in self.commands if at > since and stands(message)]
+            return [at for at, message in self.commands if at > since and is_zero(message)]
 
         self.spin(lambda: bool(stops()), 'a stop', patience)
         return stops()[0]
 
-    def says(self, words: str) -> dict[str, str]:
-        """Wait for diagnostics that say this; return their values."""
+    def wait_for_diagnostics(self, words: str) -> dict[str, str]:
+        """Wait for diagnostics whose message contains these words; return their values."""
 
         def seen() -> bool:
             status = self.diagnostics[-1].status[0] if self.diagnostics else None
@@ -209,7 +209,7 @@ class FollowTalker:
         return str(response.message)
 
     def change(self, transition: int) -> bool:
-        """Ask the node for a transition over its service; return whether it was made."""
+        """Request a lifecycle transition over the service; return whether it succeeded."""
         request = ChangeState.Request()
         request.transition.id = transition
         return bool(self.call(self.state_client, request).success)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that is given what nobody should send: how it gets it, and that it tracks after it."""
+"""Fuzz tests of a node: malformed messages, their delivery, and a check that it still tracks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.tracker.settings import SETTINGS
 
 WIDTH, HEIGHT = 24, 16
-"""Of images: small, so that there can be many."""
+"""Size of the images, px: small, so that many can be sent."""
 
 
 class QuickEngine:
-    """An engine that sees something anywhere at once: the node is tried here, not the network."""
+    """An engine that predicts at random and quickly: the node is tested here, not the network."""
 
     card = EngineCard('quick', 'test double', '0', 'fp32', 128, 256, 16)
 
@@ -40,8 +40,8 @@ class QuickEngine:
         return Prediction(scores, self._random.random((256, 4)) * 1.5)
 
 
-def tracks(talker: Talker) -> None:
-    """Bring the node up anew with the real engine and see it track."""
+def check_tracking(talker: Talker) -> None:
+    """Restart the node with the real engine and check that it tracks."""
     tracker = talker.tracker
     while tracker.state_label != 'unconfigured':
         down = {'active': tracker.trigger_deactivate, 'inactive': tracker.trigger_cleanup}
@@ -56,7 +56,7 @@ def tracks(talker: Talker) -> None:
     talker.start()
     talker.send(0)
     talker.send(1)
-    # Tracks from before may still be on their way.
+    # Earlier tracks may still arrive.
     talker.spin(lambda: any(t.header.stamp == stamp(1) for t in talker.tracks), 'a track')
     assert iou(box_of(talker.tracks[-1]), truth(1)) > 0.5
 
@@ -75,7 +75,7 @@ def service_callback(node: Any, kind: Any) -> Any:
 
 
 def samples() -> dict[str, Any]:
-    """A message of each type that the node takes."""
+    """Return a message of each type that the node subscribes to, by topic."""
     box = detection_message(Detection2D().header, TARGET, '1')
     result = ObjectHypothesisWithPose()
     result.hypothesis.class_id, result.hypothesis.score = 'car', 0.5
@@ -92,10 +92,10 @@ def samples() -> dict[str, Any]:
 
 
 def mutated(raw: bytes, rng: random.Random) -> bytes:
-    """Return serialized bytes with bits, numbers or their number changed."""
+    """Return serialized bytes with bits, numbers or the length changed."""
     changed = bytearray(raw)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        # Most of an image is pixels, which mean nothing: more often what comes before.
+        # Most bytes of an image are pixels, which are always valid: change the header more often.
         end = min(len(changed), 90) if rng.random() < 0.7 else len(changed)
         place = rng.randrange(max(end, 1))
         kind = rng.randrange(5)

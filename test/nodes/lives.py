@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node brought down and up again over its services, and seen to track."""
+"""Lifecycle steps for tests: bring the tracker node up or down, and check that it tracks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 
 
-def detects(talker: Talker) -> None:
-    """Name a target in a stream of frames and see it followed."""
+def check_tracking(talker: Talker) -> None:
+    """Set a target on one frame and check that the next frame's track is on it."""
     talker.spin(talker.connected, 'connections')
     talker.send(0)
     talker.name_target(TARGET)
@@ -24,24 +24,24 @@ def detects(talker: Talker) -> None:
     assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5
 
 
-def recovers(talker: Talker) -> None:
-    """Go through the whole life over the service and track."""
+def bring_up_and_track(talker: Talker) -> None:
+    """Configure and activate the node over its service, and check that it tracks."""
     for transition, state in ((CONFIGURE, 'inactive'), (ACTIVATE, 'active')):
         assert talker.change(transition), talker.tracker.failure
         assert talker.tracker.state_label == state
-    detects(talker)
+    check_tracking(talker)
 
 
-def restarts(talker: Talker) -> None:
-    """Clean up an active node and bring it up again."""
+def restart_and_track(talker: Talker) -> None:
+    """Deactivate and clean up an active node, bring it up again and check that it tracks."""
     for transition, state in ((DEACTIVATE, 'inactive'), (CLEANUP, 'unconfigured')):
         assert talker.change(transition)
         assert talker.tracker.state_label == state
-    recovers(talker)
+    bring_up_and_track(talker)
 
 
-def says(talker: Talker, level: bytes, words: str) -> None:
-    """Wait until the diagnostics are of this level and say this."""
+def wait_for_diagnostics(talker: Talker, level: bytes, words: str) -> None:
+    """Wait for diagnostics of this level whose message contains these words."""
 
     def seen() -> bool:
         status = talker.diagnostics[-1].status[0] if talker.diagnostics else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node offers, asked of the ROS graph."""
+"""Topics and services of a node, from the ROS graph."""
 
 import time
 from collections.abc import Callable, Collection
@@ -10,10 +10,10 @@ NamesAndTypes = list[tuple[str, list[str]]]
 def named_by(
     ask: Callable[[str, str], NamesAndTypes], node: str, names: Collection[str]
 ) -> dict[str, list[str]]:
-    """Types by name of what a node in the root namespace has.
+    """Return the types of the topics or services of a node in the root namespace, by name.
 
-    DDS tells of an endpoint a while after it was made, so `ask` is repeated until all `names`
-    are there, or for 20 s.
+    DDS announces an endpoint some time after it was created, so `ask` is repeated until all
+    `names` are there, or for 20 s.
     """
     deadline = time.monotonic() + 20
     while True:

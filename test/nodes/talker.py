@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tracker node and somebody who talks to it, over real DDS, in one process."""
+"""A tracker node, and a node that publishes to it and records its output, over real DDS."""
 
 import time
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def scene(number: int) -> np.ndarray:
 
 
 def grainy(picture: np.ndarray, number: int) -> np.ndarray:
-    """The picture with a sensor's noise: for no two numbers the same."""
+    """Return the picture with sensor noise that differs for every number."""
     noise = np.random.default_rng(number).integers(0, 3, picture.shape, np.uint8)
     return np.asarray(np.minimum(picture, 252) + noise, np.uint8)
 
@@ -64,7 +64,7 @@ def count_matched(node: Any, topic: str) -> int:
 
 
 class Talker:
-    """Publishes to a tracker node and keeps what it answers."""
+    """Publishes to a tracker node and records the messages that it publishes."""
 
     def __init__(self, transport: str = 'raw', namespace: str = '', **parameters: Any) -> None:
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -73,7 +73,7 @@ class Talker:
         self.tracker = TrackerNode(namespace=namespace, parameter_overrides=overrides)
         self.node = rclpy.create_node('talker', namespace=namespace)
         self.number = 0
-        """Of the last frame of a stream, whose stamps never go back."""
+        """Number of the last frame of a stream; its stamps never go back."""
         self.tracks: list[Detection2D] = []
         self.diagnostics: list[DiagnosticArray] = []
         node = self.node
@@ -90,14 +90,14 @@ class Talker:
         self.executor.add_node(node)
 
     def spin(self, until: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-        """Spin until something is so; fail, saying what, if it does not become so."""
+        """Spin until a condition holds; fail with `what` in the message after `timeout` s."""
         deadline = time.monotonic() + timeout
         while not until():
             assert time.monotonic() < deadline, f'in {timeout:g} s not seen: {what}'
             self.executor.spin_once(timeout_sec=0.05)
 
     def spin_for(self, seconds: float) -> None:
-        """Spin for a while."""
+        """Spin for this many seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.02)
@@ -118,7 +118,7 @@ class Talker:
         )
 
     def send(self, number: int) -> None:
-        """Publish frame `number` and let the node take it."""
+        """Publish frame `number` and wait until the node has received it."""
         frame = scene(number)
         message: Any = (
             compressed_message(frame, 95) if self.compressed else image_message(frame, 'bgr8')
@@ -126,7 +126,7 @@ class Talker:
         self.send_message(message, stamp(number))
 
     def send_message(self, message: Any, at: Time, frame_id: str = 'front') -> None:
-        """Publish an image and let the node take it."""
+        """Publish an image and wait until the node has received it."""
         message.header.stamp = at
         message.header.frame_id = frame_id
         seen = self.images_seen()
@@ -134,11 +134,11 @@ class Talker:
         self.spin(lambda: self.images_seen() > seen, f'image {at}')
 
     def images_seen(self) -> int:
-        """Images that the node has received."""
+        """Return the number of images that the node has received."""
         return self.tracker.refusals.statistics.counts['images']
 
     def status(self) -> DiagnosticStatus:
-        """The newest diagnostics, empty ones before the first."""
+        """Return the newest diagnostics, or an empty status if none have been received."""
         return self.diagnostics[-1].status[0] if self.diagnostics else DiagnosticStatus()
 
     def name_target(self, box: Box, at: Time | None = None, class_id: str = '') -> None:
@@ -160,7 +160,7 @@ class Talker:
         return future.result()
 
     def change(self, transition: int = 0, label: str = '') -> bool:
-        """Ask the node for a transition over its service; return whether it was made."""
+        """Request a lifecycle transition over the service; return whether it succeeded."""
         request = ChangeState.Request()
         request.transition.id, request.transition.label = transition, label
         return bool(self.call(self.state_client, request).success)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's measurement, tools/bench_node.py: a process, real DDS, few frames."""
+"""tools/bench_node.py, which measures the tracker node: a process, real DDS, few frames."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def bench(checkout: Path, *arguments: str) -> 'subprocess.CompletedProcess[str]'
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-def test_a_short_run_tells_start_latency_and_memory(checkout: Path, tmp_path: Path) -> None:
+def test_short_run_reports_start_time_latency_and_memory(checkout: Path, tmp_path: Path) -> None:
     path = tmp_path / 'node.json'
     few = ['--starts', '2', '--frames', '5', '--fps', '10', '--size', '320', '240']
     done = bench(checkout, *few, '--json', str(path))
@@ -39,13 +39,13 @@ def test_a_short_run_tells_start_latency_and_memory(checkout: Path, tmp_path: Pa
     assert f'{times["median"]:.1f} ms' in done.stdout
 
 
-def test_a_model_that_does_not_exist_is_an_error_at_once(checkout: Path) -> None:
+def test_unknown_model_is_an_error_at_once(checkout: Path) -> None:
     done = bench(checkout, '--starts', '1', '--model', 'nope')
     assert done.returncode == 2
     assert "--model: no model 'nope'" in done.stderr
 
 
-def test_a_node_that_does_not_appear_is_an_error(checkout: Path) -> None:
+def test_node_that_does_not_appear_in_time_is_an_error(checkout: Path) -> None:
     done = bench(checkout, '--starts', '1', '--limit', '0.01')
     assert done.returncode == 1
     assert 'bench_node: node: not within 0.01 s' in done.stderr

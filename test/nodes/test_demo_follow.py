@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of following, tools/demo_follow.py: three processes for a few seconds, its pictures."""
+"""tools/demo_follow.py: a run of a few seconds in three processes, and its pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hcat_ros.tracking import TargetState, Track
 
 @pytest.fixture
 def pictures(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that draws."""
+    """The module `follow_pictures`, which draws the video and the plot."""
     monkeypatch.syspath_prepend(str(checkout / 'tools'))
     return pytest.importorskip('follow_pictures')
 
@@ -35,7 +35,7 @@ def demo(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-def test_a_robot_follows(checkout: Path, tmp_path: Path) -> None:
+def test_demo_writes_a_video_and_a_plot(checkout: Path, tmp_path: Path) -> None:
     words = ['--platform', 'ground', '--path', 'straight', '--seconds', '3']
     done = demo(checkout, *words, '--out', str(tmp_path / 'new' / 'demo'))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,7 +52,7 @@ def test_a_robot_follows(checkout: Path, tmp_path: Path) -> None:
     assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 10
 
 
-def test_what_does_not_run_is_told(checkout: Path, tmp_path: Path) -> None:
+def test_camera_failure_is_reported_and_nothing_is_written(checkout: Path, tmp_path: Path) -> None:
     done = demo(checkout, '--pictures', str(tmp_path), '--out', str(tmp_path / 'demo'))
     assert done.returncode == 1
     assert 'demo_follow: 0 frames' in done.stderr
@@ -61,23 +61,23 @@ def test_what_does_not_run_is_told(checkout: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('words', ['--seconds 0', '--pictures /no/such/folder', '--platform boat'])
-def test_a_wrong_argument_is_told(checkout: Path, words: str) -> None:
+def test_invalid_argument_is_reported(checkout: Path, words: str) -> None:
     done = demo(checkout, *words.split())
     assert done.returncode == 2
     assert words.split()[1] in done.stderr
 
 
-def test_commands_in_words(pictures: Any) -> None:
+def test_commands_are_described_in_words(pictures: Any) -> None:
     assert pictures.commanded(None) == 'no command yet'
     assert pictures.commanded(Command()) == 'stop'
     turn = Command(forward=1.5, up=-0.25, yaw_rate=math.radians(-10))
     assert pictures.commanded(turn) == 'forward +1.50 m/s   climb -0.25 m/s   turn -10 deg/s'
-    # A Twist's angular.y is downwards, here it is upwards.
+    # Positive angular.y of a Twist is downwards; in the text positive is upwards.
     assert pictures.commanded(Command(pitch_rate=math.radians(-20))) == 'tilt +20 deg/s'
     assert '-0' not in pictures.commanded(Command(yaw_rate=-1e-4))
 
 
-def test_an_axis_has_room_around_its_values(pictures: Any) -> None:
+def test_plot_axis_has_a_margin_around_its_values(pictures: Any) -> None:
     line = pictures.Line('x', 'tab:red', np.array([0.3, 7.2]))
     low, high = pictures.limits(pictures.Panel('x', (line,), (), (0.0, 0.5)))
     assert -0.5 < low < 0
@@ -86,7 +86,7 @@ def test_an_axis_has_room_around_its_values(pictures: Any) -> None:
     assert (low, high) == (-11, 11)
 
 
-def test_the_chart_shows_where_the_target_is_hidden(pictures: Any) -> None:
+def test_chart_shades_the_time_when_the_target_is_hidden(pictures: Any) -> None:
     track = Track(Box(0, 0, 1, 1), 0.9, TargetState.TRACKING)
     moments = [
         pictures.Moment(
@@ -106,7 +106,7 @@ def test_the_chart_shows_where_the_target_is_hidden(pictures: Any) -> None:
 
 
 @pytest.mark.parametrize('platform', PLATFORMS)
-def test_the_follower_is_told_of_the_platform(platform: str) -> None:
+def test_follower_parameters_match_the_simulated_platform(platform: str) -> None:
     changed = follower_parameters(Scenario('straight', platform, target_height=0.7, fps=20))
     model = PLATFORMS[platform]
     assert 0.5 * model.yaw.speed < changed['yaw.max_speed'] <= model.yaw.speed
@@ -115,5 +115,5 @@ def test_the_follower_is_told_of_the_platform(platform: str) -> None:
     if platform != 'gimbal':
         assert changed['target_height'] == 0.7
         assert changed['range_mode'] == 'size'
-    # What a preset has already is not given again.
+    # Values that the preset contains are not repeated.
     assert 'score_low' not in changed

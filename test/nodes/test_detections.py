@@ -27,7 +27,7 @@ def header() -> Header:
 
 
 @pytest.mark.parametrize('box', [Box(1.5, 2.25, 30.0, 40.5), Box(10, 20, 30, 40)])
-def test_a_box_survives_the_message_also_in_whole_numbers(box: Box) -> None:
+def test_box_survives_the_message_round_trip(box: Box) -> None:
     message = detection_message(header(), box, 'a')
     assert box_of(message) == box
     assert (message.bbox.center.position.x, message.bbox.size_y) == (box.cx, box.h)
@@ -83,7 +83,7 @@ def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> l
     [
         ('best', [], None, 100),
         ('best', ['car'], None, 200),
-        ('best', ['cat'], None, None),  # it is rather a dog
+        ('best', ['cat'], None, None),  # its best class is dog
         ('class', ['bus', 'car', 'dog'], None, 200),
         ('class', [], None, 100),
         ('nearest', [], Box(280, 0, 10, 10), 300),
@@ -92,7 +92,7 @@ def usable_scores(*detections: Detection2D, view: CameraView | None = VIEW) -> l
         ('nearest', ['bus'], Box(280, 0, 10, 10), None),
     ],
 )
-def test_which_detection_is_followed(
+def test_detection_is_chosen_by_mode_class_and_distance(
     mode: str, classes: list[str], near: Box | None, expected: int | None
 ) -> None:
     all_of_them, reason = usable_detections(array(*FOUND), VIEW)
@@ -102,7 +102,7 @@ def test_which_detection_is_followed(
     assert choose_detection([], mode, classes, near) is None
 
 
-def test_only_finite_ones_in_the_image_count() -> None:
+def test_only_finite_detections_inside_the_image_are_used() -> None:
     nowhere = detection(float('nan'), ('car', 0.95))
     outside = detection(700, ('car', 0.94))
     unsure = detection(50, ('car', float('nan')))
@@ -114,7 +114,7 @@ def test_only_finite_ones_in_the_image_count() -> None:
     )
 
 
-def test_those_of_another_cameras_frame_do_not() -> None:
+def test_detections_from_another_camera_frame_are_ignored() -> None:
     other = detection(0, ('car', 0.9))
     other.header.frame_id = 'rear'
     found, reason = usable_detections(array(other, FOUND[0]), VIEW)
@@ -128,7 +128,7 @@ def test_those_of_another_cameras_frame_do_not() -> None:
     assert usable_detections(array(nameless, frame_id='rear'), VIEW)[0] == []
 
 
-def test_the_stamp_is_the_detections_own() -> None:
+def test_detection_stamp_falls_back_to_the_array_stamp() -> None:
     own, without = detection(0, ('car', 0.9)), detection(0, ('car', 0.8))
     without.header.stamp.sec = without.header.stamp.nanosec = 0
     message = array(own, without)
@@ -140,7 +140,7 @@ def test_the_stamp_is_the_detections_own() -> None:
     ]
 
 
-def test_of_a_rotated_box_the_upright_one_around_it_is_taken() -> None:
+def test_rotated_box_becomes_its_upright_bounding_box() -> None:
     message = detection_message(header(), Box.from_center(100, 50, 40, 20))
     message.bbox.center.theta = math.pi / 2
     assert box_of(message) == pytest.approx((90, 30, 20, 40))

@@ -23,7 +23,7 @@ from hcat_ros.nodes.diagnostics import (
 from hcat_ros.nodes.lifecycle import GuardedLifecycleNode
 
 
-def test_counts_rates_and_percentiles() -> None:
+def test_report_contains_counts_rates_and_percentiles() -> None:
     statistics = Statistics()
     statistics.count('images', 30)
     for value in range(1, 102):
@@ -70,7 +70,7 @@ def test_the_same_refusal_with_another_number_is_logged_once(
     assert lines[2:] == ['image is 9.9 s old']
 
 
-def test_the_status_of_a_node(ros: None) -> None:
+def test_published_status_of_a_node(ros: None) -> None:
     node = GuardedLifecycleNode('observed')
     refusals = Refusals(node.get_logger().warning, ('images', 'tracks'))
     described: list[Health | None] = [None]
@@ -118,7 +118,7 @@ def test_the_status_of_a_node(ros: None) -> None:
         graph.destroy_node()
 
 
-def test_drops_are_gaps_in_the_publishers_numbers() -> None:
+def test_drops_are_gaps_in_the_publication_sequence_numbers() -> None:
     publishers = 1
     drops = Drops(lambda: publishers)
     numbers = (5, 6, 9, 2, 3, 5)

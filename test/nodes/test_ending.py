@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals to the executables at any moment: while they import, make a node, or spin."""
+"""Signals to the executables at any moment: during import, node creation or spinning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hcat_ros.nodes.ending import SIGNALS, Ending
 
 CODE = (
     'import signal, sys\n'
-    'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # a shell may have it ignored
+    'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # a shell may ignore it
     'from hcat_ros import executables\n'
     "print('there', flush=True)\n"
     'sys.exit(getattr(executables, sys.argv.pop(1))())\n'
@@ -28,7 +28,7 @@ CODE = (
 @pytest.mark.parametrize('delay', [0.05, 0.2, 0.4, 0.7, 1.5])
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('name', ['tracker_node', 'follower_node', 'select_page'])
-def test_an_executable_ends_in_order_at_any_moment(
+def test_signal_at_any_moment_shuts_an_executable_down_cleanly(
     name: str, number: signal.Signals, delay: float
 ) -> None:
     arguments = ['--ros-args', '-p', 'port:=0'] if name == 'select_page' else []
@@ -47,22 +47,22 @@ def test_an_executable_ends_in_order_at_any_moment(
     finally:
         process.kill()
     assert 'Traceback' not in text
-    # 0 once something was made that had to be cleaned up.
+    # The exit code is 0 once there is something that the process must clean up.
     assert process.returncode in (0, 128 + number), text
 
 
-def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
+def test_only_termination_signals_end_a_process() -> None:
     ending = Ending()
     came: list[int] = []
     asked: list[bool] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
-    hup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
+    hup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup makes a process ignore it
     try:
         with ending.watch_signals():
             ending.set_callback(lambda: asked.append(ending.asked))
             for _ in range(3):
                 signal.raise_signal(signal.SIGUSR1)
-        # The thread has read all that came.
+        # The watching thread has read every signal.
         assert came == [signal.SIGUSR1] * 3
         assert not ending.asked
         assert asked == []
@@ -80,8 +80,8 @@ def test_only_signals_that_ask_for_the_end_end_a_process() -> None:
 
 @pytest.mark.usefixtures('ros_domain')
 @pytest.mark.parametrize('name', ['tracker_node', 'follower_node', 'select_page', 'camera_sim'])
-def test_nothing_stays_behind_in_shared_memory(name: str) -> None:
-    """Each run left 10 MB behind there, which only a restart of the machine gave back."""
+def test_shared_memory_segments_are_removed_at_exit(name: str) -> None:
+    """Each run used to leave 10 MB there, which only a restart of the machine freed."""
     arguments = ['-p', 'port:=0'] if name == 'select_page' else []
     process = subprocess.Popen(
         [sys.executable, '-c', CODE, name, '--ros-args', *arguments],

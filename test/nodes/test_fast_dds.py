@@ -19,7 +19,7 @@ from hcat_ros.nodes.fast_dds import VARIABLE, profile_variables
         (None, 'mine.xml', False),
     ],
 )
-def test_a_profile_is_given_unless_it_is_for_others_to_decide(
+def test_profile_is_set_only_for_fast_dds_without_a_user_profile(
     monkeypatch: pytest.MonkeyPatch, rmw: str | None, own: str | None, given: bool
 ) -> None:
     for name, value in (('RMW_IMPLEMENTATION', rmw), (VARIABLE, own)):
@@ -32,7 +32,7 @@ def test_a_profile_is_given_unless_it_is_for_others_to_decide(
 @pytest.mark.parametrize(
     ('name', 'room'), [('tracker', 1920 * 1080 * 3), ('large_images', 3840 * 2160 * 3)]
 )
-def test_the_shared_memory_holds_an_image(checkout: Path, name: str, room: int) -> None:
+def test_shared_memory_segment_holds_one_image(checkout: Path, name: str, room: int) -> None:
     root = ET.parse(checkout / 'config' / f'fastdds_{name}.xml').getroot()
     size = root.find('.//{*}segment_size')
     assert size is not None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Foxglove layout shows what the node really sends: every topic, service and field in it.
+"""Every topic, service and field of the Foxglove layout exists in the node's real messages.
 
-Foxglove itself takes no part: whether it draws this well is for somebody with eyes.
+Foxglove itself is not run: somebody has to look at the result.
 """
 
 import importlib
@@ -32,7 +32,7 @@ def layout(checkout: Path) -> dict[str, Any]:
 
 
 def panels_of(tree: Any) -> Iterator[str]:
-    """The panels' names in the tree of splits."""
+    """Yield the names of the panels in the tree of splits."""
     if isinstance(tree, str):
         yield tree
         return
@@ -44,7 +44,7 @@ def panels_of(tree: Any) -> Iterator[str]:
 
 
 def message_paths(layout: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(panel type, topic, rest of the path) of all that is plotted."""
+    """Return (panel type, topic, rest of the path) of every plotted value."""
     found = []
     for name, config in layout['configById'].items():
         for path in config.get('paths', ()):
@@ -54,7 +54,7 @@ def message_paths(layout: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def topics_shown(layout: dict[str, Any]) -> set[str]:
-    """Every topic that a panel subscribes to."""
+    """Return every topic that a panel subscribes to."""
     topics = {topic for _, topic, _ in message_paths(layout)}
     for config in layout['configById'].values():
         topics |= {config[key] for key in ('topicToRender',) if key in config}
@@ -63,7 +63,7 @@ def topics_shown(layout: dict[str, Any]) -> set[str]:
 
 
 def values_at(message: Any, path: str) -> list[Any]:
-    """What a message path finds in a message, as Foxglove reads it."""
+    """Return the values that a message path selects in a message, as Foxglove reads it."""
     steps = list(STEP.finditer(path))
     assert ''.join(step[0] for step in steps) == path, f'{path}: not a message path'
     found = [message]
@@ -81,7 +81,7 @@ def values_at(message: Any, path: str) -> list[Any]:
     return found
 
 
-def test_every_panel_has_its_place_and_its_settings(layout: dict[str, Any]) -> None:
+def test_every_panel_is_placed_and_configured(layout: dict[str, Any]) -> None:
     assert {'configById', 'layout', 'globalVariables', 'userNodes'} <= layout.keys()
     placed = list(panels_of(layout['layout']))
     assert len(placed) == len(set(placed))
@@ -92,7 +92,7 @@ def test_every_panel_has_its_place_and_its_settings(layout: dict[str, Any]) -> N
             assert path['enabled'], 'a path without it draws nothing'
 
 
-def test_topics_and_fields_are_those_of_the_messages_sent(
+def test_plotted_topics_and_fields_exist_in_the_published_messages(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk(diagnostics_period=0.1)
@@ -121,7 +121,7 @@ def test_topics_and_fields_are_those_of_the_messages_sent(
         assert values[0] != '', f'{topic}{path} is empty'
 
 
-def test_the_button_calls_the_nodes_service(
+def test_button_calls_an_existing_service(
     talk: Callable[..., Talker], layout: dict[str, Any]
 ) -> None:
     talker = talk()
@@ -137,7 +137,7 @@ def test_the_button_calls_the_nodes_service(
         )
 
 
-def test_the_documented_command_puts_it_into_a_namespace(
+def test_documented_command_moves_the_layout_into_a_namespace(
     layout: dict[str, Any], checkout: Path
 ) -> None:
     text = (checkout / 'docs' / 'ros_system.md').read_text()

@@ -30,14 +30,14 @@ print(before - resident())
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc')
-def test_what_was_freed_goes_back() -> None:
-    # In a process of its own: what others allocate and free meanwhile would be counted too.
+def test_freed_memory_is_returned_to_the_system() -> None:
+    # In a separate process, because allocations of other threads would be counted too.
     command = [sys.executable, '-c', KEEP_AND_FREE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) > 60_000, 'kB of the 80,000 that were freed'
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_done_without_malloc_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_trim(name: str | None) -> Any:
         return object()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make hazards`: the tool works, and calls unsafe what is."""
+"""tools/hazards.py, which `make hazards` runs: one hazard, and the judgement of what is safe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_frozen_camera_stops_the_robot(
     monkeypatch.setattr(hazards, 'AFTER', 4.0)
     page = tmp_path / 'page.md'
     monkeypatch.setattr(sys, 'argv', ['hazards.py', '--only', 'frozen', '--out', str(page)])
-    # A busy machine takes longer; what is held here is that it stops and says why.
+    # A busy machine takes longer to stop; required here are the stop and the reason on the page.
     monkeypatch.setattr(hazards, 'LIMIT', 1.5)
     assert hazards.main() == 0, capsys.readouterr().out
     assert 'is the camera frozen?' in page.read_text()
@@ -49,7 +49,7 @@ def test_a_frozen_camera_stops_the_robot(
         (None, float('nan'), True, False),
     ],
 )
-def test_what_is_safe(
+def test_outcomes_are_judged_safe_or_unsafe(
     hazards: Any, zero_after: float | None, off: float, may_move: bool, expected: bool
 ) -> None:
     hazard = hazards.Hazard('one', may_move=may_move)

@@ -33,7 +33,7 @@ def test_an_empty_message_is_refused() -> None:
         image_view(Image())
 
 
-def test_compressed_images() -> None:
+def test_compressed_image_survives_the_round_trip() -> None:
     image = np.full((40, 60, 3), (10, 120, 240), np.uint8)
     found, encoding = decoded_image(compressed_message(image, 95))
     assert encoding == 'bgr8'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the log says when a node gets nothing, over real DDS."""
+"""Log messages about missing or unusable input, over real DDS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 class Log:
-    """What the nodes have logged so far."""
+    """Collects what the nodes have logged so far."""
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
@@ -42,7 +42,7 @@ def log(capfd: Capture) -> Log:
     return Log(capfd)
 
 
-def test_no_image_is_told_once_with_where_images_are(talk: Callable[..., Talker], log: Log) -> None:
+def test_missing_images_are_reported_once_per_reason(talk: Callable[..., Talker], log: Log) -> None:
     talker = talk(transport='compressed')
     other = talker.node.create_publisher(Image, '/front/image_raw', 1)
     talker.start()
@@ -59,7 +59,9 @@ def test_no_image_is_told_once_with_where_images_are(talk: Callable[..., Talker]
     talker.spin(lambda: log.count('/image/compressed: images arrive again') == 1, 'the end of it')
 
 
-def test_other_topics_with_images_are_named(talk: Callable[..., Talker], log: Log) -> None:
+def test_missing_images_warning_names_other_image_topics(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.node.create_publisher(Image, '/front/image_raw', 1)
     talker.tracker.start()
@@ -68,11 +70,13 @@ def test_other_topics_with_images_are_named(talk: Callable[..., Talker], log: Lo
     talker.spin(lambda: log.count(words) == 1, 'the topic')
 
 
-def test_images_of_the_other_type_are_told(talk: Callable[..., Talker], log: Log) -> None:
+def test_images_of_the_wrong_message_type_are_reported(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.tracker.start()
     talker.node.destroy_publisher(talker.images)
-    # A node of another process, as it were: one cannot have two types for a topic.
+    # A second context stands for another process: one process cannot use two types on a topic.
     context = rclpy.Context()
     rclpy.init(context=context)
     camera = rclpy.create_node('camera', context=context)
@@ -83,7 +87,7 @@ def test_images_of_the_other_type_are_told(talk: Callable[..., Talker], log: Log
     rclpy.shutdown(context=context)
 
 
-def test_qos_overrides_reach_this_node_alone_and_what_does_not_fit_is_told(
+def test_qos_overrides_apply_to_one_node_and_mismatches_are_reported(
     talk: Callable[..., Talker], log: Log
 ) -> None:
     overrides = {
@@ -107,7 +111,7 @@ def test_qos_overrides_reach_this_node_alone_and_what_does_not_fit_is_told(
     talker.spin(lambda: log.count('/image: no image for 2 s: /talker: Best effort') == 1, 'silence')
 
 
-def test_a_qos_override_that_is_none_is_refused(talk: Callable[..., Talker]) -> None:
+def test_invalid_qos_override_prevents_activation(talk: Callable[..., Talker]) -> None:
     tracker = talk(**{'qos_overrides./image.subscription.reliability': 'perhaps'}).tracker
     tracker.start()
     assert tracker.state_label == 'inactive'
@@ -115,7 +119,9 @@ def test_a_qos_override_that_is_none_is_refused(talk: Callable[..., Talker]) -> 
     assert 'perhaps' in tracker.failure
 
 
-def test_a_detector_whose_qos_does_not_fit_is_told(talk: Callable[..., Talker], log: Log) -> None:
+def test_init_box_publisher_with_incompatible_qos_is_reported(
+    talk: Callable[..., Talker], log: Log
+) -> None:
     talker = talk()
     talker.start()
     talker.node.create_publisher(Detection2D, 'init_box', BEST_EFFORT)
@@ -123,7 +129,7 @@ def test_a_detector_whose_qos_does_not_fit_is_told(talk: Callable[..., Talker], 
     talker.spin(lambda: log.count(words) == 1, 'the reason')
 
 
-def test_images_while_inactive_are_told_with_the_way_out(
+def test_images_to_an_inactive_node_are_reported_with_the_remedy(
     talk: Callable[..., Talker], log: Log
 ) -> None:
     talker = talk()
@@ -141,7 +147,7 @@ def test_images_while_inactive_are_told_with_the_way_out(
     assert log.count('is published by') == 2, log.text
 
 
-def test_images_to_a_node_that_could_not_come_up_are_told_with_the_reason(
+def test_images_to_a_node_that_failed_to_configure_are_reported(
     talk: Callable[..., Talker], log: Log
 ) -> None:
     talker = talk(model='no_such_model')
@@ -150,9 +156,7 @@ def test_images_to_a_node_that_could_not_come_up_are_told_with_the_reason(
     talker.spin(lambda: log.count(words) == 1, 'the reason')
 
 
-def test_images_without_a_target_are_told_until_one_is_named(
-    talk: Callable[..., Talker], log: Log
-) -> None:
+def test_images_without_a_target_are_reported_once(talk: Callable[..., Talker], log: Log) -> None:
     talker = talk()
     talker.start()
     words = '/image: images arrive; no target has been named on /init_box yet'
@@ -175,7 +179,7 @@ def test_images_without_a_target_are_told_until_one_is_named(
         ('compressed', Image, '/image', 'raw'),
     ],
 )
-def test_images_in_the_other_transport_are_hinted_at(
+def test_missing_images_warning_suggests_the_other_image_transport(
     talk: Callable[..., Talker], log: Log, transport: str, kind: Any, topic: str, remedy: str
 ) -> None:
     talker = talk(transport=transport)
@@ -189,7 +193,7 @@ def test_images_in_the_other_transport_are_hinted_at(
 @pytest.mark.parametrize(
     ('topic', 'wanted'), [('detections', 'Detection2DArray'), ('init_box', 'Detection2D')]
 )
-def test_inputs_of_another_type_are_named(
+def test_inputs_of_the_wrong_message_type_are_reported(
     talk: Callable[..., Talker], topic: str, wanted: str
 ) -> None:
     talker = talk(diagnostics_period=0.2)

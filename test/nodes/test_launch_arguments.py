@@ -22,16 +22,16 @@ DECLARED = ['window_penalty', 'yaw.max_speed', 'image', 'params_file']
     ('name', 'meant'),
     [('windw_penalty', 'window_penalty'), ('yaw.max_sped', 'yaw.max_speed'), ('imag', 'image')],
 )
-def test_a_misspelt_name_is_refused_with_the_one_that_is_meant(name: str, meant: str) -> None:
+def test_misspelt_argument_is_refused_with_the_closest_name(name: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f'{name} does not exist; did you mean {meant}'):
         refuse_misspelt(['image', name], DECLARED)
 
 
-def test_names_that_are_for_other_launch_files_pass() -> None:
+def test_arguments_of_other_launch_files_are_accepted() -> None:
     refuse_misspelt(['image', 'robot_model', 'follow_params_file', 'use_sim_time'], DECLARED)
 
 
-def test_no_argument_of_the_follower_is_taken_for_a_misspelt_one_of_the_tracker() -> None:
+def test_follower_arguments_do_not_resemble_tracker_arguments() -> None:
     """The follower's launch file includes the tracker's, which sees the names of both."""
     pytest.importorskip('rclpy', reason='needs ROS 2')
     from hcat_ros.nodes.follower.settings import NODE_SETTINGS, settings_for
@@ -51,7 +51,7 @@ def test_no_argument_of_the_follower_is_taken_for_a_misspelt_one_of_the_tracker(
 
 
 class Context:
-    """What the functions see of a launch.LaunchContext."""
+    """The part of a launch.LaunchContext that the functions use."""
 
     def __init__(self, *argv: str, **configurations: str) -> None:
         self.argv = argv
@@ -59,7 +59,7 @@ class Context:
         self.launch_configurations |= configurations
 
 
-def test_what_a_tracker_has_of_the_one_before_is_told() -> None:
+def test_argument_inherited_from_the_previous_tracker_causes_a_warning() -> None:
     context = Context(image='/front/image')
     assert inherited_warning(context) == ''
     assert 'image:=/front/image was also given' in inherited_warning(context)
@@ -70,7 +70,7 @@ def test_what_a_tracker_has_of_the_one_before_is_told() -> None:
     assert 'namespace:=back' in inherited_warning(context)
 
 
-def test_arguments_of_the_command_line_are_meant_for_all() -> None:
+def test_command_line_arguments_apply_to_all_trackers() -> None:
     context = Context('image:=/image', 'init_box:=[1, 2, 3, 4]', image='/image')
     context.launch_configurations['init_box'] = '[1, 2, 3, 4]'
     for _ in range(2):
@@ -78,7 +78,7 @@ def test_arguments_of_the_command_line_are_meant_for_all() -> None:
 
 
 @pytest.mark.parametrize('name', ['', 'a-b', '/a', '1a', 'a b', 'é'])
-def test_a_name_that_ros_does_not_take_is_refused(name: str) -> None:
+def test_invalid_node_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match='node_name:='):
         check_node_name('node_name', name)
     assert check_node_name('node_name', 'front_tracker_2') == 'front_tracker_2'
@@ -96,7 +96,7 @@ def test_a_name_that_ros_does_not_take_is_refused(name: str) -> None:
         ('10,20,30,40', list, [10.0, 20.0, 30.0, 40.0]),
     ],
 )
-def test_a_text_becomes_a_value_of_its_type(text: str, kind: type, value: object) -> None:
+def test_text_is_parsed_as_the_parameter_type(text: str, kind: type, value: object) -> None:
     parsed = parse_value('name', text, kind)
     assert parsed == value
     assert type(parsed) is kind
@@ -114,14 +114,14 @@ def test_a_text_becomes_a_value_of_its_type(text: str, kind: type, value: object
         ('1, two', list, r"'\[x, y, w, h\]'"),
     ],
 )
-def test_a_text_of_another_type_is_refused_with_what_is_expected(
+def test_text_of_the_wrong_type_is_refused_with_the_expected_type(
     text: str, kind: type, expected: str
 ) -> None:
     with pytest.raises(ValueError, match=f"launch argument threads:='.*': expected {expected}"):
         parse_value('threads', text, kind)
 
 
-def test_empty_arguments_and_those_that_are_not_there_set_no_parameter() -> None:
+def test_empty_or_missing_arguments_set_no_parameter() -> None:
     values = {'threads': '2', 'engine': '', 'image': '/camera'}
     kinds = {'threads': int, 'engine': str, 'window_penalty': float}
     assert parse_parameters(values, kinds) == {'threads': 2}

@@ -15,13 +15,13 @@ from hcat_ros.models import load_model
 
 
 def change(talker: Talker, transition: int = 0, label: str = '') -> bool:
-    """Ask the node for a transition over the real service."""
+    """Request a transition over the real service; return whether it succeeded."""
     request = ChangeState.Request()
     request.transition.id, request.transition.label = transition, label
     return talker.call(talker.state_client, request).success
 
 
-def test_the_whole_life_over_the_service(talk: Callable[..., Talker]) -> None:
+def test_all_lifecycle_transitions_over_the_service(talk: Callable[..., Talker]) -> None:
     talker = talk()
     for transition, state in (
         (Transition.TRANSITION_CONFIGURE, 'inactive'),
@@ -51,7 +51,7 @@ def test_the_whole_life_over_the_service(talk: Callable[..., Talker]) -> None:
         (0, 'deactivate', 'deactivate'),
     ],
 )
-def test_an_impossible_transition_is_refused_in_words(
+def test_impossible_transition_is_refused_with_the_possible_ones(
     talk: Callable[..., Talker],
     capfd: pytest.CaptureFixture[str],
     transition: int,
@@ -76,7 +76,9 @@ def test_a_long_transition_name_is_shortened_in_the_log(
     assert len(capfd.readouterr().err) < 1000
 
 
-def test_a_missing_model_is_told_and_another_attempt_works(talk: Callable[..., Talker]) -> None:
+def test_missing_model_fails_configure_and_a_second_attempt_works(
+    talk: Callable[..., Talker],
+) -> None:
     talker = talk(model='no_such_model')
     assert not change(talker, Transition.TRANSITION_CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
@@ -104,7 +106,7 @@ def test_a_damaged_model_is_refused(talk: Callable[..., Talker], tmp_path: Path)
         ('autostart', 'yes'),
     ],
 )
-def test_a_wrong_parameter_at_the_start_is_told_and_can_be_mended(
+def test_invalid_initial_parameter_fails_configure_and_can_be_corrected(
     talk: Callable[..., Talker], name: str, value: Any
 ) -> None:
     talker = talk(**{name: value})
@@ -120,18 +122,20 @@ def test_a_wrong_parameter_at_the_start_is_told_and_can_be_mended(
     assert change(talker, Transition.TRANSITION_CONFIGURE)
 
 
-def test_a_whole_number_stands_for_a_real_one(talk: Callable[..., Talker]) -> None:
+def test_integer_is_accepted_for_a_float_parameter(talk: Callable[..., Talker]) -> None:
     talker = talk(window_penalty=1)
     talker.start()
     assert talker.tracker.session.tracker.config.window_penalty == 1.0
 
 
-def test_autostart(talk: Callable[..., Talker]) -> None:
+def test_autostart_activates_the_node(talk: Callable[..., Talker]) -> None:
     talker = talk(autostart=True)
     talker.spin(lambda: talker.tracker.state_label == 'active', 'active by itself')
 
 
-def test_the_cards_values_go_with_the_model(talk: Callable[..., Talker], tmp_path: Path) -> None:
+def test_model_card_values_change_with_the_model(
+    talk: Callable[..., Talker], tmp_path: Path
+) -> None:
     card = load_model('hcat_base').card
     for path in load_model('hcat_base').folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

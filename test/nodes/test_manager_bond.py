@@ -28,11 +28,11 @@ from talker import Talker
 from hcat_ros.nodes.manager_bond import end_bond
 
 TIMEOUT = 4.0
-"""Seconds, the manager's default."""
+"""Timeout of the bond, s; the manager's default."""
 NODES = {'hcat_tracker': 'tracker_node', 'hcat_follower': 'follower_node'}
 
 
-def test_without_bondpy_the_remedy_is_told(
+def test_missing_bondpy_fails_activation_with_the_remedy(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'bondpy.bondpy', None)
@@ -45,7 +45,7 @@ def test_without_bondpy_the_remedy_is_told(
 
 
 class Manager:
-    """What nav2's lifecycle manager does with one node."""
+    """Acts as nav2's lifecycle manager for one node."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,7 +80,7 @@ class Manager:
 
 @pytest.fixture(params=NODES)
 def running(request: Any, ros: None) -> Iterator[tuple[Manager, subprocess.Popen[bytes]]]:
-    """A node in a process of its own with a bond, and its manager."""
+    """A node in a separate process with a bond, and its manager."""
     pytest.importorskip('bondpy', reason='needs bondpy (apt install ros-$ROS_DISTRO-bondpy)')
     words = ['-m', 'hcat_ros.executables', NODES[request.param], '--ros-args', '-p', 'bond:=true']
     process = subprocess.Popen([sys.executable, *words])
@@ -93,7 +93,7 @@ def running(request: Any, ros: None) -> Iterator[tuple[Manager, subprocess.Popen
     manager.node.destroy_node()
 
 
-def test_the_manager_brings_a_node_up_and_sees_its_end(
+def test_manager_brings_a_node_up_and_detects_its_death(
     running: tuple[Manager, subprocess.Popen[bytes]],
 ) -> None:
     manager, process = running

@@ -23,7 +23,7 @@ def test_messages_of_usual_length_pass() -> None:
 
 
 @pytest.mark.parametrize('kind', [Image, CompressedImage])
-def test_an_image_with_an_overlong_frame_id(kind: type) -> None:
+def test_image_with_an_overlong_frame_id_is_refused(kind: type) -> None:
     message = kind()
     message.header.frame_id = 'f' * 256
     check_image(message)
@@ -39,13 +39,13 @@ def test_an_image_with_an_overlong_frame_id(kind: type) -> None:
         ({'distortion_model': 'x' * 10**6}, 'distortion_model has 1000000 characters'),
     ],
 )
-def test_camera_infos_that_are_too_long(fields: dict[str, object], reason: str) -> None:
+def test_overlong_camera_info_is_refused(fields: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as error:
         check_camera_info(CameraInfo(**fields))
     assert len(str(error.value)) < 200
 
 
-def test_detections_that_are_too_long() -> None:
+def test_overlong_detection_is_refused() -> None:
     one = ObjectHypothesisWithPose()
     one.hypothesis.class_id = 'c' * 10**6
     for fields, reason in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes as on Humble, whose rclpy gives a subscription's callback the message alone."""
+"""The nodes on Humble, whose rclpy passes only the message to a subscription's callback."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def humble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_info, 'HAS_INFO', False)
 
 
-def test_the_info_is_empty_where_rclpy_gives_none(humble: None) -> None:
+def test_message_info_is_empty_on_humble(humble: None) -> None:
     found: list[tuple[Any, Mapping[str, Any]]] = []
     with_info(lambda message, info: found.append((message, info)))('message')
     assert found == [('message', {})]
 
 
-def test_messages_wait_while_nothing_is_spun(talk: Callable[..., Talker]) -> None:
+def test_queue_time_of_a_message_is_measured(talk: Callable[..., Talker]) -> None:
     talker = talk()
     waited: list[float] = []
     talker.node.create_subscription(
@@ -54,7 +54,7 @@ def test_messages_wait_while_nothing_is_spun(talk: Callable[..., Talker]) -> Non
     assert time_in_queue(ahead) == 0, 'the clock was set back meanwhile'
 
 
-def test_the_tracker_follows(humble: None, talk: Callable[..., Talker]) -> None:
+def test_tracker_works_without_message_info(humble: None, talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     for number in range(4):
@@ -69,12 +69,12 @@ def test_the_tracker_follows(humble: None, talk: Callable[..., Talker]) -> None:
     assert scene(0).shape
 
 
-def test_a_latched_box_counts_once(humble: None, talk: Callable[..., Talker]) -> None:
+def test_latched_init_box_starts_one_target(humble: None, talk: Callable[..., Talker]) -> None:
     talker = talk()
     latched = talker.node.create_publisher(Detection2D, 'init_box', LATCHED)
     talker.start()
     talker.send(0)
-    # With both subscriptions there it comes twice.
+    # The volatile and the latched subscription both receive the message.
     talker.spin(lambda: latched.get_subscription_count() == 2, 'both subscriptions')
     latched.publish(detection_message(Detection2D().header, TARGET))
     talker.spin(lambda: talker.tracker.session.has_target, 'the target')
@@ -82,7 +82,7 @@ def test_a_latched_box_counts_once(humble: None, talk: Callable[..., Talker]) ->
     assert talker.tracker.session.target_id.endswith('-1')
 
 
-def test_the_follower_turns_to_its_target(
+def test_follower_works_without_message_info(
     humble: None, follow: Callable[..., FollowTalker]
 ) -> None:
     talker = follow()

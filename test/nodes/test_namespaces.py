@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two trackers side by side, each with a camera of its own, over real DDS."""
+"""Two trackers side by side, each with its own camera, over real DDS."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ WIDTH = 320
 
 
 def mirrored(box: Box) -> Box:
-    """The box in an image whose left is right."""
+    """Return the box in the horizontally mirrored image."""
     return Box(WIDTH - box.x - box.w, box.y, box.w, box.h)
 
 
-def test_two_namespaces_do_not_hear_each_other(ros: None) -> None:
+def test_trackers_in_two_namespaces_are_independent(ros: None) -> None:
     front, back = Talker(namespace='front'), Talker(namespace='back')
     try:
         front.start()
         back.start()
-        # The back camera sees the mirrored scene, and other numbers of it.
+        # The back camera sees the mirrored scene, one frame ahead.
         for number in range(6):
             front.send_message(image_message(scene(number), 'bgr8'), stamp(number), 'front')
             picture = np.ascontiguousarray(scene(number + 1)[:, ::-1])
@@ -48,7 +48,7 @@ def test_two_namespaces_do_not_hear_each_other(ros: None) -> None:
             assert iou(box_of(track), truth(number)) > 0.5
             assert iou(box_of(mirror), mirrored(truth(number + 1))) > 0.5
         assert front.images_seen() == back.images_seen() == 6
-        # A reset of one leaves the other.
+        # A reset of one tracker does not affect the other.
         front.call(front.reset_client, Trigger.Request())
         assert not front.tracker.session.has_target
         assert back.tracker.session.has_target

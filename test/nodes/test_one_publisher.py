@@ -19,37 +19,37 @@ from hcat_ros.nodes.one_publisher import OnePublisher
 
 
 def kept(messages: list[tuple[float, int | None]], publishers: int = 2) -> list[bool]:
-    """Which of the messages, with the time and the number of each, are of the first publisher."""
+    """Return for each (time, sequence number) whether the message is accepted."""
     topic = OnePublisher(lambda: publishers)
     return [topic.accepts({'publication_sequence_number': n}, now) for now, n in messages]
 
 
-def test_numbers_that_go_on_are_of_one_publisher() -> None:
+def test_consecutive_sequence_numbers_belong_to_one_publisher() -> None:
     mixed = [(0.0, 500), (0.01, 7), (0.03, 501), (0.04, 8), (0.1, 504), (0.11, 9)]
     assert kept(mixed) == [True, False, True, False, True, False]
 
 
-def test_one_that_is_ahead_is_another_one_too() -> None:
+def test_publisher_with_higher_sequence_numbers_is_rejected_too() -> None:
     assert kept([(0.0, 7), (0.01, 500), (0.03, 8), (0.04, 501)]) == [True, False, True, False]
 
 
-def test_a_publisher_that_starts_again_goes_on() -> None:
+def test_restarted_publisher_is_accepted() -> None:
     assert kept([(0.0, 500), (0.03, 1), (0.06, 2)], publishers=1) == [True, True, True]
-    # The one that was killed is still in the graph for a while.
+    # The killed publisher stays in the graph for a while.
     again = kept([(0.0, 500), *((0.1 * n, n) for n in range(1, 15))])
     assert again == [True] + [False] * 9 + [True] * 5
 
 
-def test_where_there_are_no_numbers_nobody_is_another_one() -> None:
+def test_messages_without_sequence_numbers_are_all_accepted() -> None:
     assert kept([(0.0, None), (0.01, None)]) == [True, True]
 
 
-def test_a_second_camera_on_the_topic_does_not_count_and_is_told(
+def test_second_camera_on_the_topic_is_ignored_and_reported(
     talk: Callable[..., Talker],
 ) -> None:
     talker = talk(diagnostics_period=0.2)
     other = talker.node.create_publisher(Image, 'image', 10)
-    # Of the same size and frame: the numbers that publishers give tells them apart.
+    # Same size and frame: only the publishers' sequence numbers tell them apart.
     strange = image_message(np.zeros((240, 320, 3), np.uint8), 'bgr8')
     strange.header.frame_id = 'front'
     for _ in range(400):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that reach nothing, as they are given to real nodes."""
+"""Parameter overrides that match no parameter, topic or node, given to real nodes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Follow = Callable[..., FollowTalker]
         ('/hcat_traker', '/hcat_tracker', False),
     ],
 )
-def test_names_are_matched_as_rcl_matches_them(pattern: str, node: str, fits: bool) -> None:
+def test_node_name_patterns_match_as_in_rcl(pattern: str, node: str, fits: bool) -> None:
     assert is_for_node(pattern, node) == fits
 
 
-def test_the_tracker_warns_of_a_parameter_that_it_does_not_have(
+def test_tracker_warns_about_an_unknown_parameter(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk(window_penality=0.9, diagnostics_period=0.2)
@@ -49,7 +49,7 @@ def test_the_tracker_warns_of_a_parameter_that_it_does_not_have(
     assert talker.status().level == DiagnosticStatus.WARN
 
 
-def test_qos_overrides_of_topics_that_are_not_there_are_told(
+def test_qos_overrides_of_unknown_topics_are_reported(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talk(**{'qos_overrides./imag.subscription.depth': 3}).start()
@@ -58,7 +58,7 @@ def test_qos_overrides_of_topics_that_are_not_there_are_told(
     assert 'did you mean qos_overrides./image.subscription.depth?' in log
 
 
-def test_the_follower_does_not_start_with_a_limit_that_reaches_nothing(follow: Follow) -> None:
+def test_follower_does_not_configure_with_an_unknown_parameter(follow: Follow) -> None:
     follower = follow(yaw__max_sped=0.2).follower
     follower.start()
     assert follower.state_label == 'unconfigured'
@@ -67,7 +67,7 @@ def test_the_follower_does_not_start_with_a_limit_that_reaches_nothing(follow: F
     )
 
 
-def test_parameters_of_the_tracker_are_none_of_its_business(follow: Follow) -> None:
+def test_follower_ignores_tracker_parameters(follow: Follow) -> None:
     follower = follow(window_penalty=0.2, yaw__max_speed=0.3).follower
     follower.start()
     assert follower.state_label == 'active'
@@ -85,7 +85,7 @@ def test_parameters_of_the_tracker_are_none_of_its_business(follow: Follow) -> N
         ('hcat_follower', ''),
     ],
 )
-def test_a_file_for_a_node_that_is_not_there_stops_the_follower(
+def test_follower_does_not_start_with_a_parameter_file_for_other_nodes(
     follow: Follow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, problem: str
 ) -> None:
     path = tmp_path / 'limits.yaml'
@@ -97,7 +97,7 @@ def test_a_file_for_a_node_that_is_not_there_stops_the_follower(
     assert bool(follower.failure) == bool(problem)
 
 
-def test_a_misspelt_name_among_others_is_told(
+def test_misspelt_node_name_in_a_parameter_file_is_reported(
     follow: Follow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / 'robot.yaml'

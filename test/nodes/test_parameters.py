@@ -41,7 +41,9 @@ SOURCE = Setting('source', str, '', 'A camera.')
         (BOX, None, None),
     ],
 )
-def test_good_values(setting: Setting, value: Any, result: Any) -> None:
+def test_valid_values_are_converted_to_the_parameter_type(
+    setting: Setting, value: Any, result: Any
+) -> None:
     checked = setting.checked(value)
     assert checked == result
     assert type(checked) is type(result)
@@ -69,7 +71,7 @@ def test_good_values(setting: Setting, value: Any, result: Any) -> None:
         (BOX, 3.0, 'box 3.0: expected an array of numbers'),
     ],
 )
-def test_bad_values_are_named_with_what_is_expected(
+def test_invalid_values_are_refused_with_the_expected_range(
     setting: Setting, value: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -94,7 +96,7 @@ def test_error_messages_shorten_long_values(setting: Setting, value: Any) -> Non
     assert NAME.checked('x' * 256)
 
 
-def test_a_node_comes_up_with_bad_overrides_and_tells_them(ros: None) -> None:
+def test_invalid_overrides_are_reported_and_do_not_prevent_startup(ros: None) -> None:
     overrides = [Parameter('penalty', value=7.0), Parameter('mode', value='z')]
     node = rclpy.create_node('n', parameter_overrides=overrides)
     settings = Settings(node, (PENALTY, MODE, COUNT))
@@ -105,7 +107,7 @@ def test_a_node_comes_up_with_bad_overrides_and_tells_them(ros: None) -> None:
     node.destroy_node()
 
 
-def test_changes_are_checked_and_told_in_their_types(ros: None) -> None:
+def test_changes_are_validated_converted_and_passed_to_the_callback(ros: None) -> None:
     node = rclpy.create_node('n')
     told: list[Any] = []
     settings = Settings(node, (PENALTY, BOX), told.append)
@@ -122,14 +124,14 @@ def test_changes_are_checked_and_told_in_their_types(ros: None) -> None:
     node.destroy_node()
 
 
-def test_a_change_that_another_callback_refuses_is_not_told(ros: None) -> None:
+def test_change_refused_by_another_callback_is_not_reported(ros: None) -> None:
     node = rclpy.create_node('n')
     if not hasattr(node, 'add_post_set_parameters_callback'):
         node.destroy_node()
         pytest.skip('rclpy of Humble tells nothing of what has been set')
     refuse = [False]
     told: list[Any] = []
-    # rclpy asks those that were added first last.
+    # rclpy calls the callback that was added first last.
     node.add_on_set_parameters_callback(
         lambda parameters: SetParametersResult(successful=not refuse[0], reason='not now')
     )
@@ -146,8 +148,8 @@ def test_a_change_that_another_callback_refuses_is_not_told(ros: None) -> None:
     node.destroy_node()
 
 
-def test_settings_declared_later_are_converted_once_and_told(ros: None) -> None:
-    """With the conversions of two objects rclpy would set each value twice."""
+def test_settings_declared_later_are_converted_once_and_reported(ros: None) -> None:
+    """If two objects converted the values, rclpy would set each of them twice."""
     overrides = [Parameter('angle', value=1), Parameter('count', value=0)]
     node = rclpy.create_node('n', parameter_overrides=overrides)
     told: list[Any] = []
@@ -173,21 +175,21 @@ def test_settings_declared_later_are_converted_once_and_told(ros: None) -> None:
     node.destroy_node()
 
 
-def test_a_whole_number_given_for_a_real_one_becomes_one(ros: None) -> None:
+def test_integer_override_of_a_float_parameter_becomes_a_float(ros: None) -> None:
     node = rclpy.create_node('n', parameter_overrides=[Parameter('penalty', value=1)])
     Settings(node, (PENALTY,))
     assert type(node.get_parameter('penalty').value) is float
     node.destroy_node()
 
 
-def test_the_number_of_a_camera_becomes_a_text(ros: None) -> None:
+def test_camera_number_becomes_a_string(ros: None) -> None:
     node = rclpy.create_node('n', parameter_overrides=[Parameter('source', value=0)])
     settings = Settings(node, (SOURCE,))
     assert node.get_parameter('source').value == settings.values()['source'] == '0'
     node.destroy_node()
 
 
-def test_null_of_a_dump_is_what_is_not_set(ros: None) -> None:
+def test_null_from_a_parameter_dump_means_unset(ros: None) -> None:
     overrides = [Parameter('box', value='null'), Parameter('penalty', value='null')]
     node = rclpy.create_node('n', parameter_overrides=overrides)
     settings = Settings(node, (PENALTY, BOX))

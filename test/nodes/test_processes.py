@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executables as processes of their own, as launch starts them."""
+"""The executables in separate processes, as launch starts them."""
 
 import signal
 import subprocess
@@ -164,8 +164,8 @@ def test_video_source_and_tracker(ros: None, video: Path) -> None:
 
 
 @pytest.mark.usefixtures('ros_domain')
-def test_spinning_keeps_nothing_of_a_callback() -> None:
-    """With rclpy's spin_until_future_complete each one left a function behind, 26 MB an hour."""
+def test_spinning_does_not_leak_memory() -> None:
+    """rclpy's spin_until_future_complete leaked one function per callback, 26 MB an hour."""
     found = subprocess.run(
         [sys.executable, '-c', PATIENT], capture_output=True, text=True, timeout=120
     )
@@ -182,7 +182,7 @@ def test_spinning_keeps_nothing_of_a_callback() -> None:
         (('source:=SELF', 'init_box:=[1, 2]'), 'expected x, y, w, h in pixels'),
     ],
 )
-def test_a_source_that_cannot_start_says_why(
+def test_video_source_reports_why_it_cannot_start(
     ros: None, video: Path, parameters: tuple[str, ...], reason: str
 ) -> None:
     process = start('video_source', *(p.replace('SELF', str(video)) for p in parameters))
@@ -192,7 +192,7 @@ def test_a_source_that_cannot_start_says_why(
     assert 'Traceback' not in output
 
 
-def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros: None) -> None:
+def test_node_survives_a_callback_error_and_ignores_errors_during_shutdown(ros: None) -> None:
     done = subprocess.run(
         [sys.executable, '-c', CARELESS], capture_output=True, text=True, timeout=60
     )
@@ -214,7 +214,7 @@ def test_a_node_outlives_an_error_and_is_quiet_about_one_that_its_end_makes(ros:
     ],
 )
 @pytest.mark.usefixtures('ros_domain')
-def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
+def test_executable_reports_why_its_node_cannot_be_created(module: str) -> None:
     process = start(module, 'use_sim_time:=5')
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
@@ -223,7 +223,7 @@ def test_a_node_that_cannot_be_made_says_why(module: str) -> None:
 
 
 @pytest.mark.usefixtures('ros_domain')
-def test_errors_of_a_negative_clock_are_logged_every_few_seconds() -> None:
+def test_errors_from_a_negative_clock_are_throttled_in_the_log() -> None:
     done = subprocess.run(
         [sys.executable, '-c', BEFORE_1970], capture_output=True, text=True, timeout=60
     )
@@ -235,7 +235,7 @@ def test_errors_of_a_negative_clock_are_logged_every_few_seconds() -> None:
 
 @pytest.mark.parametrize('wait_for', ['start', 'node', 'active'])
 @pytest.mark.parametrize('signals', [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
-def test_told_to_end_twice_at_any_time_it_ends_once_and_the_next_one_works(
+def test_signals_at_any_time_end_the_tracker_and_the_next_one_starts(
     ros: None, wait_for: str, signals: tuple[signal.Signals, ...]
 ) -> None:
     node = rclpy.create_node('viewer')
@@ -250,12 +250,12 @@ def test_told_to_end_twice_at_any_time_it_ends_once_and_the_next_one_works(
                 return
         raise AssertionError(tracker.communicate(timeout=20)[0])
 
-    deadline = time.monotonic() + 20  # for the one of the last test to be gone from the graph
+    deadline = time.monotonic() + 20  # until the tracker of the previous test has left the graph
     while 'hcat_tracker' in node.get_node_names() and time.monotonic() < deadline:
         rclpy.spin_once(node, timeout_sec=0.1)
     tracker = start('tracker_node', 'autostart:=true', 'threads:=1')
     if wait_for == 'start':
-        time.sleep(0.2)  # Python is being imported: ended as any program is
+        time.sleep(0.2)  # Python is still importing, so the signal has its default effect
     else:
         wait(tracker, wait_for)
     for number in signals:

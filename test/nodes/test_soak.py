@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak, tools/soak.py: what its limits find, and a short one."""
+"""The soak test, tools/soak.py: its limits on recorded samples, and a short run."""
 
 import csv
 import subprocess
@@ -22,7 +22,7 @@ def report(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def samples(report: Any, count: int = 40, **per_sample: float) -> list[Any]:
-    """A sample a minute; per_sample: by how much a value grows from one to the next."""
+    """Return a sample per minute; per_sample: growth of a value from one sample to the next."""
     steady = report.Sample(0.0, 200.0, 10.0, 26, 17, 1800, 15.0, 20.0)
     grown = {'seconds': 60.0, **per_sample}
     return [
@@ -47,26 +47,28 @@ def test_a_steady_node_is_within_the_limits(report: Any) -> None:
         ({'detections': -1800}, 'no detection in 1 of'),
     ],
 )
-def test_what_grows_is_told(report: Any, per_sample: dict[str, float], problem: str) -> None:
+def test_growing_values_are_reported(
+    report: Any, per_sample: dict[str, float], problem: str
+) -> None:
     found = report.judge(samples(report, **per_sample)[:41], report.Limits(0, 1.0, 1.5))
     assert any(text.startswith(problem) for text in found.problems), found.problems
 
 
-def test_what_happens_while_it_warms_up_does_not_count(report: Any) -> None:
+def test_growth_during_warm_up_is_ignored(report: Any) -> None:
     grown = [*samples(report, 10, resident=5.0), *samples(report)[10:]]
     assert report.judge(grown, report.Limits(600, 1.0, 1.5)).problems == []
-    assert report.judge(grown, report.Limits(0, 1.0, 1.5)).problems == []  # it went back
+    assert report.judge(grown, report.Limits(0, 1.0, 1.5)).problems == []  # falls back
 
 
-def test_too_short_a_run_shows_nothing(report: Any) -> None:
+def test_run_with_too_few_samples_is_an_error(report: Any) -> None:
     with pytest.raises(ValueError, match='5 samples after the warm-up'):
         report.judge(samples(report, 5), report.Limits(0, 1.0, 1.5))
 
 
-def test_a_short_soak(checkout: Path, tmp_path: Path) -> None:
-    """Limits that only a leak of each frame or target breaks: a busy machine is slow at times.
+def test_short_soak_passes_with_loose_limits(checkout: Path, tmp_path: Path) -> None:
+    """Only a leak per frame or target exceeds these limits, since a busy machine is slow at times.
 
-    A frame of 640x480 kept each time would be 100 000 MB an hour.
+    Keeping every frame of 640x480 would use 100 000 MB an hour.
     """
     command = [sys.executable, str(checkout / 'tools' / 'soak.py'), '--out', str(tmp_path)]
     short = ['--minutes', '0.6', '--warm-up', '12', '--sample', '2', '--every', '1']
@@ -82,7 +84,7 @@ def test_a_short_soak(checkout: Path, tmp_path: Path) -> None:
     assert 'refused boxes' in done.stdout
 
 
-def test_a_node_that_does_not_start_is_told(checkout: Path, tmp_path: Path) -> None:
+def test_node_that_does_not_start_is_an_error(checkout: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(checkout / 'tools' / 'soak.py'), '--out', str(tmp_path)]
     done = subprocess.run(
         [*command, '--model', 'nope', '--limit', '4'], capture_output=True, text=True, timeout=120

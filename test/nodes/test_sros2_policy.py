@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy for SROS2 names what the node really has, no less and no more."""
+"""The SROS2 policy lists exactly the topics and services of the tracker node."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -21,7 +21,7 @@ OPTIONAL = {
     '/image',
     '/image/compressed',
 }
-"""With use_sim_time; from Jazzy on where rcl offers it; one of the two, by image_transport."""
+"""Present only with certain parameters or packages, or from Jazzy on (get_type_description)."""
 
 
 def full(name: str) -> str:
@@ -29,7 +29,7 @@ def full(name: str) -> str:
 
 
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
-def test_the_policy_is_the_nodes_graph(
+def test_policy_matches_the_tracker_graph(
     talk: Callable[..., Talker], checkout: Path, transport: str
 ) -> None:
     talker = talk(transport=transport)

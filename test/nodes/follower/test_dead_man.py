@@ -35,7 +35,7 @@ def dead_man(stops: Stops):
     made.end()
 
 
-def test_a_deadline_that_passes_stops_and_does_so_again(dead_man: DeadMan, stops: Stops) -> None:
+def test_missed_deadline_stops_repeatedly(dead_man: DeadMan, stops: Stops) -> None:
     deadline = time.monotonic() + 0.05
     dead_man.moving_until(deadline)
     assert stops.came.wait(30)
@@ -45,9 +45,7 @@ def test_a_deadline_that_passes_stops_and_does_so_again(dead_man: DeadMan, stops
     dead_man.moving_until(None)
 
 
-def test_a_deadline_that_is_moved_on_or_taken_away_stops_nothing(
-    dead_man: DeadMan, stops: Stops
-) -> None:
+def test_extended_or_removed_deadline_does_not_stop(dead_man: DeadMan, stops: Stops) -> None:
     for _ in range(20):
         dead_man.moving_until(time.monotonic() + 20)
         time.sleep(0.01)
@@ -55,13 +53,13 @@ def test_a_deadline_that_is_moved_on_or_taken_away_stops_nothing(
     assert not stops.came.wait(0.3)
 
 
-def test_an_earlier_deadline_counts_at_once(dead_man: DeadMan, stops: Stops) -> None:
+def test_earlier_deadline_takes_effect_at_once(dead_man: DeadMan, stops: Stops) -> None:
     dead_man.moving_until(time.monotonic() + 3600)
     dead_man.moving_until(time.monotonic() + 0.05)
     assert stops.came.wait(30)
 
 
-def test_its_thread_keeps_nothing_alive() -> None:
+def test_dead_man_thread_does_not_keep_its_owner_alive() -> None:
     stops, before = Stops(), set(threading.enumerate())
     made, gone = DeadMan(stops.stop), weakref.ref(stops)
     (thread,) = set(threading.enumerate()) - before

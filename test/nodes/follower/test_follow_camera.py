@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras as drivers describe them."""
+"""Camera models from camera_info and from horizontal_fov."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_FOV = {
 }
 
 
-def test_k_and_d_or_p() -> None:
+def test_raw_images_use_k_and_d_and_rectified_images_use_p() -> None:
     info = camera_info((-0.3, 0.1, 0.0, 0.0, 0.0))
     info.p[0] = info.p[5] = 400.0
     raw, rectified = camera_of(info, False, 0.0), camera_of(info, True, 0.1)
@@ -33,7 +33,7 @@ def test_k_and_d_or_p() -> None:
     assert (rectified.fx, rectified.distortion, rectified.pitch) == (400.0, (), 0.1)
 
 
-def test_binning_and_a_region_of_interest_see_the_same_world() -> None:
+def test_binning_and_region_of_interest_give_the_same_bearings() -> None:
     info = camera_info()
     whole = camera_of(info, False, 0.0)
     info.binning_x = info.binning_y = 2
@@ -55,7 +55,7 @@ def test_binning_and_a_region_of_interest_see_the_same_world() -> None:
         ({'d': [math.inf] * 5}, 'inf'),
     ],
 )
-def test_a_camera_that_cannot_be_is_refused_once(changes: dict[str, object], reason: str) -> None:
+def test_invalid_camera_info_is_refused_once(changes: dict[str, object], reason: str) -> None:
     info = camera_info()
     for name, value in changes.items():
         setattr(info, name, value)
@@ -68,7 +68,7 @@ def test_a_camera_that_cannot_be_is_refused_once(changes: dict[str, object], rea
     assert source.camera is not None
 
 
-def test_camera_info_wins_over_the_field_of_view() -> None:
+def test_camera_info_overrides_horizontal_fov() -> None:
     given = {'horizontal_fov': 1.0, 'image_width': 320, 'image_height': 240}
     source = CameraSource(NO_FOV | given)
     assert source.camera is not None
@@ -77,7 +77,7 @@ def test_camera_info_wins_over_the_field_of_view() -> None:
     assert source.camera.width == 640
 
 
-def test_the_pitch_stays_as_configured_wherever_the_camera_comes_from() -> None:
+def test_camera_pitch_is_fixed_at_startup_while_fov_changes_live() -> None:
     given = NO_FOV | {'horizontal_fov': 1.0, 'image_width': 320, 'image_height': 240}
     source = CameraSource(given | {'camera_pitch': 0.2})
     source.configure(given | {'camera_pitch': 0.5, 'horizontal_fov': 1.1})
@@ -88,7 +88,7 @@ def test_the_pitch_stays_as_configured_wherever_the_camera_comes_from() -> None:
     assert source.camera.pitch == 0.2
 
 
-def test_boxes_that_cannot_be_of_these_images() -> None:
+def test_boxes_outside_of_the_image_or_without_size_are_refused() -> None:
     source = CameraSource(NO_FOV)
     assert source.refusal(Box(0, 0, 10, 10)) == 'no camera_info yet, and horizontal_fov is 0'
     source.take(camera_info(), 0.0)
@@ -106,7 +106,7 @@ def info_of(width: int, height: int, frame_id: str = '', focal: float = 0.0) -> 
     return info
 
 
-def test_images_of_half_the_size_are_seen_as_the_whole_ones() -> None:
+def test_camera_model_scales_to_images_of_half_the_size() -> None:
     source = CameraSource(NO_FOV)
     source.take(info_of(1280, 720), 0.0)
     assert source.camera is not None
@@ -121,7 +121,7 @@ def test_images_of_half_the_size_are_seen_as_the_whole_ones() -> None:
     assert source.doubts == []
 
 
-def test_images_of_another_aspect_are_refused() -> None:
+def test_images_of_another_aspect_ratio_are_refused() -> None:
     source = CameraSource(NO_FOV)
     source.take(info_of(1280, 720), 0.0)
     source.take_view(CameraView(640, 480, 'front'))
@@ -145,7 +145,7 @@ def test_a_view_without_width_or_height_is_refused(width: int, height: int) -> N
 
 
 @pytest.mark.parametrize('binning', [0, 2])
-def test_a_matrix_of_smaller_images_than_it_says_is_refused(binning: int) -> None:
+def test_camera_matrix_of_a_smaller_image_is_refused(binning: int) -> None:
     info = info_of(1280, 720)
     info.k[2], info.k[5] = 320.0, 180.0
     info.binning_x = info.binning_y = binning
@@ -155,7 +155,7 @@ def test_a_matrix_of_smaller_images_than_it_says_is_refused(binning: int) -> Non
     assert source.problem.startswith('camera_info refused: the principal point')
 
 
-def test_an_odd_principal_point_and_another_frame_are_told() -> None:
+def test_unusual_principal_point_and_other_frame_are_reported() -> None:
     info = info_of(640, 480, 'rear')
     info.k[2] = 400.0  # 12.5 % off
     source = CameraSource(NO_FOV)
@@ -167,7 +167,7 @@ def test_an_odd_principal_point_and_another_frame_are_told() -> None:
 
 
 @pytest.mark.parametrize('other', [info_of(1280, 960), info_of(640, 480, focal=900.0)])
-def test_no_camera_counts_while_two_alternate(other: CameraInfo) -> None:
+def test_no_camera_is_used_while_two_alternate(other: CameraInfo) -> None:
     source = CameraSource(NO_FOV)
     first = info_of(640, 480)
     for number in range(10):
@@ -181,7 +181,7 @@ def test_no_camera_counts_while_two_alternate(other: CameraInfo) -> None:
     assert source.camera.fx == 640
 
 
-def test_a_camera_of_another_size_counts_when_the_first_is_gone() -> None:
+def test_camera_of_another_size_is_used_once_the_first_is_gone() -> None:
     source = CameraSource(NO_FOV)
     source.take(info_of(640, 480), 0.0)
     for number in range(1, 21):
@@ -192,7 +192,7 @@ def test_a_camera_of_another_size_counts_when_the_first_is_gone() -> None:
     assert source.camera.width == 1280
 
 
-def test_a_zoom_counts_at_once() -> None:
+def test_zoom_is_applied_at_once() -> None:
     source = CameraSource(NO_FOV)
     for number in range(5):
         source.take(info_of(640, 480, focal=600.0 + number), number / 30)
@@ -200,7 +200,7 @@ def test_a_zoom_counts_at_once() -> None:
         assert source.camera.fx == 600 + number
 
 
-def test_a_refusal_stands_until_a_good_one_comes() -> None:
+def test_refusal_is_reported_until_a_valid_camera_info_arrives() -> None:
     source = CameraSource(NO_FOV)
     with pytest.raises(ValueError, match='all zeros'):
         source.take(CameraInfo(width=640, height=480), 0.0)

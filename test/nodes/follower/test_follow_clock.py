@@ -6,14 +6,14 @@ import pytest
 from hcat_ros.nodes.follower.clock import ClockWatch
 
 
-def test_a_clock_that_goes_is_no_trouble() -> None:
+def test_running_clock_gives_no_trouble() -> None:
     watch = ClockWatch()
     for step in range(100):
-        now = 1e9 + 0.01 * step  # a tenth of the machine's
+        now = 1e9 + 0.01 * step  # at a tenth of real time
         assert watch.trouble(now, 0.1 * step, 0.5, simulated=True) == ''
 
 
-def test_simulated_time_that_stands_is_told_until_it_goes() -> None:
+def test_stopped_simulated_time_is_reported_until_it_runs() -> None:
     watch = ClockWatch()
     watch.trouble(10.0, 0.0, 0.5, simulated=True)
     assert watch.trouble(10.0, 0.49, 0.5, simulated=True) == ''
@@ -24,18 +24,18 @@ def test_simulated_time_that_stands_is_told_until_it_goes() -> None:
     assert watch.trouble(3.0, 5.6, 0.5, simulated=True) == '', 'it may jump'
 
 
-def test_the_systems_clock_cannot_keep_a_track_fresh() -> None:
+def test_clock_set_back_cannot_keep_a_track_fresh() -> None:
     watch = ClockWatch()
     watch.record_track(0.0)
     assert watch.trouble(100.0, 0.4, 0.5, simulated=False) == ''
-    # Set back again and again.
+    # The system clock is set back repeatedly.
     assert 'no good track for 0.60 s' in watch.trouble(99.5, 0.6, 0.5, simulated=False)
     watch.forget_track()
     assert watch.trouble(99.5, 0.7, 0.5, simulated=False) == ''
 
 
 @pytest.mark.parametrize('simulated', [True, False])
-def test_begin_forgets(simulated: bool) -> None:
+def test_begin_forgets_the_last_track(simulated: bool) -> None:
     watch = ClockWatch()
     watch.record_track(0.0)
     watch.trouble(1.0, 0.0, 0.5, simulated)
@@ -43,8 +43,8 @@ def test_begin_forgets(simulated: bool) -> None:
     assert watch.trouble(1.0, 9.0, 0.5, simulated) == ''
 
 
-def test_simulated_time_that_creeps_is_as_good_as_none() -> None:
-    """0.2 ms in 10 s: each tick is a change, and the platform would drive on for hours."""
+def test_simulated_time_that_nearly_stands_still_counts_as_stopped() -> None:
+    """0.2 ms in 10 s: if each tick counted as time, the platform would drive on for hours."""
     watch = ClockWatch()
     told = [watch.trouble(10.0 + 1e-6 * step, 0.05 * step, 0.5, True) for step in range(200)]
     assert told[:10] == [''] * 10

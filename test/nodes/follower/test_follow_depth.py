@@ -34,7 +34,7 @@ BACKGROUND = 8.0
 
 
 def scene(distance: float, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The target of `AHEAD` at a distance, before a wall."""
+    """Return a depth image: the target of `AHEAD` at this distance, m, in front of a wall."""
     depth = np.full(size[::-1], BACKGROUND, np.float32)
     depth[180:300, 290:350] = distance
     return depth
@@ -52,7 +52,7 @@ class DepthTalker:
         talker.spin(lambda: self.publisher.get_subscription_count() > 0, 'the subscription')
 
     def send(self, message: Any, off: float = 0.0, depth_first: bool = False) -> None:
-        """Send a track of now, and the depth image of that time and `off` s later."""
+        """Send a track stamped now, and the depth image stamped `off` s later."""
         talker = self.talker
         now = talker.follower.get_clock().now().nanoseconds
         track = track_message(AHEAD, Time(nanoseconds=now).to_msg())
@@ -68,7 +68,7 @@ class DepthTalker:
             talker.spin_for(0.01)
 
     def until(self, done: Callable[[], bool], message: Any, **how: Any) -> None:
-        """Send until something is so."""
+        """Send until a condition holds."""
         for _ in range(400):
             self.send(message, **how)
             if done():
@@ -76,7 +76,7 @@ class DepthTalker:
         raise AssertionError(f'never: {self.talker.follower.refusals.statistics.counts}')
 
     def distance(self) -> float:
-        """The newest target_pose's distance, m; 0 without one."""
+        """Return the distance of the newest target_pose, m; 0 if there is none."""
         if not self.talker.poses:
             return 0.0
         position = self.talker.poses[-1].pose.position
@@ -92,13 +92,13 @@ def depth_talker(follow: Callable[..., FollowTalker], **parameters: Any) -> Dept
 
 
 @pytest.mark.parametrize('depth_first', [False, True])
-def test_the_pose_is_at_the_depth_whichever_comes_first(
+def test_pose_uses_the_depth_in_either_arrival_order(
     follow: Callable[..., FollowTalker], depth_first: bool
 ) -> None:
     depth = depth_talker(follow)
     message = depth_message(scene(3.0))
     depth.until(lambda: abs(depth.distance() - 3.0) < 0.05, message, depth_first=depth_first)
-    values = depth.talker.says('')
+    values = depth.talker.wait_for_diagnostics('')
     assert values['range from'] == 'depth'
     assert int(values['depths']) > 0
 
@@ -121,7 +121,7 @@ def test_compressed_depth_in_millimetres(follow: Callable[..., FollowTalker]) ->
         (depth_message(np.zeros((480, 640), np.float32)), 0.0, 'pixels of the target have a depth'),
     ],
 )
-def test_depth_that_is_of_no_use_is_told_and_tracks_go_on(
+def test_unusable_depth_is_reported_and_following_continues(
     follow: Callable[..., FollowTalker],
     message: Any,
     off: float,
@@ -140,17 +140,17 @@ def test_depth_that_is_of_no_use_is_told_and_tracks_go_on(
     assert depth.distance() == 0.0
 
 
-def test_a_topic_on_which_nothing_comes_is_told(
+def test_missing_depth_images_are_reported(
     follow: Callable[..., FollowTalker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower_depth, 'SILENCE', 0.5)
     talker = follow(range_mode='depth', start_on_hold=True, diagnostics_period=0.2)
     talker.start()
     talker.stream(1.0)
-    assert 'no depth image' in talker.says('/depth: ')['message']
+    assert 'no depth image' in talker.wait_for_diagnostics('/depth: ')['message']
 
 
-def test_the_mode_is_switched_while_it_runs(follow: Callable[..., FollowTalker]) -> None:
+def test_range_mode_changes_live(follow: Callable[..., FollowTalker]) -> None:
     talker = follow(start_on_hold=True, diagnostics_period=0.2)
     talker.start()
     assert talker.node.count_subscribers('depth') == 0
@@ -159,11 +159,11 @@ def test_the_mode_is_switched_while_it_runs(follow: Callable[..., FollowTalker])
     depth.until(lambda: abs(depth.distance() - 3.0) < 0.05, depth_message(scene(3.0)))
     assert talker.set('range_mode', 'none').successful
     talker.spin(lambda: talker.node.count_subscribers('depth') == 0, 'no subscription any more')
-    talker.spin(lambda: 'range from' not in talker.says(''), 'no range')
+    talker.spin(lambda: 'range from' not in talker.wait_for_diagnostics(''), 'no range')
 
 
 class Waiting:
-    """A depth input and the stamps of the ranges that it found; 30 images and tracks a second."""
+    """A depth input that records the stamps of its ranges; 30 images and tracks a second."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
@@ -192,8 +192,8 @@ class Waiting:
     [((64, 48), follower_depth.MOST_TRACKS), (SIZE, follower_depth.MOST_BYTES // (640 * 480 * 4))],
     ids=['by their number', 'by their bytes'],
 )
-def test_depth_images_that_wait_are_bounded(size: tuple[int, int], most: int) -> None:
-    """They come for a hundred seconds without a track; a track finds an image that still waits."""
+def test_waiting_depth_images_are_bounded(size: tuple[int, int], most: int) -> None:
+    """Images arrive for a hundred seconds without tracks; later tracks find the latest images."""
     waiting, image = Waiting(), depth_message(scene(3.0, size))
     for number in range(3000):
         waiting.add_image(number, image)
@@ -207,8 +207,8 @@ def test_depth_images_that_wait_are_bounded(size: tuple[int, int], most: int) ->
     assert waiting.found[-1] == pytest.approx(2999 / 30)
 
 
-def test_tracks_that_wait_are_bounded() -> None:
-    """They come for a hundred seconds without a depth image."""
+def test_waiting_tracks_are_bounded() -> None:
+    """Tracks arrive for a hundred seconds without a depth image."""
     waiting, image = Waiting(), depth_message(scene(3.0, (64, 48)))
     for number in range(3000):
         waiting.add_track(number)
@@ -218,10 +218,10 @@ def test_tracks_that_wait_are_bounded() -> None:
     assert waiting.found[-1] == pytest.approx(2999 / 30)
 
 
-def test_pose_transform_and_marker_of_a_target_at_a_depth(
+def test_depth_range_sets_pose_transform_and_marker(
     follow: Callable[..., FollowTalker],
 ) -> None:
-    """3 m ahead: x of the camera's body, z of its optical frame."""
+    """The target is 3 m ahead: along x of the camera's body frame, along z of its optical frame."""
     depth = depth_talker(follow, target_frame='target')
     talker = depth.talker
     poses: list[PoseWithCovarianceStamped] = []
@@ -251,7 +251,7 @@ def test_pose_transform_and_marker_of_a_target_at_a_depth(
     assert label.text == '1 3.0 m'
 
 
-def test_without_a_name_there_is_no_frame_and_nobody_looks_no_marker(
+def test_without_target_frame_no_transform_is_published(
     follow: Callable[..., FollowTalker],
 ) -> None:
     depth = depth_talker(follow)
@@ -260,7 +260,9 @@ def test_without_a_name_there_is_no_frame_and_nobody_looks_no_marker(
     assert depth.talker.node.count_publishers('target_markers') == 1
 
 
-def test_when_tracks_end_depth_is_not_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_depth_is_not_reported_once_tracks_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waiting = DepthInput(0.02, lambda *values: None, lambda kind, reason: None)
     waiting.add_track(DepthTrack(1.0, AHEAD, CameraModel.from_fov(*SIZE, 1.2)))
     began = time.monotonic()
@@ -272,7 +274,7 @@ def test_when_tracks_end_depth_is_not_what_is_missing(monkeypatch: pytest.Monkey
 
 
 def mutated(rng: np.random.Generator, width: int, height: int) -> Image | CompressedImage:
-    """A depth image of which some fields are nonsense."""
+    """Return a depth image in which some fields may be invalid."""
 
     def maybe(value: Any, *others: Any) -> Any:
         return others[rng.integers(len(others))] if others and rng.random() < 0.25 else value
@@ -296,8 +298,8 @@ def mutated(rng: np.random.Generator, width: int, height: int) -> Image | Compre
     return message
 
 
-def test_5000_mutated_depth_images_harm_nobody() -> None:
-    """Each is refused with a reason, or gives a distance that can be one."""
+def test_5000_mutated_depth_images_are_refused_or_give_a_valid_range() -> None:
+    """Each image is refused with a reason or gives a range that the follower accepts."""
     rng = np.random.default_rng(0)
     found: list[tuple[float, float, float]] = []
     refused: list[str] = []

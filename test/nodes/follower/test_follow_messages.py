@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signs, frames and covariances of what the follower publishes."""
+"""Signs, frames and covariances of the messages that the follower publishes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rotation(x: float, y: float, z: float, w: float) -> np.ndarray:
     ('azimuth', 'elevation'), [(0.0, 0.0), (0.7, 0.0), (-0.7, 0.3), (2.5, -0.9), (0.0, 1.2)]
 )
 @pytest.mark.parametrize('pitch', [0.0, 0.4, -0.8])
-def test_the_x_axis_points_at_the_target(azimuth: float, elevation: float, pitch: float) -> None:
+def test_pose_x_axis_points_at_the_target(azimuth: float, elevation: float, pitch: float) -> None:
     bearing = Bearing(0.0, azimuth, elevation, 0.0, 0.0, COVARIANCE)
     pose = pose_message(bearing, 5.0, Header(), pitch).pose
     q = pose.orientation
@@ -53,7 +53,7 @@ def test_the_x_axis_points_at_the_target(azimuth: float, elevation: float, pitch
     position = np.array([pose.position.x, pose.position.y, pose.position.z])
     assert 5.0 * turn[:, 0] == pytest.approx(position, abs=1e-9)
     assert turn[2, 1] == pytest.approx(0, abs=1e-12), 'no roll'
-    # Back in the mount's frame it is where the bearing says.
+    # Rotated back into the mount's frame, the position lies on the bearing.
     c, s = math.cos(pitch), math.sin(pitch)
     mount = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ position / 5.0
     assert math.atan2(mount[1], mount[0]) == pytest.approx(azimuth)
@@ -62,7 +62,7 @@ def test_the_x_axis_points_at_the_target(azimuth: float, elevation: float, pitch
     assert same.orientation == q
 
 
-def test_the_covariance_is_about_y_and_z_with_the_elevation_turned_over() -> None:
+def test_bearing_covariance_is_about_y_and_z_with_negated_elevation() -> None:
     bearing = Bearing(0.0, 0.3, 0.2, 0.0, 0.0, COVARIANCE)
     covariance = bearing_message(bearing, Header(), 0.0).pose.covariance.reshape(6, 6)
     expected = np.zeros((6, 6))
@@ -71,7 +71,7 @@ def test_the_covariance_is_about_y_and_z_with_the_elevation_turned_over() -> Non
     assert covariance == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_covariance_turns_with_the_camera() -> None:
+def test_bearing_covariance_rotates_with_camera_pitch() -> None:
     bearing = Bearing(0.0, 0.4, -0.3, 0.0, 0.0, COVARIANCE)
     covariance = bearing_message(bearing, Header(), 0.6).pose.covariance.reshape(6, 6)
     rng = np.random.default_rng(3)
@@ -83,7 +83,7 @@ def test_the_covariance_turns_with_the_camera() -> None:
     assert covariance[4, 5] == pytest.approx(-measured[0, 1], rel=0.05, abs=2e-4)
 
 
-def test_what_lies_on_the_axis_of_a_camera_that_looks_down_is_in_its_middle() -> None:
+def test_target_on_the_axis_of_a_pitched_camera_has_zero_bearing() -> None:
     assert seen_from_camera(0.0, -0.5, 0.5) == pytest.approx((0, 0))
     assert seen_from_camera(0.0, 0.0, 0.5) == pytest.approx((0, 0.5))
 
@@ -102,7 +102,7 @@ def test_what_lies_on_the_axis_of_a_camera_that_looks_down_is_in_its_middle() ->
         ('', 'base_link', "no frame_id: target_bearing and target_pose are in 'base_link'"),
     ],
 )
-def test_the_body_frame_of_a_camera_and_what_is_in_doubt(frame: str, body: str, doubt: str) -> None:
+def test_body_frame_of_a_camera_frame_and_its_warning(frame: str, body: str, doubt: str) -> None:
     found, why = body_frame(frame, 'base_link')
     assert found == body
     assert doubt in why if doubt else not why
@@ -122,12 +122,12 @@ def test_a_command_is_a_twist_in_the_body_frame() -> None:
 
 @pytest.mark.parametrize('name', ['forward', 'left', 'up', 'yaw_rate', 'pitch_rate'])
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_no_command(name: str, value: float) -> None:
+def test_non_finite_command_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=str(value)):
         command_message(Command(**{name: value}), Header(), True)
 
 
-def test_angles_of_a_plain_turn() -> None:
+def test_upward_bearing_has_negative_pitch() -> None:
     bearing = Bearing(0.0, 0.5, 0.2, 0.0, 0.0, COVARIANCE)
     yaw, pitch = angles(bearing_message(bearing, Header(), 0.0).pose.pose.orientation)
     assert (yaw, pitch) == pytest.approx((0.5, -0.2)), 'up is a negative pitch'
@@ -135,7 +135,7 @@ def test_angles_of_a_plain_turn() -> None:
 
 @pytest.mark.parametrize('pitch', [0.0, 0.4])
 @pytest.mark.parametrize(('azimuth', 'elevation'), [(0.0, 0.0), (0.6, -0.3), (-1.2, 0.5)])
-def test_the_positions_covariance_is_that_of_samples(
+def test_position_covariance_matches_samples(
     azimuth: float, elevation: float, pitch: float
 ) -> None:
     angular = np.zeros((4, 4))
@@ -157,7 +157,7 @@ def test_the_positions_covariance_is_that_of_samples(
     assert [place.x, place.y, place.z] == pytest.approx(np.mean(points, axis=0), abs=0.02)
 
 
-def test_in_an_optical_frame_z_is_forward() -> None:
+def test_optical_frame_pose_has_z_forward() -> None:
     """A target ahead, to the left and above: negative x, negative y, positive z."""
     bearing = Bearing(0.0, 0.3, 0.2, 0.0, 0.0, np.diag([1e-4, 4e-4, 1.0, 1.0]))
     distance = Range(0.0, 5.0, 0.0, 0.1, 1.0)
@@ -178,7 +178,7 @@ def test_in_an_optical_frame_z_is_forward() -> None:
     assert 5 * away == pytest.approx([seen.x, seen.y, seen.z])
 
 
-def test_the_transform_is_the_pose() -> None:
+def test_transform_equals_the_pose() -> None:
     bearing = Bearing(0.0, 0.3, 0.2, 0.0, 0.0, COVARIANCE)
     pose = pose_message(bearing, 5.0, Header(frame_id='camera'), 0.0)
     (transform,) = transform_message(pose, 'target').transforms
@@ -188,7 +188,7 @@ def test_the_transform_is_the_pose() -> None:
     assert transform.transform.rotation == pose.pose.orientation
 
 
-def test_a_marker_is_as_large_as_the_target_and_goes_by_itself() -> None:
+def test_marker_has_the_target_size_and_expires() -> None:
     pose = pose_message(Bearing(0.0, 0.0, 0.0, 0.0, 0.0, COVARIANCE), 5.0, Header(), 0.0)
     body, label = marker_message(pose, (0.5, 1.8), 'a-1 5.0 m').markers
     assert (body.scale.x, body.scale.y, body.scale.z) == (0.5, 0.5, 1.8)

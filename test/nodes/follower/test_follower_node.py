@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower does with tracks, over real DDS."""
+"""Commands, bearings, poses and diagnostics of the follower node, over real DDS."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Follow = Callable[..., FollowTalker]
         ('gimbal', BELOW, 'pitch', 1),
     ],
 )
-def test_it_turns_towards_the_target(
+def test_follower_turns_towards_the_target(
     follow: Follow, platform: str, box: Box, name: str, sign: int
 ) -> None:
     talker = follow(platform=platform, desired_elevation=0.0)
@@ -65,7 +65,7 @@ def test_it_turns_towards_the_target(
 
 
 @pytest.mark.parametrize(('near', 'sign'), [(40.0, 1), (400.0, 0)])
-def test_it_drives_to_the_range_that_it_is_told(follow: Follow, near: float, sign: int) -> None:
+def test_follower_drives_to_the_desired_range(follow: Follow, near: float, sign: int) -> None:
     talker = follow(range_mode='size', target_height=1.8, desired_range=4.0, max_reverse=0.0)
     talker.start()
     box = Box.from_center(320, 240, near / 2, near)  # 22.5 m and 2.25 m away
@@ -117,7 +117,7 @@ def test_no_pose_without_a_range(follow: Follow) -> None:
     assert not talker.poses
 
 
-def test_distortion_of_camera_info_counts(follow: Follow) -> None:
+def test_bearing_accounts_for_lens_distortion(follow: Follow) -> None:
     distortion = (-0.3, 0.1, 0.0, 0.0, 0.0)
     # On hold, so that the camera does not turn and the last bearing stays true.
     talker = follow(start_on_hold=True)
@@ -131,7 +131,7 @@ def test_distortion_of_camera_info_counts(follow: Follow) -> None:
     assert yaw == pytest.approx(true, abs=0.003)
 
 
-def test_rectified_images_have_no_distortion_and_the_camera_may_look_down(follow: Follow) -> None:
+def test_rectified_images_use_no_distortion_and_camera_pitch_is_applied(follow: Follow) -> None:
     talker = follow(
         rectified=True,
         camera_pitch=0.5,
@@ -152,7 +152,7 @@ def test_rectified_images_have_no_distortion_and_the_camera_may_look_down(follow
 
 
 @pytest.mark.parametrize('stamped', [True, False])
-def test_twist_with_or_without_a_stamp(follow: Follow, stamped: bool) -> None:
+def test_command_is_twist_or_twist_stamped(follow: Follow, stamped: bool) -> None:
     talker = follow(stamped=stamped, base_frame='hull')
     talker.start()
     assert talker.follow(LEFT, 'yaw') > 0
@@ -166,7 +166,7 @@ def test_twist_with_or_without_a_stamp(follow: Follow, stamped: bool) -> None:
         assert type(message) is Twist
 
 
-def test_a_field_of_view_stands_in_for_camera_info(follow: Follow) -> None:
+def test_horizontal_fov_replaces_camera_info(follow: Follow) -> None:
     fov = 2 * math.atan2(SIZE[0] / 2, FOCAL)
     size = {'image_width': SIZE[0], 'image_height': SIZE[1]}
     talker = follow(horizontal_fov=fov, start_on_hold=True, **size)
@@ -182,7 +182,7 @@ def test_a_field_of_view_stands_in_for_camera_info(follow: Follow) -> None:
     assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
 
 
-def test_a_field_of_view_set_while_running_is_enough_with_the_tracker_s_images(
+def test_horizontal_fov_set_live_uses_the_image_size_of_track_view(
     follow: Follow,
 ) -> None:
     fov = 2 * math.atan2(SIZE[0] / 2, FOCAL)
@@ -191,9 +191,9 @@ def test_a_field_of_view_set_while_running_is_enough_with_the_tracker_s_images(
     talker.spin(talker.connected, 'connections')
     talker.stream(0.5, LEFT)
     assert not talker.bearings
-    talker.says('ros2 param set /hcat_follower horizontal_fov 1.2')
+    talker.wait_for_diagnostics('ros2 param set /hcat_follower horizontal_fov 1.2')
     assert talker.set('horizontal_fov', fov).successful
-    talker.says('the size of the images is not known')
+    talker.wait_for_diagnostics('the size of the images is not known')
     views = talker.node.create_publisher(CameraInfo, 'track_view', LATCHED_QOS)
     views.publish(CameraInfo(width=SIZE[0], height=SIZE[1]))
     talker.spin(lambda: talker.follower.camera is not None, 'the size')
@@ -202,7 +202,7 @@ def test_a_field_of_view_set_while_running_is_enough_with_the_tracker_s_images(
     assert yaw == pytest.approx(math.atan2(200, FOCAL), abs=0.003)
 
 
-def test_commands_come_at_the_rate_and_the_rate_changes_live(follow: Follow) -> None:
+def test_commands_are_published_at_the_rate_and_it_changes_live(follow: Follow) -> None:
     talker = follow(rate=20.0)
     talker.start()
     for rate in (20.0, 60.0):
@@ -213,7 +213,7 @@ def test_commands_come_at_the_rate_and_the_rate_changes_live(follow: Follow) -> 
         assert len(talker.commands) - before == pytest.approx(2 * rate, rel=0.25)
 
 
-def test_the_whole_life_over_the_service(follow: Follow) -> None:
+def test_all_lifecycle_transitions_over_the_service(follow: Follow) -> None:
     talker = follow()
     for transition, state in (
         (CONFIGURE, 'inactive'),
@@ -230,7 +230,7 @@ def test_the_whole_life_over_the_service(follow: Follow) -> None:
     assert talker.follow(LEFT, 'yaw') > 0
 
 
-def test_autostart_and_a_namespace(follow: Follow) -> None:
+def test_autostart_in_a_namespace(follow: Follow) -> None:
     talker = follow(autostart=True, namespace='robot1')
     talker.spin(lambda: talker.follower.state_label == 'active', 'active by itself')
     names = ('cmd_vel', 'target_pose', 'target_bearing', 'track', 'camera_info')
@@ -241,15 +241,15 @@ def test_autostart_and_a_namespace(follow: Follow) -> None:
     )
 
 
-def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
+def test_diagnostics_report_the_state_and_its_reason(follow: Follow) -> None:
     talker = follow(diagnostics_period=0.2, range_mode='size', target_height=1.8)
-    talker.says('unconfigured')
+    talker.wait_for_diagnostics('unconfigured')
     talker.follower.start()
-    values = talker.says('standing still: waiting for a track')
+    values = talker.wait_for_diagnostics('standing still: waiting for a track')
     assert 'no camera_info on /camera_info; without a calibration' in values['message']
     talker.infos.publish(camera_info())
     talker.stream(1.0, LEFT)
-    values = talker.says('following')
+    values = talker.wait_for_diagnostics('following')
     assert values['level'] == b'\0'
     assert float(values['allowed share of the speed']) == 1.0
     azimuth, elevation = values['bearing error azimuth/elevation [deg]'].split(' / ')
@@ -261,15 +261,17 @@ def test_diagnostics_tell_what_it_does_and_why_not(follow: Follow) -> None:
     for stage in ('image age on arrival of its track', 'image age at command'):
         assert len(values[f'{stage} p50/p95/p99 [ms]'].split(' / ')) == 3
     talker.stream(1.0, lost=True)
-    values = talker.says('standing still: target lost')
+    values = talker.wait_for_diagnostics('standing still: target lost')
     assert values['level'] == b'\1'
 
 
-def test_who_else_is_on_cmd_vel_is_told(follow: Follow, capfd: pytest.CaptureFixture[str]) -> None:
+def test_other_nodes_on_cmd_vel_are_reported(
+    follow: Follow, capfd: pytest.CaptureFixture[str]
+) -> None:
     talker = follow(diagnostics_period=0.2)
     talker.start()
     teleop = talker.node.create_publisher(TwistStamped, 'cmd_vel', 1)
-    values = talker.says('/cmd_vel is published by /talker too')
+    values = talker.wait_for_diagnostics('/cmd_vel is published by /talker too')
     assert values['level'] == b'\1'
     talker.spin_for(1.0)
     log = capfd.readouterr().err
@@ -279,18 +281,20 @@ def test_who_else_is_on_cmd_vel_is_told(follow: Follow, capfd: pytest.CaptureFix
     talker.spin(
         lambda: 'published by' not in talker.diagnostics[-1].status[0].message, 'alone again'
     )
-    # Fast DDS lets no participant have one topic in two types: another one.
+    # Fast DDS allows a participant one type per topic, so the driver has a context of its own.
     context = rclpy.Context()
     rclpy.init(context=context)
     driver = rclpy.create_node('driver', context=context)
     driver.create_subscription(Twist, 'cmd_vel', lambda message: None, 1)
-    values = talker.says('/driver subscribes to /cmd_vel as geometry_msgs/msg/Twist')
+    values = talker.wait_for_diagnostics(
+        '/driver subscribes to /cmd_vel as geometry_msgs/msg/Twist'
+    )
     assert 'stamped:=false' in values['message']
     driver.destroy_node()
     rclpy.shutdown(context=context)
 
 
-def test_tracks_of_another_camera_are_refused(follow: Follow) -> None:
+def test_tracks_outside_of_the_image_are_refused(follow: Follow) -> None:
     talker = follow()
     talker.start()
     elsewhere = Box.from_center(1500, 900, 60, 120)

@@ -35,7 +35,7 @@ def test_gains_change_live(follow: Follow) -> None:
     assert talker.last['yaw'] == pytest.approx(0.1)
 
 
-def test_a_whole_number_set_live_is_stored_once_as_a_real_one(follow: Follow) -> None:
+def test_integer_set_live_is_stored_once_as_a_float(follow: Follow) -> None:
     talker = follow()
     node = talker.follower
     asked: list[list[str]] = []
@@ -67,7 +67,7 @@ def test_a_whole_number_set_live_is_stored_once_as_a_real_one(follow: Follow) ->
         ('horizontal_fov', 0.005, 'horizontal_fov 0.005: expected 0 or a number from 0.01 to 3.1'),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_range(
+def test_invalid_value_is_refused_with_the_reason(
     follow: Follow, name: str, value: Any, reason: str
 ) -> None:
     talker = follow()
@@ -82,7 +82,7 @@ def test_a_wrong_value_is_refused_with_its_range(
     assert talker.follower.state_label == 'active'
 
 
-def test_values_that_need_each_other_are_set_at_once(follow: Follow) -> None:
+def test_dependent_parameters_are_set_atomically(follow: Follow) -> None:
     talker = follow()
     talker.start()
     both = [Parameter('range_mode', value='size'), Parameter('target_height', value=1.7)]
@@ -96,7 +96,7 @@ def test_values_that_need_each_other_are_set_at_once(follow: Follow) -> None:
     assert talker.poses
 
 
-def test_values_that_contradict_each_other_at_the_start_can_be_mended(follow: Follow) -> None:
+def test_contradicting_initial_values_can_be_corrected(follow: Follow) -> None:
     talker = follow(turn_slow=1.0, score_low=0.9)
     assert not talker.change(CONFIGURE)
     assert 'turn_slow 1: expected below turn_stop 0.6' in talker.follower.failure
@@ -113,7 +113,7 @@ def test_values_that_contradict_each_other_at_the_start_can_be_mended(follow: Fo
         ('horizontal_fov', 0.005, 'horizontal_fov 0.005: expected 0 or a number from 0.01'),
     ],
 )
-def test_a_wrong_value_at_the_start_is_told_and_can_be_mended(
+def test_invalid_initial_value_is_reported_and_can_be_corrected(
     follow: Follow, name: str, value: Any, reason: str
 ) -> None:
     talker = follow(**{name.replace('.', '__'): value})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy for SROS2 names what the follower really has, no less and no more."""
+"""The SROS2 policy lists exactly the topics and services of the follower."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OPTIONAL = {
     '/tf_static',
     '/hcat_follower/get_type_description',
 }
-"""By parameters; from Jazzy on where rcl offers it."""
+"""Present only with certain parameters, or from Jazzy on (get_type_description)."""
 
 
 def full(name: str) -> str:
     return name.replace('~', '/hcat_follower') if name[0] in '~/' else f'/{name}'
 
 
-def test_the_policy_is_the_followers_graph(ros: None, checkout: Path) -> None:
+def test_policy_matches_the_follower_graph(ros: None, checkout: Path) -> None:
     node = FollowerNode()
     node.start()
     policy = ElementTree.parse(checkout / 'config' / 'sros2_policy.xml')

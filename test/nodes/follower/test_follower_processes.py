@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The follower and a tracker as processes of their own: what is left when one of them dies."""
+"""The follower and a tracker in separate processes: the robot stops when one of them dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 pytest.importorskip('onnxruntime', reason='an engine runs here')
 
 import rclpy
-from follow_talker import LEFT, camera_info, stands, track_message, velocities
+from follow_talker import LEFT, camera_info, is_zero, track_message, velocities
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -29,12 +29,12 @@ from hcat_ros.nodes.images import image_message
 
 TIMEOUT, RATE, FPS = 0.5, 30.0, 20.0
 SLACK = 0.15
-"""Seconds that a busy machine may add, and the last image that was still on its way."""
+"""Allowance for a busy machine and for the last image that was still under way, s."""
 Process = subprocess.Popen
 
 
 class Robot:
-    """A robot that gets commands: a camera in front, and the log of what it was told."""
+    """A robot with a camera that records the commands that it receives."""
 
     def __init__(self) -> None:
         self.node: Node = rclpy.create_node('robot')
@@ -63,8 +63,8 @@ class Robot:
                 act()
             self.spin(1 / FPS)
 
-    def see(self) -> None:
-        """Send an image with a target on its left that keeps where it is, and its camera_info."""
+    def send_image(self) -> None:
+        """Send an image with a target on its left that does not move, and its camera_info."""
         self.seen += 1
         message = image_message(grainy(scene(0), self.seen), 'bgr8')
         info = camera_info()
@@ -75,7 +75,7 @@ class Robot:
         self.infos.publish(info)
         self.images.publish(message)
 
-    def is_told(self) -> None:
+    def send_track(self) -> None:
         """Send a track of a target on the left."""
         self.infos.publish(camera_info())
         self.tracks.publish(track_message(LEFT, self.node.get_clock().now().to_msg()))
@@ -114,7 +114,7 @@ def start() -> Iterator[Callable[..., Process[str]]]:
 FOLLOWER = ('-p', 'autostart:=true', '-p', f'stale_timeout:={TIMEOUT}', '-p', f'rate:={RATE}')
 
 
-def test_a_tracker_that_is_killed_stops_the_robot_within_the_timeout(
+def test_killed_tracker_stops_the_robot_within_the_timeout(
     robot: Robot,
     start: Callable[..., Process[str]],
     record_property: Callable[[str, object], None],
@@ -123,20 +123,20 @@ def test_a_tracker_that_is_killed_stops_the_robot_within_the_timeout(
     start('follower_node', *FOLLOWER)
     robot.wait(robot.images.get_subscription_count, 'the tracker', None)
     robot.wait(robot.infos.get_subscription_count, 'the follower', None)
-    robot.see()
+    robot.send_image()
     robot.boxes.publish(detection_message(Detection2D().header, TARGET))
-    robot.wait(lambda: robot.moves, 'motion', robot.see)
+    robot.wait(lambda: robot.moves, 'motion', robot.send_image)
     for _ in range(10):
-        robot.see()
+        robot.send_image()
         robot.spin(1 / FPS)
     assert robot.moves
 
     tracker.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     while time.monotonic() < killed + 3 * TIMEOUT:
-        robot.see()  # the camera works on
+        robot.send_image()  # the camera continues
         robot.spin(1 / FPS)
-    moved = [at for at, message in robot.commands if not stands(message)]
+    moved = [at for at, message in robot.commands if not is_zero(message)]
     stopped = [at for at, message in robot.commands if at > moved[-1]]
     took = stopped[0] - killed
     print(f'kill -9 of the tracker: zero after {1e3 * took:.0f} ms, timeout {1e3 * TIMEOUT:.0f} ms')
@@ -149,27 +149,27 @@ def test_a_tracker_that_is_killed_stops_the_robot_within_the_timeout(
 
 
 @pytest.mark.parametrize('signals', [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
-def test_told_to_end_it_stops_the_robot_first(
+def test_follower_stops_the_robot_before_it_ends_on_a_signal(
     robot: Robot, start: Callable[..., Process[str]], signals: tuple[signal.Signals, ...]
 ) -> None:
     follower = start('follower_node', *FOLLOWER, '-r', 'track:=fake_track')
     robot.wait(robot.infos.get_subscription_count, 'the follower', None)
-    robot.wait(lambda: robot.moves, 'motion', robot.is_told)
+    robot.wait(lambda: robot.moves, 'motion', robot.send_track)
     for number in signals:
         follower.send_signal(number)
     sent = time.monotonic()
-    robot.wait(lambda: follower.poll() is not None, 'its end', robot.is_told)
+    robot.wait(lambda: follower.poll() is not None, 'its end', robot.send_track)
     robot.spin(0.2)
     log = follower.communicate(timeout=10)[0]
     assert follower.returncode == 0, log
     assert 'Traceback' not in log
     assert 'could not be sent' not in log
     last = [(at - sent, message) for at, message in robot.commands][-3:]
-    assert all(stands(message) for _, message in last), last
+    assert all(is_zero(message) for _, message in last), last
     assert last[-1][0] < 1.0, 'at once'
 
 
-def test_told_to_end_before_it_is_active_it_ends(
+def test_signal_ends_a_follower_that_is_not_active(
     robot: Robot, start: Callable[..., Process[str]]
 ) -> None:
     follower = start('follower_node', '-p', 'rate:=5.0')

@@ -19,7 +19,7 @@ from follow_talker import (
     RIGHT,
     FollowTalker,
     camera_info,
-    stands,
+    is_zero,
     track_message,
 )
 from lives import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE
@@ -33,7 +33,7 @@ from hcat_ros.nodes.follower.camera import CameraSource
 
 Follow = Callable[..., FollowTalker]
 SLACK = 0.15
-"""Seconds that a busy machine and the rate of the commands may add."""
+"""Allowance for a busy machine and the rate of the commands, s."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def turning(follow: Follow) -> FollowTalker:
     return talker
 
 
-def test_nothing_is_commanded_before_activation(follow: Follow) -> None:
+def test_no_commands_before_activation(follow: Follow) -> None:
     talker = follow()
     talker.stream(0.3, LEFT)
     assert talker.change(CONFIGURE)
@@ -54,35 +54,35 @@ def test_nothing_is_commanded_before_activation(follow: Follow) -> None:
     assert talker.commands == []
 
 
-def test_after_activation_zero_until_a_track_of_a_new_image(follow: Follow) -> None:
+def test_commands_are_zero_until_a_track_newer_than_the_activation(follow: Follow) -> None:
     talker = follow(max_latency=5.0)
     talker.start()
     talker.stream(0.5, LEFT, age=3.0)
     assert len(talker.commands) > 5
-    assert all(stands(message) for _, message in talker.commands)
+    assert all(is_zero(message) for _, message in talker.commands)
     assert 'before the activation' in talker.follower.refusals.statistics.last_problem
 
 
-def test_tracks_that_stop_stop_the_platform_within_the_timeout(turning: FollowTalker) -> None:
+def test_missing_tracks_stop_the_platform_within_stale_timeout(turning: FollowTalker) -> None:
     turning.stream(0.3, LEFT)
     turning.send(LEFT)
     since = time.monotonic()
     assert turning.wait_for_stop(since) - since < 0.4 + SLACK
     turning.spin_for(0.5)
-    assert all(stands(message) for at, message in turning.commands if at > since + 0.4 + SLACK)
+    assert all(is_zero(message) for at, message in turning.commands if at > since + 0.4 + SLACK)
     assert turning.follow(LEFT, 'yaw') > 0, 'and goes on when they come again'
 
 
-def test_a_target_that_is_lost_stops_the_platform(turning: FollowTalker) -> None:
+def test_lost_target_stops_the_platform(turning: FollowTalker) -> None:
     since = time.monotonic()
     turning.stream(0.4, lost=True)
     assert turning.wait_for_stop(since) - since < 0.4 + SLACK
     turning.stream(0.7, lost=True)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
     assert turning.follow(LEFT, 'yaw') > 0
 
 
-def test_a_lost_target_on_its_course_is_turned_after_until_the_tracker_is_silent(
+def test_lost_timeout_keeps_turning_after_a_lost_target_until_tracks_stop(
     turning: FollowTalker,
 ) -> None:
     assert turning.set('lost_timeout', 1.0).successful
@@ -93,7 +93,7 @@ def test_a_lost_target_on_its_course_is_turned_after_until_the_tracker_is_silent
     assert turned
     assert min(turned) > 0, 'without it the platform stands still after 0.4 s'
     turning.spin_for(0.4 + 2 * SLACK)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_a_lost_target_on_its_course_is_turned_after_until_the_tracker_is_silent
         ('score', 7.0),
     ],
 )
-def test_what_is_no_number_never_reaches_a_command(
+def test_invalid_tracks_never_reach_a_command(
     turning: FollowTalker, name: str, value: float
 ) -> None:
     since = time.monotonic()
     box = LEFT._replace(**{name: value}) if name != 'score' else LEFT
     score = value if name == 'score' else 0.9
     turning.stream(0.4 + SLACK, box, score=score)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
     for _, message in turning.commands:
         twist = message.twist
         for part in (twist.linear, twist.angular):
@@ -130,13 +130,13 @@ def test_what_is_no_number_never_reaches_a_command(
 @pytest.mark.parametrize(
     ('sec', 'nanosec'), [(0, 0), (-5, 0), (2**31 - 1, 999_999_999), (1, 2**32 - 1)]
 )
-def test_stamps_of_another_clock_command_nothing(follow: Follow, sec: int, nanosec: int) -> None:
+def test_stamps_of_another_clock_give_zero_commands(follow: Follow, sec: int, nanosec: int) -> None:
     talker = follow()
     talker.start()
     for _ in range(15):
         talker.tracks.publish(track_message(LEFT, Time(sec=sec, nanosec=nanosec)))
         talker.spin_for(1 / FPS)
-    assert all(stands(message) for _, message in talker.commands)
+    assert all(is_zero(message) for _, message in talker.commands)
     assert 'refused' in talker.follower.refusals.statistics.last_problem
 
 
@@ -149,13 +149,13 @@ def test_a_jump_across_the_image_is_not_followed_at_once(turning: FollowTalker) 
     assert turning.follower.refusals.statistics.counts['refused tracks'] > 0
 
 
-def test_a_low_score_slows_down(turning: FollowTalker) -> None:
+def test_low_score_slows_the_platform_down(turning: FollowTalker) -> None:
     turning.stream(1.0, LEFT)
     full = turning.last['yaw']
     turning.stream(1.0, LEFT, score=0.45)
     assert 0 < turning.last['yaw'] < 0.8 * full
     turning.stream(0.5, LEFT, score=0.1)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
 
 
 def test_hold_stops_until_it_is_released(turning: FollowTalker) -> None:
@@ -163,31 +163,31 @@ def test_hold_stops_until_it_is_released(turning: FollowTalker) -> None:
     assert turning.hold(True) == 'on hold'
     assert turning.wait_for_stop(since) - since < SLACK
     turning.stream(0.5, LEFT)
-    assert all(stands(message) for at, message in turning.commands if at > since + SLACK)
-    # Neither a new life nor a new target releases it.
+    assert all(is_zero(message) for at, message in turning.commands if at > since + SLACK)
+    # Neither a restart of the node nor a new target releases it.
     for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
         assert turning.change(transition)
     before = len(turning.commands)
     turning.infos.publish(camera_info())
     turning.stream(0.7, LEFT, target='2')
     assert len(turning.commands) > before + 5
-    assert all(stands(message) for _, message in turning.commands[before:])
+    assert all(is_zero(message) for _, message in turning.commands[before:])
     assert turning.hold(False) == 'hold released'
     turning.infos.publish(camera_info())
     assert turning.follow(LEFT, 'yaw') > 0
 
 
-def test_it_can_start_on_hold(follow: Follow) -> None:
+def test_start_on_hold_prevents_motion_until_released(follow: Follow) -> None:
     talker = follow(start_on_hold=True)
     talker.start()
     talker.stream(0.5, LEFT)
     assert talker.bearings, 'it sees the target'
-    assert all(stands(message) for _, message in talker.commands)
+    assert all(is_zero(message) for _, message in talker.commands)
     talker.hold(False)
     assert talker.follow(LEFT, 'yaw') > 0
 
 
-def holds(talker: FollowTalker) -> bool:
+def is_on_hold(talker: FollowTalker) -> bool:
     """Wait for new diagnostics; return whether they say that the follower is on hold."""
     talker.diagnostics.clear()
     since = talker.follower.get_clock().now().nanoseconds
@@ -196,44 +196,44 @@ def holds(talker: FollowTalker) -> bool:
         return any(nanoseconds(one.header.stamp) > since for one in talker.diagnostics)
 
     talker.spin(fresh, 'new diagnostics')
-    return talker.says('')['hold'] == 'true'
+    return talker.wait_for_diagnostics('')['hold'] == 'true'
 
 
-def test_start_on_hold_set_while_running_holds_from_the_next_configure(
+def test_start_on_hold_set_live_takes_effect_at_the_next_configure(
     turning: FollowTalker,
 ) -> None:
     life = DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE
     assert turning.set('start_on_hold', True).successful
     turning.stream(0.3, LEFT)
-    assert not stands(turning.commands[-1][1]), 'not before'
+    assert not is_zero(turning.commands[-1][1]), 'not before'
     assert all(turning.change(transition) for transition in life)
     before = len(turning.commands)
     turning.spin(turning.connected, 'connections')
     turning.infos.publish(camera_info())
     turning.stream(0.7, LEFT)
     assert turning.bearings
-    assert all(stands(message) for _, message in turning.commands[before:])
-    # What the operator has released stays so: the parameter has not been set again.
+    assert all(is_zero(message) for _, message in turning.commands[before:])
+    # The operator's release persists, because the parameter has not been set again.
     turning.hold(False)
     assert all(turning.change(transition) for transition in life)
     turning.spin(turning.connected, 'connections')
     turning.infos.publish(camera_info())
     assert turning.follow(LEFT, 'yaw') > 0
-    # Set again, it asks again.
+    # Setting the parameter again applies the hold at the next configure.
     assert turning.set('start_on_hold', True).successful
     assert all(turning.change(transition) for transition in life)
-    assert holds(turning)
+    assert is_on_hold(turning)
     assert turning.set('start_on_hold', False).successful
     assert all(turning.change(transition) for transition in life)
-    assert holds(turning), 'only ~/hold releases'
+    assert is_on_hold(turning), 'only ~/hold releases'
 
 
-def test_deactivation_ends_with_zeros(turning: FollowTalker) -> None:
+def test_deactivation_publishes_zeros_and_then_nothing(turning: FollowTalker) -> None:
     before = len(turning.commands)
     assert turning.change(DEACTIVATE)
     turning.stream(0.5, LEFT)
     assert turning.commands[before:]
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
     count = len(turning.commands)
     turning.stream(0.5, LEFT)
     assert len(turning.commands) == count, 'silence'
@@ -242,15 +242,17 @@ def test_deactivation_ends_with_zeros(turning: FollowTalker) -> None:
     assert turning.follow(LEFT, 'yaw') > 0
 
 
-def test_the_end_of_the_node_is_a_zero(follow: Follow, turning: FollowTalker) -> None:
+def test_destroying_the_node_publishes_a_zero_command(
+    follow: Follow, turning: FollowTalker
+) -> None:
     turning.executor.remove_node(turning.follower)
     turning.follower.destroy_node()
     turning.spin_for(0.3)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
 
 
 @pytest.mark.parametrize('where', ['command', 'track', 'camera_info'])
-def test_an_error_that_nobody_foresaw_stops_and_deactivates(
+def test_unexpected_error_stops_and_deactivates(
     turning: FollowTalker,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -266,12 +268,12 @@ def test_an_error_that_nobody_foresaw_stops_and_deactivates(
     turning.infos.publish(camera_info())
     turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
     turning.spin_for(0.3)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
     assert (
         node.failure == 'stopped and deactivated after an error: RuntimeError: nobody foresaw this'
     )
     assert 'in fail\n    raise RuntimeError' in capfd.readouterr().err, 'where it was'
-    values = turning.says('stopped and deactivated after an error')
+    values = turning.wait_for_diagnostics('stopped and deactivated after an error')
     assert values['level'] == b'\2'
     monkeypatch.undo()
     assert turning.change(ACTIVATE)
@@ -279,7 +281,7 @@ def test_an_error_that_nobody_foresaw_stops_and_deactivates(
     assert turning.follow(LEFT, 'yaw') > 0
 
 
-def test_a_command_that_is_no_number_stops_and_deactivates(
+def test_non_finite_command_stops_and_deactivates(
     turning: FollowTalker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = turning.follower
@@ -287,11 +289,11 @@ def test_a_command_that_is_no_number_stops_and_deactivates(
     monkeypatch.setattr(node.follower, 'command', lambda now: broken)
     turning.spin(lambda: node.state_label == 'inactive', 'deactivation')
     turning.spin_for(0.3)
-    assert stands(turning.commands[-1][1])
+    assert is_zero(turning.commands[-1][1])
     assert all(math.isfinite(message.twist.angular.z) for _, message in turning.commands)
 
 
-def test_without_a_camera_nothing_moves(follow: Follow) -> None:
+def test_platform_stands_still_without_a_valid_camera_info(follow: Follow) -> None:
     talker = follow()
     talker.follower.start()
     talker.spin(talker.connected, 'connections')
@@ -299,7 +301,7 @@ def test_without_a_camera_nothing_moves(follow: Follow) -> None:
     bad.k = [0.0] * 9
     talker.infos.publish(bad)
     talker.stream(0.5, LEFT)
-    assert all(stands(message) for _, message in talker.commands)
+    assert all(is_zero(message) for _, message in talker.commands)
     counts = talker.follower.refusals.statistics.counts
     assert counts['refused camera infos'] == 1
     assert counts['refused tracks'] > 5
@@ -307,7 +309,7 @@ def test_without_a_camera_nothing_moves(follow: Follow) -> None:
     assert talker.follow(LEFT, 'yaw') > 0
 
 
-def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> None:
+def test_stopped_simulated_time_stops_the_platform(follow: Follow) -> None:
     talker = follow(use_sim_time=True, stale_timeout=0.4)
     clock = talker.node.create_publisher(Clock, '/clock', 10)
     talker.start()
@@ -327,16 +329,16 @@ def test_simulated_time_that_stands_still_stops_the_platform(follow: Follow) -> 
     assert talker.last['yaw'] > 0
     since = time.monotonic()
     run(1.0, goes=False)
-    stopped = [at for at, message in talker.commands if at > since and stands(message)]
+    stopped = [at for at, message in talker.commands if at > since and is_zero(message)]
     assert stopped
     assert stopped[0] - since < 0.4 + SLACK
-    assert all(stands(message) for at, message in talker.commands if at > stopped[0])
+    assert all(is_zero(message) for at, message in talker.commands if at > stopped[0])
     run(1.0, goes=True)
     assert talker.last['yaw'] > 0, 'and goes on with it'
     now -= 500.0  # a bag plays again
     before = len(talker.commands)
     run(0.1, goes=True)
-    assert any(stands(message) for _, message in talker.commands[before:])
+    assert any(is_zero(message) for _, message in talker.commands[before:])
     run(1.0, goes=True)
     assert talker.last['yaw'] > 0
 
@@ -361,7 +363,7 @@ def test_a_blocked_executor_stops_the_platform_in_simulated_time_too(
 def test_time_in_the_queue_counts_towards_the_age_of_a_track(
     turning: FollowTalker,
 ) -> None:
-    """Tracks that waited behind a flood of large messages moved the platform after its stop."""
+    """Tracks queued behind a flood of large messages used to move the platform after its stop."""
     turning.stream(0.3, LEFT)
     for _ in range(3):
         time.sleep(0.02)
@@ -375,12 +377,12 @@ def test_time_in_the_queue_counts_towards_the_age_of_a_track(
         if RosTime.from_msg(message.header.stamp).nanoseconds / 1e9 > since + 0.4 + SLACK
     ]
     assert late
-    assert all(map(stands, late))
+    assert all(map(is_zero, late))
     assert turning.follow(LEFT, 'yaw') > 0
 
 
 @pytest.mark.parametrize('side', [1e300, -1e300])
-def test_a_refusal_of_a_number_of_300_digits_still_gives_the_reason(
+def test_refusal_of_a_300_digit_number_still_gives_the_reason(
     turning: FollowTalker, side: float
 ) -> None:
     turning.send(Box(side, 0.0, 10.0, 10.0))
@@ -389,9 +391,7 @@ def test_a_refusal_of_a_number_of_300_digits_still_gives_the_reason(
     )
 
 
-def test_silence_of_the_tracker_is_told_once(
-    follow: Follow, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_tracks_are_logged_once(follow: Follow, capfd: pytest.CaptureFixture[str]) -> None:
     talker = follow()
     talker.start()
     talker.spin_for(1.0)

@@ -40,7 +40,7 @@ def flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 @pytest.mark.parametrize('platform', PLATFORMS)
-def test_the_preset_file_is_the_preset_and_names_every_parameter(
+def test_preset_file_matches_the_preset_and_lists_every_parameter(
     checkout: Path, platform: str
 ) -> None:
     text = (checkout / 'config' / f'follow_{platform}.yaml').read_text()
@@ -63,7 +63,7 @@ def test_the_preset_file_configures_the_node(ros: None, checkout: Path, platform
 
 
 @pytest.mark.parametrize('platform', PLATFORMS)
-def test_without_a_file_the_platform_alone_gives_its_preset(ros: None, platform: str) -> None:
+def test_platform_parameter_alone_selects_its_preset(ros: None, platform: str) -> None:
     words = ['--ros-args', '-p', f'platform:={platform}', '-p', 'yaw.kp:=0.25']
     node = rclpy.create_node('follower', cli_args=words)
     chosen = FollowParameters(node)
@@ -71,7 +71,7 @@ def test_without_a_file_the_platform_alone_gives_its_preset(ros: None, platform:
     node.destroy_node()
 
 
-def test_every_parameter_is_described_and_ranged(ros: None) -> None:
+def test_every_parameter_has_a_description_and_a_range(ros: None) -> None:
     node = rclpy.create_node('follower')
     FollowParameters(node)
     for setting in settings_for('ground'):
@@ -86,7 +86,7 @@ def test_every_parameter_is_described_and_ranged(ros: None) -> None:
     node.destroy_node()
 
 
-def test_a_camera_from_its_field_of_view() -> None:
+def test_camera_model_from_horizontal_fov() -> None:
     values = {'horizontal_fov': 1.2, 'image_width': 640, 'image_height': 480, 'camera_pitch': 0.3}
     camera = camera_of_fov(values)
     assert camera is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform's turning from an inertial sensor."""
+"""The platform's rotation as measured by an IMU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def imu(seconds: float, yaw: float, pitch: float = 0.0, frame: str = 'base_link'
     return message
 
 
-def test_rates_are_those_of_rep_103() -> None:
+def test_rates_follow_rep_103() -> None:
     assert turning_of(imu(12.5, 0.3, -0.1), '/base_link') == Turning(12.5, 0.3, -0.1)
 
 
@@ -40,12 +40,12 @@ def test_rates_are_those_of_rep_103() -> None:
         ({'yaw': 60.0}, 'at most 50'),
     ],
 )
-def test_what_cannot_be_is_refused(changes: dict[str, Any], reason: str) -> None:
+def test_invalid_imu_messages_are_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         turning_of(imu(**{'seconds': 1.0, 'yaw': 0.0, **changes}), 'base_link')
 
 
-def test_a_sensor_without_rates_is_refused() -> None:
+def test_imu_without_angular_velocity_is_refused() -> None:
     message = imu(1.0, 0.0)
     message.angular_velocity_covariance[0] = -1.0
     with pytest.raises(ValueError, match='no angular velocity'):
@@ -53,7 +53,9 @@ def test_a_sensor_without_rates_is_refused() -> None:
 
 
 @pytest.mark.parametrize('used', [True, False])
-def test_the_follower_takes_it_if_asked_to(follow: Callable[..., FollowTalker], used: bool) -> None:
+def test_follower_uses_the_imu_only_with_use_imu(
+    follow: Callable[..., FollowTalker], used: bool
+) -> None:
     talker = follow(use_imu=used, start_on_hold=True, diagnostics_period=0.2)
     talker.start()
     publisher = talker.node.create_publisher(Imu, 'imu', QoSProfile(depth=50))
@@ -63,7 +65,9 @@ def test_the_follower_takes_it_if_asked_to(follow: Callable[..., FollowTalker], 
     for step in range(11):
         publisher.publish(imu(now - 1 + step / 10, 0.4))
         if step == 5:
-            publisher.publish(imu(now + 60, 0.0))  # of another clock: no other is older for it
+            publisher.publish(
+                imu(now + 60, 0.0)
+            )  # of another clock: must not make the others count as old
     publisher.publish(imu(now, 0.4, frame='camera'))
     if used:
         counts = talker.follower.refusals.statistics.counts

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client that does with our topics and frames what nav2's following server does.
+"""A client that uses our topics and frames as nav2's following server does.
 
-By its public source (opennav_following, FollowingServer): it subscribes `pose_topic` as PoseStamped
-with the newest alone, takes a pose that is younger than `detection_timeout`, has tf2 transform it
-into `fixed_frame` at its stamp, or looks `tracked_frame` up in there at the present time with
-`transform_tolerance`; then it drives to `desired_distance` from it.
+According to its public source (opennav_following, FollowingServer), the server subscribes to
+`pose_topic` as PoseStamped with queue depth 1. It uses a pose that is younger than
+`detection_timeout` and transforms it with tf2 into `fixed_frame` at its stamp. With
+`tracked_frame` it looks that frame up in `fixed_frame` at the present time instead, within
+`transform_tolerance`. Then it drives to `desired_distance` from the target.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from hcat_ros.boxes import Box
 
 DESIRED_DISTANCE, LINEAR_TOLERANCE = 1.0, 0.15
 DETECTION_TIMEOUT, TRANSFORM_TOLERANCE = 2.0, 1.0
-"""Seconds; the second is 0.1 there, which a machine that is busy with other work does not keep."""
+"""Seconds; nav2's transform_tolerance is 0.1 s, which is too short on a busy machine."""
 TARGET, HEIGHT = np.array((5.0, 2.0)), 1.5
-"""Where the target stands in odom, and how high it is, m."""
+"""Position of the target in odom and its height, m."""
 CAMERA = 0.25
-"""The camera before the robot's middle, m."""
+"""Distance of the camera in front of the robot's centre, m."""
 STEP = 0.05
 Follow = Callable[..., FollowTalker]
 
@@ -91,7 +92,7 @@ class Client:
 
 
 class Robot:
-    """Stands in odom, tells where by tf, and has a camera with a perfect tracker."""
+    """A robot that publishes its pose in odom by tf, with a camera and a perfect tracker."""
 
     def __init__(self, talker: FollowTalker) -> None:
         self.x = self.y = self.yaw = 0.0
@@ -99,7 +100,7 @@ class Robot:
         self._frames.mount(CAMERA, 0.0)
 
     def spin(self, seconds: float) -> None:
-        """Let time go by, in which frames and tracks are published as ever."""
+        """Spin for this many seconds while publishing transforms and tracks."""
         deadline = time.monotonic() + seconds
         while True:
             self._frames.stand(self.x, self.y, self.yaw)
@@ -124,9 +125,7 @@ class Robot:
 
 
 @pytest.mark.parametrize('tracked_frame', ['', 'target'], ids=['pose_topic', 'tracked_frame'])
-def test_the_robot_comes_to_the_distance_that_nav2_wants(
-    follow: Follow, tracked_frame: str
-) -> None:
+def test_robot_reaches_the_desired_distance_of_nav2(follow: Follow, tracked_frame: str) -> None:
     # On hold: nav2 drives here.
     talker = follow(
         start_on_hold=True, range_mode='size', target_height=HEIGHT, target_frame=tracked_frame
@@ -141,7 +140,7 @@ def test_the_robot_comes_to_the_distance_that_nav2_wants(
         if seen is None:
             continue
         known += 1
-        # The following server's goal: the pose that far from the target, on the line to it.
+        # The following server's goal: at the desired distance, on the line to the target.
         towards = seen - (robot.x, robot.y)
         distance = math.hypot(*towards)
         if known > 20 and abs(distance - DESIRED_DISTANCE) < LINEAR_TOLERANCE:

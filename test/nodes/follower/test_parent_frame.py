@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""target_pose in a frame of navigation. With real tf2 where tf2_ros is installed."""
+"""target_pose in a navigation frame such as odom; with real tf2 if tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def quaternion(vector: tuple[float, float, float]) -> Quaternion:
 
 
 def matrix(vector: tuple[float, float, float]) -> np.ndarray:
-    """Return the same as a matrix, as OpenCV has it."""
+    """Return the rotation matrix of a rotation vector, computed by OpenCV."""
     return cv2.Rodrigues(np.array(vector))[0]
 
 
-def test_a_pose_is_turned_and_shifted_as_by_matrices() -> None:
+def test_pose_transform_matches_rotation_matrices() -> None:
     turn, own = (0.3, -0.8, 1.1), (-0.4, 0.2, 0.9)
     pose, transform = PoseStamped(), TransformStamped()
     pose.header.frame_id, pose.header.stamp.sec = 'camera', 7
@@ -67,7 +67,7 @@ def test_a_pose_is_turned_and_shifted_as_by_matrices() -> None:
     assert matrix(tuple(angle * axis)) == pytest.approx(matrix(turn) @ matrix(own))
 
 
-def test_without_tf2_the_node_says_what_it_needs(
+def test_missing_tf2_ros_fails_configuration_with_the_remedy(
     follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
@@ -81,7 +81,7 @@ def test_without_tf2_the_node_says_what_it_needs(
 
 
 class BufferOfHumble:
-    """What a tf2_ros.Buffer of Humble makes on its node."""
+    """Creates on its node what Humble's tf2_ros.Buffer creates."""
 
     def __init__(self, node: Node) -> None:
         self.srv = node.create_service(Trigger, 'tf2_frames', lambda request, response: response)
@@ -91,7 +91,7 @@ class BufferOfHumble:
 
 
 class BufferOfJazzy(BufferOfHumble):
-    """What a tf2_ros.Buffer of Jazzy makes on its node and its clock."""
+    """Creates on its node and its clock what Jazzy's tf2_ros.Buffer creates."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -102,11 +102,11 @@ class BufferOfJazzy(BufferOfHumble):
 
 
 jumps: list[BufferOfJazzy] = []
-"""The buffers that have been told of a jump of the clock."""
+"""Buffers whose callback for a jump of the clock has run."""
 
 
 class Listener:
-    """What a tf2_ros.TransformListener makes on its node."""
+    """Creates on its node what tf2_ros.TransformListener creates."""
 
     def __init__(self, buffer: BufferOfHumble, node: Node, *, spin_thread: bool) -> None:
         self._node = node
@@ -121,10 +121,10 @@ class Listener:
 
 
 @pytest.mark.parametrize('buffer', [BufferOfHumble, BufferOfJazzy])
-def test_nothing_of_tf2_stays_on_the_node(
+def test_tf2_entities_are_removed_from_the_node(
     ros: None, monkeypatch: pytest.MonkeyPatch, buffer: type
 ) -> None:
-    """Also where tf2_ros is not installed: with doubles that make on the node what it makes."""
+    """Needs no tf2_ros: test doubles create the same entities on the node."""
     tf2 = SimpleNamespace(Buffer=buffer, TransformListener=Listener, TransformException=LookupError)
     monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
     overrides = [Parameter('use_sim_time', value=True)]
@@ -147,7 +147,7 @@ def test_nothing_of_tf2_stays_on_the_node(
 
 
 class Frames:
-    """Publishes where the robot and its camera are, as a robot's own nodes do."""
+    """Publishes the transforms of the robot and its camera, as a robot's own nodes do."""
 
     def __init__(self, talker: FollowTalker) -> None:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -175,10 +175,10 @@ class Frames:
 
 HEIGHT = 1.5
 NEAR = FOCAL * HEIGHT / 250
-"""Metres at which a target of `HEIGHT` is 250 pixels high."""
+"""Distance at which a target of `HEIGHT` is 250 pixels high, m."""
 
 
-def test_target_pose_is_in_odom_where_the_robot_was(follow: Follow) -> None:
+def test_target_pose_is_published_in_odom(follow: Follow) -> None:
     pytest.importorskip('tf2_ros', reason=NEEDS_TF2)
     talker = follow(
         target_frame_parent='odom', range_mode='size', target_height=HEIGHT, tf_timeout=2.0
@@ -196,11 +196,11 @@ def test_target_pose_is_in_odom_where_the_robot_was(follow: Follow) -> None:
     pose = talker.poses[-1]
     assert pose.header.frame_id == 'odom'
     place = pose.pose.position
-    # It looks along odom's y axis.
+    # The robot looks along odom's y axis.
     assert (place.x, place.y, place.z) == pytest.approx((10, 20.25 + NEAR, 0.5), abs=0.1)
 
 
-def test_a_pose_waits_for_its_transform_and_is_refused_in_the_end(follow: Follow) -> None:
+def test_pose_without_a_transform_is_refused_after_tf_timeout(follow: Follow) -> None:
     pytest.importorskip('tf2_ros', reason=NEEDS_TF2)
     talker = follow(
         target_frame_parent='odom', range_mode='size', target_height=HEIGHT, tf_timeout=0.3
@@ -215,7 +215,7 @@ def test_a_pose_waits_for_its_transform_and_is_refused_in_the_end(follow: Follow
     problem = talker.follower.refusals.statistics.last_problem
     assert problem.startswith('target_pose refused: no transform within 0.3 s: ')
     assert 'odom' in problem
-    # Following goes on, and poses come once there are transforms.
+    # Following continues, and poses are published once there are transforms.
     assert talker.commands
     frames = Frames(talker)
     frames.mount(0.0, 0.0)

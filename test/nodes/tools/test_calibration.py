@@ -38,7 +38,7 @@ projection_matrix:
 """
 
 
-def test_a_file_of_camera_calibration(tmp_path: Path) -> None:
+def test_camera_calibration_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / 'camera.yaml'
     path.write_text(CALIBRATION)
     info = read_calibration(path)
@@ -62,7 +62,7 @@ def test_a_file_of_camera_calibration(tmp_path: Path) -> None:
         ('distortion_model', 5, 'distortion_model 5: expected a text'),
     ],
 )
-def test_what_is_no_calibration_is_named(
+def test_invalid_calibration_is_refused_with_the_reason(
     tmp_path: Path, name: str, value: Any, reason: str
 ) -> None:
     content = yaml.safe_load(CALIBRATION) | {name: value}

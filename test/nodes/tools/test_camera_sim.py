@@ -38,7 +38,7 @@ RELIABLE = QoSProfile(depth=200)
 
 
 class Viewer:
-    """A simulation and somebody who watches it and commands the platform."""
+    """A simulated camera, and a node that records its messages and commands the platform."""
 
     def __init__(self, **parameters: Any) -> None:
         values = {**SMALL, 'wait': 20.0, **parameters}
@@ -73,7 +73,7 @@ class Viewer:
             self.executor.spin_once(timeout_sec=0.02)
 
     def drive(self, seconds: float, **velocities: float) -> None:
-        """Send a command at 20 Hz for a while of the simulation."""
+        """Send a command at 20 Hz for this many seconds of simulated time."""
         twist = Twist()
         for name, value in velocities.items():
             part, axis = name.split('_')
@@ -105,7 +105,9 @@ def watch(ros: None) -> Iterator[Callable[..., Viewer]]:
         viewer.close()
 
 
-def test_images_come_with_their_calibration_and_the_truth(watch: Callable[..., Viewer]) -> None:
+def test_images_are_published_with_calibration_and_ground_truth(
+    watch: Callable[..., Viewer],
+) -> None:
     viewer = watch(platform='drone', seed=3, init_box=True)
     viewer.spin(lambda: len(viewer.images) >= 15 and len(viewer.bearings) >= 15, '15 images')
     viewer.spin(lambda: len(viewer.infos) >= 15, '15 calibrations')
@@ -134,13 +136,13 @@ def test_images_come_with_their_calibration_and_the_truth(watch: Callable[..., V
     assert len(viewer.init_boxes) == 1
     assert nanoseconds(viewer.init_boxes[0].header.stamp) == stamps[0]
     assert box_of(viewer.init_boxes[0]) == box_of(viewer.truths[0])
-    # The calibration and the truth agree: K takes the bearing to the box's middle.
+    # The calibration and the truth agree: K projects the bearing to the centre of the box.
     for box, bearing in zip(map(box_of, viewer.truths[:15]), viewer.bearings):
         across = math.tan(bearing.vector.x)
         assert info.k[2] + 0.5 - info.k[0] * across == pytest.approx(box.cx, abs=1)
 
 
-def test_time_is_real(watch: Callable[..., Viewer]) -> None:
+def test_simulation_runs_in_real_time(watch: Callable[..., Viewer]) -> None:
     viewer = watch()
     viewer.spin(lambda: len(viewer.images) >= 25, '25 images')
     stamps = np.array([nanoseconds(image.header.stamp) for image in viewer.images]) / 1e9
@@ -152,10 +154,10 @@ def test_time_is_real(watch: Callable[..., Viewer]) -> None:
 
 
 @pytest.mark.parametrize('latency', [0.0, 0.1])
-def test_images_come_whatever_the_clock_of_the_stamps_does(
+def test_images_are_published_even_if_the_ros_clock_stands_still(
     watch: Callable[..., Viewer], latency: float
 ) -> None:
-    """Simulated time that stands holds up timers as a system clock that was set back does."""
+    """Simulated time that stands still blocks timers, as a system clock that is set back does."""
     viewer = watch(latency=latency, use_sim_time=True)
     began = time.monotonic()
     viewer.spin(lambda: len(viewer.images) >= 10, '10 images')
@@ -163,7 +165,7 @@ def test_images_come_whatever_the_clock_of_the_stamps_does(
     assert {nanoseconds(image.header.stamp) for image in viewer.images} == {0}, 'of that clock'
 
 
-def test_frames_under_way_are_sent_though_the_clock_is_set_back(
+def test_delayed_frames_are_sent_after_the_clock_is_set_back(
     watch: Callable[..., Viewer],
 ) -> None:
     viewer = watch(latency=0.2, use_sim_time=True)
@@ -180,7 +182,9 @@ def test_frames_under_way_are_sent_though_the_clock_is_set_back(
 
 
 @pytest.mark.parametrize('stamped', [True, False])
-def test_the_platform_does_what_it_is_told(watch: Callable[..., Viewer], stamped: bool) -> None:
+def test_platform_follows_commands_and_stops_without_them(
+    watch: Callable[..., Viewer], stamped: bool
+) -> None:
     viewer = watch(stamped=stamped, speed=0.0)
     viewer.spin(lambda: len(viewer.images) > 2, 'images')
     before = viewer.bearings[-1].vector
@@ -193,13 +197,13 @@ def test_the_platform_does_what_it_is_told(watch: Callable[..., Viewer], stamped
     after = viewer.bearings[-1].vector
     assert after.x < before.x - 0.1, 'to the left is away from what stands still: azimuth falls'
     assert after.z < before.z - 0.2
-    # Nobody commands any more: the watchdog stops it.
+    # Without commands the watchdog stops the platform.
     viewer.spin(lambda: viewer.sim.simulation.platform.velocity.forward < 0.01, 'a stop')
     silence = viewer.sim.simulation.time
     assert silence > PLATFORMS['ground'].watchdog
 
 
-def test_a_twists_pitch_is_downwards_as_in_rep_103() -> None:
+def test_positive_twist_pitch_is_downwards_as_in_rep_103() -> None:
     twist = Twist()
     twist.linear.x, twist.linear.y, twist.linear.z = 1.0, 2.0, 3.0
     twist.angular.y, twist.angular.z = 0.4, 0.5
@@ -220,12 +224,12 @@ def test_latency_delays_the_image_and_not_its_stamp(watch: Callable[..., Viewer]
     ages = [(at - stamp) / 1e9 for at, stamp in zip(viewer.arrivals, stamps)]
     assert min(ages) >= 0.3
     assert np.median(ages) < 0.45
-    # At the camera's pace all the same, and the truth does not wait.
+    # The frame rate is unchanged, and the ground truth is not delayed.
     assert np.median(np.diff(stamps)) < 1.7e9 / 20
     assert nanoseconds(viewer.truths[-1].header.stamp) > stamps[-1]
 
 
-def test_a_target_that_cannot_be_seen_has_no_result(watch: Callable[..., Viewer]) -> None:
+def test_truth_of_a_target_out_of_view_has_no_result(watch: Callable[..., Viewer]) -> None:
     viewer = watch(speed=0.0)
     viewer.spin(lambda: len(viewer.images) > 2, 'images')
     viewer.drive(2.0, angular_z=1.5)
@@ -235,7 +239,7 @@ def test_a_target_that_cannot_be_seen_has_no_result(watch: Callable[..., Viewer]
     assert abs(viewer.bearings[-1].vector.x) > math.radians(35), 'it still is somewhere'
 
 
-def test_nonsense_commands_are_refused_and_the_camera_goes_on(
+def test_non_finite_commands_are_refused_and_images_continue(
     watch: Callable[..., Viewer],
 ) -> None:
     viewer = watch()
@@ -247,7 +251,7 @@ def test_nonsense_commands_are_refused_and_the_camera_goes_on(
     assert viewer.sim.simulation.platform.pose == Simulation(Scenario()).platform.pose
 
 
-def test_the_view_from_above_is_drawn_for_those_who_look(watch: Callable[..., Viewer]) -> None:
+def test_top_view_is_published_for_subscribers(watch: Callable[..., Viewer]) -> None:
     viewer = watch()
     views: list[Image] = []
     viewer.node.create_subscription(Image, 'top_view', views.append, 1)
@@ -255,7 +259,7 @@ def test_the_view_from_above_is_drawn_for_those_who_look(watch: Callable[..., Vi
     assert image_view(views[0])[0].shape == (480, 480, 3)
 
 
-def test_the_tracker_follows_what_is_published(watch: Callable[..., Viewer]) -> None:
+def test_tracker_follows_the_simulated_target(watch: Callable[..., Viewer]) -> None:
     viewer = watch(init_box=True, seed=1, speed=0.3, width=320, height=240)
     viewer.spin(lambda: len(viewer.images) >= 25 and bool(viewer.init_boxes), '25 images')
     tracker = Tracker(load_engine('hcat_base', precision='fp32'))
@@ -282,7 +286,7 @@ def start(*parameters: str) -> subprocess.Popen[str]:
         ('start_range:=0.5', 'start_range 0.5: expected 1 to 200 m'),
     ],
 )
-def test_a_scenario_that_cannot_be_says_why(ros: None, parameter: str, reason: str) -> None:
+def test_invalid_scenario_is_reported(ros: None, parameter: str, reason: str) -> None:
     process = start(parameter)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
@@ -290,7 +294,7 @@ def test_a_scenario_that_cannot_be_says_why(ros: None, parameter: str, reason: s
     assert 'Traceback' not in output
 
 
-def test_it_ends_after_its_duration_or_when_told_to(ros: None) -> None:
+def test_simulation_ends_after_its_duration_or_on_a_signal(ros: None) -> None:
     small = [f'{name}:={value}' for name, value in SMALL.items()]
     ended = start(*small, 'wait:=0.0', 'duration:=1.0')
     output = ended.communicate(timeout=60)[0]
@@ -308,7 +312,7 @@ def test_it_ends_after_its_duration_or_when_told_to(ros: None) -> None:
     assert 'Traceback' not in output
 
 
-def test_depth_is_aligned_with_the_image_for_those_who_look(watch: Callable[..., Viewer]) -> None:
+def test_depth_is_published_aligned_with_the_image(watch: Callable[..., Viewer]) -> None:
     viewer = watch(platform='ground', width=160, height=120)
     depths: list[Image] = []
     viewer.node.create_subscription(Image, 'depth', depths.append, 10)

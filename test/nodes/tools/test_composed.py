@@ -18,7 +18,7 @@ from rclpy.node import Node
 from hcat_ros.nodes.tools.composed import main
 
 
-def test_tracker_and_follower_share_a_process_until_it_is_told_to_end(ros: None) -> None:
+def test_tracker_and_follower_share_a_process_until_a_signal_ends_it(ros: None) -> None:
     words = ['-p', 'autostart:=true', '-r', 'hcat_tracker:__node:=eye', '-p', 'eye:threads:=1']
     command = [sys.executable, '-m', 'hcat_ros.executables', 'composed', 'tracker', 'follower']
     process = subprocess.Popen([*command, '--ros-args', *words], stderr=subprocess.PIPE, text=True)
@@ -43,7 +43,7 @@ def test_tracker_and_follower_share_a_process_until_it_is_told_to_end(ros: None)
     assert 'has no parameter' not in text
 
 
-def test_where_one_cannot_be_made_the_others_are_destroyed(
+def test_other_nodes_are_destroyed_if_one_cannot_be_created(
     ros_domain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     destroyed: list[str] = []
@@ -60,7 +60,9 @@ def test_where_one_cannot_be_made_the_others_are_destroyed(
 
 
 @pytest.mark.parametrize('words', [[], ['pilot']])
-def test_names_of_no_node_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_or_unknown_node_names_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(['composed', *words])
     assert 'NODE' in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ground station, the camera's node and a tracker: MAVLink over UDP, ROS over real DDS."""
+"""A ground station, the MAVLink camera's node and a tracker: MAVLink over UDP, real DDS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hcat_ros.nodes.images import image_message
 from hcat_ros.nodes.tools.mavlink_camera import SETTINGS
 
 
-def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> None:
+def test_station_draws_a_box_sees_it_tracked_and_stops(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     assert station.track(TARGET).result == mavlink.MAV_RESULT_TEMPORARILY_REJECTED
     talker.send(0)
@@ -52,7 +52,7 @@ def test_a_station_draws_sees_it_followed_and_stops(rig: Callable[..., Rig]) -> 
     station.wait('CAMERA_TRACKING_IMAGE_STATUS', lambda m: m.tracking_status == 0)
 
 
-def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Rig]) -> None:
+def test_track_that_arrives_after_the_stop_is_ignored(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     late = talker.node.create_publisher(Detection2D, 'track', 10)
     talker.send(0)
@@ -68,8 +68,8 @@ def test_a_track_that_comes_after_the_stop_is_of_no_target(rig: Callable[..., Ri
     assert station.wait('CAMERA_TRACKING_IMAGE_STATUS').tracking_status == 0
 
 
-def test_lines_go_on_after_a_warning(rig: Callable[..., Rig], capfd: Any) -> None:
-    """rclpy raises where one line of source logs at two levels."""
+def test_info_lines_are_still_logged_after_a_warning(rig: Callable[..., Rig], capfd: Any) -> None:
+    """rclpy raises an error if one line of source logs at two severities."""
     talker, station = rig(start=False)
     tracks = talker.node.create_publisher(Detection2D, 'track', 10)
     bad = detection_message(Detection2D().header, TARGET)
@@ -90,7 +90,7 @@ def test_lines_go_on_after_a_warning(rig: Callable[..., Rig], capfd: Any) -> Non
     talker.spin(lambda: has_logged(line), 'the line')
 
 
-def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[..., Rig]) -> None:
+def test_refused_box_fails_with_the_reason(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     talker.send(0)
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
@@ -99,12 +99,12 @@ def test_a_box_that_the_tracker_refuses_fails_with_its_reason(rig: Callable[...,
     assert 'activate it first' in station.texts()
 
 
-def test_a_lost_target_is_told(rig: Callable[..., Rig]) -> None:
+def test_lost_target_is_reported_as_coasting(rig: Callable[..., Rig]) -> None:
     talker, station = rig(tracker={'lost_threshold': 1.0})
     talker.send(0)
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
     assert station.track(TARGET).result == mavlink.MAV_RESULT_ACCEPTED
-    for number in range(1, 30):  # until one scores less than the first ones did
+    for number in range(1, 30):  # until a frame scores less than the first ones did
         talker.send(number)
         talker.spin(lambda number=number: len(talker.tracks) == number, 'its track')
         if not talker.tracks[-1].results:
@@ -116,7 +116,7 @@ def test_a_lost_target_is_told(rig: Callable[..., Rig]) -> None:
     assert math.isnan(status.rec_top_x)
 
 
-def test_a_point_takes_the_detection_there(rig: Callable[..., Rig]) -> None:
+def test_point_command_selects_the_detection_at_that_point(rig: Callable[..., Rig]) -> None:
     talker, station = rig()
     talker.send(0)
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
@@ -128,8 +128,8 @@ def test_a_point_takes_the_detection_there(rig: Callable[..., Rig]) -> None:
     assert tuple(talker.tracker.session.target.box) == pytest.approx(tuple(TARGET), abs=1e-3)
 
 
-def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -> None:
-    """Images are stamped by the clock here, and the video comes two seconds late."""
+def test_rectangle_applies_to_the_image_shown_after_video_latency(rig: Callable[..., Rig]) -> None:
+    """Images are stamped by the clock, and the station sees the video two seconds late."""
     talker, station = rig(video_latency=2.0, tracker={'stamp_tolerance': 5.0})
     clock = talker.node.get_clock()
     stamps = []
@@ -145,7 +145,7 @@ def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -
 
     late = 2_000_000_000
     assert before - late <= talker.tracker.session.target.stamp <= after - late
-    # It is followed from there to the newest image.
+    # The target is tracked from there to the newest image.
     talker.spin(lambda: bool(talker.tracks), 'the tracks')
     first = talker.tracks[0].header.stamp
     assert first.sec * 10**9 + first.nanosec in stamps[1:]
@@ -162,7 +162,9 @@ def test_the_rectangle_is_of_the_image_that_was_shown(rig: Callable[..., Rig]) -
         (['component_id:=1'], 'Invalid parameter value (1)'),
     ],
 )
-def test_parameters_of_no_use_are_told(ros: None, parameters: list[str], reason: str) -> None:
+def test_invalid_parameters_prevent_startup_with_the_reason(
+    ros: None, parameters: list[str], reason: str
+) -> None:
     words = [word for parameter in parameters for word in ('-p', parameter)]
     command = [sys.executable, '-m', 'hcat_ros.executables', 'mavlink_camera', '--ros-args', *words]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -205,7 +207,7 @@ with open(sys.argv[6], 'w') as answers:
 
 
 def test_mavsdk_finds_the_camera_and_tracks(rig: Callable[..., Rig], tmp_path: Path) -> None:
-    """Another implementation of the protocol, in a process of its own."""
+    """MAVSDK is another implementation of the protocol; it runs in a separate process."""
     pytest.importorskip('mavsdk', reason='needs mavsdk (pip install mavsdk)')
     talker, station = rig()
     talker.send(0)

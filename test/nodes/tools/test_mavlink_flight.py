@@ -28,9 +28,9 @@ from hcat_ros.nodes.tools.simulated_following import follower_parameters
 from hcat_ros.simulation import Scenario
 
 SPEED = 0.25
-"""Of the target, as a share of the drone's."""
+"""Speed of the target as a fraction of the drone's."""
 SECONDS = 12.0
-"""Of flight, in which the target goes some 18 m."""
+"""Duration of the flight, s, in which the target moves about 18 m."""
 LIMIT = 90.0
 
 
@@ -63,7 +63,7 @@ class Autopilot(Node):
             self.setpoints += 1
             command = TwistStamped()
             command.header.stamp = self.get_clock().now().to_msg()
-            # Forward, right, down as ROS has it: forward, left, up.
+            # MAVLink has forward, right, down; ROS has forward, left, up.
             linear, angular = command.twist.linear, command.twist.angular
             linear.x, linear.y, linear.z = message.vx, -message.vy, -message.vz
             angular.z = -message.yaw_rate
@@ -85,7 +85,7 @@ def processes(checkout: Path, monkeypatch: pytest.MonkeyPatch, ros: None) -> Ite
 
 
 @pytest.mark.parametrize('released', [True, False])
-def test_the_simulated_drone_follows_by_mavlink(
+def test_simulated_drone_follows_by_mavlink_only_after_release(
     processes: Any, checkout: Path, released: bool
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

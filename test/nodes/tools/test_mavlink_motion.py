@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's node sends a follower's commands on: MAVLink over UDP, ROS over real DDS."""
+"""The MAVLink camera's node forwards a follower's commands: MAVLink over UDP, real DDS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hcat_ros.nodes.tools.mavlink_camera import MavlinkCamera
 
 
 class Follower:
-    """Sends velocities, by way of a camera that is released, and sees what the vehicle gets."""
+    """Sends velocities through the MAVLink camera and reads what the vehicle receives."""
 
     def __init__(self, rig: Rig) -> None:
         self.talker, self.station = rig
@@ -39,7 +39,7 @@ class Follower:
         self.commands.publish(twist)
 
     def moves(self) -> list[Any]:
-        """Set-points that have come so far."""
+        """Return the set-points received so far."""
         self.station.read()
         return [m for m in self.station.got if m.get_type() == 'SET_POSITION_TARGET_LOCAL_NED']
 
@@ -47,7 +47,7 @@ class Follower:
         return [m for m in self.moves() if (m.vx, m.vy, m.vz, m.yaw_rate) == (0, 0, 0, 0)]
 
 
-def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) -> None:
+def test_follower_commands_are_forwarded_after_release(rig: Callable[..., Rig]) -> None:
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
     )
@@ -61,13 +61,13 @@ def test_commands_of_the_follower_go_out_once_released(rig: Callable[..., Rig]) 
     talker.spin(lambda: bool(follower.moves()), 'the velocity')
     first = follower.moves()[0]
     assert (first.vx, first.vy, first.yaw_rate) == (1.0, -0.25, -0.5)
-    # Nothing more comes: zero.
+    # Without further commands a zero is sent.
     talker.spin(lambda: follower.moves()[-1].vx == 0, 'the stop')
     follower.hold(True)
 
 
-def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
-    """As by a message of many megabytes, on whatever topic."""
+def test_blocked_executor_does_not_delay_the_stop(rig: Callable[..., Rig]) -> None:
+    """A message of many megabytes on any topic blocks it like this."""
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=0.3, motion_stamped=False)
     )
@@ -87,7 +87,7 @@ def test_a_blocked_executor_keeps_no_stop_back(rig: Callable[..., Rig]) -> None:
     assert seen[0] > 0
 
 
-def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> None:
+def test_destroying_the_node_sends_several_zero_commands(rig: Callable[..., Rig]) -> None:
     before = set(threading.enumerate())
     follower = Follower(
         rig(start=False, motion='velocity', motion_timeout=5.0, motion_stamped=False)
@@ -99,7 +99,7 @@ def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> N
     (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
     follower.talker.executor.remove_node(node)
     node.destroy_node()
-    # It has ended: what it sent is here.
+    # The node has ended, so everything that it sent has arrived.
     assert len(follower.moves()) > 1
     assert len(follower.zeros()) >= 3
     assert follower.zeros()[-1] is follower.moves()[-1]
@@ -107,7 +107,7 @@ def test_the_end_stops_it_by_more_than_one_message(rig: Callable[..., Rig]) -> N
 
 
 class GimbalManager:
-    """Listens on a TCP port and keeps the messages that come."""
+    """Listens on a TCP port and records the messages that it receives."""
 
     def __init__(self) -> None:
         self.link = mavutil.mavlink_connection('tcpin:127.0.0.1:0')
@@ -120,17 +120,17 @@ class GimbalManager:
         self.got.clear()
 
     def heard(self, kind: str, command: int | None = None) -> list[Any]:
-        """The messages of a kind that have come so far; about one command unless it is None."""
+        """Return the messages of a kind received so far; about one command unless it is None."""
         while (message := self.link.recv_msg()) is not None:
             self.got.append(message)
         found = [m for m in self.got if m.get_type() == kind]
         return [m for m in found if command in (None, getattr(m, 'command', None))]
 
 
-def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
+def test_gimbal_control_is_requested_again_after_a_link_reopens(
     rig: Callable[..., Rig],
 ) -> None:
-    """After a gimbal manager has come back, its earlier answer no longer counts."""
+    """After a gimbal manager has restarted, its earlier answer is no longer valid."""
     manager, configure = GimbalManager(), mavlink.MAV_CMD_DO_GIMBAL_MANAGER_CONFIGURE
     follower = Follower(
         rig(start=False, motion='gimbal', motion_stamped=False, beside=manager.endpoint)
@@ -151,7 +151,7 @@ def test_control_of_the_gimbal_is_requested_again_when_a_link_is_opened_again(
     manager.link.close()
 
 
-def test_an_end_on_hold_moves_nothing(rig: Callable[..., Rig]) -> None:
+def test_destroying_the_node_on_hold_sends_no_set_points(rig: Callable[..., Rig]) -> None:
     follower = Follower(rig(start=False, motion='velocity', motion_stamped=False))
     (node,) = (n for n in follower.talker.executor.get_nodes() if isinstance(n, MavlinkCamera))
     follower.talker.executor.remove_node(node)

@@ -27,7 +27,7 @@ def test_without_tracks_each_frame_is_shown_at_once(frames: PairedFrames) -> Non
         assert (shown.frame.stamp, shown.track) == (stamp, None)
 
 
-def test_a_track_is_shown_with_its_own_frame_though_later_ones_are_here(
+def test_track_is_shown_with_its_own_frame_although_later_ones_arrived(
     frames: PairedFrames,
 ) -> None:
     for stamp in (1, 2, 3):
@@ -40,7 +40,7 @@ def test_a_track_is_shown_with_its_own_frame_though_later_ones_are_here(
     assert (shown.frame.stamp, shown.track) == (4, TRACK)
 
 
-def test_the_tracks_of_others_go_with_that_of_the_primary(frames: PairedFrames) -> None:
+def test_tracks_of_other_targets_are_shown_with_the_primary(frames: PairedFrames) -> None:
     frames.add_frame(frame(1), 0.0)
     other = TRACK._replace(target_id='2')
     alone = frames.add_track(1, TRACK, 0.0)
@@ -51,14 +51,14 @@ def test_the_tracks_of_others_go_with_that_of_the_primary(frames: PairedFrames) 
     assert (shown.track, shown.others) == (TRACK, (other,))
 
 
-def test_it_never_goes_back_in_time(frames: PairedFrames) -> None:
+def test_shown_frames_never_go_back_in_time(frames: PairedFrames) -> None:
     for stamp in (1, 2, 3):
         frames.add_frame(frame(stamp), 0.0)
     assert frames.add_track(2, TRACK, 0.0) is None  # as while a target catches up
     assert frames.add_track(3, TRACK, 0.0) is not None
 
 
-def test_a_track_whose_frame_is_not_here_shows_nothing(frames: PairedFrames) -> None:
+def test_track_without_its_frame_shows_nothing(frames: PairedFrames) -> None:
     assert frames.add_track(1, TRACK, 0.0) is None
     for stamp in (10, 20, 30, 40, 50):
         frames.add_frame(frame(stamp), 0.0)
@@ -66,7 +66,7 @@ def test_a_track_whose_frame_is_not_here_shows_nothing(frames: PairedFrames) -> 
     assert frames.add_track(10, TRACK, 0.0) is None
 
 
-def test_when_tracks_stay_away_frames_are_shown_again(frames: PairedFrames) -> None:
+def test_frames_are_shown_again_when_tracks_stop(frames: PairedFrames) -> None:
     frames.add_frame(frame(1), 0.0)
     frames.add_track(1, TRACK, 0.0)
     assert frames.add_frame(frame(2), PATIENCE / 2) is None
@@ -76,7 +76,7 @@ def test_when_tracks_stay_away_frames_are_shown_again(frames: PairedFrames) -> N
     assert frames.add_frame(frame(4), PATIENCE) is not None
 
 
-def test_a_jump_back_in_time_starts_anew(frames: PairedFrames) -> None:
+def test_jump_back_in_time_starts_over(frames: PairedFrames) -> None:
     frames.add_frame(frame(100), 0.0)
     frames.add_track(100, TRACK, 0.0)
     assert frames.add_frame(frame(5), 0.1) is None

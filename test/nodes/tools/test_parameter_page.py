@@ -11,6 +11,6 @@ pytest.importorskip('aiohttp', reason='needs aiohttp')
 from hcat_ros.nodes.tools.parameter_page import parameter_page
 
 
-def test_the_page_is_that_of_the_declarations(checkout: Path) -> None:
+def test_parameter_page_matches_the_declared_parameters(checkout: Path) -> None:
     written = (checkout / 'docs' / 'parameters.md').read_text()
     assert written == parameter_page(), 'write it anew, as its second line says'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay would run, from real bags."""
+"""Commands and files of a replay, planned from real bags."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRAMES = [np.full((48, 64, 3), 90, np.uint8)] * 2
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A plan from the defaults of the launch file and other arguments."""
+    """A function that makes a plan from the launch file's defaults and these arguments."""
     monkeypatch.chdir(tmp_path)
     write_bag(tmp_path / 'walk', FRAMES, init_box=(3, 4, 20, 10))
     write_bag(tmp_path / 'packed', FRAMES, kind='jpeg')
@@ -44,14 +44,14 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
 
 
 def options(words: list[str]) -> argparse.Namespace:
-    """Return what `hcat replay` makes of its arguments."""
+    """Return the options that `hcat replay` parses from its arguments."""
     assert words[0] == 'replay'
     parser = argparse.ArgumentParser()
     replay.add_arguments(parser)
     return parser.parse_args(words[1:])
 
 
-def test_the_box_of_the_bag_names_the_target(plan: Plan) -> None:
+def test_init_box_of_the_bag_starts_the_target(plan: Plan) -> None:
     found = plan(namespace='/front/')
     assert (found.camera, found.played, found.transport) == ('/camera/image',) * 2 + ('raw',)
     assert (found.track, found.node) == ('/front/track', '/front/hcat_tracker')
@@ -63,7 +63,7 @@ def test_the_box_of_the_bag_names_the_target(plan: Plan) -> None:
     assert options(found.report_arguments()).init_box_topic == '/init_box'
 
 
-def test_compressed_images_reach_the_topic_that_the_tracker_takes(plan: Plan) -> None:
+def test_compressed_images_are_played_on_the_tracker_topic(plan: Plan) -> None:
     found = plan(bag='packed', init_box='[3, 4, 20, 10]')
     assert (found.camera, found.transport) == ('/camera/image', 'compressed')
     assert found.played == '/camera/image/compressed'
@@ -71,17 +71,17 @@ def test_compressed_images_reach_the_topic_that_the_tracker_takes(plan: Plan) ->
     assert options(found.report_arguments()).box == [[3, 4, 20, 10]]
 
 
-def test_the_offline_run_has_the_settings_of_the_node(plan: Plan) -> None:
+def test_offline_run_uses_the_node_settings(plan: Plan) -> None:
     found = plan(window_penalty='0.3', size_smoothing='0.4', engine='onnxruntime')
     offline = options(found.report_arguments())
-    assert offline.engine == 'onnxruntime'  # the argument before the file
+    assert offline.engine == 'onnxruntime'  # the argument overrides the file
     assert offline.threads == 3
     assert offline.window_penalty == 0.3
     assert offline.set == ['size_smoothing=0.4']
     assert offline.track == found.recording
 
 
-def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:
+def test_qos_keeps_every_image_until_the_tracker_reads_it(plan: Plan) -> None:
     found = plan(depth='7')
     qos = {'reliability': 'reliable', 'history': 'keep_last', 'depth': 7}
     tracker: Any = yaml.safe_load(found.write_files().read_text())
@@ -108,7 +108,7 @@ def test_every_image_is_kept_until_the_tracker_takes_it(plan: Plan) -> None:
         ({'params_file': 'alias.yaml'}, 'alias.yaml, line 1: write the value in place'),
     ],
 )
-def test_a_wrong_argument_is_named(plan: Plan, arguments: dict[str, str], reason: str) -> None:
+def test_invalid_argument_is_reported(plan: Plan, arguments: dict[str, str], reason: str) -> None:
     Path('text.yaml').write_text('threads 3')
     Path('alias.yaml').write_text('{a: &a [1], b: *a}')
     with pytest.raises(ValueError, match=reason):

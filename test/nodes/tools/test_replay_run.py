@@ -62,7 +62,7 @@ def test_a_reader_that_never_subscribes_ends_the_run(
         run.has_readers(lambda topic: listening.get(topic, []))
 
 
-def test_the_recording_goes_on_while_tracks_come(run: ReplayRun, clock: Clock) -> None:
+def test_recording_continues_while_tracks_arrive(run: ReplayRun, clock: Clock) -> None:
     clock.now += 60  # of playing
     run.end_playing(0)
     for _ in range(5):
@@ -73,12 +73,12 @@ def test_the_recording_goes_on_while_tracks_come(run: ReplayRun, clock: Clock) -
     assert run.has_caught_up()
     assert run.describe_tracks().startswith(f'5 tracks of 30 images on {IMAGE} (')
     run.plan.recording.mkdir()
-    run.end_recording(2)  # as it ends after SIGINT
+    run.end_recording(2)  # its exit code after SIGINT
     run.end_report(0, (0, 3))
     run.end_report(3, (0, 3))
 
 
-def test_a_step_that_fails_ends_the_run(run: ReplayRun, clock: Clock) -> None:
+def test_failed_step_ends_the_run(run: ReplayRun, clock: Clock) -> None:
     with pytest.raises(RuntimeError, match='ros2 bag play ended with exit code 1'):
         run.end_playing(1)
     with pytest.raises(RuntimeError, match='ros2 bag record ended with exit code 0'):

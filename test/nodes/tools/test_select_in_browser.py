@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All of it as an operator has it: processes over DDS, the page in a real Chromium."""
+"""The whole system as an operator uses it: processes over DDS, the page in a real Chromium."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SIDE = 48
 
 
 def truth(number: float) -> Box:
-    """Where the square is in a frame; it moves 1 px a frame."""
+    """Return the box of the square in a frame; it moves 1 px per frame."""
     return Box(60 + number, 90, SIDE, SIDE)
 
 
@@ -66,11 +66,11 @@ def start(ros: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         assert process.returncode == 0, process.args
 
 
-def test_an_operator_names_a_target_sees_it_followed_and_drops_it(
+def test_operator_selects_a_target_sees_it_tracked_and_drops_it(
     start: Any, video: Path, browser: Any
 ) -> None:
     start('tracker_node', 'autostart:=true', 'diagnostics_period:=0.5')
-    # Smaller than the images, so that pixels of the page are none of theirs.
+    # Smaller than the images, so that pixels of the page and of the images differ.
     page = start('select_page', 'port:=0', 'max_width:=200')
     line = page.stdout.readline()
     browser.open(re.search(r'http\S+', line)[0])
@@ -88,7 +88,7 @@ def test_an_operator_names_a_target_sees_it_followed_and_drops_it(
     x, y, w, h = truth(shown()[0])
     browser.drag((x - 2, y - 2, w + 4, h + 4))
     begun = browser.wait(f'{PICTURE}.dataset.track && Number({PICTURE}.dataset.stamp)')
-    # Two seconds later, and the square 20 px further.
+    # Two seconds later the square is 20 px further.
     browser.wait(f'Number({PICTURE}.dataset.stamp) > {begun} + 2e9')
     assert browser.text('state') == 'tracking'
     number, track = shown()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page's node and a tracker over real DDS, and a real websocket client."""
+"""The web page's node and a tracker over real DDS, and a real websocket client."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from hcat_ros.nodes.tools.select_page import SelectPage
 
 
 class Operator:
-    """Looks at the page of a node and asks for things, on a thread of its own."""
+    """A client of the web page on a thread of its own: receives frames and sends requests."""
 
     def __init__(self, page: SelectPage, spin: Callable[..., None]) -> None:
         self.states: list[dict[str, Any]] = []
@@ -72,7 +72,7 @@ class Operator:
         return bool(self.states) and self.states[-1]['state'] == state
 
     def leave(self) -> Future[None]:
-        """Leave the page; the future is done once that is."""
+        """Leave the page; the future is done once the connection is closed."""
         return self._begin(self._live.close())
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ def test_a_box_starts_a_target_and_its_track_is_shown(look: Any, transport: str)
     assert iou(Box(*frame['track']['box']), truth(5)) > 0.5
     assert frame['track']['id'].endswith('-1')
     assert 0 <= frame['track']['score'] <= 1
-    for number in range(6, 20):  # the state tells of tracks of the last second
+    for number in range(6, 20):  # the state depends on the tracks of the last second
         if operator.sees('tracking'):
             break
         show(talker, operator, number)
@@ -209,7 +209,7 @@ def test_several_targets_are_shown_selected_and_dropped(look: Any) -> None:
     )
     seen = until(lambda seen: seen['track']['id'] == ids[1])
     assert [other['id'] for other in seen['others']] == [ids[0]]
-    # Each picture comes once, with all tracks.
+    # Each image is sent once, with all tracks.
     stamps = [frame['stamp'] for frame in operator.frames if frame['others']]
     assert len(stamps) == len(set(stamps))
     answer = operator.ask(ask='drop', id='nobody')
@@ -229,7 +229,7 @@ def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
     def shown() -> bool:
         return any(f['track'] and f['track']['score'] is None for f in operator.frames)
 
-    for number in range(1, 30):  # until one scores less than the first ones did
+    for number in range(1, 30):  # until a frame scores less than the first ones did
         if shown():
             break
         show(talker, operator, number)
@@ -238,7 +238,7 @@ def test_a_lost_target_is_shown_as_lost(look: Any) -> None:
 
 
 @pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
-def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
+def test_refused_box_is_shown_with_the_reason(
     look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
 ) -> None:
     if service:
@@ -259,7 +259,7 @@ def test_a_box_that_the_tracker_refuses_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize('service', [True, False], ids=['service', 'topic'])
-def test_a_tracker_that_is_not_active_is_told_of(
+def test_inactive_tracker_is_shown(
     look: Any, monkeypatch: pytest.MonkeyPatch, service: bool
 ) -> None:
     reason = 'the tracker is unconfigured: activate it first'
@@ -275,7 +275,7 @@ def test_a_tracker_that_is_not_active_is_told_of(
     assert operator.states[-1]['detail'] == 'unconfigured'
 
 
-def test_no_tracker_is_told_of(look: Any) -> None:
+def test_missing_tracker_is_shown(look: Any) -> None:
     talker, operator = look()
     talker.executor.remove_node(talker.tracker)
     talker.tracker.destroy_node()
@@ -285,7 +285,7 @@ def test_no_tracker_is_told_of(look: Any) -> None:
     assert not answer['ok']
 
 
-def test_images_are_subscribed_only_while_somebody_looks(look: Any) -> None:
+def test_images_are_subscribed_only_while_a_client_is_connected(look: Any) -> None:
     talker, operator = look()
     show(talker, operator, 0)
     second = Operator(operator_page(talker), talker.spin)
@@ -299,7 +299,7 @@ def operator_page(talker: Talker) -> SelectPage:
     return next(node for node in talker.executor.get_nodes() if isinstance(node, SelectPage))
 
 
-def test_an_image_that_cannot_be_shown_is_told_of(look: Any) -> None:
+def test_image_that_cannot_be_shown_is_reported(look: Any) -> None:
     talker, operator = look()
     show(talker, operator, 0)
     message = image_message(scene(1), 'bgr8')

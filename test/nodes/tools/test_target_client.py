@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat target` in a process of its own, to a tracker over real DDS."""
+"""`hcat target` in a separate process, connected to a tracker over real DDS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOX = ['-p', f'box:={[*map(float, TARGET)]}']
 
 @pytest.fixture
 def talker(talk: Callable[..., Talker]) -> Iterator[Talker]:
-    """An active tracker that has had an image."""
+    """An active tracker that has received an image."""
     talker = talk(diagnostics_period=0.2)
     talker.start()
     talker.send(0)
@@ -54,7 +54,7 @@ def run(talker: Talker | None, *words: str, code: str = CLIENT) -> tuple[int, st
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
-def test_it_names_a_target_and_tells_its_id(talker: Talker, code: str) -> None:
+def test_client_sets_a_target_and_prints_its_id(talker: Talker, code: str) -> None:
     exit_code, output, errors = run(talker, *BOX, code=code)
     assert (exit_code, errors) == (0, '')
     assert output == f'target {talker.tracker.session.target_id} is followed by /hcat_tracker\n'
@@ -62,7 +62,7 @@ def test_it_names_a_target_and_tells_its_id(talker: Talker, code: str) -> None:
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
-def test_a_refusal_has_the_reason(talker: Talker, code: str) -> None:
+def test_refusal_is_printed_with_the_reason(talker: Talker, code: str) -> None:
     words = ['-p', 'box:=[9000.0, 1.0, 20.0, 20.0]']
     exit_code, output, errors = run(talker, *words, code=code)
     assert (exit_code, output) == (1, '')
@@ -70,14 +70,16 @@ def test_a_refusal_has_the_reason(talker: Talker, code: str) -> None:
     assert 'lies outside of the 320x240 frame' in errors
 
 
-def test_it_drops_the_target(talker: Talker) -> None:
+def test_reset_drops_the_target(talker: Talker) -> None:
     talker.name_target(TARGET)
     assert run(talker, '-p', 'reset:=true')[:2] == (0, 'target dropped\n')
     assert not talker.tracker.session.has_target
 
 
 @pytest.mark.parametrize('code', [CLIENT, WITHOUT_SERVICE + CLIENT], ids=['service', 'topic'])
-def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], code: str) -> None:
+def test_client_adds_selects_and_drops_one_of_several_targets(
+    talk: Callable[..., Talker], code: str
+) -> None:
     talker = talk(diagnostics_period=0.2, max_targets=3)
     talker.start()
     talker.send(0)
@@ -103,13 +105,13 @@ def test_it_adds_selects_and_drops_one_of_several(talk: Callable[..., Talker], c
         assert 'need the package hcat_ros_interfaces' in errors
 
 
-def test_without_the_tracker_it_says_which_are_there(talker: Talker) -> None:
+def test_missing_tracker_error_lists_the_running_trackers(talker: Talker) -> None:
     exit_code, _, errors = run(talker, *BOX, '-p', 'timeout:=4.0', '-r', '__ns:=/front')
     assert exit_code == 1
     assert 'no tracker /front/hcat_tracker is running; running: /hcat_tracker' in errors
 
 
-def test_a_signal_ends_it(ros: None) -> None:
+def test_signal_ends_the_client(ros: None) -> None:
     process = subprocess.Popen(
         [sys.executable, '-m', 'hcat_ros.executables', 'target_client', '--ros-args', *BOX],
         stderr=subprocess.PIPE,

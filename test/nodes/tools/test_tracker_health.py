@@ -17,11 +17,11 @@ def state(health: TrackerHealth, now: float = 0.5, there: bool = True) -> tuple[
     return health.state(now, there, '/image', published=False)
 
 
-def test_no_tracker(health: TrackerHealth) -> None:
+def test_missing_node_gives_state_no_tracker(health: TrackerHealth) -> None:
     assert state(health, there=False) == ('no tracker', 'no node /front/hcat_tracker is running')
 
 
-def test_no_image_only_while_somebody_wants_one(health: TrackerHealth) -> None:
+def test_no_image_is_reported_only_while_images_are_expected(health: TrackerHealth) -> None:
     assert state(health, 5.0) == ('no image', 'none on /image for 5 s: nobody publishes it')
     health.record_image(4.0)
     assert state(health, 5.0)[0] == 'starting'
@@ -29,7 +29,7 @@ def test_no_image_only_while_somebody_wants_one(health: TrackerHealth) -> None:
     assert state(health, 50.0)[0] == 'starting'
 
 
-def test_the_tracker_s_own_words(health: TrackerHealth) -> None:
+def test_state_follows_the_tracker_diagnostics(health: TrackerHealth) -> None:
     health.record_report(NAME, 'no target', {})
     assert state(health) == ('no target', '')
     health.record_report(NAME, 'target lost', {})
@@ -44,12 +44,12 @@ def test_the_tracker_s_own_words(health: TrackerHealth) -> None:
     assert state(health) == ('inactive', 'cannot configure: no model x')
 
 
-def test_others_reports_are_passed_over(health: TrackerHealth) -> None:
+def test_reports_of_other_trackers_are_ignored(health: TrackerHealth) -> None:
     health.record_report('rear/hcat_tracker: tracking', 'target lost', {'refused boxes': '3'})
     assert state(health)[0] == 'starting'
 
 
-def test_fresh_tracks_say_more_than_old_reports(health: TrackerHealth) -> None:
+def test_recent_tracks_override_older_reports(health: TrackerHealth) -> None:
     health.record_report(NAME, 'no target', {})
     health.record_track(found=True, now=0.4)
     assert state(health)[0] == 'tracking'
@@ -63,7 +63,7 @@ def test_fresh_tracks_say_more_than_old_reports(health: TrackerHealth) -> None:
     assert state(health) == ('no target', '')
 
 
-def test_a_refused_box_is_a_problem_once(health: TrackerHealth) -> None:
+def test_refused_box_is_reported_once(health: TrackerHealth) -> None:
     health.record_report(NAME, 'no target', {'refused boxes': '2', 'last problem': 'before us'})
     assert health.problem == ''
     health.record_report(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
@@ -71,7 +71,7 @@ def test_a_refused_box_is_a_problem_once(health: TrackerHealth) -> None:
     health.forget_problem()
     health.record_report(NAME, 'no target', {'refused boxes': '3', 'last problem': 'too old'})
     assert health.problem == ''
-    health.record_report(NAME, 'no target', {})  # started anew
+    health.record_report(NAME, 'no target', {})  # the tracker has restarted
     assert health.problem == ''
 
 

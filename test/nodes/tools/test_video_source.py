@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of a file, published when it says."""
+"""Images of a video file, published at the times that the file gives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hcat_ros.frames import Frame
 from hcat_ros.nodes.tools.video_source import VideoSource
 
 TIMES = [0.0, 0.05, 0.1, 0.15, 0.2, 0.6, 1.0, 1.4]
-"""Of a phone's video, whose rate falls in the dark: 20 and then 2.5 frames a second."""
+"""Times of the frames of a phone's video, s: in the dark its rate falls from 20 to 2.5 fps."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def video(tmp_path: Path) -> str:
 
 
 def play(given: list[Parameter], on_image: Callable[[Image], None]) -> None:
-    """Play a video with a viewer beside it until as many images as TIMES have come, or 60 s."""
+    """Play a video to a viewer until as many images as TIMES have arrived, or for 60 s."""
     count = 0
 
     def receive(image: Image) -> None:
@@ -67,10 +67,10 @@ def play(given: list[Parameter], on_image: Callable[[Image], None]) -> None:
         node.destroy_node()
 
 
-def test_each_frame_comes_at_its_own_time(
+def test_frames_are_published_at_their_own_times(
     ros: None, video: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenCV writes no varying rate: the times are put in the place of those read."""
+    """OpenCV cannot write a varying frame rate, so the test replaces the times that are read."""
 
     def frames(source: Any) -> Iterator[Frame]:
         for index, stamp in enumerate(TIMES):
@@ -86,7 +86,7 @@ def test_each_frame_comes_at_its_own_time(
     assert np.median(times - np.array(TIMES)) < 0.2, times
 
 
-def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
+def test_camera_info_is_published_with_the_images(ros: None, video: str) -> None:
     images: list[Image] = []
     infos: list[CameraInfo] = []
     viewer = rclpy.create_node('viewer')
@@ -107,8 +107,8 @@ def test_camera_info_goes_with_the_images(ros: None, video: str) -> None:
     assert infos[0].k[0] == pytest.approx(32.0)
 
 
-def test_images_come_whatever_the_clock_of_the_stamps_does(ros: None, video: str) -> None:
-    """Simulated time that stands holds up timers as a system clock that was set back does."""
+def test_images_are_published_even_if_the_ros_clock_stands_still(ros: None, video: str) -> None:
+    """Simulated time that stands still blocks timers, as a system clock that is set back does."""
     images: list[Image] = []
     given = [Parameter('source', value=video), Parameter('use_sim_time', value=True)]
     play(given, images.append)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines and disks that fail under a node: the state afterwards, and that it recovers."""
+"""Engine and disk failures: the node's state afterwards, and its recovery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source 
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lives import ACTIVATE, CONFIGURE, detects, recovers, restarts, says
+from lives import (
+    ACTIVATE,
+    CONFIGURE,
+    bring_up_and_track,
+    check_tracking,
+    restart_and_track,
+    wait_for_diagnostics,
+)
 from talker import Talker, truth
 
 from hcat_ros.boxes import iou
@@ -28,7 +35,7 @@ Talk = Callable[..., Talker]
 
 
 class MoodyEngine(OnnxRuntimeEngine):
-    """An engine that raises what a test tells it to."""
+    """An engine that raises the errors that a test sets in `mood`, by stage."""
 
     mood: dict[str, BaseException | None]
 
@@ -48,7 +55,7 @@ class MoodyEngine(OnnxRuntimeEngine):
 
 @pytest.fixture
 def mood(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException | None]:
-    """What the engine, registered in place of PyTorch's, raises in which stage."""
+    """Errors that the engine, registered in place of PyTorch's, raises, by stage."""
     MoodyEngine.mood = {}
     monkeypatch.setitem(ENGINES, 'torch', (__name__, 'MoodyEngine'))
     return MoodyEngine.mood
@@ -58,33 +65,33 @@ ERRORS = [EngineError('out of order'), RuntimeError('device lost'), MemoryError(
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_in_mid_run_loses_those_frames_alone(
+def test_engine_failure_while_tracking_loses_only_those_frames(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     talker = talk(engine='torch', diagnostics_period=0.1)
-    recovers(talker)
+    bring_up_and_track(talker)
     mood['search'] = error
     for number in (2, 3, 4):
         talker.send(number)
     assert talker.tracker.state_label == 'active'
     assert talker.tracker.refusals.statistics.counts['failed frames'] == 3
-    says(talker, DiagnosticStatus.ERROR, 'engine failing')
+    wait_for_diagnostics(talker, DiagnosticStatus.ERROR, 'engine failing')
     mood['search'] = None
     talker.tracks.clear()
     talker.send(5)
     talker.spin(lambda: len(talker.tracks) == 1, 'a track of the same target')
     assert talker.tracks[0].id.endswith('-1')
     assert iou(box_of(talker.tracks[0]), truth(5)) > 0.5
-    says(talker, DiagnosticStatus.WARN, 'frame not tracked')
-    restarts(talker)
+    wait_for_diagnostics(talker, DiagnosticStatus.WARN, 'frame not tracked')
+    restart_and_track(talker)
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_on_the_template_refuses_the_box(
+def test_engine_failure_on_the_template_refuses_the_init_box(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     talker = talk(engine='torch')
-    recovers(talker)
+    bring_up_and_track(talker)
     mood['template'] = error
     talker.name_target(truth(1))
     assert talker.tracker.refusals.statistics.counts['refused boxes'] == 1
@@ -92,23 +99,23 @@ def test_an_engine_that_fails_on_the_template_refuses_the_box(
     talker.spin(lambda: len(talker.tracks) == 2, 'a track of the target from before')
     assert talker.tracks[1].id.endswith('-1')
     mood['template'] = None
-    restarts(talker)
+    restart_and_track(talker)
 
 
 @pytest.mark.parametrize('error', ERRORS, ids=lambda error: type(error).__name__)
-def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
+def test_engine_failure_during_warm_up_leaves_the_node_unconfigured(
     talk: Talk, mood: dict[str, BaseException | None], error: Exception
 ) -> None:
     mood['search'] = error
     talker = talk(engine='torch')
     assert not talker.change(CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
-    # In one line, for the diagnostics and for whoever asks for a target; unforeseen ones by name.
+    # One line, for diagnostics and service responses; unexpected errors start with their type.
     kinds = {EngineError: 'torch: ', RuntimeError: ''}
     kind = kinds.get(type(error), f'{type(error).__name__}: ')
     assert talker.tracker.failure == f'cannot configure: {kind}{error}'.rstrip()
     mood['search'] = None
-    recovers(talker)
+    bring_up_and_track(talker)
 
 
 # Disks
@@ -116,10 +123,10 @@ def test_an_engine_that_fails_while_it_warms_up_leaves_the_node_unconfigured(
 
 @contextlib.contextmanager
 def no_room(full: bool = True) -> Iterator[None]:
-    """Lets this process write 4 kB to a file and no more.
+    """Limit the files that this process writes to 4 kB.
 
-    The write itself fails, half-way, as on a full disk (with EFBIG in place of ENOSPC). Only
-    inside of the block: pytest writes to a file as well, if its output goes to one.
+    The write itself fails half-way, as on a full disk (with EFBIG in place of ENOSPC). The limit
+    holds only inside the block, because pytest writes to a file as well if its output goes to one.
     """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -132,7 +139,7 @@ def no_room(full: bool = True) -> Iterator[None]:
 
 
 def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
-    """A machine with TensorRT, a double; the only engine with a cache of its own."""
+    """Return a test double of TensorRT, installed; it is the only engine with its own cache."""
     for module in ('onnx', 'onnxruntime'):
         pytest.importorskip(module)
     monkeypatch.syspath_prepend(str(checkout / 'test' / 'engines'))
@@ -142,7 +149,7 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch, checkout: Path) -> Any:
 
 
 @pytest.mark.parametrize('full', [True, False], ids=['full', 'no folder'])
-def test_without_room_for_the_cache_the_node_works_and_says_so(
+def test_unwritable_engine_cache_is_reported_and_the_node_works(
     talk: Talk,
     checkout: Path,
     tmp_path: Path,
@@ -164,16 +171,16 @@ def test_without_room_for_the_cache_the_node_works_and_says_so(
         assert 'free space there, or set XDG_CACHE_HOME' in log
         assert not list(tmp_path.rglob('plan-*.bin')), 'nothing is half-written'
         assert talker.change(ACTIVATE)
-        detects(talker)
+        check_tracking(talker)
         if not full:
             cache.unlink()
-        restarts(talker)
+        restart_and_track(talker)
         assert len(list(cache.rglob('plan-*.bin'))) == 2
         assert 'has to build again' not in capfd.readouterr().err
         assert talker.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
 
 
-def test_a_full_disk_does_not_concern_engines_without_a_cache(talk: Talk) -> None:
+def test_full_disk_does_not_affect_engines_without_a_cache(talk: Talk) -> None:
     talker = talk(engine='onnxruntime')
     with no_room():
-        recovers(talker)
+        bring_up_and_track(talker)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from talker import Talker
 
 
-def test_what_engines_tell_is_in_the_nodes_log(
+def test_engine_log_messages_appear_in_the_node_log(
     ros: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     node = rclpy.create_node('tracker')
@@ -40,7 +40,7 @@ def test_what_engines_tell_is_in_the_nodes_log(
     ]
 
 
-def test_a_node_at_level_debug_tells_what_was_passed_over(
+def test_debug_messages_appear_at_log_level_debug(
     ros: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     node = rclpy.create_node('tracker')
@@ -50,16 +50,18 @@ def test_a_node_at_level_debug_tells_what_was_passed_over(
         with engine_log(node.get_logger()):
             log.debug('passed over %s', 'x')
     finally:
-        node.get_logger().set_level(LoggingSeverity.INFO)  # it is the process's, by name
+        node.get_logger().set_level(
+            LoggingSeverity.INFO
+        )  # the level belongs to the process, by logger name
         node.destroy_node()
     assert '[DEBUG]' in (text := capfd.readouterr().err)
     assert '[tracker]: passed over x' in text
 
 
-def test_a_start_is_told_in_three_lines(
+def test_startup_logs_at_most_three_lines(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any
 ) -> None:
-    """Engine and precision are the default, auto; the first start times, the second knows."""
+    """Engine and precision are auto: the first start measures, the second uses the cache."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     for start in ('first', 'second'):
         talker = talk(threads=1)
@@ -75,7 +77,7 @@ def test_a_start_is_told_in_three_lines(
         talker.close()
 
 
-def test_it_ends_with_an_error_too() -> None:
+def test_engine_log_restores_the_logger_after_an_error() -> None:
     package = logging.getLogger('hcat_ros')
     before, level = list(package.handlers), package.level
 

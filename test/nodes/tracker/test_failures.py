@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails through the real ROS interface: the state afterwards, and that the node recovers."""
+"""Failures through the real ROS interface: the node's state afterwards, and its recovery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from lives import ACTIVATE, CLEANUP, CONFIGURE, recovers, restarts, says
+from lives import (
+    ACTIVATE,
+    CLEANUP,
+    CONFIGURE,
+    bring_up_and_track,
+    restart_and_track,
+    wait_for_diagnostics,
+)
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from talker import Talker
@@ -32,7 +39,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def rehash(folder: Path, name: str) -> None:
-    """Make the card's hash of a file fit the file."""
+    """Write the actual hash of a file into the model card."""
     card = folder / 'model.yaml'
     old = load_model(folder).card.sha256[name]
     new = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -46,24 +53,24 @@ def rehash(folder: Path, name: str) -> None:
     ('transition', 'label'),
     [(CONFIGURE, ''), (ACTIVATE, ''), (CLEANUP, ''), (0, 'fly'), (255, ''), (61, '')],
 )
-def test_an_impossible_transition_while_tracking_is_refused_and_tracking_goes_on(
+def test_impossible_transition_is_refused_and_tracking_continues(
     talk: Talk, transition: int, label: str
 ) -> None:
     talker = talk()
-    recovers(talker)
+    bring_up_and_track(talker)
     assert not talker.change(transition, label)
     assert talker.tracker.state_label == 'active'
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 2, 'a track of the same target')
     assert talker.tracks[1].id.endswith('-1')
-    restarts(talker)
+    restart_and_track(talker)
 
 
-def test_many_lives(talk: Talk) -> None:
+def test_node_restarts_several_times(talk: Talk) -> None:
     talker = talk()
-    recovers(talker)
+    bring_up_and_track(talker)
     for _ in range(3):
-        restarts(talker)
+        restart_and_track(talker)
 
 
 # Parameters
@@ -87,11 +94,11 @@ def test_many_lives(talk: Talk) -> None:
         ('init_box', 'here'),
     ],
 )
-def test_a_parameter_out_of_range_is_refused_over_the_service_and_the_old_one_kept(
+def test_invalid_parameter_is_refused_and_the_old_value_kept(
     talk: Talk, name: str, value: Any
 ) -> None:
     talker = talk()
-    recovers(talker)
+    bring_up_and_track(talker)
     before = talker.tracker.get_parameter(name).value
     client = talker.node.create_client(SetParameters, 'hcat_tracker/set_parameters')
     request = SetParameters.Request()
@@ -108,15 +115,15 @@ def test_a_parameter_out_of_range_is_refused_over_the_service_and_the_old_one_ke
 # Models
 
 
-def test_a_missing_model_leaves_the_node_unconfigured_until_there_is_one(talk: Talk) -> None:
+def test_missing_model_leaves_the_node_unconfigured_until_corrected(talk: Talk) -> None:
     talker = talk(model='no_such_model')
     assert not talker.change(CONFIGURE)
     assert talker.tracker.state_label == 'unconfigured'
-    says(talker, DiagnosticStatus.ERROR, "no model 'no_such_model'")
+    wait_for_diagnostics(talker, DiagnosticStatus.ERROR, "no model 'no_such_model'")
     assert not talker.change(ACTIVATE)
     assert talker.set('model', 'hcat_base').successful
-    recovers(talker)
-    says(talker, DiagnosticStatus.OK, 'tracking')
+    bring_up_and_track(talker)
+    wait_for_diagnostics(talker, DiagnosticStatus.OK, 'tracking')
 
 
 @pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
@@ -131,7 +138,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_until_there_is_one(talk: T
         (lambda content: bytes(range(256)) * 100, True, 'cannot load'),
     ],
 )
-def test_a_damaged_model_is_refused_until_it_is_mended(
+def test_damaged_model_is_refused_until_repaired(
     talk: Talk,
     monkeypatch: pytest.MonkeyPatch,
     model: Path,
@@ -145,7 +152,7 @@ def test_a_damaged_model_is_refused_until_it_is_mended(
     (model / name).write_bytes(damage(whole))
     if hash_fits:
         rehash(model, name)
-    if engine == 'auto':  # PyTorch's reads other files
+    if engine == 'auto':  # the PyTorch engine reads other files
         monkeypatch.delitem(ENGINES, 'torch')
     talker = talk(model=str(model), engine=engine, precision='fp32', threads=1)
     assert not talker.change(CONFIGURE)
@@ -154,4 +161,4 @@ def test_a_damaged_model_is_refused_until_it_is_mended(
     assert name in talker.tracker.failure
     (model / name).write_bytes(whole)
     (model / 'model.yaml').write_text(card)
-    recovers(talker)
+    bring_up_and_track(talker)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Malformed messages, parameters and requests: none ends the node.
+"""Malformed messages, parameters and requests never end the node.
 
-With `test_fuzz_bytes.py` more than 20 000. They go straight into the callbacks that the node gave
-its real subscriptions and services, where an exception is seen at once.
+Together with `test_fuzz_bytes.py` there are more than 20 000. They go straight into the callbacks
+of the node's real subscriptions and services, where an exception fails the test at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HYPOTHESIS = {'images': 1500, 'boxes': 1000, 'parameters': 700, 'transitions': 5
 
 
 def many(examples: int) -> Callable[[Any], Any]:
-    """Hypothesis's settings for so many."""
+    """Return Hypothesis settings for this number of examples."""
     return settings(max_examples=examples, suppress_health_check=list(HealthCheck))
 
 
@@ -48,7 +48,7 @@ STAMPS = st.builds(Time, sec=st.integers(-(2**31), 2**31 - 1), nanosec=WHOLE)
 
 @st.composite
 def images(draw: st.DrawFn) -> Image:
-    """Images that fit in most fields and in some not."""
+    """Return an image in which some fields may be invalid."""
     message = image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 'bgr8')
     message.header.stamp = draw(STAMPS)
     for name, values in (('height', WHOLE), ('width', WHOLE), ('step', WHOLE), ('encoding', TEXT)):
@@ -61,7 +61,7 @@ def images(draw: st.DrawFn) -> Image:
 
 @st.composite
 def boxes(draw: st.DrawFn) -> Detection2D:
-    """Detections of any numbers, with any ids."""
+    """Return a detection with arbitrary numbers and ids."""
     message = Detection2D(id=draw(TEXT))
     message.header.stamp = draw(STAMPS | st.just(Time()))
     message.bbox.size_x, message.bbox.size_y = draw(REAL), draw(REAL)
@@ -92,7 +92,7 @@ VALUES = st.builds(
 )
 
 
-def test_images(quick: Talker) -> None:
+def test_malformed_images_do_not_end_the_node(quick: Talker) -> None:
     @many(HYPOTHESIS['images'])
     @given(images())
     def one(message: Image) -> None:
@@ -103,7 +103,7 @@ def test_images(quick: Talker) -> None:
     assert quick.images_seen() >= HYPOTHESIS['images']
 
 
-def test_boxes_and_detections(quick: Talker) -> None:
+def test_malformed_boxes_and_detections_do_not_end_the_node(quick: Talker) -> None:
     quick.set('init_mode', 'best')
 
     @many(HYPOTHESIS['boxes'])
@@ -118,8 +118,8 @@ def test_boxes_and_detections(quick: Talker) -> None:
     one()
 
 
-def test_parameters(quick: Talker) -> None:
-    """Through the service's callback: what a client sends."""
+def test_arbitrary_parameters_do_not_end_the_node(quick: Talker) -> None:
+    """Requests go through the service's callback, as if a client had sent them."""
     set_parameters = service_callback(quick.tracker, SetParameters)
     names = st.sampled_from([*(setting.name for setting in SETTINGS), 'no_such', ''])
 
@@ -127,7 +127,7 @@ def test_parameters(quick: Talker) -> None:
     @given(st.lists(st.builds(ParameterMessage, name=names, value=VALUES), min_size=1, max_size=2))
     def one(parameters: list[ParameterMessage]) -> None:
         if any(p.value.type > 9 for p in parameters):
-            # rclpy itself raises: `run_node` logs it and goes on (over the wire below).
+            # rclpy itself raises; `run_node` logs it and continues (tested in test_fuzz_bytes.py).
             return
         response = set_parameters(SetParameters.Request(parameters=parameters), _Response())
         assert len(response.results) == len(parameters)
@@ -143,14 +143,14 @@ class _Response:
         self.results = []
 
 
-def test_transitions(quick: Talker) -> None:
+def test_arbitrary_transitions_do_not_end_the_node(quick: Talker) -> None:
     change = service_callback(quick.tracker, ChangeState)
 
     @many(HYPOTHESIS['transitions'])
     @given(st.integers(0, 255), st.sampled_from(['', 'configure', 'activate', 'x', 'cleanup']))
     def one(transition: int, label: str) -> None:
         request = ChangeState.Request()
-        # 5 to 8 end the node's life, as they should.
+        # Transitions 5 to 8 shut the node down, as intended.
         request.transition.id = 0 if 5 <= transition <= 8 else transition
         request.transition.label = label
         change(request, ChangeState.Response())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real messages with their serialized bytes mutated: none ends the node.
+"""Real messages with mutated serialized bytes never end the node.
 
-Those that can be read at all go straight into the callbacks that the node gave its real
-subscriptions; what the others do to DDS and rclpy is tried with a node in a process of its own.
+Messages that can be deserialized go straight into the callbacks of the node's real subscriptions.
+The effect of the others on DDS and rclpy is tested with a node in a separate process.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from hcat_ros.nodes.detections import detection_message
 from hcat_ros.nodes.images import image_message
 
 MUTATIONS = {'raw': 14_000, 'compressed': 4000}
-"""How many the callbacks get, by the type of images."""
+"""Number of mutated messages that the callbacks receive, by image transport."""
 WIRE = 2000
-"""How many go over DDS."""
+"""Number of mutated messages that are sent over DDS."""
 
 
 DESERIALIZING = f"""
@@ -58,8 +58,8 @@ print(read)
 """
 
 
-def test_reading_mutated_bytes_raises_at_worst(ros: None) -> None:
-    """40 000 of them, in a process that could crash; what rclpy does the node cannot help."""
+def test_deserializing_mutated_bytes_raises_but_never_crashes(ros: None) -> None:
+    """40 000 messages in a separate process, because a node cannot prevent a crash in rclpy."""
     done = subprocess.run(
         [sys.executable, '-c', DESERIALIZING], capture_output=True, text=True, timeout=240
     )
@@ -68,7 +68,7 @@ def test_reading_mutated_bytes_raises_at_worst(ros: None) -> None:
 
 
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
-def test_mutated_messages(quick: Talker, transport: str) -> None:
+def test_mutated_messages_do_not_end_the_node(quick: Talker, transport: str) -> None:
     tracker, rng = quick.tracker, random.Random(2)
     if transport == 'compressed':
         tracker.trigger_deactivate()
@@ -95,7 +95,7 @@ def test_mutated_messages(quick: Talker, transport: str) -> None:
         quick.images = quick.node.create_publisher(Image, 'image', QoSProfile(depth=5))
 
 
-def test_mutated_bytes_over_dds_to_a_process(ros: None, tmp_path: Path) -> None:
+def test_mutated_bytes_over_dds_do_not_end_the_process(ros: None, tmp_path: Path) -> None:
     node, rng = rclpy.create_node('fuzzer'), random.Random(3)
     found: list[Detection2D] = []
     node.create_subscription(Detection2D, 'track', found.append, QoSProfile(depth=50))
@@ -127,7 +127,7 @@ def test_mutated_bytes_over_dds_to_a_process(ros: None, tmp_path: Path) -> None:
         for number in range(WIRE):
             topic = rng.choice(list(raws))
             publishers[topic].publish(mutated(raws[topic], rng))
-            if number % 20 == 0:  # what rclpy's own callback raises on
+            if number % 20 == 0:  # rclpy's own callback raises an error for this type
                 bad = Parameter(name='threads', value=ParameterValue(type=200))
                 parameters.call_async(SetParameters.Request(parameters=[bad]))
                 request = ChangeState.Request()
@@ -136,7 +136,7 @@ def test_mutated_bytes_over_dds_to_a_process(ros: None, tmp_path: Path) -> None:
                 rclpy.spin_once(node, timeout_sec=0.02)
             time.sleep(0.001)
         assert process.poll() is None
-        # The node is in whichever state; down and up again, then it tracks.
+        # The node may be in any state: bring it down and up again, then it must track.
         for transition in (4, 2, 1, 3):
             request = ChangeState.Request()
             request.transition.id = transition

@@ -10,7 +10,7 @@ from hcat_ros.nodes.diagnostics import Statistics
 from hcat_ros.nodes.tracker.health import COUNTED, tracking_health
 
 
-def test_levels_are_those_of_what_keeps_the_node_from_its_work(
+def test_diagnostic_level_follows_the_most_serious_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -30,22 +30,22 @@ def statistics(talker: Talker) -> Statistics:
 
 
 def bayer(bgr: np.ndarray) -> np.ndarray:
-    """The picture as a sensor under the pattern RGGB sees it."""
+    """Return the picture as a sensor with an RGGB Bayer pattern records it."""
     raw = bgr[:, :, 1].copy()
     raw[::2, ::2], raw[1::2, 1::2] = bgr[::2, ::2, 2], bgr[1::2, 1::2, 0]
     return raw
 
 
 def yuv422(bgr: np.ndarray) -> np.ndarray:
-    """The picture as UYVY, the colours of every second pixel for two."""
+    """Return the picture as UYVY, in which two pixels share the colour of the first."""
     yuv = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV)
     colours = yuv[:, ::2, 1:].reshape(len(yuv), -1)
-    # The full range in place of BT.601's: a little too bright, no matter to a tracker.
+    # Full range in place of BT.601's: slightly too bright, which does not affect the tracker.
     return np.stack([colours, yuv[:, :, 0]], axis=2)
 
 
 def nv12(bgr: np.ndarray) -> Image:
-    """The picture as a message with its planes one above the other."""
+    """Return the picture as an NV12 message, its planes one above the other."""
     planes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
     height, width = bgr.shape[:2]
     u, v = planes[height:].reshape(2, height // 2, width // 2)
@@ -56,7 +56,7 @@ def nv12(bgr: np.ndarray) -> Image:
 
 
 def mono16(bgr: np.ndarray) -> Image:
-    """The picture as a big-endian message with 12 of 16 bits in use."""
+    """Return the picture as a big-endian message with 12 of 16 bits in use."""
     deep = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype('>u2') * 16
     message = image_message(deep.astype('>u2').view(np.uint8), 'mono8')
     message.width, message.encoding, message.is_bigendian = bgr.shape[1], 'mono16', 1
@@ -72,7 +72,7 @@ MESSAGES: dict[str, Callable[[np.ndarray], Image]] = {
 
 
 @pytest.mark.parametrize('encoding', MESSAGES)
-def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], encoding: str) -> None:
+def test_sensor_encodings_are_tracked_and_drawn(talk: Callable[..., Talker], encoding: str) -> None:
     talker = talk(mono16_bits=12)
     talker.start()
     pictures: list[Image] = []
@@ -89,7 +89,7 @@ def test_what_sensors_send_is_tracked_and_drawn(talk: Callable[..., Talker], enc
     assert {picture.encoding for picture in pictures} == {'bgr8'}
 
 
-def test_stamps_of_any_value_are_copied(talk: Callable[..., Talker]) -> None:
+def test_stamps_of_any_value_are_copied_to_tracks(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     stamps = [Time(), Time(), Time(sec=7, nanosec=1), Time(sec=2**31 - 1, nanosec=999_999_999)]
@@ -102,7 +102,7 @@ def test_stamps_of_any_value_are_copied(talk: Callable[..., Talker]) -> None:
     assert {track.header.frame_id for track in talker.tracks} == {'/camera 1'}
 
 
-def test_a_bag_that_plays_again_keeps_the_target_that_is_where_it_was(
+def test_target_is_kept_after_stamps_jump_back_if_found_in_place(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()
@@ -125,7 +125,7 @@ def test_a_bag_that_plays_again_keeps_the_target_that_is_where_it_was(
     assert '/image: image stamps jumped back by 4.850 s; tracking goes on' in log
 
 
-def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
+def test_target_is_dropped_after_stamps_jump_back_if_not_found(
     talk: Callable[..., Talker],
 ) -> None:
     talker = talk(lost_threshold=0.95, uncertain_threshold=0.99, scan_regions=0)
@@ -145,7 +145,7 @@ def test_after_a_jump_the_target_is_dropped_that_is_not_where_it_was(
     assert 'after the image stamps jumped it was not found again' in statistics(talker).last_problem
 
 
-def test_images_out_of_order_are_passed_over(talk: Callable[..., Talker]) -> None:
+def test_images_out_of_order_are_ignored(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.send(1)
@@ -158,11 +158,11 @@ def test_images_out_of_order_are_passed_over(talk: Callable[..., Talker]) -> Non
 
 
 def half(number: int) -> Image:
-    """The scene at half of its size."""
+    """Return the scene at half of its size."""
     return image_message(np.ascontiguousarray(scene(number)[::2, ::2]), 'bgr8')
 
 
-def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
+def test_lasting_change_of_image_size_drops_the_target(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()
@@ -186,7 +186,7 @@ def test_images_of_another_size_drop_the_target_once_the_first_are_gone(
     assert statistics(talker).counts['images of another view'] == 2
 
 
-def test_a_camera_that_repeats_its_last_picture_is_frozen(talk: Callable[..., Talker]) -> None:
+def test_repeated_image_is_reported_as_a_frozen_camera(talk: Callable[..., Talker]) -> None:
     talker = talk(diagnostics_period=0.2)
     talker.start()
     talker.send(0)
@@ -208,7 +208,7 @@ def test_a_camera_that_repeats_its_last_picture_is_frozen(talk: Callable[..., Ta
     talker.spin(lambda: 'the same image' not in talker.status().message, 'the end of the warning')
 
 
-def test_a_source_that_stands_still_may(talk: Callable[..., Talker]) -> None:
+def test_frozen_timeout_0_allows_repeated_images(talk: Callable[..., Talker]) -> None:
     talker = talk(frozen_timeout=0.0)
     talker.start()
     for number in range(10):
@@ -241,7 +241,7 @@ def test_old_images_are_counted_and_not_tracked(talk: Callable[..., Talker]) -> 
     talker.spin(lambda: len(talker.tracks) == 2, 'a track')
 
 
-def test_the_age_is_in_simulated_time(talk: Callable[..., Talker]) -> None:
+def test_image_age_uses_simulated_time(talk: Callable[..., Talker]) -> None:
     talker = talk(max_age=0.5, use_sim_time=True)
     clock = talker.node.create_publisher(Clock, '/clock', 10)
     talker.start()
@@ -259,7 +259,7 @@ def test_the_age_is_in_simulated_time(talk: Callable[..., Talker]) -> None:
     assert statistics(talker).counts['old images'] == 1
 
 
-def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
+def test_stopped_simulated_time_is_reported_and_the_node_starts(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk(use_sim_time=True, autostart=True)
@@ -267,7 +267,7 @@ def test_with_simulated_time_that_stands_the_node_starts_and_says_so(
     talker.spin(lambda: bool(talker.diagnostics), 'diagnostics')
     talker.spin_for(1.2)
     assert capfd.readouterr().err.count('use_sim_time is set, but /clock stands still') == 1
-    # Once it goes on nobody says that images come: none has.
+    # When the clock runs, the log must not say that images arrive, because none has.
     clock = talker.node.create_publisher(Clock, '/clock', 10)
     deadline, log, number = time.monotonic() + 20, '', 1
     while 'no image for 2 s' not in log and time.monotonic() < deadline:

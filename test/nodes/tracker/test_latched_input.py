@@ -17,7 +17,9 @@ from hcat_ros.nodes.detections import detection_message
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker]) -> None:
+def test_latched_init_box_published_before_activation_is_used_once(
+    talk: Callable[..., Talker],
+) -> None:
     talker = talk()
     latched = talker.node.create_publisher(Detection2D, 'init_box', LATCHED)
     latched.publish(detection_message(Detection2D().header, TARGET))
@@ -29,7 +31,7 @@ def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker
         talker.send(number)
         talker.spin_for(0.3)
     assert talker.tracker.session.target_id == first
-    # What is sent from then on comes over both subscriptions, and counts once.
+    # Later messages arrive over both subscriptions and are used once.
     latched.publish(detection_message(Detection2D().header, TARGET))
     talker.spin(lambda: talker.tracker.session.target_id != first, 'the next target')
     talker.spin_for(0.5)
@@ -38,7 +40,7 @@ def test_a_latched_init_box_sent_before_is_taken_once(talk: Callable[..., Talker
     )
 
 
-def test_without_a_latched_publisher_nobody_is_warned(
+def test_volatile_publishers_cause_no_qos_warning(
     talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
 ) -> None:
     talker = talk()

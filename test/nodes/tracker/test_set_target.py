@@ -23,7 +23,7 @@ from hcat_ros.nodes.detections import detection_message
 
 
 def request(box: Box, number: int | None = None) -> SetTarget.Request:
-    """A request for a box in frame `number`, the newest one if None."""
+    """Return a request for a box in frame `number`, the newest one if None."""
     target = detection_message(Detection2D().header, box)
     if number is not None:
         target.header.stamp = stamp(number)
@@ -49,7 +49,7 @@ class Caller:
         return future
 
 
-def test_the_answer_has_the_id_of_the_tracks(talk: Callable[..., Talker]) -> None:
+def test_response_contains_the_id_of_the_tracks(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.send(0)
@@ -70,7 +70,7 @@ def test_the_answer_has_the_id_of_the_tracks(talk: Callable[..., Talker]) -> Non
         (TARGET, 60, 'ahead of the newest image'),
     ],
 )
-def test_a_refusal_has_the_reason(
+def test_refusal_contains_the_reason(
     talk: Callable[..., Talker], box: Box, number: int | None, reason: str
 ) -> None:
     talker = talk()
@@ -83,13 +83,13 @@ def test_a_refusal_has_the_reason(
     assert talker.tracker.refusals.statistics.counts['refused boxes'] == 1
 
 
-def test_a_tracker_that_is_not_active_says_so(talk: Callable[..., Talker]) -> None:
+def test_unconfigured_tracker_refuses_the_request(talk: Callable[..., Talker]) -> None:
     answer = Caller(talk())(TARGET)
     assert not answer.success
     assert 'unconfigured' in answer.message
 
 
-def test_a_stamped_request_is_answered_when_its_image_has_come(
+def test_stamped_request_is_answered_when_its_image_arrives(
     talk: Callable[..., Talker],
 ) -> None:
     talker = talk()
@@ -102,13 +102,13 @@ def test_a_stamped_request_is_answered_when_its_image_has_come(
     assert future.result().success
 
 
-def test_without_images_the_answer_comes_all_the_same(talk: Callable[..., Talker]) -> None:
+def test_request_without_images_times_out(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     answer = Caller(talker)(TARGET)
     assert not answer.success
     assert 'no image has come within 1 s' in answer.message
-    talker.send(0)  # nobody waits for it any more
+    talker.send(0)  # the request has timed out
     talker.send(1)
     talker.spin_for(0.3)
     assert talker.tracks == []
@@ -118,7 +118,7 @@ def test_without_images_the_answer_comes_all_the_same(talk: Callable[..., Talker
     ('what', 'reason'),
     [('reset', 'reset'), ('deactivate', 'reset'), ('another', 'another target was named')],
 )
-def test_a_request_that_waits_is_answered_when_it_is_dropped(
+def test_waiting_request_is_answered_when_it_is_dropped(
     talk: Callable[..., Talker], what: str, reason: str
 ) -> None:
     talker = talk()

@@ -30,7 +30,7 @@ CORNER = Box(4.0, 4.0, 40.0, 40.0)
 
 
 class Several:
-    """A tracker with room for some targets, and what it publishes of them."""
+    """A tracker of several targets, with the messages that it publishes on `tracks`."""
 
     def __init__(self, talk: Callable[..., Talker], most: int = 3, **parameters: Any) -> None:
         self.talker = talker = talk(max_targets=most, diagnostics_period=0.2, **parameters)
@@ -58,7 +58,7 @@ class Several:
         return self.talker.call(self.clients[what], NamedTarget.Request(id=target_id))
 
     def step(self) -> tuple[Detection2D, list[Detection2D]]:
-        """Send the next frame; return the track and the tracks of it."""
+        """Send the next frame; return its messages on `track` and `tracks`."""
         self.number += 1
         talker, counts = self.talker, (len(self.talker.tracks), len(self.arrays))
         talker.send(self.number)
@@ -68,7 +68,7 @@ class Several:
         return talker.tracks[-1], list(self.arrays[-1].detections)
 
 
-def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> None:
+def test_tracks_contains_all_targets_and_track_the_primary(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     first, second = several.name(TARGET), several.name(CORNER)
     assert first.success
@@ -97,7 +97,7 @@ def test_tracks_has_all_and_track_the_primary(talk: Callable[..., Talker]) -> No
     assert [track.id] == [one.id for one in tracks] == [first.id]
 
 
-def test_what_cannot_be_done_has_the_reason(talk: Callable[..., Talker]) -> None:
+def test_failed_requests_contain_the_reason(talk: Callable[..., Talker]) -> None:
     several = Several(talk, most=1 + 1)
     answers = [several.name(TARGET), several.name(CORNER), several.name(CORNER)]
     assert [answer.success for answer in answers] == [True, True, False]
@@ -127,7 +127,9 @@ def detections(number: int, *boxes: Box) -> Detection2DArray:
 
 
 @pytest.mark.parametrize(('mode', 'expected'), [('all', 2), ('best', 1)])
-def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expected: int) -> None:
+def test_detections_are_added_as_targets_once(
+    talk: Callable[..., Talker], mode: str, expected: int
+) -> None:
     several = Several(talk, init_mode=mode)
     talker, session = several.talker, several.talker.tracker.session
     for repetition in range(3):
@@ -137,27 +139,27 @@ def test_detections_are_added_once(talk: Callable[..., Talker], mode: str, expec
             talker.spin(lambda: len(session.targets) == expected, 'the targets')
         talker.spin_for(0.2)
         several.step()
-    # With best one more is added by each message: the best of those that are of no target yet.
+    # In mode best each message adds one target: the best detection without a target so far.
     assert len(session.targets) == 2
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 1']
 
 
-def test_detections_that_overlap_are_one_target(talk: Callable[..., Talker]) -> None:
+def test_overlapping_detections_become_one_target(talk: Callable[..., Talker]) -> None:
     several = Several(talk, init_mode='all')
     talker, session = several.talker, several.talker.tracker.session
     rider = truth(0)
-    # A quarter of its height longer, as the box of a bicycle with its rider is: IoU 0.8.
+    # A box that is 1.25 times as high, as of a bicycle with its rider: IoU 0.8.
     bicycle = Box(rider.x, rider.y, rider.w, 1.25 * rider.h)
     talker.detections.publish(detections(0, rider, bicycle, CORNER))
     talker.spin(lambda: len(session.targets) > 1, 'the targets')
     assert [target.request.class_id for target in session.targets] == ['class 0', 'class 2']
 
 
-def test_many_detections_cost_no_more_than_a_few_searches(
+def test_searches_per_detections_message_are_limited(
     talk: Callable[..., Talker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a lost target each detection of a crowd was searched for, seconds for one message."""
-    # None is added: all places are taken.
+    """With a lost target each detection of a crowd caused a search, seconds for one message."""
+    # No detection becomes a target, because max_targets is reached.
     several = Several(talk, most=2, init_mode='all')
     talker, session = several.talker, several.talker.tracker.session
     assert several.name(TARGET).success
@@ -180,11 +182,11 @@ def test_many_detections_cost_no_more_than_a_few_searches(
         talker.spin(lambda: len(looks) >= 4 * count, 'the looks')  # noqa: B023
         assert len(looks) == 4 * count, 'eight searches for two lost targets'
         seen |= set(looks)
-    # Each has had its turn.
+    # Every detection has been searched by now.
     assert len(seen) == len(crowd)
 
 
-def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
+def test_track_image_shows_all_targets(talk: Callable[..., Talker]) -> None:
     several = Several(talk)
     pictures: list[Image] = []
     talker = several.talker
@@ -201,7 +203,7 @@ def test_the_picture_shows_all_of_them(talk: Callable[..., Talker]) -> None:
         assert changed[max(y - 4, 0) : y + 5, x : x + 40].any(), 'its upper side'
 
 
-def test_with_one_target_a_new_one_takes_its_place(talk: Callable[..., Talker]) -> None:
+def test_new_target_replaces_the_only_one_with_max_targets_1(talk: Callable[..., Talker]) -> None:
     several = Several(talk, most=1)
     first, second = several.name(TARGET), several.name(CORNER)
     track, tracks = several.step()
@@ -210,9 +212,9 @@ def test_with_one_target_a_new_one_takes_its_place(talk: Callable[..., Talker]) 
 
 
 def write_isaac_bag(path: Path, number: int, *boxes: Box) -> None:
-    """Records detections as NVIDIA's yolov8_decoder_node publishes them (Isaac ROS 3.2).
+    """Record detections as NVIDIA's yolov8_decoder_node publishes them (Isaac ROS 3.2).
 
-    Stamps are the image's in each header, frames are empty, classes are numbers, ids are missing.
+    Each header has the image's stamp; frame ids are empty, classes are numbers, ids are missing.
     """
     from bags import BagWriter
 
@@ -229,7 +231,7 @@ def write_isaac_bag(path: Path, number: int, *boxes: Box) -> None:
         bag.add('/detections_output', when, array)
 
 
-def test_a_recorded_bag_of_isaac_ros_names_the_targets(
+def test_recorded_isaac_ros_detections_start_targets(
     talk: Callable[..., Talker], tmp_path: Path
 ) -> None:
     pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[evaluate]')")

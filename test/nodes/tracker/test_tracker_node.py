@@ -36,7 +36,7 @@ def test_tracks_a_moving_target_and_copies_the_header(talk: Callable[..., Talker
         assert iou(box_of(track), truth(number)) > 0.5
 
 
-def test_compressed_images(talk: Callable[..., Talker]) -> None:
+def test_compressed_images_are_tracked(talk: Callable[..., Talker]) -> None:
     talker = talk(transport='compressed')
     talker.start()
     talker.send(0)
@@ -46,7 +46,7 @@ def test_compressed_images(talk: Callable[..., Talker]) -> None:
     assert iou(box_of(talker.tracks[0]), truth(1)) > 0.5
 
 
-def test_a_stamped_box_starts_on_its_frame_and_catches_up(talk: Callable[..., Talker]) -> None:
+def test_stamped_init_box_starts_on_its_frame_and_catches_up(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     for number in range(6):
@@ -57,7 +57,7 @@ def test_a_stamped_box_starts_on_its_frame_and_catches_up(talk: Callable[..., Ta
     assert iou(box_of(talker.tracks[-1]), truth(5)) > 0.5
 
 
-def test_a_box_may_come_before_its_frame(talk: Callable[..., Talker]) -> None:
+def test_init_box_may_arrive_before_its_frame(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.name_target(truth(1), at=stamp(1))
@@ -67,7 +67,9 @@ def test_a_box_may_come_before_its_frame(talk: Callable[..., Talker]) -> None:
     assert talker.tracks[0].header.stamp == stamp(2)
 
 
-def test_a_box_older_than_the_buffer_is_refused_with_its_age(talk: Callable[..., Talker]) -> None:
+def test_init_box_older_than_the_buffer_is_refused_with_its_age(
+    talk: Callable[..., Talker],
+) -> None:
     talker = talk(buffer_mb=0)
     talker.start()
     for number in range(0, 60, 10):
@@ -78,7 +80,7 @@ def test_a_box_older_than_the_buffer_is_refused_with_its_age(talk: Callable[...,
     assert talker.tracks == []
 
 
-def test_init_box_parameter_takes_the_first_frame(talk: Callable[..., Talker]) -> None:
+def test_init_box_parameter_starts_on_the_first_frame(talk: Callable[..., Talker]) -> None:
     talker = talk(init_box=[int(value) for value in TARGET])
     talker.start()
     talker.send(0)
@@ -94,7 +96,7 @@ def test_init_box_parameter_takes_the_first_frame(talk: Callable[..., Talker]) -
         (Box(5000, 10, 20, 20), 'outside of the 320x240 frame'),
     ],
 )
-def test_a_bad_box_is_refused_and_the_target_kept(
+def test_invalid_init_box_is_refused_and_the_target_kept(
     talk: Callable[..., Talker], box: Box, reason: str
 ) -> None:
     talker = talk()
@@ -118,7 +120,7 @@ def test_a_bad_box_is_refused_and_the_target_kept(
         ({'width': 0}, 'image is empty'),
     ],
 )
-def test_a_bad_image_is_refused_and_the_next_is_tracked(
+def test_invalid_image_is_refused_and_the_next_one_is_tracked(
     talk: Callable[..., Talker], changes: dict[str, Any], reason: str
 ) -> None:
     talker = talk()
@@ -168,7 +170,7 @@ def test_reset_drops_the_target(talk: Callable[..., Talker]) -> None:
     assert talker.tracks[0].id.endswith('-2')
 
 
-def test_ids_do_not_repeat_over_activations_and_nodes(talk: Callable[..., Talker]) -> None:
+def test_target_ids_are_unique_across_activations_and_nodes(talk: Callable[..., Talker]) -> None:
     ids: list[str] = []
     for _ in range(2):
         talker = talk()
@@ -184,7 +186,7 @@ def test_ids_do_not_repeat_over_activations_and_nodes(talk: Callable[..., Talker
     assert len(set(ids)) == 4
 
 
-def test_an_accelerator_that_the_engine_has_not_is_refused(talk: Callable[..., Talker]) -> None:
+def test_dla_core_that_the_engine_lacks_is_refused(talk: Callable[..., Talker]) -> None:
     tracker = talk(engine='onnxruntime', dla_core=1).tracker
     tracker.start()
     assert tracker.state_label == 'unconfigured'
@@ -210,7 +212,7 @@ def test_results_are_empty_while_the_target_is_lost(talk: Callable[..., Talker])
     )
 
 
-def test_track_image_is_drawn_while_somebody_looks(talk: Callable[..., Talker]) -> None:
+def test_track_image_is_drawn_while_subscribed(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     talker.send(0)
@@ -248,7 +250,7 @@ def test_best_detection_starts_a_target(talk: Callable[..., Talker]) -> None:
     talker.detections.publish(message)
     talker.spin(lambda: talker.tracker.session.has_target, 'the target')
     talker.send(1)
-    talker.detections.publish(message)  # there is a target: not taken again
+    talker.detections.publish(message)  # ignored, because there is a target already
     talker.spin_for(0.3)
     talker.send(2)
     talker.spin(lambda: len(talker.tracks) == 2, 'tracks')

@@ -30,10 +30,10 @@ from hcat_ros.nodes.tracker.several import SharedEngines, main, tracker_nodes
 
 
 class Loaded:
-    """Stands for an engine."""
+    """A test double of an engine."""
 
 
-def test_an_engine_is_loaded_once_as_long_as_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_engine_is_loaded_once_while_a_node_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[dict[str, Any]] = []
 
     def load(model: Any, **options: Any) -> Loaded:
@@ -79,7 +79,7 @@ def test_nodes_share_the_engine_until_the_last_is_cleaned_up(ros: None) -> None:
             node.destroy_node()
 
 
-def test_the_process_tracks_for_each_camera(ros: None) -> None:
+def test_process_tracks_one_target_per_camera(ros: None) -> None:
     viewer = rclpy.create_node('viewer')
     topics = {'front': '/front/image', 'back': '/usb_cam/image_raw'}
     tracks: dict[str, list[Detection2D]] = {name: [] for name in topics}
@@ -117,7 +117,7 @@ def test_the_process_tracks_for_each_camera(ros: None) -> None:
     assert iou(TARGET, truth(4)) < 0.6, 'or a mix-up would not show'
 
 
-def test_a_camera_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_camera_argument_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(['tracker_nodes', '--ros-args', '-p', 'autostart:=true'])
     assert end.value.code == 2

@@ -13,13 +13,13 @@ from talker import Talker
 from hcat_ros.nodes.qos import LATCHED_QOS
 
 
-def test_the_size_of_the_images_goes_with_the_tracks(talk: Callable[..., Talker]) -> None:
+def test_image_size_is_published_on_track_view(talk: Callable[..., Talker]) -> None:
     talker = talk()
     talker.start()
     for number in range(3):
         talker.send(number)
     views: list[CameraInfo] = []
-    # Whoever comes later gets it too.
+    # The topic is latched: a later subscriber receives the message too.
     talker.node.create_subscription(CameraInfo, 'track_view', views.append, LATCHED_QOS)
     talker.spin(lambda: bool(views), 'the view')
     talker.spin_for(0.2)
@@ -27,7 +27,7 @@ def test_the_size_of_the_images_goes_with_the_tracks(talk: Callable[..., Talker]
     assert found == [(320, 240, 'front', False)]
 
 
-def test_the_size_is_beside_the_track_wherever_that_is(talk: Callable[..., Talker]) -> None:
+def test_track_view_is_in_the_node_namespace(talk: Callable[..., Talker]) -> None:
     talker = talk(namespace='robot1')
     talker.start()
     talker.send(0)

@@ -16,11 +16,11 @@ def options(**changes: Any) -> dict[str, Any]:
     return engine_options({**{setting.name: setting.default for setting in SETTINGS}, **changes})
 
 
-def test_the_defaults_are_those_of_load_engine() -> None:
+def test_engine_defaults_match_load_engine() -> None:
     parameters = inspect.signature(load_engine).parameters
     assert options() == {name: parameters[name].default for name in options()}
 
 
-def test_memory_and_accelerator_are_given_where_they_are_set() -> None:
+def test_workspace_and_dla_core_are_passed_to_the_engine() -> None:
     found = options(workspace_mb=512, dla_core=0, engine='tensorrt')
     assert (found['workspace'], found['dla'], found['engine']) == (512, 0, 'tensorrt')
