@@ -23,12 +23,12 @@ from runtimes import loaded
 from test_engine_contract import (
     test_a_crop_of_the_wrong_data_type_is_refused,
     test_crops_are_not_modified,
-    test_the_caller_may_overwrite_a_crop_after_the_call,
     test_predictions_and_later_searches_do_not_overwrite_each_other,
-    test_two_templates_can_be_used_alternately,
     test_swapping_red_and_blue_changes_the_scores,
+    test_the_caller_may_overwrite_a_crop_after_the_call,
     test_the_number_of_threads_does_not_change_the_prediction,
     test_two_engines_of_one_model_do_not_share_state,
+    test_two_templates_can_be_used_alternately,
 )
 
 from hcat_ros.engines import Engine, EngineError
@@ -40,12 +40,12 @@ from hcat_ros.tracking import Tracker
 __all__ = [
     'test_a_crop_of_the_wrong_data_type_is_refused',
     'test_crops_are_not_modified',
-    'test_the_caller_may_overwrite_a_crop_after_the_call',
     'test_predictions_and_later_searches_do_not_overwrite_each_other',
-    'test_two_templates_can_be_used_alternately',
     'test_swapping_red_and_blue_changes_the_scores',
+    'test_the_caller_may_overwrite_a_crop_after_the_call',
     'test_the_number_of_threads_does_not_change_the_prediction',
     'test_two_engines_of_one_model_do_not_share_state',
+    'test_two_templates_can_be_used_alternately',
 ]
 
 SMALL = {

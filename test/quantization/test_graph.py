@@ -130,7 +130,7 @@ def test_error_measures_the_deviation_of_scores_and_boxes(quantizer: Any, whole:
 def test_layers_in_float_are_not_quantised_by_the_runtime(
     quantizer: Any, whole: Path, tmp_path: Path
 ) -> None:
-    """ONNX Runtime's optimiser would quantise them again, with worse results, if it were enabled."""
+    """ONNX Runtime's optimiser would quantise them again, with worse results."""
     path = tmp_path / 'some.onnx'
     quantizer.write(path, [layer for layer in quantizer.layers if 'backbone' in layer])
     assert quantizer.error(path).scores < 0.7 * quantizer.error(whole).scores
