@@ -42,7 +42,7 @@ def built(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Make]:
-    """Turns this machine into one with TensorRT and a GPU, its cache empty."""
+    """Make this machine look as if it had TensorRT and a GPU, with an empty cache."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     with ExitStack() as stack:
 
@@ -56,7 +56,7 @@ def make(
 
 @pytest.fixture
 def machine(make: Make, built: Path, tmp_path: Path) -> Machine:
-    """A Jetson Orin whose cache has the plans."""
+    """A Jetson Orin whose cache already holds the built plans."""
     shutil.copytree(built, tmp_path / 'cache')
     return make()
 
@@ -77,7 +77,7 @@ def crops() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope='module')
 def expected(model: Model, crops: tuple[np.ndarray, np.ndarray]) -> Prediction:
-    """What ONNX Runtime answers."""
+    """The prediction of ONNX Runtime for `crops`."""
     engine = OnnxRuntimeEngine(model, threads=1)
     return engine.search(crops[1], engine.template(crops[0]))
 
@@ -97,7 +97,7 @@ def int8_copy(copy: Path) -> Path:
 
 @pytest.fixture
 def own_timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache of timings, on a machine without PyTorch, which is the last resort."""
+    """An empty timing cache; PyTorch, the engine of last resort, is removed."""
     monkeypatch.delitem(ENGINES, 'torch')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'own_cache'))
     return tmp_path / 'own_cache' / 'hcat_ros' / 'timings'
@@ -105,7 +105,7 @@ def own_timings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
-    """Replaces the timing by given speeds; returns a list that grows by what is timed."""
+    """Replace the timing with given speeds; return a list that records the engines timed."""
 
     def replace(speeds: dict[str, float]) -> list[list[str]]:
         calls: list[list[str]] = []
@@ -123,7 +123,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
 
 @pytest.fixture
 def wrong_int8(int8_copy: Path) -> Path:
-    """A model whose INT8 graph loads, and gives other scores."""
+    """A model whose INT8 graph loads but computes wrong scores."""
     onnx = pytest.importorskip('onnx', reason='needs onnx to change a graph')
     path = int8_copy / INT8_SEARCH_FILE
     graph = onnx.load(str(path))

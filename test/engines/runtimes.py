@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads any runtime with any model, or skips where that is not possible."""
+"""Load any runtime with any model, or skip the test if that is not possible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hcat_ros.engines import Engine, EngineError, load_engine
 from hcat_ros.models import CARD_FILE, Model, load_model
 
 Timed = Callable[[dict[str, float]], list[list[str]]]
-"""Of the fixture `timed`: takes seconds a search, returns a list that grows by what is timed."""
+"""Type of the fixture `timed`: takes seconds per search, returns the list of engines timed."""
 INT8_FASTER = {'onnxruntime fp32': 0.004, 'onnxruntime int8': 0.002}
 FLOAT_FASTER = {'onnxruntime fp32': 0.002, 'onnxruntime int8': 0.004}
 
@@ -25,7 +25,7 @@ ABSENT = ('cannot be imported', 'has no CUDAExecutionProvider', 'has no Tensorrt
 
 
 def loaded(model: Model, name: str, **settings: Any) -> Engine:
-    """The engine; skips where its runtime is not installed."""
+    """Load the engine; skip the test if its runtime is not installed."""
     try:
         return load_engine(model, name, **settings)
     except EngineError as error:
@@ -35,7 +35,7 @@ def loaded(model: Model, name: str, **settings: Any) -> Engine:
 
 
 def with_graphs(model: Model, name: str, folder: Path) -> Model:
-    """The model, copied to the folder where the runtime needs graphs that are not in it."""
+    """The model; for ncnn, a copy of it in `folder` to which ncnn's graphs are added."""
     if name != 'ncnn':
         return model
     for module in ('ncnn', 'pnnx', 'torch', 'onnxslim'):
@@ -46,7 +46,7 @@ def with_graphs(model: Model, name: str, folder: Path) -> Model:
 
 
 def change_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change what a model's card says."""
+    """Edit a model's card in place."""
     path = folder / CARD_FILE
     card = yaml.safe_load(path.read_text())
     change(card)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What engine and precision 'auto' take: with real files in the real ONNX Runtime."""
+"""Which engine and precision 'auto' chooses, with real model files in the real ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.usefixtures('own_timings')
 
 
 @pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
-def test_the_fastest_that_is_right_runs_and_one_line_says_so(
+def test_the_fastest_engine_that_passes_the_self_test_is_chosen_and_logged(
     engine: str, int8_copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As it is timed here: which of the two wins is the machine's to say."""
+    """With real timings: which of the two precisions is faster depends on the machine."""
     caplog.set_level(logging.INFO)
     card = load_engine(int8_copy, engine, threads=1).card
     (line,) = caplog.messages
@@ -43,7 +43,7 @@ def test_the_fastest_that_is_right_runs_and_one_line_says_so(
 
 
 @pytest.mark.parametrize(('speeds', 'precision'), [(INT8_FASTER, 'int8'), (FLOAT_FASTER, 'fp32')])
-def test_the_timing_decides(
+def test_the_faster_precision_is_chosen(
     speeds: dict[str, float], precision: str, int8_copy: Path, timed: Timed
 ) -> None:
     calls = timed(speeds)
@@ -51,7 +51,7 @@ def test_the_timing_decides(
     assert calls == [['onnxruntime fp32', 'onnxruntime int8']]
 
 
-def test_float_stays_one_parameter_away(int8_copy: Path, timed: Timed) -> None:
+def test_precision_fp32_excludes_int8_without_timing(int8_copy: Path, timed: Timed) -> None:
     calls = timed(INT8_FASTER)
     assert load_engine(int8_copy, precision='fp32', threads=1).card.precision == 'fp32'
     assert load_engine(int8_copy, 'onnxruntime', 'fp32', threads=1).card.precision == 'fp32'
@@ -72,7 +72,7 @@ def lists_no_graph(card: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize('change', [is_silent, lost_too_much, lists_no_graph])
 @pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
-def test_int8_never_runs_unasked_where_the_card_does_not_accept_it(
+def test_int8_is_not_chosen_automatically_unless_the_card_accepts_it(
     engine: str,
     change: Callable[[dict[str, Any]], None],
     int8_copy: Path,
@@ -86,7 +86,7 @@ def test_int8_never_runs_unasked_where_the_card_does_not_accept_it(
 
 
 @pytest.mark.parametrize('engine', ['auto', 'onnxruntime'])
-def test_an_int8_graph_that_fails_the_self_test_is_passed_over_and_told(
+def test_an_int8_graph_that_fails_the_self_test_is_skipped_and_the_reason_logged(
     engine: str,
     wrong_int8: Path,
     timed: Timed,
@@ -104,14 +104,14 @@ def test_an_int8_graph_that_fails_the_self_test_is_passed_over_and_told(
         load_engine(wrong_int8, precision='int8', threads=1)
 
 
-def test_a_damaged_int8_graph_is_an_error_of_the_model(int8_copy: Path) -> None:
+def test_a_damaged_int8_graph_raises_a_model_error(int8_copy: Path) -> None:
     (int8_copy / INT8_SEARCH_FILE).write_bytes(b'damaged')
     with pytest.raises(ModelError, match=f'{INT8_SEARCH_FILE} is damaged'):
         load_engine(int8_copy)
     assert load_engine(int8_copy, precision='fp32').card.precision == 'fp32'
 
 
-def test_a_runtime_that_is_broken_in_whatever_way_is_passed_over(
+def test_a_runtime_that_fails_with_any_exception_is_skipped(
     int8_copy: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, 'hcat_ros')
@@ -123,7 +123,7 @@ def test_a_runtime_that_is_broken_in_whatever_way_is_passed_over(
 # Precedence
 
 
-def test_tensorrt_is_taken_untimed_where_there_is_a_gpu(
+def test_tensorrt_is_chosen_without_timing_on_a_machine_with_a_gpu(
     machine: Machine, timed: Timed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, 'hcat_ros.engines')
@@ -136,14 +136,14 @@ def test_tensorrt_is_taken_untimed_where_there_is_a_gpu(
 
 
 def in_own_python(code: str, tmp_path: Path) -> list[str]:
-    """What a Python prints that is not this one, which has no OpenVINO."""
+    """Output lines of a separate Python process, since this one must not load OpenVINO."""
     command = [sys.executable, '-c', code]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     return found.stdout.splitlines()
 
 
 @pytest.mark.parametrize('torch', [False, True])
-def test_openvino_takes_part_where_pytorch_is_not_loaded(torch: bool, tmp_path: Path) -> None:
+def test_openvino_is_considered_unless_pytorch_is_loaded(torch: bool, tmp_path: Path) -> None:
     try:
         metadata.version('openvino')
     except metadata.PackageNotFoundError:
@@ -161,7 +161,7 @@ load_engine(precision='fp32', threads=1)
         tmp_path,
     )
     (info,) = [line for line in lines if line.startswith('INFO')]
-    # As the fastest or as one that was slower, which noise decides.
+    # OpenVINO is logged either as the fastest or as a slower engine; noise decides which.
     assert bool(re.search(r'\bopenvino \d', info)) is not torch
     told = any(
         'passed over openvino: OpenVINO has crashed in processes that had' in line for line in lines

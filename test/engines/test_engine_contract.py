@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every runtime owes, on the same model and against the same reference outputs."""
+"""The contract that every runtime fulfils, with the same model and reference outputs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def copy(shipped_model: Model, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shipped_model.folder, tmp_path / 'copy'))
 
 
-def test_the_answer_is_the_references(
+def test_predictions_match_the_golden_reference(
     reference: Engine, golden_crops: Crops, golden_prediction: Prediction
 ) -> None:
     template, search = golden_crops
@@ -80,7 +80,7 @@ def test_the_answer_is_the_references(
     assert_allclose(prediction.boxes, golden_prediction.boxes, atol=tolerance, rtol=0)
 
 
-def test_the_card_says_what_the_engine_is(shipped: Engine, name: str) -> None:
+def test_the_engine_card_describes_model_and_runtime(shipped: Engine, name: str) -> None:
     card = shipped.card
     assert (card.model, card.runtime) == ('hcat_base', name)
     assert (card.template_size, card.search_size, card.grid) == (128, 256, 16)
@@ -89,7 +89,7 @@ def test_the_card_says_what_the_engine_is(shipped: Engine, name: str) -> None:
     assert card.precision != 'auto'
 
 
-def test_a_prediction_has_the_documented_form(shipped: Engine, crops: Crops) -> None:
+def test_a_prediction_has_the_documented_shapes_and_ranges(shipped: Engine, crops: Crops) -> None:
     prediction = shipped.search(crops[1], shipped.template(crops[0]))
     assert isinstance(prediction, Prediction)
     assert prediction.scores.shape == (16, 16)
@@ -100,7 +100,7 @@ def test_a_prediction_has_the_documented_form(shipped: Engine, crops: Crops) -> 
     assert prediction.boxes.max() <= 1
 
 
-def test_crops_are_left_as_they_were(shipped: Engine, crops: Crops) -> None:
+def test_crops_are_not_modified(shipped: Engine, crops: Crops) -> None:
     before = [crop.copy() for crop in crops]
     for crop in crops:
         crop.flags.writeable = False
@@ -108,7 +108,7 @@ def test_crops_are_left_as_they_were(shipped: Engine, crops: Crops) -> None:
     assert all((crop == old).all() for crop, old in zip(crops, before, strict=True))
 
 
-def test_crops_belong_to_the_caller_after_the_call(shipped: Engine, crops: Crops) -> None:
+def test_the_caller_may_overwrite_a_crop_after_the_call(shipped: Engine, crops: Crops) -> None:
     expected = shipped.search(crops[1], shipped.template(crops[0]))
     features = shipped.template(crops[0])
     crops[0][:] = 0
@@ -117,7 +117,9 @@ def test_crops_belong_to_the_caller_after_the_call(shipped: Engine, crops: Crops
     assert (found.boxes == expected.boxes).all()
 
 
-def test_results_belong_to_the_caller(shipped: Engine, crops: Crops) -> None:
+def test_predictions_and_later_searches_do_not_overwrite_each_other(
+    shipped: Engine, crops: Crops
+) -> None:
     features = shipped.template(crops[0])
     first = shipped.search(crops[1], features)
     kept = first.scores.copy(), first.boxes.copy()
@@ -129,7 +131,7 @@ def test_results_belong_to_the_caller(shipped: Engine, crops: Crops) -> None:
     assert (shipped.search(crops[1], features).scores == kept[0]).all()
 
 
-def test_templates_can_take_turns(shipped: Engine, crops: Crops) -> None:
+def test_two_templates_can_be_used_alternately(shipped: Engine, crops: Crops) -> None:
     one, other = shipped.template(crops[0]), shipped.template(255 - crops[0])
     of_one, of_other = shipped.search(crops[1], one), shipped.search(crops[1], other)
     assert (of_one.scores != of_other.scores).any()
@@ -138,7 +140,7 @@ def test_templates_can_take_turns(shipped: Engine, crops: Crops) -> None:
         assert (shipped.search(crops[1], other).boxes == of_other.boxes).all()
 
 
-def test_the_order_of_colours_matters(shipped: Engine, crops: Crops) -> None:
+def test_swapping_red_and_blue_changes_the_scores(shipped: Engine, crops: Crops) -> None:
     features = shipped.template(crops[0])
     swapped = np.ascontiguousarray(crops[1][:, :, ::-1])
     assert (
@@ -149,7 +151,7 @@ def test_the_order_of_colours_matters(shipped: Engine, crops: Crops) -> None:
 @pytest.mark.parametrize(
     'shape', [(128, 128, 3), (256, 256), (256, 256, 1), (1, 1, 3), (256, 256, 4), (0, 0, 3)]
 )
-def test_a_search_crop_of_another_shape_is_refused(
+def test_a_search_crop_of_the_wrong_shape_is_refused(
     shipped: Engine, crops: Crops, shape: tuple[int, ...]
 ) -> None:
     features = shipped.template(crops[0])
@@ -160,14 +162,14 @@ def test_a_search_crop_of_another_shape_is_refused(
 
 
 @pytest.mark.parametrize('shape', [(256, 256, 3), (128, 128), (128, 128, 1), (0, 0, 3)])
-def test_a_template_crop_of_another_shape_is_refused(
+def test_a_template_crop_of_the_wrong_shape_is_refused(
     shipped: Engine, shape: tuple[int, ...]
 ) -> None:
     with pytest.raises(EngineError, match='template'):
         shipped.template(np.zeros(shape, np.uint8))
 
 
-def test_a_crop_of_another_type_is_refused(shipped: Engine, crops: Crops) -> None:
+def test_a_crop_of_the_wrong_data_type_is_refused(shipped: Engine, crops: Crops) -> None:
     features = shipped.template(crops[0])
     with pytest.raises(EngineError, match=r'search crop: expected .* uint8, got .* float32'):
         shipped.search(crops[1].astype(np.float32), features)
@@ -175,7 +177,7 @@ def test_a_crop_of_another_type_is_refused(shipped: Engine, crops: Crops) -> Non
         shipped.template(crops[0].astype(np.float32))
 
 
-def test_threads_do_not_change_the_answer(
+def test_the_number_of_threads_does_not_change_the_prediction(
     name: str, shipped_model: Model, shipped: Engine, crops: Crops
 ) -> None:
     other = loaded(shipped_model, name, precision=shipped.card.precision, threads=1)
@@ -199,7 +201,7 @@ def test_two_engines_of_one_model_do_not_share_state(
     ('settings', 'reason'),
     [({'precision': 'fp1'}, "no precision 'fp1'"), ({'threads': -1}, 'threads -1: expected 0')],
 )
-def test_settings_that_it_has_not_are_refused(
+def test_unsupported_settings_are_refused(
     name: str, shipped_model: Model, shipped: Engine, settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(EngineError) as error:
@@ -209,7 +211,7 @@ def test_settings_that_it_has_not_are_refused(
 
 
 def files(name: str) -> tuple[str, ...]:
-    """The files that a runtime reads; the template graph's, then as many of the search graph."""
+    """The files a runtime reads: those of the template graph, then those of the search graph."""
     if name == 'ncnn':
         return tuple(
             f'{g}.{kind}' for g in (TEMPLATE_NCNN, SEARCH_NCNN) for kind in ('param', 'bin')
@@ -229,10 +231,10 @@ def test_a_damaged_file_is_not_loaded(name: str, shipped: Engine, copy: Path) ->
 
 
 @pytest.mark.parametrize('content', [b'', b'no graph', None])
-def test_a_file_that_is_none_of_its_kind_is_named(
+def test_an_invalid_model_file_is_named_in_the_error(
     name: str, shipped: Engine, copy: Path, content: bytes | None
 ) -> None:
-    """Also with a fitting hash; None stands for half of the file."""
+    """The hash in the card is right, but the content is not; None stands for half of the file."""
     for path in (copy / file for file in files(name)):
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if content is None else content)
@@ -245,7 +247,7 @@ def test_a_file_that_is_none_of_its_kind_is_named(
 @pytest.mark.parametrize(
     'sizes', [{'grid': 8}, {'search_size': 128}, {'template_size': 256}], ids=str
 )
-def test_a_card_of_another_network_is_noticed_when_loading(
+def test_a_card_that_does_not_match_the_network_is_refused_when_loading(
     name: str, shipped: Engine, copy: Path, sizes: dict[str, int]
 ) -> None:
     model = load_model(copy)
@@ -255,7 +257,9 @@ def test_a_card_of_another_network_is_noticed_when_loading(
     assert str(copy) in str(error.value)
 
 
-def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, copy: Path) -> None:
+def test_swapped_template_and_search_graphs_are_refused_when_loading(
+    name: str, shipped: Engine, copy: Path
+) -> None:
     if name == 'torch':
         pytest.skip('torch reads no graphs')
     half = len(files(name)) // 2
@@ -268,10 +272,10 @@ def test_exchanged_graphs_are_noticed_when_loading(name: str, shipped: Engine, c
     assert str(copy) in str(error.value)
 
 
-def test_what_is_hashed_is_what_is_loaded(
+def test_the_bytes_that_were_hashed_are_the_bytes_that_are_loaded(
     name: str, shipped: Engine, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that are damaged as soon as they have been read, and hashed, do no harm."""
+    """Files are overwritten right after they are read and hashed, without any effect."""
     read = Model.content
 
     def read_then_damage(model: Model, file: str) -> bytes:

@@ -33,7 +33,7 @@ def copy(tmp_path: Path) -> Model:
     return load_model(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'copy'))
 
 
-def test_the_answer_is_near_that_in_float_and_another(name: str) -> None:
+def test_int8_scores_stay_close_to_fp32(name: str) -> None:
     model = load_model('hcat_base')
     with np.load(model.file(REFERENCE_FILE)) as stored:
         template, search = stored['template'], stored['search']
@@ -48,7 +48,7 @@ def test_the_answer_is_near_that_in_float_and_another(name: str) -> None:
     assert np.argmax(scores[0]) == np.argmax(scores[1])
 
 
-def test_a_model_without_the_graph_says_how_to_make_it(name: str, copy: Model) -> None:
+def test_a_model_without_an_int8_graph_suggests_hcat_quantize(name: str, copy: Model) -> None:
     path = copy.folder / CARD_FILE
     card = yaml.safe_load(path.read_text())
     del card['sha256'][INT8_SEARCH_FILE]
@@ -57,7 +57,7 @@ def test_a_model_without_the_graph_says_how_to_make_it(name: str, copy: Model) -
         load_engine(copy.folder, name, 'int8')
 
 
-def test_a_damaged_graph_is_not_loaded_but_float_is(name: str, copy: Model) -> None:
+def test_a_damaged_int8_graph_is_refused_but_fp32_still_loads(name: str, copy: Model) -> None:
     (copy.folder / INT8_SEARCH_FILE).write_bytes(b'')
     with pytest.raises(ModelError, match=f'{INT8_SEARCH_FILE} is damaged'):
         load_engine(copy, name, 'int8')

@@ -18,19 +18,19 @@ from hcat_ros.models import REFERENCE_FILE, ModelError, load_model
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What these runtimes are timed at is nothing for other tests."""
+    """A timing cache of its own, so that timings of fake runtimes do not reach other tests."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'own_cache'))
 
 
 class Absent:
-    """A runtime that is not there."""
+    """A runtime that is not installed."""
 
     def __init__(self, model: Any, **settings: Any) -> None:
         raise EngineError('no such runtime here; pip install it')
 
 
 class Present:
-    """A runtime that loads anything and knows the answer of the self-test by heart."""
+    """A runtime that loads any model and returns the stored answer of the self-test."""
 
     def __init__(self, model: Any, **settings: Any) -> None:
         self.model, self.settings = model, settings
@@ -46,7 +46,7 @@ class Present:
 
 
 class Slow(Present):
-    """The same, and takes its time."""
+    """A slow runtime with the right answer."""
 
     def search(self, crop: np.ndarray, features: None) -> Prediction:
         time.sleep(0.1)
@@ -54,14 +54,14 @@ class Slow(Present):
 
 
 class Wrong(Present):
-    """A runtime that computes something else."""
+    """A runtime that computes wrong scores."""
 
     def search(self, crop: np.ndarray, features: None) -> Prediction:
         return Prediction(self.answer.scores * 0.9, self.answer.boxes)
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
-    """Replace the runtimes by classes of this file."""
+    """Replace the available runtimes with classes of this file."""
     found = {name: (__name__, class_name) for name, class_name in classes.items()}
     monkeypatch.setattr(engines, 'ENGINES', found)
 
@@ -72,7 +72,7 @@ def test_an_unknown_engine_is_refused_and_the_known_ones_are_listed() -> None:
     assert f"no engine 'abacus'; there are auto, {', '.join(ENGINES)}" in str(error.value)
 
 
-def test_an_unknown_model_is_an_error_of_the_model() -> None:
+def test_an_unknown_model_raises_a_model_error() -> None:
     with pytest.raises(ModelError, match="no model 'hcat_huge'"):
         load_engine('hcat_huge')
 
@@ -85,7 +85,7 @@ def test_the_default_model_loads(engine: str) -> None:
     assert card.runtime in ENGINES
 
 
-def test_auto_takes_the_fastest_that_loads_and_passes_the_self_test(
+def test_auto_chooses_the_fastest_engine_that_passes_the_self_test(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, 'hcat_ros')
@@ -106,7 +106,7 @@ def test_auto_takes_the_fastest_that_loads_and_passes_the_self_test(
 
 
 def test_a_named_engine_has_to_pass_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it computes is followed by a drone, whoever has named it."""
+    """A drone acts on its predictions, so an engine chosen by name is tested as well."""
     offered(monkeypatch, faster='Wrong')
     with pytest.raises(EngineError, match=r'faster: .* differs from the network by'):
         load_engine(engine='faster')
@@ -119,7 +119,7 @@ def test_a_named_engine_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPat
     assert str(error.value) == 'fastest: no such runtime here; pip install it'
 
 
-def test_what_concerns_building_goes_to_tensorrt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_settings_are_passed_to_tensorrt_only(monkeypatch: pytest.MonkeyPatch) -> None:
     offered(monkeypatch, tensorrt='Present', other='Present')
     common = {'precision': 'auto', 'threads': 0}
     building = {'build_if_missing': False, 'workspace': 256}
@@ -128,7 +128,7 @@ def test_what_concerns_building_goes_to_tensorrt_alone(monkeypatch: pytest.Monke
     assert found.settings == {**common, **building, 'dla': 1}
 
 
-def test_an_engine_without_an_accelerator_does_not_take_its_place(
+def test_a_dla_core_is_refused_by_engines_other_than_tensorrt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offered(monkeypatch, tensorrt='Absent', other='Present')
@@ -140,7 +140,7 @@ def test_an_engine_without_an_accelerator_does_not_take_its_place(
     assert str(error.value) == 'tensorrt: no such runtime here; pip install it'
 
 
-def test_when_none_loads_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_engine_loads_the_error_lists_every_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     offered(monkeypatch, fastest='Absent', fast='Absent')
     with pytest.raises(EngineError) as error:
         load_engine()
@@ -148,7 +148,7 @@ def test_when_none_loads_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert '; fast: no such runtime' in str(error.value)
 
 
-def test_a_runtime_that_is_not_installed_is_named_with_its_remedy(
+def test_the_error_for_a_missing_runtime_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
@@ -161,7 +161,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_remedy(
 @pytest.mark.parametrize(
     'module', ['hcat_ros.engines', 'hcat_ros.tracking', 'hcat_ros.commands.main']
 )
-def test_a_heavy_module_is_imported_when_it_is_needed(checkout: Path, module: str) -> None:
+def test_importing_the_package_does_not_import_heavy_modules(checkout: Path, module: str) -> None:
     code = (
         f'import sys, {module}; '
         "print(*[m for m in ('torch', 'onnx', 'onnxruntime', 'rclpy') if sys.modules.get(m)])"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ncnn's engine owes beyond the contract: its own files, precisions, graphs that fit."""
+"""Requirements of the ncnn engine beyond the contract: its files, precisions and graphs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(folder)
 
 
-def test_a_model_without_its_graphs_is_named_with_the_remedy() -> None:
+def test_a_model_without_ncnn_graphs_suggests_hcat_add_ncnn() -> None:
     shipped = load_model('hcat_base')
     with pytest.raises(EngineError) as error:
         load_engine(shipped, 'ncnn')
     assert f'run hcat add-ncnn {shipped.folder}' in str(error.value)
 
 
-def test_in_fp32_it_is_the_network(model: Model) -> None:
+def test_fp32_predictions_match_the_reference(model: Model) -> None:
     engine = load_engine(model, 'ncnn')
     assert engine.card.precision == 'fp32'
     with np.load(model.file(REFERENCE_FILE)) as stored:
@@ -50,7 +50,7 @@ def test_in_fp32_it_is_the_network(model: Model) -> None:
 
 
 @pytest.mark.parametrize('precision', ['fp16', 'bf16'])
-def test_below_fp32_it_runs_where_the_processor_does(model: Model, precision: str) -> None:
+def test_a_lower_precision_runs_if_the_processor_supports_it(model: Model, precision: str) -> None:
     try:
         engine = load_engine(model, 'ncnn', precision)
     except EngineError as error:
@@ -61,20 +61,20 @@ def test_below_fp32_it_runs_where_the_processor_does(model: Model, precision: st
     self_test(engine, model)
     with np.load(model.file(REFERENCE_FILE)) as stored:
         found = engine.search(stored['search'], engine.template(stored['template']))
-        # Of another precision than fp32 indeed.
+        # The lower bound shows that it was not computed in fp32.
         assert 1e-5 < np.abs(found.scores - stored['scores']).max() < TOLERANCES[precision]
 
 
-def test_a_precision_that_computes_something_else_is_refused(
+def test_a_precision_with_wrong_results_is_refused(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As bf16 before ncnn 1.0.20260526, which gave NaN."""
+    """For example, bf16 gave NaN before ncnn 1.0.20260526."""
     monkeypatch.setitem(TOLERANCES, 'bf16', 1e-6)
     with pytest.raises(EngineError, match=r'in bf16 differs from the network|has no precision'):
         load_engine(model, 'ncnn', 'bf16')
 
 
-def test_a_template_graph_of_another_network_is_noticed_when_loading(
+def test_a_template_graph_of_another_network_is_refused_when_loading(
     model: Model, tmp_path: Path
 ) -> None:
     from hcat_ros.network import HCAT, HCATConfig
@@ -92,21 +92,21 @@ def test_a_template_graph_of_another_network_is_noticed_when_loading(
     assert f'run hcat add-ncnn {folder} again' in str(error.value)
 
 
-def test_crops_and_features_may_be_gone_when_they_are_used(model: Model) -> None:
-    """ncnn's matrices point into the arrays that they were made of."""
+def test_crops_and_features_stay_alive_during_a_search(model: Model) -> None:
+    """ncnn's matrices point into the memory of the arrays that they were created from."""
     engine = load_engine(model, 'ncnn', threads=1)
     with np.load(model.file(REFERENCE_FILE)) as stored:
         template, search, scores = (stored[name] for name in ('template', 'search', 'scores'))
     for _ in range(3):
         features = engine.template(template.copy())
         gc.collect()
-        # Whatever takes the place of freed memory.
+        # Overwrites memory that was freed too early.
         noise = [np.full(template.shape, 1e9, np.float32) for _ in range(20)]
         assert np.abs(engine.search(search.copy(), features).scores - scores).max() < 1e-4
         del noise
 
 
-def test_no_more_threads_than_the_process_has_processors(
+def test_no_more_threads_run_than_the_process_has_processors(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, made = ncnn.Option, []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each operator, attribute and type in the models' graphs is one that TensorRT's parser takes.
+"""TensorRT's parser supports each operator, attribute and type in the models' graphs.
 
 The table is of onnx-tensorrt's docs/operators.md at the branches 8.5-GA (fdeeaca), 8.6-GA (ee0b139)
-and 10.1-GA (96e7811, whose text speaks of TensorRT 10.0): none later could be looked at, so 10.1
-stands for 10.3; between them NVIDIA/TensorRT's changelog takes nothing away from the parser.
+and 10.1-GA (96e7811, whose text speaks of TensorRT 10.0). No later branch was available, so 10.1
+stands for 10.3; NVIDIA/TensorRT's changelog lists no removals from the parser between the two.
 Attributes are those that the importers of 8.5-GA (builtin_op_importers.cpp) read.
 """
 
@@ -74,8 +74,8 @@ TABLE = {
     'Transpose': (f'{FLOATS_8} INT32 INT8 BOOL', f'{FLOATS_10} INT32 INT64 BOOL', 'perm', ''),
 }
 NAMES = {'FLOAT': 'FP32', 'FLOAT16': 'FP16', 'BFLOAT16': 'BF16'}
-"""ONNX's names of types to the table's, where they differ."""
-# The INT8 graph for CPUs is none of TensorRT's.
+"""Type names of ONNX that differ from those of the table."""
+# TensorRT does not use the INT8 graph for CPUs.
 GRAPHS = [
     path
     for folder in available_models().values()
@@ -109,7 +109,7 @@ class Graph:
 
 
 def faults(graph: Graph, release: str) -> list[str]:
-    """What this release of TensorRT would not take, one line each."""
+    """Everything that this release of TensorRT does not support, one line each."""
     found = [
         f'opset {version} of {domain or "ONNX"}'
         for domain, version in graph.opsets.items()
@@ -138,7 +138,7 @@ def faults(graph: Graph, release: str) -> list[str]:
 
 
 def restricted(graph: Graph, node: Any, restriction: str) -> str:
-    """Why a node does not keep to its row's restriction, '' if it does."""
+    """Reason why a node violates its row's restriction, or ''."""
     rest = [name for name in node.input[1:] if name]
     if restriction.startswith('constant'):
         if restriction == 'constant weights':  # in INT8 they are dequantised constants
@@ -146,7 +146,7 @@ def restricted(graph: Graph, node: Any, restriction: str) -> str:
         if not all(name in graph.constants for name in rest):
             return f'without {restriction}'
         whole = [numpy_helper.to_array(graph.constants[name]) for name in rest]
-        # 8.5 and 8.6 have no INT64; constants are brought to INT32.
+        # 8.5 and 8.6 have no INT64; the parser converts constants to INT32.
         if any(value.dtype == np.int64 and abs(value).max(initial=0) >= 2**31 for value in whole):
             return 'a number beyond INT32'
     if restriction == 'zero point 0' and len(rest) > 1:
@@ -162,20 +162,20 @@ def restricted(graph: Graph, node: Any, restriction: str) -> str:
 
 @pytest.mark.parametrize('release', OPSETS)
 @pytest.mark.parametrize('path', GRAPHS, ids=lambda path: f'{path.parent.name}/{path.name}')
-def test_tensorrt_takes_the_shipped_graphs(path: Path, release: str) -> None:
+def test_tensorrt_supports_the_shipped_graphs(path: Path, release: str) -> None:
     assert faults(Graph(path), release) == []
 
 
 @pytest.mark.parametrize('release', OPSETS)
 @pytest.mark.parametrize('file', ['template.onnx', 'search.onnx'])
-def test_tensorrt_takes_the_papers_network(golden_model: Model, file: str, release: str) -> None:
+def test_tensorrt_supports_the_papers_network(golden_model: Model, file: str, release: str) -> None:
     """ResNet-18, N = 2, as hcat export writes it."""
     assert faults(Graph(golden_model.folder / file), release) == []
 
 
 @pytest.mark.parametrize('path', GRAPHS, ids=lambda path: f'{path.parent.name}/{path.name}')
-def test_uint8_is_an_input_that_is_cast_and_nothing_else(path: Path) -> None:
-    """TensorRT has it at the borders of a graph alone, and casts it to floats alone."""
+def test_uint8_appears_only_as_the_crop_input_that_is_cast_to_fp32(path: Path) -> None:
+    """TensorRT supports UINT8 only at graph inputs and outputs, and casts it only to floats."""
     graph = Graph(path)
     (crop,) = [value.name for value in graph.inputs if graph.kind(value.name) == 'UINT8']
     assert crop == 'crop'
@@ -185,8 +185,8 @@ def test_uint8_is_an_input_that_is_cast_and_nothing_else(path: Path) -> None:
     assert not [n for n in graph.nodes if any(graph.kind(o) == 'UINT8' for o in n.output if o)]
 
 
-def test_what_tensorrt_does_not_take_is_found(tmp_path: Path) -> None:
-    """The test of the test."""
+def test_graphs_that_tensorrt_does_not_support_are_detected(tmp_path: Path) -> None:
+    """Check the checker itself."""
     helper, kinds = onnx.helper, onnx.TensorProto
     nodes = [
         helper.make_node('Det', ['x'], ['a'], name='an operator'),

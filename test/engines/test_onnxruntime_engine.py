@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of ONNX Runtime's TensorRT provider is ours: its options. Its answers need a GPU."""
+"""The options that we give ONNX Runtime's TensorRT provider; its predictions need a GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Provider = tuple[str, dict[str, str]]
 
 @pytest.fixture
 def providers(monkeypatch: pytest.MonkeyPatch) -> list[Provider]:
-    """The providers that sessions were asked for; the CPU's takes the place of TensorRT's."""
+    """The providers that sessions requested; sessions run on the CPU instead of TensorRT."""
     asked: list[Provider] = []
 
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
@@ -41,7 +41,7 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> list[Provider]:
 def test_each_graph_has_a_cache_folder_of_its_own(
     providers: list[Provider], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The provider would take the engine of a graph for that of other weights."""
+    """In a shared folder, the provider would reuse an engine that was built for other weights."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'new'))
     model = load_model('hcat_nano')
     assert OnnxRuntimeTensorRtEngine(model).card.precision == 'fp16'
@@ -55,7 +55,7 @@ def test_each_graph_has_a_cache_folder_of_its_own(
 
 
 @pytest.mark.usefixtures('providers')
-def test_a_cache_that_cannot_be_written_is_named(
+def test_the_error_names_a_cache_folder_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / 'file').touch()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of the engines, kept with every kind of network that the paper compares.
+"""The engine contract with every kind of network that the paper compares.
 
-Small heads and regions, real backbones.
+The networks have small heads and search regions but real backbones.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import torch
 from numpy.testing import assert_allclose
 from runtimes import loaded
 
-# The same tests, which find the fixtures below.
+# The tests of the contract, which use the fixtures below.
 from test_engine_contract import (
-    test_a_crop_of_another_type_is_refused,
-    test_crops_are_left_as_they_were,
-    test_crops_belong_to_the_caller_after_the_call,
-    test_results_belong_to_the_caller,
-    test_templates_can_take_turns,
-    test_the_order_of_colours_matters,
-    test_threads_do_not_change_the_answer,
+    test_a_crop_of_the_wrong_data_type_is_refused,
+    test_crops_are_not_modified,
+    test_predictions_and_later_searches_do_not_overwrite_each_other,
+    test_swapping_red_and_blue_changes_the_scores,
+    test_the_caller_may_overwrite_a_crop_after_the_call,
+    test_the_number_of_threads_does_not_change_the_prediction,
     test_two_engines_of_one_model_do_not_share_state,
+    test_two_templates_can_be_used_alternately,
 )
 
 from hcat_ros.engines import Engine, EngineError
@@ -38,14 +38,14 @@ from hcat_ros.network.export import export_model
 from hcat_ros.tracking import Tracker
 
 __all__ = [
-    'test_a_crop_of_another_type_is_refused',
-    'test_crops_are_left_as_they_were',
-    'test_crops_belong_to_the_caller_after_the_call',
-    'test_results_belong_to_the_caller',
-    'test_templates_can_take_turns',
-    'test_the_order_of_colours_matters',
-    'test_threads_do_not_change_the_answer',
+    'test_a_crop_of_the_wrong_data_type_is_refused',
+    'test_crops_are_not_modified',
+    'test_predictions_and_later_searches_do_not_overwrite_each_other',
+    'test_swapping_red_and_blue_changes_the_scores',
+    'test_the_caller_may_overwrite_a_crop_after_the_call',
+    'test_the_number_of_threads_does_not_change_the_prediction',
     'test_two_engines_of_one_model_do_not_share_state',
+    'test_two_templates_can_be_used_alternately',
 ]
 
 SMALL = {
@@ -77,7 +77,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Where each network goes when it is exported: once, pytest asks for it time and again."""
+    """Folder of each exported network, so that each is exported only once."""
     return {name: tmp_path_factory.mktemp(name) / 'model' for name in NETWORKS}
 
 
@@ -114,7 +114,7 @@ def crops(model: Model) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (z, z, 3), np.uint8), rng.integers(0, 256, (x, x, 3), np.uint8)
 
 
-def test_the_answer_is_the_networks(shipped: Engine, model: Model) -> None:
+def test_predictions_match_the_networks_own_output(shipped: Engine, model: Model) -> None:
     with np.load(model.file('reference.npz')) as stored:
         found = shipped.search(stored['search'], shipped.template(stored['template']))
         assert_allclose(found.scores, stored['scores'], atol=1e-4)
@@ -123,14 +123,14 @@ def test_the_answer_is_the_networks(shipped: Engine, model: Model) -> None:
     assert model.card.grid == model.card.search_size // model.card.network['stride']
 
 
-def test_a_crop_of_another_size_is_refused(shipped: Engine, crops: tuple[Any, Any]) -> None:
+def test_a_crop_of_the_wrong_size_is_refused(shipped: Engine, crops: tuple[Any, Any]) -> None:
     with pytest.raises(EngineError, match='template'):
         shipped.template(crops[1])
     with pytest.raises(EngineError):
         shipped.search(crops[0], shipped.template(crops[0]))
 
 
-def test_a_tracker_runs_with_it(shipped: Engine) -> None:
+def test_a_tracker_runs_with_the_engine(shipped: Engine) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     tracker = Tracker(shipped)
     tracker.init(frame, (60, 40, 30, 20))

@@ -30,7 +30,7 @@ def copy(tmp_path: Path) -> Model:
 
 
 class Off:
-    """An engine whose answers are off by so much, in what it says is such a precision."""
+    """An engine with a constant error in its predictions, which claims the given precision."""
 
     def __init__(self, engine: Engine, precision: str, scores: float, boxes: float) -> None:
         self.engine, self.scores, self.boxes = engine, scores, boxes
@@ -48,7 +48,7 @@ class Off:
         return Prediction(scores + self.scores, boxes + self.boxes)
 
 
-def test_the_shipped_model_passes_and_its_target_is_in_the_middle(engine: Engine) -> None:
+def test_the_shipped_model_passes_and_finds_the_target_in_the_middle(engine: Engine) -> None:
     model = load_model()
     self_test(engine, model)
     with np.load(model.file(REFERENCE_FILE)) as stored:
@@ -56,13 +56,13 @@ def test_the_shipped_model_passes_and_its_target_is_in_the_middle(engine: Engine
         assert (stored['template'] == stored['search'][64:192, 64:192]).all()
     assert scores.max() > 0.3
     assert boxes[scores.argmax()] == pytest.approx([0.5, 0.5, 0.25, 0.25], abs=0.1)
-    # Not everywhere: an engine that found nothing would differ.
+    # Scores are low elsewhere, so an engine that finds nothing fails the self-test.
     assert np.median(scores) < 0.3 * scores.max()
 
 
 @pytest.mark.parametrize('precision', TOLERANCES)
 @pytest.mark.parametrize('part', ['scores', 'box'])
-def test_a_precision_explains_so_much_and_no_more(
+def test_errors_are_accepted_up_to_the_tolerance_of_the_precision(
     engine: Engine, precision: str, part: str
 ) -> None:
     limit = TOLERANCES[precision]
@@ -75,13 +75,13 @@ def test_a_precision_explains_so_much_and_no_more(
         self_test(off(limit * 1.1 + 1e-5), load_model())
 
 
-def test_values_that_are_no_numbers_fail(engine: Engine) -> None:
+def test_nan_scores_fail(engine: Engine) -> None:
     with pytest.raises(EngineError, match='by nan in its scores'):
         self_test(Off(engine, 'int8', np.nan, 0.0), load_model())
 
 
-def test_other_weights_fail(engine: Engine, copy: Model) -> None:
-    """The stored answer of another network."""
+def test_a_reference_of_another_network_fails(engine: Engine, copy: Model) -> None:
+    """The stored scores are those of another network."""
     path = copy.folder / REFERENCE_FILE
     with np.load(path) as stored:
         content = {name: stored[name] for name in stored}
@@ -93,13 +93,13 @@ def test_other_weights_fail(engine: Engine, copy: Model) -> None:
         self_test(engine, Model(copy.folder, card))
 
 
-def test_a_damaged_file_is_an_error_of_the_model(engine: Engine, copy: Model) -> None:
+def test_a_damaged_reference_file_raises_a_model_error(engine: Engine, copy: Model) -> None:
     (copy.folder / REFERENCE_FILE).write_bytes(b'damaged')
     with pytest.raises(ModelError, match=r'reference\.npz is damaged'):
         self_test(engine, copy)
 
 
-def test_a_model_without_the_file_passes(engine: Engine, copy: Model) -> None:
+def test_a_model_without_a_reference_file_passes(engine: Engine, copy: Model) -> None:
     hashes = {k: v for k, v in copy.card.sha256.items() if k != REFERENCE_FILE}
     (copy.folder / REFERENCE_FILE).unlink()
     card = dataclasses.replace(copy.card, sha256=hashes)
@@ -114,10 +114,10 @@ def exchange(model: Model, content: bytes) -> Model:
     return Model(model.folder, card)
 
 
-def test_a_reference_that_claims_gigabytes_is_refused_by_its_header(
+def test_a_reference_that_claims_gigabytes_is_refused_before_it_is_read(
     engine: Engine, copy: Model
 ) -> None:
-    """A hundred bytes of header may name an array of 2**40 values."""
+    """A header of a hundred bytes may declare an array of 2**40 values."""
     written = io.BytesIO()
     with zipfile.ZipFile(written, 'w', zipfile.ZIP_DEFLATED) as archive:
         for name in ('template', 'search', 'scores', 'boxes'):
@@ -130,7 +130,7 @@ def test_a_reference_that_claims_gigabytes_is_refused_by_its_header(
 
 
 @pytest.mark.parametrize('content', [b'', b'no archive', b'PK\x03\x04'])
-def test_a_reference_that_is_none_is_refused(engine: Engine, copy: Model, content: bytes) -> None:
+def test_an_invalid_reference_file_is_refused(engine: Engine, copy: Model, content: bytes) -> None:
     with pytest.raises(ModelError, match='is not what hcat export writes'):
         self_test(engine, exchange(copy, content))
 
@@ -148,7 +148,7 @@ def test_a_graph_with_weights_in_another_file_is_refused(copy: Model) -> None:
 
 
 def test_a_graph_with_a_loop_is_refused(copy: Model) -> None:
-    """A loop of 2**62 rounds ran for ever, and no signal ended it."""
+    """A loop of 2**62 iterations would run forever, and no signal could end it."""
     onnx = pytest.importorskip('onnx')
     make, kinds = onnx.helper, onnx.TensorProto
     graph = onnx.load(str(copy.folder / SEARCH_FILE))
@@ -175,8 +175,8 @@ def test_a_graph_with_a_loop_is_refused(copy: Model) -> None:
         load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
 
 
-def test_an_engine_that_is_named_has_to_pass_too(copy: Model) -> None:
-    """Its card's hash is right, its answers are those of other weights."""
+def test_an_engine_chosen_by_name_has_to_pass(copy: Model) -> None:
+    """The hash in the card is right, but the graph has other weights."""
     onnx = pytest.importorskip('onnx')
     graph = onnx.load(str(copy.folder / SEARCH_FILE))
     values = next(each for each in graph.graph.initializer if each.name.endswith('weight'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals after engines have come and gone."""
+"""Signals are still handled after engines were loaded and deleted."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ for name in sys.argv[1].split(','):
 @pytest.mark.parametrize(
     'order', itertools.permutations(('openvino int8', 'openvino fp32')), ids=', '.join
 )
-def test_signals_are_handled_whichever_openvino_engine_goes_first(order: tuple[str, ...]) -> None:
-    """As when both are timed and a third engine is chosen: Ctrl-C ended the node by SIGSEGV."""
+def test_signals_are_handled_whichever_openvino_engine_is_deleted_first(
+    order: tuple[str, ...],
+) -> None:
+    """This happens when both are timed and a third engine is chosen: Ctrl-C caused a SIGSEGV."""
     for module in ('onnxruntime', 'openvino'):
-        # In processes of their own, also where this one must not load OpenVINO.
+        # Checked in separate processes, because this one may have to avoid loading OpenVINO.
         if subprocess.run([sys.executable, '-c', f'import {module}'], check=False).returncode:
             pytest.skip(f'{module} is not installed')
     done = subprocess.run(

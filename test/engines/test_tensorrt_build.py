@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the TensorRT engine builds, and when it takes the cache instead."""
+"""What the TensorRT engine builds, and when it uses the cache instead."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ Crops = tuple[np.ndarray, np.ndarray]
         ('11.1.0', 'fp32', set()),
     ],
 )
-def test_the_build_is_told_the_precision(
+def test_the_builder_flags_match_the_precision(
     make: Make, model: Model, version: str, precision: str, flags: set[str]
 ) -> None:
-    """And TF32, which is on unless cleared, is off."""
+    """TF32, which TensorRT enables by default, is off."""
     machine = make(version=version)
     TensorRtEngine(model, precision)
     assert [build['flags'] for build in machine.builds] == [flags, flags]
@@ -77,13 +77,13 @@ def test_softmax_and_normalisations_are_kept_in_fp32(make: Make) -> None:
         wide = {layer.name.rpartition('/')[2] for layer in kept if layer.output_types}
         wide = {'Expand' if name.startswith('Expand') else name for name in wide}
         inside = {'Sub', 'Pow', 'ReduceMean', 'ReduceMean_1', 'Add', 'Sqrt', 'Div', 'Mul'}
-        # Of a LayerNorm's last, Add_1, those that another LayerNorm follows on.
+        # Add_1, the last node of a LayerNorm, is wide only if another LayerNorm follows it.
         assert wide - {'Add_1'} == {*inside, 'ReduceL2', 'Clip', 'Expand'}
         assert all(layer.output_types in ({}, {0: fp32}) for layer in kept)
 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
-def test_a_failing_build_is_an_error(make: Make, model: Model, tmp_path: Path) -> None:
+def test_a_failing_build_raises_an_engine_error(make: Make, model: Model, tmp_path: Path) -> None:
     make().fails_building = True
     with pytest.raises(EngineError, match=r'cannot build .*template\.onnx in fp16: Invalid Engine'):
         TensorRtEngine(model)
@@ -91,7 +91,7 @@ def test_a_failing_build_is_an_error(make: Make, model: Model, tmp_path: Path) -
 
 
 @pytest.mark.parametrize('file', [TEMPLATE_FILE, SEARCH_FILE])
-def test_a_damaged_graph_is_not_run_from_the_cache_either(
+def test_a_damaged_graph_is_refused_even_if_its_plan_is_cached(
     machine: Machine, copy: Path, file: str
 ) -> None:
     content = bytearray((copy / file).read_bytes())
@@ -102,7 +102,7 @@ def test_a_damaged_graph_is_not_run_from_the_cache_either(
 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
-def test_a_file_that_is_no_graph_is_named(make: Make, copy: Path) -> None:
+def test_a_file_that_is_not_a_graph_is_named_in_the_error(make: Make, copy: Path) -> None:
     make()
     (copy / SEARCH_FILE).write_bytes(b'no graph')
     with pytest.raises(EngineError) as error:
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_graph_is_named(make: Make, copy: Path) -> None:
     assert f'cannot build {copy / SEARCH_FILE} in fp16' in str(error.value)
 
 
-def test_int8_is_the_search_graph_alone(
+def test_int8_applies_to_the_search_graph_only(
     make: Make, copy: Path, crops: Crops, expected: Prediction
 ) -> None:
     machine = make()
@@ -125,7 +125,9 @@ def test_int8_is_the_search_graph_alone(
 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
-def test_workspace_and_dla_reach_the_build(make: Make, model: Model, crops: Crops) -> None:
+def test_workspace_and_dla_settings_reach_the_builder(
+    make: Make, model: Model, crops: Crops
+) -> None:
     machine = make(dla_cores=2)
     engine = TensorRtEngine(model, workspace=512, dla=1)
     for build in machine.builds:
@@ -144,7 +146,7 @@ def test_the_second_start_builds_nothing(machine: Machine, model: Model) -> None
 @pytest.mark.parametrize(
     'settings', [{'version': '10.4.0'}, {'gpu': 'Xavier'}, {'capability': (8, 9)}], ids=str
 )
-def test_a_plan_of_another_machine_is_not_taken(
+def test_a_plan_built_on_another_machine_is_not_used(
     make: Make, built: Path, tmp_path: Path, model: Model, settings: dict[str, Any]
 ) -> None:
     shutil.copytree(built, tmp_path / 'cache')
@@ -154,12 +156,12 @@ def test_a_plan_of_another_machine_is_not_taken(
     assert all(build['timing'] == b'' for build in machine.builds[:1])
 
 
-def test_a_plan_of_another_precision_is_not_taken(machine: Machine, model: Model) -> None:
+def test_a_plan_of_another_precision_is_not_used(machine: Machine, model: Model) -> None:
     TensorRtEngine(model, 'fp32')
     assert len(machine.builds) == 2
 
 
-def test_any_workspace_will_do_unless_one_is_asked_for(make: Make, model: Model) -> None:
+def test_a_plan_of_any_workspace_is_used_unless_one_is_requested(make: Make, model: Model) -> None:
     machine = make()
     TensorRtEngine(model, workspace=256)
     TensorRtEngine(model)
@@ -192,7 +194,7 @@ def test_a_damaged_plan_is_built_again(
 def test_a_plan_that_tensorrt_refuses_is_built_again(
     machine: Machine, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whole and of the right key, but the machine has changed in a way that the key cannot tell."""
+    """The plan is intact and its key matches, but TensorRT does not accept it on this machine."""
     machine.refuses_plans = True
     with pytest.raises(EngineError, match=r'does not load .* --precision fp16 --force'):
         TensorRtEngine(model, build_if_missing=False)
@@ -202,7 +204,7 @@ def test_a_plan_that_tensorrt_refuses_is_built_again(
     assert len(machine.builds) == 1
 
 
-def test_a_cache_that_cannot_be_written_to_is_warned_of(
+def test_a_cache_that_cannot_be_written_causes_a_warning(
     make: Make,
     model: Model,
     crops: Crops,
@@ -217,7 +219,7 @@ def test_a_cache_that_cannot_be_written_to_is_warned_of(
     assert caplog.text.count('the next start has to build again: cannot write /proc/self') == 2
 
 
-def test_the_sidecar_tells_what_the_plan_is(machine: Machine, model: Model, tmp_path: Path) -> None:
+def test_the_sidecar_describes_the_plan(machine: Machine, model: Model, tmp_path: Path) -> None:
     sidecars = [json.loads(p.read_text()) for p in (tmp_path / 'cache').rglob('plan-*.json')]
     assert {sidecar['what'] for sidecar in sidecars} == {
         f'TensorRT plan of {file}' for file in (TEMPLATE_FILE, SEARCH_FILE)
@@ -231,8 +233,8 @@ def test_the_sidecar_tells_what_the_plan_is(machine: Machine, model: Model, tmp_
 
 
 @pytest.mark.skipif(not REAL, reason='needs Polygraphy')
-def test_the_doubles_signatures_are_polygraphys(make: Make) -> None:
-    """Each parameter of the double's is one of Polygraphy's, the positional ones in its order."""
+def test_the_signatures_of_the_doubles_match_polygraphy(make: Make) -> None:
+    """Each parameter of a double exists in Polygraphy, positional ones in the same order."""
     machine = Machine()
     doubles = {**polygraphy_backend(machine), **polygraphy_cuda(None)}
     with installed(machine, real_polygraphy=True):
@@ -254,7 +256,7 @@ def test_the_doubles_signatures_are_polygraphys(make: Make) -> None:
 def assert_signature(name: str, double: Any, real: Any, method: str = '') -> None:
     target = getattr(real, method) if method else real
     found = inspect.signature(target).parameters
-    if name == 'CreateConfig':  # hands what it does not name to its base class
+    if name == 'CreateConfig':  # passes further arguments on to its base class
         found = {**inspect.signature(real.__base__).parameters, **found}
         assert set(inspect.signature(double).parameters) <= set(found)
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys, files that do not fit, and processes that are killed while they write."""
+"""The TensorRT cache: keys, mismatched files, and processes killed while they write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / 'cache')
 
 
-def test_what_was_stored_is_read_and_told(cache: EngineCache) -> None:
+def test_a_stored_plan_is_read_back_and_described_by_its_sidecar(cache: EngineCache) -> None:
     path = cache.write(KEY, PLAN, {'what': 'a plan'})
     assert cache.read(KEY) == PLAN
     assert path == cache.path(KEY)
@@ -51,7 +51,7 @@ def test_what_was_stored_is_read_and_told(cache: EngineCache) -> None:
     )
 
 
-def test_the_folder_is_where_the_user_keeps_caches(
+def test_the_cache_folder_follows_xdg_cache_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
@@ -61,14 +61,14 @@ def test_the_folder_is_where_the_user_keeps_caches(
     assert EngineCache().folder == tmp_path / '.cache' / 'hcat_ros' / 'tensorrt'
 
 
-def test_others_cannot_put_plans_there(cache: EngineCache) -> None:
+def test_only_the_owner_may_access_the_cache(cache: EngineCache) -> None:
     """A plan is code that TensorRT runs."""
     path = cache.write(KEY, PLAN, {})
     assert cache.folder.stat().st_mode & 0o077 == 0
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_an_empty_cache_has_nothing_and_checking_leaves_nothing(cache: EngineCache) -> None:
+def test_reading_and_checking_an_empty_cache_leaves_no_files(cache: EngineCache) -> None:
     assert cache.read(KEY) is None
     assert not cache.folder.exists()
     cache.check_writable()
@@ -76,7 +76,9 @@ def test_an_empty_cache_has_nothing_and_checking_leaves_nothing(cache: EngineCac
 
 
 @pytest.mark.parametrize('change', OTHERS, ids=str)
-def test_each_part_of_the_key_counts(cache: EngineCache, change: dict[str, Any]) -> None:
+def test_plans_with_different_keys_do_not_replace_each_other(
+    cache: EngineCache, change: dict[str, Any]
+) -> None:
     other = dataclasses.replace(KEY, **change)
     cache.write(KEY, PLAN, {})
     assert cache.path(other) != cache.path(KEY)
@@ -86,7 +88,7 @@ def test_each_part_of_the_key_counts(cache: EngineCache, change: dict[str, Any])
 
 
 @pytest.mark.parametrize('change', OTHERS, ids=str)
-def test_a_file_under_anothers_name_is_not_taken(
+def test_a_plan_renamed_to_another_key_is_not_used(
     cache: EngineCache, change: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     other = dataclasses.replace(KEY, **change)
@@ -97,7 +99,7 @@ def test_a_file_under_anothers_name_is_not_taken(
     assert 'it was made for' in caplog.text
 
 
-def test_a_workspace_counts_only_if_asked_for(cache: EngineCache) -> None:
+def test_the_workspace_matters_only_if_it_is_requested(cache: EngineCache) -> None:
     small, large = (dataclasses.replace(KEY, workspace=mib) for mib in (64, 1024))
     cache.write(small, PLAN, {})
     assert cache.read(KEY) == PLAN
@@ -127,7 +129,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize('damage', DAMAGES)
 @pytest.mark.parametrize('suffix', ['.bin', '.json'])
-def test_a_damaged_file_is_not_read(
+def test_a_damaged_plan_or_sidecar_is_not_used(
     cache: EngineCache, damage: str, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = cache.write(KEY, PLAN, {}).with_suffix(suffix)
@@ -143,13 +145,13 @@ def test_a_damaged_file_is_not_read(
 @pytest.mark.parametrize(
     'sidecar', ['[]', 'null', '{}', '{"key": 3}', '{"key": {}}', '{"key": {"gpu": "Orin"}}']
 )
-def test_a_sidecar_of_another_kind_is_not_believed(cache: EngineCache, sidecar: str) -> None:
+def test_a_plan_with_a_malformed_sidecar_is_not_used(cache: EngineCache, sidecar: str) -> None:
     cache.write(KEY, PLAN, {}).with_suffix('.json').write_text(sidecar)
     assert cache.read(KEY) is None
 
 
 @pytest.mark.parametrize('suffix', ['.bin', '.json'])
-def test_half_a_pair_is_not_read(
+def test_a_plan_without_a_sidecar_or_the_reverse_is_not_used(
     cache: EngineCache, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = cache.write(KEY, PLAN, {}).with_suffix(suffix)
@@ -191,7 +193,7 @@ print('done', flush=True)
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """A process of its own, which finds what this one finds."""
+    """Start a separate Python process with the import path of this one."""
     here = Path(__file__).resolve()
     path = os.pathsep.join([str(here.parents[2]), str(here.parent), *sys.path])
     return subprocess.Popen(
@@ -206,7 +208,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
 # fsync and rename of the plan, fsync and rename of its sidecar, fsync of the folder.
 @pytest.mark.parametrize('point', range(1, 6))
 @pytest.mark.parametrize('before', [None, PLAN], ids=['first', 'rebuilt'])
-def test_a_killed_writer_leaves_all_or_nothing(
+def test_a_killed_writer_leaves_a_complete_entry_or_none(
     cache: EngineCache, point: int, before: bytes | None
 ) -> None:
     if before is not None:
@@ -216,13 +218,13 @@ def test_a_killed_writer_leaves_all_or_nothing(
         assert process.stdout.readline() == 'here\n'
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    # Until the plan is in place the old pair; until its sidecar is, none; then the new pair.
+    # The old pair until the plan is replaced, none until its sidecar is, then the new pair.
     assert cache.read(KEY) == (before if point <= 2 else None if point <= 4 else b'new' * 4000)
     cache.write(KEY, PLAN, {})
     assert cache.read(KEY) == PLAN
 
 
-def test_a_writer_that_nobody_kills_gets_through(cache: EngineCache) -> None:
+def test_a_writer_that_is_not_killed_succeeds(cache: EngineCache) -> None:
     with python(CHILD, str(cache.folder), '6') as process:
         assert process.communicate()[0] == 'done\n'
     assert cache.read(KEY) == b'new' * 4000
@@ -231,8 +233,8 @@ def test_a_writer_that_nobody_kills_gets_through(cache: EngineCache) -> None:
 BIG = 1 << 28
 
 
-def test_a_writer_killed_in_the_middle_of_its_bytes(cache: EngineCache) -> None:
-    """A real half file: the kill comes while the kernel writes."""
+def test_a_writer_killed_in_the_middle_of_a_file_keeps_the_old_plan(cache: EngineCache) -> None:
+    """Leaves a real partial file: the process is killed while the kernel writes."""
     cache.write(KEY, PLAN, {})
     code = (
         'import pathlib, sys\nfrom hcat_ros.engines.tensorrt_cache import EngineCache\n'
@@ -256,8 +258,8 @@ def test_a_writer_killed_in_the_middle_of_its_bytes(cache: EngineCache) -> None:
     assert not leftover.exists()
 
 
-def test_a_full_disk_is_an_error_and_leaves_what_was_there(cache: EngineCache) -> None:
-    """Files are limited to 64 KiB in a process of its own, as on a disk with no more room."""
+def test_a_full_disk_raises_an_error_and_keeps_the_old_plan(cache: EngineCache) -> None:
+    """A separate process limits its files to 64 KiB to imitate a full disk."""
     cache.write(KEY, PLAN, {})
     code = (
         'import pathlib, resource, sys\nfrom hcat_ros.engines.tensorrt_cache import EngineCache\n'
@@ -273,15 +275,15 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(cache: EngineCache) -
 
 
 @pytest.mark.parametrize('call', ['write', 'check_writable'])
-def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path, call: str) -> None:
+def test_a_folder_that_cannot_be_written_raises_an_error(tmp_path: Path, call: str) -> None:
     (tmp_path / 'file').write_text('')
     cache = EngineCache(tmp_path / 'file' / 'cache')
     with pytest.raises(EngineError, match=f'{cache.folder}.*set XDG_CACHE_HOME'):
         cache.write(KEY, PLAN, {}) if call == 'write' else cache.check_writable()
 
 
-def test_two_writers_at_once_leave_one_whole_entry_or_none(cache: EngineCache) -> None:
-    """The pairs may be mixed, which the hash tells; bytes are never."""
+def test_two_concurrent_writers_leave_one_complete_entry_or_none(cache: EngineCache) -> None:
+    """Plan and sidecar may be from different writers, which the hash detects; bytes never mix."""
     with python(CHILD, str(cache.folder), '3') as process:
         assert process.stdout is not None
         assert process.stdout.readline() == 'here\n'

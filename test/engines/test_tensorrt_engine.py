@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT engine over doubles of TensorRT and CUDA, with the real Polygraphy if installed."""
+"""The TensorRT engine with doubles of TensorRT and CUDA, and the real Polygraphy if installed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Crops = tuple[np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
 @pytest.mark.parametrize('version', ['8.5.3.1', '8.6.2', '10.3.0', '11.1.0'])
-def test_the_answer_is_onnx_runtimes(
+def test_predictions_are_identical_to_onnx_runtime(
     make: Make, model: Model, crops: Crops, expected: Prediction, version: str
 ) -> None:
-    """Through buffers, copies and graph; kernels of the double are ONNX Runtime's."""
+    """Covers buffers, copies and the CUDA graph; the double's kernels are ONNX Runtime's."""
     make(version=version)
     engine = TensorRtEngine(model)
     for _ in range(2):
@@ -43,7 +43,7 @@ def test_the_answer_is_onnx_runtimes(
     assert engine.card.precision == ('fp32' if version == '11.1.0' else 'fp16')
 
 
-def test_buffers_are_made_once_and_features_stay_on_the_device(
+def test_buffers_are_allocated_once_and_features_stay_on_the_device(
     machine: Machine, model: Model, crops: Crops
 ) -> None:
     engine = TensorRtEngine(model)
@@ -61,7 +61,9 @@ def test_buffers_are_made_once_and_features_stay_on_the_device(
 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
-def test_what_is_dropped_is_freed(machine: Machine, model: Model, crops: Crops) -> None:
+def test_deleted_features_and_engines_free_their_device_memory(
+    machine: Machine, model: Model, crops: Crops
+) -> None:
     engine = TensorRtEngine(model)
     before = len(machine.cudart.memory)
     features = engine.template(crops[0])
@@ -70,7 +72,7 @@ def test_what_is_dropped_is_freed(machine: Machine, model: Model, crops: Crops) 
     del features
     engine.search(crops[1], engine.template(crops[0]))
     gc.collect()
-    assert len(machine.cudart.memory) == before + 6  # those that are bound
+    assert len(machine.cudart.memory) == before + 6  # the features that are bound
     del engine
     gc.collect()
     assert not machine.cudart.memory
@@ -80,7 +82,7 @@ def test_what_is_dropped_is_freed(machine: Machine, model: Model, crops: Crops) 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
 @pytest.mark.parametrize('failure', ['capture_fails', 'noise', 'no function'])
-def test_without_a_cuda_graph_the_answer_is_the_same(
+def test_without_a_cuda_graph_the_prediction_is_the_same(
     machine: Machine,
     model: Model,
     crops: Crops,
@@ -105,7 +107,7 @@ def test_without_a_cuda_graph_the_answer_is_the_same(
     assert not machine.cudart.graphs
 
 
-def test_templates_take_turns_and_answers_belong_to_the_caller(
+def test_alternating_templates_do_not_overwrite_earlier_predictions(
     machine: Machine, model: Model, crops: Crops
 ) -> None:
     engine = TensorRtEngine(model)
@@ -119,7 +121,7 @@ def test_templates_take_turns_and_answers_belong_to_the_caller(
     assert_array_equal(of_one.boxes, kept[1])
 
 
-def test_any_view_of_a_crop_is_taken_and_left_as_it_is(
+def test_column_major_read_only_crops_are_accepted(
     machine: Machine, model: Model, crops: Crops, expected: Prediction
 ) -> None:
     engine = TensorRtEngine(model)
@@ -132,7 +134,7 @@ def test_any_view_of_a_crop_is_taken_and_left_as_it_is(
 @pytest.mark.parametrize(
     'crop', [np.zeros((256, 256), np.uint8), np.zeros((256, 256, 3), np.float32)], ids=str
 )
-def test_another_crop_is_refused_before_it_reaches_the_device(
+def test_a_crop_of_the_wrong_shape_or_type_is_refused(
     machine: Machine, model: Model, crops: Crops, expected: Prediction, crop: np.ndarray
 ) -> None:
     engine = TensorRtEngine(model)
@@ -159,7 +161,7 @@ def test_features_of_another_model_are_refused(
     ('capability', 'precision'),
     [((6, 1), 'fp32'), ((6, 2), 'fp16'), ((7, 2), 'fp16'), ((8, 7), 'fp16'), ((10, 0), 'fp16')],
 )
-def test_auto_is_fp16_where_the_chip_has_it(
+def test_auto_precision_is_fp16_if_the_gpu_supports_it(
     make: Make, model: Model, capability: tuple[int, int], precision: str
 ) -> None:
     make(capability=capability)
@@ -196,7 +198,7 @@ def test_int8_needs_a_quantised_graph(make: Make, model: Model) -> None:
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else '',
 )
-def test_settings_that_cannot_be_met_are_refused_with_the_remedy(
+def test_unsupported_settings_are_refused_with_a_remedy(
     make: Make, model: Model, machine_settings: Any, settings: Any, reasons: list[str]
 ) -> None:
     machine = make(**machine_settings)
@@ -213,11 +215,11 @@ def test_settings_that_cannot_be_met_are_refused_with_the_remedy(
         ('polygraphy', ['Polygraphy cannot be imported', 'pip install polygraphy']),
     ],
 )
-def test_what_is_not_installed_is_named(
+def test_the_error_for_a_missing_package_says_how_to_install_it(
     make: Make, model: Model, module: str, reasons: list[str]
 ) -> None:
     make()
-    with pytest.MonkeyPatch.context() as patch:  # undone before the doubles are taken away
+    with pytest.MonkeyPatch.context() as patch:  # undone before the doubles are removed
         for name in [name for name in sys.modules if name.split('.')[0] == module]:
             patch.setitem(sys.modules, name, None)
         with pytest.raises(EngineError) as error:
@@ -225,7 +227,7 @@ def test_what_is_not_installed_is_named(
     assert all(reason in str(error.value) for reason in reasons)
 
 
-def test_a_polygraphy_that_is_too_old_is_named(
+def test_a_polygraphy_that_is_too_old_is_refused(
     make: Make, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make()
@@ -234,7 +236,7 @@ def test_a_polygraphy_that_is_too_old_is_named(
         TensorRtEngine(model)
 
 
-def test_a_machine_without_an_nvidia_driver_says_so() -> None:
+def test_a_missing_nvidia_driver_is_reported() -> None:
     try:
         gpu = find_gpu()
     except EngineError as error:
@@ -243,14 +245,14 @@ def test_a_machine_without_an_nvidia_driver_says_so() -> None:
         pytest.skip(f'there is a GPU here: {gpu}')
 
 
-def test_a_driver_without_a_gpu_is_told_with_its_error(make: Make, model: Model) -> None:
+def test_a_driver_without_a_gpu_is_reported_with_its_error_code(make: Make, model: Model) -> None:
     make().driver.error = 100
     with pytest.raises(EngineError, match=r'CUDA finds no GPU here \(error 100'):
         TensorRtEngine(model)
 
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
-def test_device_memory_that_runs_out_is_an_error(
+def test_running_out_of_device_memory_raises_an_engine_error(
     machine: Machine, model: Model, crops: Crops
 ) -> None:
     engine = TensorRtEngine(model)
@@ -264,7 +266,7 @@ def test_device_memory_that_runs_out_is_an_error(
 @pytest.mark.parametrize(
     'sizes', [{'grid': 8}, {'search_size': 128}, {'template_size': 256}], ids=str
 )
-def test_a_card_of_another_network_is_noticed(
+def test_a_card_that_does_not_match_the_network_is_refused(
     machine: Machine, copy: Path, sizes: dict[str, int]
 ) -> None:
     model = load_model(copy)
@@ -274,7 +276,7 @@ def test_a_card_of_another_network_is_noticed(
     assert 'hcat export' in str(error.value)
 
 
-def test_graphs_that_do_not_belong_together_are_noticed(make: Make, copy: Path) -> None:
+def test_graphs_that_do_not_belong_together_are_refused(make: Make, copy: Path) -> None:
     import onnx
 
     make()
@@ -285,7 +287,7 @@ def test_graphs_that_do_not_belong_together_are_noticed(make: Make, copy: Path) 
         TensorRtEngine(rehashed(copy))
 
 
-def test_logging_stays_quiet_when_all_is_well(
+def test_a_successful_load_logs_a_single_line(
     machine: Machine, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

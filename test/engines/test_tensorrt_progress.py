@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of a build while it runs, and how Ctrl-C ends it."""
+"""Progress messages of a TensorRT build, and how Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hcat_ros.models import TEMPLATE_FILE, Model
 
 @pytest.mark.parametrize('make', POLYGRAPHY, indirect=True)
 def test_ctrl_c_ends_a_build_at_its_next_step(make: Make, model: Model) -> None:
-    """A real signal; were it raised in a function that TensorRT calls, the process would end."""
+    """A real signal; an exception in a function that TensorRT calls would end the process."""
     machine, begun = make(), []
 
     def on_step(step: int, monitor: Any) -> None:
@@ -41,7 +41,9 @@ def test_ctrl_c_ends_a_build_at_its_next_step(make: Make, model: Model) -> None:
     assert begun == [0, 1]
 
 
-def test_the_progress_is_told(make: Make, model: Model, caplog: pytest.LogCaptureFixture) -> None:
+def test_build_progress_is_logged(
+    make: Make, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
     make()
     caplog.set_level(logging.INFO)
     TensorRtEngine(model)
@@ -51,7 +53,7 @@ def test_the_progress_is_told(make: Make, model: Model, caplog: pytest.LogCaptur
     assert lines[6].startswith('built template.onnx in ')
 
 
-def test_tensorrt_8_has_no_progress_but_the_lines_before_and_after(
+def test_tensorrt_8_logs_only_the_start_and_the_end_of_a_build(
     make: Make, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(version='8.6.2')
@@ -60,7 +62,9 @@ def test_tensorrt_8_has_no_progress_but_the_lines_before_and_after(
     assert [line.split()[0] for line in caplog.messages] == ['building', 'built'] * 2 + ['TensorRT']
 
 
-def test_of_many_steps_a_few_are_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_of_many_steps_is_logged_every_ten_percent(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     make()
     caplog.set_level(logging.INFO)
     monitor = progress_monitor()

@@ -12,7 +12,7 @@ from hcat_ros.engines.timing import BLOCK, LEAD, rest, rotate, take_turn, time_s
 
 
 class Sleeping:
-    """An engine whose searches take so many seconds at least."""
+    """An engine whose searches take at least `seconds`."""
 
     card = EngineCard('sleeping', 'test double', '0', 'fp32', 128, 256, 16)
 
@@ -29,24 +29,24 @@ class Sleeping:
         return Prediction(np.zeros((16, 16)), np.zeros((256, 4)))
 
 
-def test_one_engine_is_timed_for_about_so_long() -> None:
+def test_a_single_engine_is_timed_in_whole_blocks() -> None:
     (times,) = time_searches([Sleeping(0.002)], 0.1)
     assert len(times) % BLOCK == 0
     assert times.min() >= 0.002
 
 
-def test_an_engine_that_cannot_win_gets_one_turn() -> None:
+def test_an_engine_that_cannot_win_is_timed_for_one_block_only() -> None:
     slow, fast = time_searches([Sleeping(0.1), Sleeping(0.0)], 3600.0)
     assert len(slow) == len(fast) == BLOCK
     assert np.median(fast) < np.median(slow)
 
 
-def test_engines_that_are_alike_take_turns_until_the_time_is_over() -> None:
+def test_equally_fast_engines_alternate_until_the_time_is_over() -> None:
     one, other = time_searches([Sleeping(0.02), Sleeping(0.02)], 0.0)
     assert len(one) == len(other) == BLOCK
 
 
-def test_the_failure_of_an_engine_is_told() -> None:
+def test_the_failure_of_an_engine_is_raised() -> None:
     class Failing(Sleeping):
         def search(self, crop: np.ndarray, features: str) -> Prediction:
             raise EngineError('out of memory')
@@ -55,7 +55,7 @@ def test_the_failure_of_an_engine_is_told() -> None:
         time_searches([Failing(0.0)], 0.1)
 
 
-def test_a_thread_that_never_rests_does_not_hold_it_up() -> None:
+def test_a_thread_that_never_rests_does_not_block_the_timing() -> None:
     stop = threading.Event()
 
     def spin() -> None:
@@ -72,7 +72,7 @@ def test_a_thread_that_never_rests_does_not_hold_it_up() -> None:
         thread.join()
 
 
-def test_rest_waits_for_threads_that_run() -> None:
+def test_rest_waits_until_other_threads_finish() -> None:
     end = threading.Event()
 
     def spin() -> None:
@@ -91,25 +91,25 @@ def test_rest_waits_for_threads_that_run() -> None:
         thread.join()
 
 
-def test_the_first_calls_of_a_turn_do_not_count() -> None:
+def test_warm_up_calls_of_a_turn_are_not_counted() -> None:
     numbers = iter(range(100))
     turn = take_turn(lambda: float(next(numbers)), 4)
     assert turn.seconds.tolist() == [LEAD, LEAD + 1, LEAD + 2, LEAD + 3]
     assert turn.rested
 
 
-def test_a_turn_ends_when_its_time_is_over_but_has_one_call() -> None:
+def test_a_turn_ends_after_its_time_but_counts_at_least_one_call() -> None:
     assert take_turn(lambda: 1.0, 10, seconds=2.5).seconds.tolist() == [1.0, 1.0, 1.0]
     numbers = iter([9.0, 7.0])
     assert take_turn(lambda: next(numbers), 10, seconds=2.5).seconds.tolist() == [7.0]
 
 
-def test_a_turn_has_the_times_of_each_stage() -> None:
+def test_a_turn_records_the_time_of_each_stage() -> None:
     turn = take_turn(lambda: (1.0, 2.0), 3, seconds=4.0)
     assert turn.seconds.tolist() == [[1.0, 2.0], [1.0, 2.0]]
 
 
-def test_each_round_begins_with_another_row() -> None:
+def test_rotate_starts_each_round_with_another_item() -> None:
     assert [rotate('abc', number) for number in (0, 1, 5)] == [
         ['a', 'b', 'c'],
         ['b', 'c', 'a'],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was found to be the fastest is remembered as long as it holds."""
+"""The fastest engine is remembered for as long as the measurement is valid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSION = onnxruntime.__version__
 pytestmark = pytest.mark.usefixtures('own_timings')
 
 
-def test_the_winner_is_loaded_at_once_the_next_time(
+def test_the_fastest_engine_is_loaded_without_timing_the_next_time(
     int8_copy: Path, timed: Timed, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -68,28 +68,28 @@ def edit(**changes: Any) -> Callable[[str], str]:
         edit(ranking=[['openvino', 'fp32', '1', 1.0], ['onnxruntime', 'fp32', VERSION, 2.0]]),
     ],
 )
-def test_an_entry_that_is_damaged_or_stale_costs_another_timing(
+def test_a_damaged_or_stale_entry_is_replaced_by_a_new_timing(
     damage: Callable[[str], str],
     int8_copy: Path,
     own_timings: Path,
     timed: Timed,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The last one names a runtime that is no longer here."""
+    """The last entry names a runtime that is no longer installed."""
     calls = timed(INT8_FASTER)
     load_engine(int8_copy, threads=1)
     path = entry(own_timings)
     whole = path.read_text()
     path.write_text(damage(whole), errors='surrogateescape')
     caplog.set_level(logging.INFO)
-    caplog.clear()  # a command of another test may have had INFO told before
+    caplog.clear()  # another test may have enabled INFO messages before
     assert load_engine(int8_copy, threads=1).card.precision == 'int8'
     assert len(calls) == 2
     assert len(caplog.messages) == 1, 'told at debug level alone'
     assert path.read_text() == whole
 
 
-def test_another_version_of_this_package_times_anew(
+def test_another_version_of_this_package_repeats_the_timing(
     int8_copy: Path, timed: Timed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = timed(INT8_FASTER)
@@ -99,7 +99,7 @@ def test_another_version_of_this_package_times_anew(
     assert len(calls) == 2
 
 
-def test_another_model_is_timed_anew(int8_copy: Path, timed: Timed) -> None:
+def test_another_model_is_timed_again(int8_copy: Path, timed: Timed) -> None:
     calls = timed(INT8_FASTER)
     load_engine(int8_copy, threads=1)
     change_card(int8_copy, lambda card: card['sha256'].update(another='0' * 64))
@@ -117,7 +117,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert len(calls) == 2
 
 
-def test_the_winner_still_has_to_pass_the_self_test(
+def test_a_remembered_engine_still_has_to_pass_the_self_test(
     wrong_int8: Path, own_timings: Path, timed: Timed
 ) -> None:
     timed(INT8_FASTER)
@@ -131,7 +131,9 @@ def test_the_winner_still_has_to_pass_the_self_test(
     assert load_engine(wrong_int8, threads=1).card.precision == 'fp32'
 
 
-def test_a_damaged_float_graph_is_refused_where_int8_won(int8_copy: Path, timed: Timed) -> None:
+def test_a_damaged_fp32_graph_is_refused_even_if_int8_was_fastest(
+    int8_copy: Path, timed: Timed
+) -> None:
     timed(INT8_FASTER)
     load_engine(int8_copy, threads=1)
     (int8_copy / SEARCH_FILE).write_bytes(b'damaged')

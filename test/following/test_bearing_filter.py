@@ -17,7 +17,7 @@ def still() -> EgoMotion:
     return EgoMotion(0.0, 0.0)
 
 
-def test_one_step_as_by_hand() -> None:
+def test_one_kalman_step_matches_the_hand_calculation() -> None:
     course = BearingFilter(still(), process_noise=0.5)
     course.update(seen(0.0, 0.1, noise=0.01))
     course.update(seen(0.1, 0.13, noise=0.01))
@@ -37,7 +37,7 @@ def test_one_step_as_by_hand() -> None:
     assert (state.elevation, state.elevation_rate) == (0.0, 0.0)
 
 
-def test_the_covariance_says_how_wrong_it_is() -> None:
+def test_the_covariance_matches_the_actual_error() -> None:
     """Normalised estimation error squared (NEES): 4 on average over four numbers."""
     rng = np.random.default_rng(3)
     noise, process, dt = 0.01, 0.2, 1 / 30
@@ -61,7 +61,7 @@ def test_the_covariance_says_how_wrong_it_is() -> None:
 
 
 @pytest.mark.parametrize('own', [lambda t: 0.7, lambda t: 0.9 * math.cos(4 * t), lambda t: -1.2])
-def test_a_delay_is_bridged_however_the_platform_turns(own: Callable[[float], float]) -> None:
+def test_latency_is_compensated_however_the_platform_turns(own: Callable[[float], float]) -> None:
     """A target at 0.4 rad/s, images 150 ms late, measured at once and after the delay."""
     rate, latency, dt = 0.4, 0.15, 0.01
     ego = EgoMotion(delay=0.05, lag=0.0)
@@ -87,7 +87,7 @@ def test_a_delay_is_bridged_however_the_platform_turns(own: Callable[[float], fl
     assert last.azimuth - truth == pytest.approx(turned - rate * age, abs=0.006), 'off by the delay'
 
 
-def test_pitch_moves_what_is_at_the_side_as_a_rotation_does() -> None:
+def test_pitch_rotates_the_bearing_of_a_target_at_the_side() -> None:
     ego = still()
     ego.record_command(0.0, Command(pitch_rate=0.5))
     course = BearingFilter(ego, 0.1)
@@ -105,8 +105,8 @@ def test_pitch_moves_what_is_at_the_side_as_a_rotation_does() -> None:
     assert (state.azimuth, state.elevation) == pytest.approx((math.atan2(y, x), math.asin(z)))
 
 
-def test_the_covariance_turns_with_the_camera() -> None:
-    """Against the spread of samples that are moved and turned one by one."""
+def test_the_covariance_rotates_with_the_camera() -> None:
+    """Compared with the spread of samples that are rotated one by one."""
     rng = np.random.default_rng(0)
     ego = still()
     ego.record_command(0.0, Command(yaw_rate=0.3, pitch_rate=-0.8))
@@ -127,7 +127,7 @@ def test_the_covariance_turns_with_the_camera() -> None:
     )
     x, y, z = rotation.T @ points
     sampled = np.cov(np.arctan2(y, x), np.arcsin(z))
-    # The rates' part, not known and of the same size each way, is taken out.
+    # Subtract the share of the unknown rates, which is equal on both axes.
     fresh = BearingFilter(ego, 1e-3)
     same = seen(0.0, 0.7, 0.3)
     same.covariance[:] = np.diag([1e-12, 1e-12])
@@ -138,7 +138,7 @@ def test_the_covariance_turns_with_the_camera() -> None:
     assert found == pytest.approx(sampled, rel=0.05, abs=5e-6)
 
 
-def test_behind_there_is_no_seam() -> None:
+def test_a_target_behind_crosses_180_degrees_without_a_jump() -> None:
     course = BearingFilter(still(), 0.5)
     for frame in range(30):
         azimuth = math.remainder(3.0 + 0.02 * frame, 2 * math.pi)
@@ -148,7 +148,7 @@ def test_behind_there_is_no_seam() -> None:
     assert course.last.azimuth_rate == pytest.approx(0.6, abs=0.05)
 
 
-def test_noise_about_the_seam_is_noise() -> None:
+def test_noise_around_180_degrees_does_not_look_like_motion() -> None:
     course = BearingFilter(still(), 0.5)
     for frame in range(40):
         measured = seen(frame / 30, (math.pi - 0.004) * (-1) ** frame)
@@ -159,7 +159,7 @@ def test_noise_about_the_seam_is_noise() -> None:
     assert course.last.azimuth_rate == pytest.approx(0, abs=0.1)
 
 
-def test_the_platforms_own_way_is_taken_out_where_the_range_is_known() -> None:
+def test_the_platforms_own_motion_is_compensated_if_the_range_is_known() -> None:
     ego = still()
     ego.record_command(0.0, Command(left=1.0))
     course = BearingFilter(ego, 0.5)
@@ -174,7 +174,7 @@ def test_the_platforms_own_way_is_taken_out_where_the_range_is_known() -> None:
     assert course.at(1.0)[1] == 0, 'as good as there: no bearing to speak of'  # type: ignore[index]
 
 
-def test_distance_is_in_deviations() -> None:
+def test_distance_is_in_standard_deviations() -> None:
     course = BearingFilter(still(), 0.5)
     assert course.distance(seen(0.0)) == 0, 'nothing is expected yet'
     assert course.at(1.0) is None
@@ -182,12 +182,12 @@ def test_distance_is_in_deviations() -> None:
     assert course.distance(seen(0.0, 0.1, noise=0.04)) == pytest.approx(0.1 / 0.05)
 
 
-def test_a_rewound_filter_is_as_it_was() -> None:
+def test_a_rewound_filter_returns_to_its_earlier_state() -> None:
     ego = still()
     rewound, stopped = BearingFilter(ego, 0.5), BearingFilter(ego, 0.5)
     for tick in range(60):
         time = tick / 30
-        # From half of the time on it seems to stand, as one that goes behind something.
+        # After 1 s the target seems to stand still, as if it went behind something.
         measurement = seen(time, 0.3 * min(time, 1.0))
         rewound.update(measurement)
         if time <= 1.0:

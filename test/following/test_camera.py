@@ -31,7 +31,7 @@ def camera(lens: str, pitch: float = 0.0) -> CameraModel:
 
 
 def opencv_pixel(lens: str, azimuth: float, elevation: float) -> tuple[float, float]:
-    """Where OpenCV sees a point 7 m away in the direction of a bearing."""
+    """Where OpenCV projects a point 7 m away in the direction of a bearing."""
     forward = math.cos(elevation) * math.cos(azimuth)
     left = math.cos(elevation) * math.sin(azimuth)
     point = 7 * np.array([[[-left, -math.sin(elevation), forward]]])
@@ -42,14 +42,14 @@ def opencv_pixel(lens: str, azimuth: float, elevation: float) -> tuple[float, fl
         seen, _ = cv2.fisheye.projectPoints(point, none, none, matrix, np.array(d))
     else:
         seen, _ = cv2.projectPoints(point, none, none, matrix, np.array(d or [0.0] * 4))
-    # Its whole numbers are middles of pixels, where a box of one pixel has its centre at 0.5.
+    # OpenCV's integers are pixel centres; here the centre of the first pixel is at 0.5.
     return tuple((seen.reshape(2) + 0.5).tolist())
 
 
 @pytest.mark.parametrize('lens', LENSES)
 @pytest.mark.parametrize('azimuth', [-0.4, 0.0, 0.3])
 @pytest.mark.parametrize('elevation', [-0.3, 0.0, 0.25])
-def test_what_opencv_projects_is_seen_where_it_is(
+def test_bearings_and_pixels_match_opencvs_projection(
     lens: str, azimuth: float, elevation: float
 ) -> None:
     u, v = opencv_pixel(lens, azimuth, elevation)
@@ -59,7 +59,7 @@ def test_what_opencv_projects_is_seen_where_it_is(
 
 @pytest.mark.parametrize('lens', LENSES)
 @pytest.mark.parametrize('pitch', [0.0, 0.5])
-def test_every_pixel_comes_back_to_itself(lens: str, pitch: float) -> None:
+def test_pixel_to_bearing_and_back_gives_the_same_pixel(lens: str, pitch: float) -> None:
     looking = camera(lens, pitch)
     for pixel in CORNERS:
         assert looking.pixel(*looking.bearing(*pixel)) == pytest.approx(pixel, abs=0.05), pixel
@@ -85,7 +85,7 @@ def test_a_camera_that_looks_down_sees_its_centre_below() -> None:
     )
 
 
-def test_a_fisheye_sees_beyond_the_side() -> None:
+def test_a_fisheye_lens_sees_beyond_90_degrees() -> None:
     wide = CameraModel(1000, 1000, 250, 250, 500, 500, FISHEYE, 'equidistant')
     azimuth = math.radians(100)
     u, v = wide.pixel(azimuth, 0.0)
@@ -110,7 +110,7 @@ def test_a_box_spans_the_angle_between_its_sides(box: Box) -> None:
     assert seen.angular_size(box) == pytest.approx(expected)
 
 
-def test_no_ray_is_better_than_a_wrong_one() -> None:
+def test_pixels_and_bearings_without_a_valid_projection_are_nan() -> None:
     strong = CameraModel(640, 480, 300, 300, 320, 240, (-0.6, 0.0, 0.0, 0.0))
     # r (1 - 0.6 r^2) ends at r = 0.745 with 0.497, 149 pixels from the centre.
     assert math.isfinite(strong.bearing(320 + 140, 240).azimuth)
@@ -120,7 +120,7 @@ def test_no_ray_is_better_than_a_wrong_one() -> None:
 
 
 def test_eight_coefficients_named_plumb_bob_are_the_rational_model() -> None:
-    """OpenCV projects both alike; the name is what drivers get wrong."""
+    """OpenCV projects both alike; some drivers publish the wrong name."""
     eight = (-0.3, 0.1, 0.001, -0.002, 0.02, 0.05, -0.01, 0.003)
     named = CameraModel.from_info(640, 480, K, eight, 'plumb_bob')
     assert named == CameraModel.from_info(640, 480, K, eight, 'rational_polynomial')
@@ -135,7 +135,7 @@ def test_the_model_none_has_no_distortion() -> None:
         CameraModel.from_info(640, 480, K, (0.1, 0, 0, 0, 0), 'none')
 
 
-def test_zeros_for_distortion_are_none() -> None:
+def test_zero_coefficients_mean_no_distortion() -> None:
     assert CameraModel.from_info(640, 480, K, [0.0] * 5, '').distortion == ()
     assert CameraModel.from_info(640, 480, np.array(K).reshape(3, 3), [], '').model == 'plumb_bob'
 
@@ -155,18 +155,20 @@ def test_zeros_for_distortion_are_none() -> None:
         ({'pitch': 2.0}, 'pitch 2.0'),
     ],
 )
-def test_what_is_no_camera_is_told(change: dict[str, object], words: str) -> None:
+def test_invalid_camera_info_is_refused_with_the_reason(
+    change: dict[str, object], words: str
+) -> None:
     fields = {'width': 640, 'height': 480, 'k': K, 'd': BARREL, 'distortion_model': 'plumb_bob'}
     with pytest.raises(ValueError, match=re.escape(words)):
         CameraModel.from_info(**{**fields, **change})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('fov', [0.0, 3.2, math.nan])
-def test_a_field_of_view_has_a_range(fov: float) -> None:
+def test_a_field_of_view_outside_its_range_is_refused(fov: float) -> None:
     with pytest.raises(ValueError, match='horizontal_fov'):
         CameraModel.from_fov(640, 480, fov)
 
 
-def test_the_simulations_camera_info_is_that_of_its_field_of_view() -> None:
+def test_the_simulations_camera_info_matches_its_field_of_view() -> None:
     lens = Pinhole(640, 480, 1.2)
     assert CameraModel.from_info(640, 480, lens.matrix) == CameraModel.from_fov(640, 480, 1.2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The target's distance in depth images, and what the follower makes of it."""
+"""The target's distance in depth images, and how the follower uses it."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def fill(depth: np.ndarray, box: Box, metres: float) -> np.ndarray:
     return depth
 
 
-def test_the_target_and_not_what_is_behind_it() -> None:
+def test_the_depth_is_that_of_the_target_not_of_the_background() -> None:
     found = depth_in_box(fill(scene(), BOX, 3.0), BOX)
     assert found.depth == pytest.approx(3.0)
     assert found.deviation == pytest.approx(0.03), 'a flat target: the sensor alone'
 
 
-def test_a_thin_target_counts_before_the_wall_behind_it() -> None:
-    """A lamp post: two fifths of the middle, the wall has the rest."""
+def test_a_thin_target_in_front_of_a_wall_gives_its_own_depth() -> None:
+    """A lamp post covers two fifths of the middle of the box, the wall the rest."""
     found = depth_in_box(fill(scene(), Box(112.0, 60.0, 8.0, 80.0), 3.0), BOX)
     assert found.depth == pytest.approx(3.0)
 
 
-def test_a_twig_before_the_target_is_not_the_target() -> None:
+def test_a_twig_in_front_of_the_target_is_ignored() -> None:
     depth = fill(fill(scene(), BOX, 3.0), Box(118.0, 60.0, 4.0, 80.0), 1.0)
     assert depth_in_box(depth, BOX).depth == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize('hole', [0.0, np.nan, np.inf, -1.0])
-def test_holes_are_left_out(hole: float) -> None:
+def test_pixels_without_depth_are_ignored(hole: float) -> None:
     depth = fill(scene(), BOX, 3.0)
     depth[::2] = hole
     assert depth_in_box(depth, BOX).depth == pytest.approx(3.0)
 
 
-def test_noise_and_relief_are_in_the_deviation() -> None:
+def test_noise_increases_the_deviation() -> None:
     rng = np.random.default_rng(0)
     depth = fill(scene(), BOX, 3.0) + rng.normal(0, 0.1, (240, 320))
     found = depth_in_box(depth, BOX)
@@ -57,7 +57,7 @@ def test_noise_and_relief_are_in_the_deviation() -> None:
     assert found.deviation == pytest.approx(math.hypot(0.03, 0.1), rel=0.1)
 
 
-def test_millimetres_and_a_large_box_are_the_same() -> None:
+def test_millimetres_and_a_large_box_give_the_same_depth() -> None:
     big = np.full((2160, 3840), 8000, np.uint16)
     box = Box(1000.0, 500.0, 1600.0, 1200.0)
     found = depth_in_box(fill(big, box, 3000), box, 0.001)
@@ -73,19 +73,19 @@ def test_millimetres_and_a_large_box_are_the_same() -> None:
         (scene(), Box(-90.0, 60.0, 40.0, 80.0), 'not in the depth image'),
     ],
 )
-def test_there_is_no_telling(depth: np.ndarray, box: Box, reason: str) -> None:
+def test_a_box_without_usable_depth_is_refused(depth: np.ndarray, box: Box, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         depth_in_box(depth, box)
 
 
-def test_depth_of_half_the_size_shows_the_same() -> None:
+def test_a_box_is_scaled_to_a_depth_image_of_half_the_size() -> None:
     assert box_in_depth(BOX, (640, 480), (320, 240)) == Box(50.0, 30.0, 20.0, 40.0)
     reason = 'depth is 848x480, the images are 640x480: align it'
     with pytest.raises(ValueError, match=reason):
         box_in_depth(BOX, (640, 480), (848, 480))
 
 
-def test_what_is_aside_is_farther_than_its_depth() -> None:
+def test_an_off_axis_target_is_farther_away_than_its_depth() -> None:
     """Two metres ahead and as far to the right: the square root of eight."""
     camera = CameraModel.from_fov(640, 480, math.pi / 2)
     assert camera.distance(320, 240, 2.0) == pytest.approx(2.0)
@@ -93,7 +93,7 @@ def test_what_is_aside_is_farther_than_its_depth() -> None:
 
 
 class Course:
-    """A follower that stands, before a target straight ahead."""
+    """A follower that stands still in front of a target straight ahead."""
 
     def __init__(self, config: FollowConfig = CONFIG) -> None:
         self.follower = Follower(config)
@@ -101,9 +101,9 @@ class Course:
         self.now = 0.0
 
     def go(self, ticks: int, depth: float | None, size: float = 0.1, distance: float = 0.0) -> str:
-        """Let time pass, with a track and, where given, a depth at each; return the last refusal.
+        """Let ticks pass, each with a track and optionally a depth; return the last refusal.
 
-        distance: by the size that a target of 0.5 m has there; 0: of `size` rad.
+        distance: of a target of 0.5 m, which sets the size of its box; 0: the box is `size` rad.
         """
         reason = ''
         for _ in range(ticks):
@@ -121,7 +121,7 @@ class Course:
         return found.range if found else math.nan
 
 
-def test_the_range_is_that_of_the_depth() -> None:
+def test_the_range_follows_the_depth() -> None:
     course = Course()
     assert math.isnan(course.range)
     assert course.go(20, 3.0) == ''
@@ -132,7 +132,7 @@ def test_the_range_is_that_of_the_depth() -> None:
     assert found.deviation < 0.05
 
 
-def test_without_depth_the_size_that_it_showed_goes_on() -> None:
+def test_when_depth_ends_the_range_follows_the_size_of_the_box() -> None:
     """A target of 0.5 m at 3 m goes to 4.5 m while the sensor sees nothing."""
     course = Course()
     course.go(40, 3.0, distance=3.0)
@@ -142,7 +142,7 @@ def test_without_depth_the_size_that_it_showed_goes_on() -> None:
     assert course.range == pytest.approx(4.5, rel=0.05)
 
 
-def test_without_depth_a_known_size_goes_before() -> None:
+def test_a_known_size_gives_the_range_until_depth_arrives() -> None:
     course = Course(CONFIG.changed({'target_height': 0.5}))
     course.go(50, None, distance=3.0)
     assert course.follower.range_source == 'size'
@@ -164,7 +164,7 @@ def test_something_that_passes_in_front_is_not_the_target() -> None:
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, 0.0, -1.0])
 @pytest.mark.parametrize('place', [0, 1, 2])
-def test_what_is_no_distance_is_refused(value: float, place: int) -> None:
+def test_an_invalid_depth_measurement_is_refused(value: float, place: int) -> None:
     course = Course()
     course.go(5, 3.0)
     values = [course.now, 3.0, 0.03]
@@ -176,7 +176,7 @@ def test_what_is_no_distance_is_refused(value: float, place: int) -> None:
     assert course.range == before
 
 
-def test_depth_of_no_track_of_another_mode_and_of_the_past_is_refused() -> None:
+def test_depth_without_a_track_in_another_mode_or_too_old_is_refused() -> None:
     fresh = Follower(CONFIG)
     fresh.activate(0.0)
     assert 'no image in which the target was tracked' in fresh.record_depth(0.0, 3.0, 0.1, 0.1)

@@ -24,7 +24,7 @@ def test_yaw_turns_left_and_pitch_down() -> None:
     assert turn(1e-12, 0)[1, 0] == 1e-12
 
 
-def test_a_command_turns_after_the_delay() -> None:
+def test_a_command_takes_effect_after_the_delay() -> None:
     ego = EgoMotion(delay=0.1, lag=0.0)
     ego.record_command(1.0, Command(yaw_rate=0.5, forward=2.0))
     ego.record_command(2.0, Command(yaw_rate=-0.2))
@@ -35,7 +35,7 @@ def test_a_command_turns_after_the_delay() -> None:
     assert ego.travel(0.0, 5.0) == pytest.approx([2.0, 0, 0])
 
 
-def test_a_lag_is_that_of_first_order() -> None:
+def test_the_lag_is_of_first_order() -> None:
     ego = EgoMotion(delay=0.1, lag=0.2)
     ego.record_command(0.0, Command(yaw_rate=1.0))
     ego.record_command(0.3, Command())
@@ -49,7 +49,7 @@ def test_a_lag_is_that_of_first_order() -> None:
     assert parts == pytest.approx(ego.rotation(0.0, 1.0))
 
 
-def test_measured_turning_replaces_commanded_where_there_is_some() -> None:
+def test_measured_turning_replaces_commanded_turning_if_available() -> None:
     ego = EgoMotion(delay=0.0, lag=0.0)
     ego.record_command(0.0, Command(yaw_rate=1.0))
     for tenth in range(10, 21):
@@ -60,7 +60,7 @@ def test_measured_turning_replaces_commanded_where_there_is_some() -> None:
     assert yaw_of(ego.rotation(1.9, 2.3)) == pytest.approx(0.05 + 0.3)
 
 
-def test_history_is_bounded_and_forgotten() -> None:
+def test_history_is_bounded_and_can_be_cleared() -> None:
     ego, sizes = EgoMotion(delay=0.1, lag=0.0), []
     for second in range(30):
         for tick in range(100 * second, 100 * second + 100):
@@ -72,7 +72,7 @@ def test_history_is_bounded_and_forgotten() -> None:
     assert ego.rotation(0, 100) == pytest.approx(np.eye(3))
 
 
-def test_a_delay_set_to_less_keeps_the_order() -> None:
+def test_reducing_the_delay_keeps_commands_in_order() -> None:
     ego = EgoMotion(delay=0.5, lag=0.0)
     ego.record_command(0.0, Command(yaw_rate=1.0))
     ego.delay = 0.0

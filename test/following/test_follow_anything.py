@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The follower under whatever comes in, in any order."""
+"""Property tests of the follower with arbitrary events in any order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ angles = st.one_of(floats, st.floats(-0.6, 0.6))
 sizes = st.one_of(floats, st.floats(0.02, 1.0))
 measurements = st.builds(
     BearingMeasurement,
-    st.one_of(floats, st.floats(-0.3, 0.01)),  # against now, see below
+    st.one_of(floats, st.floats(-0.3, 0.01)),  # relative to now, see below
     angles,
     angles,
     st.one_of(
@@ -39,11 +39,11 @@ measurements = st.builds(
     st.booleans(),
 )
 changes = st.tuples(
-    # Another platform takes a configure of the node.
+    # Changing the platform requires configuring the node again.
     st.sampled_from([each for each in CONFIG_FIELDS if each.name != 'platform']),
     st.sampled_from([0.0, 0.0, 0.5, 1.0]),
 )
-"""A parameter that is set live, and where in its range to."""
+"""A parameter that is set live, and its new value as a share of its range."""
 EVENTS = st.one_of(
     changes,
     measurements,
@@ -58,7 +58,7 @@ EVENTS = st.one_of(
 
 
 def value_of(field: ConfigField, share: float) -> object:
-    """A value of a setting's range: its lowest at 0, its highest at 1."""
+    """A value from a setting's range: its lowest at share 0, its highest at share 1."""
     if field.type is bool:
         return share > 0
     if field.choices:
@@ -76,7 +76,7 @@ def value_of(field: ConfigField, share: float) -> object:
     ),
 )
 @settings(max_examples=600, deadline=None)
-def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_allowed(
+def test_commands_stay_finite_and_within_limits_and_zero_if_not_allowed(
     preset: Callable[[], FollowConfig],
     range_mode: str,
     lateral: bool,
@@ -122,7 +122,7 @@ def test_whatever_comes_in_commands_are_finite_within_limits_and_zero_when_not_a
             config = config.changed({'yaw.max_speed': 0.4, 'yaw.kp': 20, 'actuation_lag': 0.0})
             follower.configure(config)
         elif isinstance(event, tuple):
-            with contextlib.suppress(ValueError):  # of two that do not go together
+            with contextlib.suppress(ValueError):  # values that do not go together
                 config = config.changed({event[0].name: value_of(*event)})
                 follower.configure(config)
         command = follower.command(time)
@@ -152,7 +152,7 @@ STATES = ('waiting', 'following', 'searching', 'blind', 'on hold')
 
 
 def in_state(config: FollowConfig, state: str) -> Follower:
-    """A follower that has come into a state, at 1.02 s."""
+    """A follower that is in the given state at 1.02 s."""
     follower = Follower(config)
     follower.activate(0.0)
     for step in range(1, 20 if state != 'waiting' else 1):
@@ -169,8 +169,8 @@ def in_state(config: FollowConfig, state: str) -> Follower:
 
 @pytest.mark.parametrize('state', STATES)
 @pytest.mark.parametrize('share', [0.0, 0.5, 1.0])
-def test_every_parameter_may_be_set_at_every_state(state: str, share: float) -> None:
-    """What was made with the older value is still there: `lost_timeout` 0 was divided by."""
+def test_every_parameter_may_be_set_in_every_state(state: str, share: float) -> None:
+    """State from the old value remains: `lost_timeout` 0 once caused a division by zero."""
     for config in (FollowConfig.ground(), FollowConfig.drone(), FollowConfig.gimbal()):
         config = config.changed({'lost_timeout': 5.0})
         for field in CONFIG_FIELDS:
@@ -178,7 +178,7 @@ def test_every_parameter_may_be_set_at_every_state(state: str, share: float) -> 
                 continue
             try:
                 other = config.changed({field.name: value_of(field, share)})
-            except ValueError:  # it does not go with the others
+            except ValueError:  # the value conflicts with others
                 continue
             follower = in_state(config, state)
             follower.configure(other)

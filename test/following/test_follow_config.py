@@ -18,7 +18,7 @@ NUMBERS = [own for own in CONFIG_FIELDS if own.type in (int, float)]
 
 
 @pytest.mark.parametrize('platform', PRESETS)
-def test_presets_are_for_their_platform_and_drive_nowhere_by_themselves(platform: str) -> None:
+def test_presets_match_their_platform_and_do_not_drive_by_default(platform: str) -> None:
     config = PRESETS[platform]()
     assert config.platform == platform
     assert config.range_mode == 'none'
@@ -41,7 +41,7 @@ def test_every_field_is_described() -> None:
 
 
 @pytest.mark.parametrize('own', NUMBERS, ids=lambda own: own.name)
-def test_every_number_has_its_range(own: Any) -> None:
+def test_numbers_outside_their_range_are_refused(own: Any) -> None:
     for value in (own.low - 0.01, own.high + 1, math.nan, math.inf, '1', None, True):
         with pytest.raises(ValueError, match='expected') as refused:
             FollowConfig.ground().changed({own.name: value})
@@ -63,12 +63,12 @@ def test_every_number_has_its_range(own: Any) -> None:
         ({'yaw': 1.0}, 'yaw: no setting'),
     ],
 )
-def test_what_does_not_fit_is_told(values: dict[str, Any], words: str) -> None:
+def test_invalid_values_are_refused_with_the_reason(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FollowConfig.ground().changed(values)
 
 
-def test_changes_leave_the_rest() -> None:
+def test_changing_some_settings_leaves_the_others_unchanged() -> None:
     config = FollowConfig.drone().changed({'yaw.kp': 1, 'yaw.ki': 0.3, 'gate': 3.0})
     assert (config.yaw.kp, config.yaw.ki, config.gate) == (1, 0.3, 3.0)
     assert config.yaw.max_speed == FollowConfig.drone().yaw.max_speed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each way in which tracks can go wrong, through the whole follower, and what moves then."""
+"""Every way in which tracks can fail, and what the whole follower commands then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hcat_ros.following import BearingMeasurement, Command, FollowConfig, Follow
 
 
 def anywhere(stamp: float) -> float:
-    """A number from -1 to 1."""
+    """A pseudo-random number from -1 to 1."""
     return float(np.random.default_rng(round(stamp * 1e6)).uniform(-1, 1))
 
 
@@ -59,7 +59,7 @@ def test_nothing_moves_before_activation_and_a_fresh_track() -> None:
         ('silence', 'no good track for 0.5'),
     ],
 )
-def test_zero_within_the_timeout(
+def test_commands_become_zero_within_the_timeout_when_tracks_fail(
     what: Callable[[float], BearingMeasurement | None] | str, reason: str
 ) -> None:
     follower, begin = chasing()
@@ -79,7 +79,7 @@ def test_zero_within_the_timeout(
     assert reason in reasons
 
 
-def test_a_lost_target_is_braked_for_and_silence_fades_out() -> None:
+def test_a_lost_target_brakes_within_limits_and_silence_fades_out() -> None:
     for lost in (True, False):
         follower, now = chasing()
         speeds = [follower.command(now).forward]
@@ -93,7 +93,7 @@ def test_a_lost_target_is_braked_for_and_silence_fades_out() -> None:
         assert (speeds[10] < 0.6 * speeds[0]) == lost, 'one missing image is no loss'
 
 
-def test_turning_goes_on_for_a_while_when_the_target_is_lost() -> None:
+def test_a_gimbal_keeps_turning_for_a_while_after_a_loss() -> None:
     follower = Follower(FollowConfig.gimbal())
     follower.activate(0.0)
     now = before = 0.0
@@ -116,14 +116,14 @@ def test_turning_goes_on_for_a_while_when_the_target_is_lost() -> None:
 
 
 @pytest.mark.parametrize(('age', 'share'), [(0.1, 1.0), (0.24, 1.0), (0.375, 0.5), (0.45, 0.2)])
-def test_what_is_allowed_fades_from_half_of_the_timeout_on(age: float, share: float) -> None:
+def test_the_allowed_speed_fades_from_half_of_the_timeout_on(age: float, share: float) -> None:
     follower, now = chasing()
     command = follower.command(now + age)
     assert command.allowed == pytest.approx(share)
     assert (f'no good track for {age:.2f} s' in command.reason) == (share < 1)
 
 
-def test_hold_is_at_once_and_leaving_it_by_the_limits() -> None:
+def test_hold_stops_at_once_and_release_accelerates_within_limits() -> None:
     follower, now = chasing()
     follower.hold(True)
     assert follower.command(now + TICK) == Command(reason='on hold')
@@ -163,7 +163,7 @@ def test_a_jump_is_refused_until_it_is_confirmed() -> None:
         assert (bearing.azimuth < -0.45) == (index == CONFIG.rejections - 1)
 
 
-def test_another_target_is_no_jump_but_braked_for_until_confirmed() -> None:
+def test_a_new_target_slows_the_follower_until_it_is_confirmed() -> None:
     follower, now = chasing()
     before = follower.command(now).forward
     for missing in (2, 1, 0):
@@ -179,7 +179,7 @@ def test_another_target_is_no_jump_but_braked_for_until_confirmed() -> None:
     assert command.allowed == 1
 
 
-def test_frozen_images_confirm_nothing() -> None:
+def test_frozen_images_do_not_confirm_a_target() -> None:
     follower = Follower(CONFIG)
     follower.activate(0.0)
     for tick in range(1, 20):
@@ -187,7 +187,7 @@ def test_frozen_images_confirm_nothing() -> None:
         assert follower.command(tick * TICK).is_zero
 
 
-def test_a_target_found_after_a_loss_starts_anew_at_rest() -> None:
+def test_a_target_found_after_a_loss_is_followed_from_standstill() -> None:
     follower, now = chasing()
     now += 0.8
     follower.track(None, now)
@@ -201,7 +201,7 @@ def test_a_target_found_after_a_loss_starts_anew_at_rest() -> None:
     assert command.yaw_rate < 0
 
 
-def test_time_that_jumps_back_starts_anew() -> None:
+def test_a_clock_that_jumps_back_resets_the_follower() -> None:
     follower, _ = chasing()
     assert follower.command(0.5) == Command(reason='waiting for a track')
     assert follower.bearing(0.5) is None
@@ -212,7 +212,7 @@ def test_time_that_jumps_back_starts_anew() -> None:
     assert follower.command(0.68).yaw_rate > 0
 
 
-def test_time_that_is_none_stops() -> None:
+def test_a_time_that_is_not_finite_stops_the_follower() -> None:
     follower, now = chasing()
     for time in (math.nan, math.inf):
         assert follower.track(seen(now, 0.15), time) == 'time is not a number'
@@ -221,7 +221,7 @@ def test_time_that_is_none_stops() -> None:
     assert follower.command(now) == Command(reason='not active')
 
 
-def test_a_slow_tracker_is_bounded_by_the_age_of_its_images() -> None:
+def test_images_older_than_max_latency_stop_the_follower() -> None:
     config = CONFIG.changed({'stale_timeout': 2.0, 'max_latency': 0.3})
     follower, now = chasing(config)
     command = follower.command(now + 0.26)

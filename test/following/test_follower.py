@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower commands for each platform, and how its loop closes."""
+"""What the follower commands for each platform, and how it behaves in a closed loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TICK = 0.02
 def settled(
     config: FollowConfig, look: Callable[[float], BearingMeasurement], seconds: float = 4.0
 ) -> tuple[Follower, Command]:
-    """The last command for a target that is always seen at the same place: nothing really moves."""
+    """The follower and its last command, for a target seen as `look` says; nothing really moves."""
     follower = Follower(config)
     follower.activate(0.0)
     command = Command()
@@ -40,15 +40,15 @@ def settled(
 
 
 def plain(config: FollowConfig, **more: float) -> FollowConfig:
-    """Without integral, feed-forward and dead band, so that commands are gain times error."""
+    """The configuration without integral, feed-forward and dead band: command = gain x error."""
     own = {'ki': 0.0, 'feed_forward': 0.0, 'dead_band': 0.0}
     axes = ('yaw', 'pitch', 'forward', 'climb', 'lateral')
     gains = {f'{axis}.{gain}': value for axis in axes for gain, value in own.items()}
-    # What is commanded here moves nothing, so there is nothing to predict.
+    # Commands move nothing in these tests, so there is no motion to predict.
     return config.changed({'compensate_latency': False, **gains, **more})
 
 
-def test_ground_turns_left_to_what_is_left_and_drives_to_what_is_far() -> None:
+def test_ground_turns_left_to_a_target_on_the_left_and_drives_to_a_far_one() -> None:
     config = plain(FollowConfig.ground(), target_height=0.5, desired_range=4.5).changed(
         {'range_mode': 'size'}
     )
@@ -59,7 +59,7 @@ def test_ground_turns_left_to_what_is_left_and_drives_to_what_is_far() -> None:
     assert (command.left, command.up, command.pitch_rate) == (0, 0, 0)
 
 
-def test_too_near_backs_off_only_where_it_may() -> None:
+def test_ground_backs_off_from_a_near_target_only_if_reverse_is_allowed() -> None:
     config = FollowConfig.ground().changed(
         {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 9.0}
     )
@@ -68,13 +68,13 @@ def test_too_near_backs_off_only_where_it_may() -> None:
     assert settled(backs, seen)[1].forward == pytest.approx(-0.2)
 
 
-def test_drone_climbs_to_what_is_above_in_metres() -> None:
+def test_drone_climb_is_proportional_to_the_height_error_in_metres() -> None:
     config = plain(FollowConfig.drone(), target_height=0.5, desired_range=5.0).changed(
         {'range_mode': 'size', 'lateral.kp': 0.5, 'lateral.max_speed': 1.0}
     )
     distance = 0.25 / math.tan(0.05)
     _, command = settled(config, lambda t: seen(t, 0.1, -0.1))
-    # The platform does not move as commanded here: its own way is taken out in vain.
+    # The platform does not really move, so compensating its motion causes an error.
     assert command.up == pytest.approx(config.climb.kp * distance * math.sin(0.1), rel=0.25)
     assert command.left == pytest.approx(0.5 * distance * math.sin(0.1), rel=0.25)
     assert command.yaw_rate > 0
@@ -94,7 +94,7 @@ def test_gimbal_looks_up_by_a_negative_rate_about_y() -> None:
 
 
 @pytest.mark.parametrize('azimuth', [0.0, 0.4, 0.9, -0.9])
-def test_nobody_drives_while_turned_away(azimuth: float) -> None:
+def test_forward_speed_falls_to_zero_while_turned_away(azimuth: float) -> None:
     config = FollowConfig.ground().changed(
         {
             'range_mode': 'size',
@@ -108,7 +108,7 @@ def test_nobody_drives_while_turned_away(azimuth: float) -> None:
     assert speed == pytest.approx(0.5 * facing, abs=0.02)
 
 
-def test_unknown_range_is_not_driven_to_unless_configured() -> None:
+def test_an_unknown_range_is_not_driven_to_unless_blind_speed_is_set() -> None:
     assert settled(FollowConfig.ground(), seen)[1].forward == 0
     blind = FollowConfig.ground().changed({'blind_speed': 0.3})
     assert settled(blind, seen)[1].forward == pytest.approx(0.3)
@@ -122,7 +122,7 @@ def test_unknown_range_is_not_driven_to_unless_configured() -> None:
     assert follower.target_range(3.9) is None
 
 
-def test_a_range_that_was_known_is_not_driven_by_for_long() -> None:
+def test_an_outdated_range_is_used_for_a_short_time_only() -> None:
     config = FollowConfig.ground().changed(
         {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
     )
@@ -135,7 +135,7 @@ def test_a_range_that_was_known_is_not_driven_by_for_long() -> None:
     assert follower.target_range(12.0) is None
 
 
-def test_the_range_at_the_start_is_kept_where_none_is_desired() -> None:
+def test_without_a_desired_range_the_range_at_the_start_is_kept() -> None:
     config = FollowConfig.ground().changed(
         {'range_mode': 'relative', 'reference_range': 2.0, 'max_reverse': 0.5}
     )
@@ -151,10 +151,10 @@ def test_the_range_at_the_start_is_kept_where_none_is_desired() -> None:
 
 
 @pytest.mark.parametrize(('silence', 'distance'), [(5.0, 4.0), (11.0, 2.0)])
-def test_after_a_long_silence_the_size_at_the_start_says_nothing(
+def test_after_a_long_silence_relative_range_restarts_at_the_reference(
     silence: float, distance: float
 ) -> None:
-    """Half as large, the target is twice as far, or it begins anew at the reference."""
+    """Half the size means twice the distance, or the reference distance after a restart."""
     config = FollowConfig.ground().changed({'range_mode': 'relative', 'reference_range': 2.0})
     follower, _ = settled(config, seen)
     begin = 4.0 + silence
@@ -167,7 +167,7 @@ def test_after_a_long_silence_the_size_at_the_start_says_nothing(
     assert found.range == pytest.approx(distance, rel=0.1)
 
 
-def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
+def test_a_frozen_camera_stops_the_follower_at_once() -> None:
     follower, now = chasing()
     follower.record_blindness('frozen', now)
     command = follower.command(now + 0.02)
@@ -178,12 +178,12 @@ def test_a_camera_that_shows_nothing_new_stops_at_once() -> None:
 
 
 def turned(follower: Follower, begin: float, end: float) -> float:
-    """The yaw by which a follower takes its camera to have turned, rad."""
+    """The follower's estimate of how far its camera has turned (yaw), rad."""
     rotation = follower.ego_motion.rotation(begin, end)
     return math.atan2(rotation[1, 0], rotation[0, 0])
 
 
-def test_turning_from_the_future_is_refused_and_holds_up_none_that_is_not() -> None:
+def test_turning_from_the_future_is_refused_without_blocking_later_values() -> None:
     follower = Follower(FollowConfig.gimbal())
     follower.activate(0.0)
     for tick in range(1, 101):
@@ -197,7 +197,7 @@ def test_turning_from_the_future_is_refused_and_holds_up_none_that_is_not() -> N
     assert follower.record_turning(now, 0.3, now=math.nan) == 'time is not a number'
 
 
-def test_turning_from_before_the_clock_was_set_back_holds_up_none_from_after_it() -> None:
+def test_turning_from_before_a_clock_reset_does_not_block_later_values() -> None:
     follower = Follower(FollowConfig.gimbal())
     follower.activate(100.0)
     for tick in range(50):
@@ -208,7 +208,7 @@ def test_turning_from_before_the_clock_was_set_back_holds_up_none_from_after_it(
     assert turned(follower, 40.1, 40.9) == pytest.approx(0.3 * 0.8)
 
 
-def test_a_still_target_is_left_alone_within_the_dead_band() -> None:
+def test_a_still_target_within_the_dead_band_causes_almost_no_turning() -> None:
     rng = np.random.default_rng(0)
     _, command = settled(
         FollowConfig.ground().changed({'yaw.dead_band': 0.03}),
@@ -217,7 +217,7 @@ def test_a_still_target_is_left_alone_within_the_dead_band() -> None:
     assert abs(command.yaw_rate) < 0.03
 
 
-def test_configure_while_moving_keeps_the_target_another_platform_does_not() -> None:
+def test_configure_keeps_the_target_unless_the_platform_changes() -> None:
     follower, command = settled(plain(FollowConfig.ground()), lambda t: seen(t, 0.2))
     follower.configure(plain(FollowConfig.ground(), **{'yaw.max_speed': 0.1}))
     assert follower.command(4.0).yaw_rate == 0.1 < command.yaw_rate
@@ -226,7 +226,7 @@ def test_configure_while_moving_keeps_the_target_another_platform_does_not() -> 
     assert follower.bearing(4.0) is None
 
 
-def test_from_pixels_to_a_turn() -> None:
+def test_a_box_left_of_the_middle_causes_a_left_turn() -> None:
     camera = CameraModel.from_fov(640, 480, 1.2)
     _, command = settled(
         FollowConfig.ground(), lambda t: bearing_of(Box(100, 200, 60, 80), camera, 0.9, t, 'a')
@@ -234,7 +234,7 @@ def test_from_pixels_to_a_turn() -> None:
     assert command.yaw_rate > 0.5, 'what is left of the middle is turned to, to the left'
 
 
-def test_bearing_and_range_are_known_for_as_long_as_they_mean_something() -> None:
+def test_bearing_and_range_expire_some_time_after_the_last_track() -> None:
     follower, _ = settled(FollowConfig.ground(), lambda t: seen(t, 0.2))
     assert follower.bearing(4.5) is not None
     for time in (math.nan, 20.0, 1e300):
@@ -250,7 +250,7 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def test_a_step_is_turned_to_without_overshoot() -> None:
+def test_a_step_in_bearing_is_followed_without_overshoot() -> None:
     result = run(FollowConfig.ground(), lambda t: 0.5, 6, **LOOP)
     assert result.errors.min() > -0.03
     assert rms(result.errors[result.times > 3]) < 0.03
@@ -262,7 +262,7 @@ def test_a_moving_target_stays_in_the_middle() -> None:
     assert result.rates[-1] == pytest.approx(0.5, abs=0.1)
 
 
-def test_compensated_is_stable_where_uncompensated_swings() -> None:
+def test_latency_compensation_keeps_a_brisk_loop_stable() -> None:
     brisk = FollowConfig.ground().changed({'yaw.kp': 5.0})
     late = {**LOOP, 'latency': 0.3}
     swings = run(brisk.changed({'compensate_latency': False}), lambda t: 0.4, 12, **late)
@@ -283,7 +283,7 @@ def test_compensated_is_stable_where_uncompensated_swings() -> None:
 @pytest.mark.parametrize(
     'wrong', [{'actuation_lag': 0.0}, {'actuation_delay': 0.05}, {'actuation_lag': 0.2}]
 )
-def test_a_platform_that_is_not_known_well_is_still_followed(wrong: dict[str, float]) -> None:
+def test_the_loop_stays_stable_with_wrong_actuation_settings(wrong: dict[str, float]) -> None:
     result = run(FollowConfig.ground().changed(wrong), lambda t: 0.5, 10, **LOOP)
     assert rms(result.errors[result.times > 6]) < 0.04
     assert result.errors.min() > -0.2

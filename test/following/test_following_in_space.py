@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All axes at once: platforms that move in space, a walking target, projection and boxes."""
+"""All axes at once: platforms and targets that move in 3-D, camera projection and boxes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ KNOWN = {'range_mode': 'size', 'target_height': HEIGHT, 'actuation_lag': LAG}
 
 
 def walks(time: float) -> Vector:
-    """0.25 m/s ahead, swaying."""
+    """Position of a person who walks ahead at 0.25 m/s and sways."""
     return np.array([3.0 + 0.25 * time, 0.5 * math.sin(0.5 * time), 0.0])
 
 
@@ -112,7 +112,7 @@ def test_a_drone_keeps_behind_and_above() -> None:
     assert rms(result.ranges[late] - 6.0) < 0.8
 
 
-def test_a_gimbal_keeps_what_flies_by_in_the_middle() -> None:
+def test_a_gimbal_keeps_a_passing_target_in_the_middle() -> None:
     config = FollowConfig.gimbal().changed({'actuation_delay': DELAY, 'actuation_lag': LAG})
     result = follow(config, lambda t: np.array([10.0, -6 + 1.5 * t, 2 + 2 * math.sin(0.5 * t)]), 8)
     late = result.times > 2

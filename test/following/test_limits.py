@@ -10,26 +10,26 @@ from hypothesis import strategies as st
 from hcat_ros.following.limits import Limiter
 
 
-def test_speeds_up_by_acceleration_and_down_by_deceleration() -> None:
+def test_speed_rises_by_the_acceleration_and_falls_by_the_deceleration_limit() -> None:
     limiter = Limiter(-1, 1, max_acceleration=2, max_deceleration=4)
     assert [limiter.step(5, 0.1) for _ in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
     assert [limiter.step(0, 0.1) for _ in range(4)] == pytest.approx([0.6, 0.2, 0, 0])
 
 
-def test_through_standstill_with_the_time_that_is_left() -> None:
+def test_reversing_stops_first_and_accelerates_in_the_remaining_time() -> None:
     limiter = Limiter(-1, 1, max_acceleration=2, max_deceleration=4)
     limiter.speed = 0.2
     # 0.05 s to stop from 0.2, then 0.05 s of 2.
     assert limiter.step(-1, 0.1) == pytest.approx(-0.1)
 
 
-def test_what_is_not_finite_wants_nothing() -> None:
+def test_non_finite_requests_are_treated_as_zero() -> None:
     limiter = Limiter(-1, 1, 100, 100)
     for wanted in (math.nan, math.inf, -math.inf):
         assert limiter.step(wanted, 1.0) == 0
 
 
-def test_less_is_allowed_at_once_and_a_stop_is_a_stop() -> None:
+def test_a_lower_limit_and_a_stop_take_effect_at_once() -> None:
     limiter = Limiter(-1, 1, 10, 10)
     limiter.step(1, 1)
     limiter.set_limits(-0.5, 0.5, 10, 10)
@@ -46,7 +46,7 @@ def test_less_is_allowed_at_once_and_a_stop_is_a_stop() -> None:
     st.floats(0.01, 10),
     st.floats(0.01, 10),
 )
-def test_never_beyond_any_limit(
+def test_speed_and_acceleration_never_exceed_their_limits(
     steps: list[tuple[float, float]], back: float, ahead: float, faster: float, slower: float
 ) -> None:
     limiter = Limiter(-back, ahead, faster, slower)

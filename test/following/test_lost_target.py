@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the follower does after a target that the tracker calls lost."""
+"""What the follower does while the tracker reports the target as lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hcat_ros.following import Command, FollowConfig, Follower
 def lost_gimbal(
     places: Callable[[float], float], seconds: float = 8.0
 ) -> list[tuple[float, float]]:
-    """(seconds since the target was lost, yaw rate); it is seen at `places` all the while."""
+    """(seconds since the loss, yaw rate); tracks report the azimuth `places(seconds)`."""
     follower = Follower(FollowConfig.gimbal())
     follower.activate(0.0)
     rates = []
@@ -29,35 +29,35 @@ def lost_gimbal(
     return rates
 
 
-def test_a_gimbal_turns_after_a_lost_target_as_long_as_it_stays_on_its_course() -> None:
+def test_a_gimbal_keeps_turning_while_a_lost_target_stays_on_its_course() -> None:
     for since, rate in lost_gimbal(lambda since: 0.1):
         assert rate > 0.3 or since < -1.5
 
 
-def test_a_gimbal_turns_on_along_the_course_of_a_target_that_is_not_seen() -> None:
+def test_a_gimbal_turns_along_the_course_of_a_target_it_cannot_see() -> None:
     config = FollowConfig.gimbal()
-    # A target that moves with the camera's turning, and then something that stands elsewhere.
+    # The target moves along with the camera, then tracks show a still object elsewhere.
     rates = lost_gimbal(lambda since: 0.1 if since < 0 else -0.4)
     assert min(rate for since, rate in rates) >= 0
     assert all(rate > 0.3 for since, rate in rates if 0 < since < 0.4 * config.lost_timeout)
     assert all(rate == 0 for since, rate in rates if since > config.lost_timeout)
 
 
-def test_a_gimbal_does_not_follow_what_slides_away_from_the_course() -> None:
-    # From a target that has gone behind something to what hides it.
+def test_a_gimbal_does_not_follow_tracks_that_drift_off_the_course() -> None:
+    # Tracks drift from a target that is hidden to the object that hides it.
     rates = lost_gimbal(lambda since: 0.1 if since < 0 else max(0.1 - since, -0.4))
     assert min(rate for since, rate in rates) >= 0
     assert all(rate > 0.2 for since, rate in rates if 0 < since < 1.0)
 
 
-def test_the_course_is_that_from_before_the_loss_however_late_images_are() -> None:
+def test_the_course_is_that_from_before_the_loss_even_with_late_images() -> None:
     late = 0.35
     follower = Follower(FollowConfig.gimbal())
     follower.activate(0.0)
-    follower.hold(True)  # so that what is seen moves by itself alone
+    follower.hold(True)  # so that only the target moves
 
     def place(stamp: float) -> float:
-        # While it is being covered, the visible part of a target stands.
+        # While a target is being covered, its visible part stands still.
         return 0.2 * min(stamp, 1.7)
 
     for tick in range(1, 150):
@@ -71,7 +71,7 @@ def test_the_course_is_that_from_before_the_loss_however_late_images_are() -> No
     assert course.azimuth == pytest.approx(0.4, abs=0.02)
 
 
-def test_a_gimbal_whose_tracker_is_silent_stands_still_also_after_a_loss() -> None:
+def test_a_gimbal_stops_if_its_tracker_falls_silent_after_a_loss() -> None:
     follower = Follower(FollowConfig.gimbal())
     follower.activate(0.0)
     now = 0.0
@@ -87,7 +87,7 @@ def test_a_gimbal_whose_tracker_is_silent_stands_still_also_after_a_loss() -> No
     assert command == Command(reason='target lost')
 
 
-def test_a_robot_does_not_turn_after_a_lost_target_for_longer_than_without_tracks() -> None:
+def test_a_robot_stops_turning_within_stale_timeout_after_a_loss() -> None:
     follower, now = chasing()
     for _ in range(round(CONFIG.stale_timeout / TICK)):
         now += TICK

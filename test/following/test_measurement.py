@@ -13,7 +13,7 @@ from hcat_ros.following import CameraModel, bearing_of
 CAMERA = CameraModel.from_fov(640, 480, 1.2)
 
 
-def test_the_deviation_is_a_share_of_the_side_and_a_pixel() -> None:
+def test_the_deviation_is_a_share_of_the_box_side_plus_one_pixel() -> None:
     seen = bearing_of(Box(300, 230, 40, 20), CAMERA, 0.8, 12.5, 'a', centre_noise=0.1)
     assert (seen.stamp, seen.score, seen.target) == (12.5, 0.8, 'a')
     assert (seen.azimuth, seen.elevation) == pytest.approx((0.0, 0.0))
@@ -33,7 +33,7 @@ def test_the_deviation_is_a_share_of_the_side_and_a_pixel() -> None:
         (Box(500, 300, 200, 200), (True, True)),
     ],
 )
-def test_a_box_at_the_border_may_be_cut(box: Box, clipped: tuple[bool, bool]) -> None:
+def test_a_box_at_the_image_border_counts_as_clipped(box: Box, clipped: tuple[bool, bool]) -> None:
     seen = bearing_of(box, CAMERA, 0.8, 0.0)
     assert (seen.width_clipped, seen.height_clipped) == clipped
 
@@ -56,11 +56,11 @@ def test_a_box_at_the_border_may_be_cut(box: Box, clipped: tuple[bool, bool]) ->
         {'covariance': np.eye(3)},
     ],
 )
-def test_what_cannot_be_measured_is_not_sound(change: dict[str, object]) -> None:
+def test_impossible_measurements_are_not_sound(change: dict[str, object]) -> None:
     seen = bearing_of(Box(300, 230, 40, 20), CAMERA, 0.8, 0.0)
     assert not replace(seen, **change).is_sound()  # type: ignore[arg-type]
 
 
-def test_boxes_that_are_not_finite_pass_through_and_are_not_sound() -> None:
+def test_non_finite_or_empty_boxes_give_unsound_measurements() -> None:
     for box in (Box(math.nan, 0, 10, 10), Box(0, 0, math.inf, 10), Box(10, 10, 0, 0)):
         assert not bearing_of(box, CAMERA, 0.8, 0.0).is_sound()

@@ -15,7 +15,7 @@ def pid(**gains: float) -> Pid:
     return Pid(AxisConfig(**{'kp': 0.0, 'feed_forward': 0.0, **gains}), 0.0)
 
 
-def test_parts_add_up() -> None:
+def test_the_output_is_the_sum_of_all_terms() -> None:
     controller = pid(kp=2.0, ki=0.5, kd=0.1, feed_forward=0.5, integral_limit=5)
     controller.update(1.0, 0.0, 0.1)
     output = controller.update(1.0, 0.2, 0.1, feed_forward=3.0)
@@ -23,7 +23,7 @@ def test_parts_add_up() -> None:
     assert output == pytest.approx(2.0 * 0.8 + integral - 0.1 * 2.0 + 0.5 * 3.0)
 
 
-def test_a_new_setpoint_gives_no_kick() -> None:
+def test_a_new_setpoint_gives_no_derivative_kick() -> None:
     controller = pid(kd=1.0)
     controller.update(0.0, 0.0, 0.1)
     assert controller.update(5.0, 0.0, 0.1) == 0
@@ -39,7 +39,7 @@ def test_the_derivative_is_low_passed() -> None:
 
 
 def settle(carry_out: bool) -> float:
-    """How far a slow plant that is limited overshoots a step of 1."""
+    """Overshoot of a slow plant with limited input after a step of 1."""
     controller = pid(kp=1.0, ki=1.0, integral_limit=5)
     place, furthest = 0.0, 0.0
     for _ in range(4000):
@@ -57,7 +57,7 @@ def test_the_integral_does_not_wind_up_against_a_limit() -> None:
     assert settle(carry_out=True) < 0.12
 
 
-def test_an_integral_that_leads_out_of_the_limit_is_kept() -> None:
+def test_an_integral_that_leads_away_from_the_limit_is_kept() -> None:
     controller = pid(ki=1.0, integral_limit=5)
     controller.integral = 3.0
     controller.update(-1.0, 0.0, 0.1)
@@ -65,7 +65,7 @@ def test_an_integral_that_leads_out_of_the_limit_is_kept() -> None:
     assert controller.integral == pytest.approx(2.9)
 
 
-def test_the_integral_has_its_limit_and_is_forgotten() -> None:
+def test_the_integral_is_limited_and_can_be_reset() -> None:
     controller = pid(ki=10, integral_limit=0.3)
     for _ in range(100):
         assert abs(controller.update(1.0, 0.0, 0.1)) <= 0.3
@@ -74,7 +74,7 @@ def test_the_integral_has_its_limit_and_is_forgotten() -> None:
 
 
 @given(st.floats(-10, 10), st.floats(0, 5))
-def test_the_dead_band_has_no_edge(error: float, dead_band: float) -> None:
+def test_the_dead_band_is_continuous_at_its_edge(error: float, dead_band: float) -> None:
     left = without_dead_band(error, dead_band)
     assert abs(left) == pytest.approx(max(abs(error) - dead_band, 0))
     assert left == 0 or math.copysign(1, left) == math.copysign(1, error)

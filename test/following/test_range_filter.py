@@ -28,7 +28,7 @@ def test_a_known_size_gives_the_range(distance: float) -> None:
     assert RangeFromSize().of(seen(0, size=spans(1.7, distance)), by_width) == found
 
 
-def test_a_side_that_is_cut_off_says_less_than_one_that_is_whole() -> None:
+def test_a_clipped_side_is_used_only_if_both_sides_are_clipped() -> None:
     config = FollowConfig.ground().changed(
         {'range_mode': 'size', 'target_height': 1.7, 'target_width': 0.5}
     )
@@ -38,7 +38,7 @@ def test_a_side_that_is_cut_off_says_less_than_one_that_is_whole() -> None:
     assert RangeFromSize().of(both, config) == MeasuredRange(pytest.approx(3), True, 'size')
 
 
-def test_relative_range_is_by_the_size_at_the_start() -> None:
+def test_relative_range_compares_with_the_size_at_the_start() -> None:
     config = FollowConfig.ground().changed({'range_mode': 'relative', 'reference_range': 4.0})
     size = RangeFromSize()
     clipped = replace(seen(0), height_clipped=True)
@@ -54,11 +54,11 @@ def test_relative_range_is_by_the_size_at_the_start() -> None:
     )
 
 
-def test_without_a_mode_there_is_no_range() -> None:
+def test_range_mode_none_gives_no_range() -> None:
     assert RangeFromSize().of(seen(0), FollowConfig.ground()) is None
 
 
-def test_one_step_as_by_hand() -> None:
+def test_one_kalman_step_matches_the_hand_calculation() -> None:
     course = RangeFilter(EgoMotion(0, 0), process_noise=0.5)
     assert course.at(0, AHEAD) is None
     course.update(0.0, MeasuredRange(4.0, False, 'size'), 0.1, AHEAD)
@@ -73,7 +73,7 @@ def test_one_step_as_by_hand() -> None:
     assert now.deviation == pytest.approx(math.sqrt(p00 - p00**2 / total))
 
 
-def test_the_targets_speed_is_its_own() -> None:
+def test_the_estimated_speed_excludes_the_platforms_own_motion() -> None:
     """A target that walks away at 1 m/s from a platform that follows at 0.7."""
     ego = EgoMotion(0, 0)
     ego.record_command(0, Command(forward=0.7))
@@ -93,7 +93,7 @@ def test_the_targets_speed_is_its_own() -> None:
     assert aside.range > found.range + 0.1, 'driving forward brings what is beside no nearer'
 
 
-def test_a_cut_off_target_can_only_be_nearer_and_is_forgotten_in_time() -> None:
+def test_a_clipped_target_can_only_be_nearer_and_its_range_expires() -> None:
     course = RangeFilter(EgoMotion(0, 0), process_noise=0.5)
     course.update(0.0, MeasuredRange(3.0, True, 'size'), 0.1, AHEAD)
     assert course.at(0.0, AHEAD) is None

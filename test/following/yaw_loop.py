@@ -16,24 +16,24 @@ from hcat_ros.following import BearingMeasurement, FollowConfig, Follower
 STEP = 0.005
 STEPS_A_COMMAND = 4
 STEPS_AN_IMAGE = 6
-"""33 images and 50 commands a second."""
+"""Steps between commands and between images: 50 commands and 33 images a second."""
 
 CONFIG = FollowConfig.ground().changed(
     {'range_mode': 'size', 'target_height': 0.5, 'desired_range': 1.0}
 )
 TICK = 0.02
 LATENCY = 0.06
-"""Of a robot that is told all, without a loop: see `chasing`."""
+"""Latency of the images in `chasing`, where nothing really moves, s."""
 
 
 class Run(NamedTuple):
-    """A row for each step."""
+    """Time series with one value per step."""
 
     times: NDArray[np.float64]
     errors: NDArray[np.float64]
-    """Azimuth at which the target truly is, rad."""
+    """True azimuth of the target, rad."""
     rates: NDArray[np.float64]
-    """Commanded, rad/s."""
+    """Commanded yaw rates, rad/s."""
 
 
 def run(
@@ -86,7 +86,7 @@ def seen(
     noise: float = 0.005,
     target: str = 'a',
 ) -> BearingMeasurement:
-    """A target of some size, seen somewhere."""
+    """Measurement of a target; straight ahead unless angles are given."""
     return BearingMeasurement(
         stamp, azimuth, elevation, np.eye(2) * noise**2, size, size, score, target
     )

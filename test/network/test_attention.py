@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attention blocks beside PyTorch's own attention with the same weights."""
+"""The attention blocks, compared with PyTorch's own attention of the same weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def seed() -> None:
 
 
 def randomised(module: nn.Module) -> nn.Module:
-    """In evaluation mode, with random values in every parameter, biases and norms too."""
+    """Randomise every parameter, biases and norms too, and switch to evaluation mode."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3)
     return module.eval()
@@ -42,7 +42,7 @@ def torch_attention(ours: MultiHeadCrossAttention) -> nn.MultiheadAttention:
 
 
 @pytest.mark.parametrize('form', [MultiHeadCrossAttention, FewKeysAttention, FewQueriesAttention])
-def test_mhca_is_torchs_multihead_attention(form: type[MultiHeadCrossAttention]) -> None:
+def test_mhca_matches_torchs_multihead_attention(form: type[MultiHeadCrossAttention]) -> None:
     ours = randomised(form(C, HEADS, 0.1))
     query, key, value = torch.randn(B, N, C), torch.randn(B, M, C), torch.randn(B, M, C)
     found = ours(ours.query(query), ours.memory(key, value))
@@ -59,7 +59,7 @@ def test_projections_have_the_documented_shapes() -> None:
     assert value.shape == (B, HEADS, M, C // HEADS)
 
 
-def test_of_a_few_memory_vectors_matrices_are_made_ahead() -> None:
+def test_few_keys_attention_precomputes_matrices_from_the_memory() -> None:
     ours = randomised(FewKeysAttention(C, HEADS, 0.1))
     x = torch.randn(B, N, C)
     assert ours.query(x) is x
@@ -69,7 +69,7 @@ def test_of_a_few_memory_vectors_matrices_are_made_ahead() -> None:
     assert value.shape == (B, HEADS * M, C)
 
 
-def test_of_a_few_queries_a_matrix_is_made_ahead() -> None:
+def test_few_queries_attention_precomputes_a_matrix_from_the_queries() -> None:
     ours = randomised(FewQueriesAttention(C, HEADS, 0.1))
     memory = torch.randn(B, M, C), torch.randn(B, M, C)
     assert all(a is b for a, b in zip(ours.memory(*memory), memory, strict=True))
@@ -77,8 +77,8 @@ def test_of_a_few_queries_a_matrix_is_made_ahead() -> None:
 
 
 @pytest.mark.parametrize('form', [FewKeysAttention, FewQueriesAttention])
-def test_the_forms_learn_alike(form: type[MultiHeadCrossAttention]) -> None:
-    """The same gradients: a checkpoint of one is trained on by the other."""
+def test_all_attention_forms_have_the_same_gradients(form: type[MultiHeadCrossAttention]) -> None:
+    """A checkpoint of one form can therefore be trained further with another."""
     ours = randomised(form(C, HEADS, 0.0)).train()
     plain = MultiHeadCrossAttention(C, HEADS, 0.0)
     plain.load_state_dict(ours.state_dict())
@@ -101,7 +101,7 @@ def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
     )
 
 
-def test_cfa_is_equation_3_with_layer_norms() -> None:
+def test_cfa_matches_equation_3_with_layer_norms() -> None:
     cfa = randomised(CrossFeatureAugment(C, HEADS, HIDDEN, 0.1))
     q, pq, m, pm = (torch.randn(B, n, C) for n in (N, N, M, M))
     attended, _ = torch_attention(cfa.attention)(q + pq, m + pm, m)
@@ -121,7 +121,7 @@ def test_fs_is_the_layer_norm_of_twice_the_attention() -> None:
     assert_close(found, norm(2 * attended, fs.norm), atol=1e-5, rtol=1e-5)
 
 
-def test_positions_count_in_keys_and_not_in_values() -> None:
+def test_positions_change_keys_but_not_values() -> None:
     cfa = randomised(CrossFeatureAugment(C, HEADS, HIDDEN, 0.1))
     m, pm = torch.randn(B, M, C), torch.randn(B, M, C)
     key, value = cfa.memory(m, pm)
@@ -131,7 +131,7 @@ def test_positions_count_in_keys_and_not_in_values() -> None:
 
 
 @pytest.mark.parametrize('form', [FewKeysAttention, FewQueriesAttention])
-def test_the_weights_of_the_sparse_forms_are_dropped_in_training(
+def test_sparse_forms_apply_dropout_to_attention_weights(
     form: type[MultiHeadCrossAttention],
 ) -> None:
     attention = randomised(form(C, HEADS, 0.5)).train()

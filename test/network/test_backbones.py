@@ -85,8 +85,8 @@ def test_a_dilated_resnet_keeps_its_last_stage_at_stride_8() -> None:
     with torch.inference_mode():
         fine, coarse = dilated(x), plain(x)
     assert fine.shape == (1, 1024, 12, 12)
-    # A stride that is left out and a dilation in its place: every other cell is as before, if
-    # what comes after the stride is dilated and the strided convolution itself is not. Here it
+    # Replacing a stride by dilation keeps every other cell unchanged if the layers after the
+    # strided convolution are dilated and that convolution itself is not. Here it
     # is dilated too (TransT), so its neighbours are those of the coarse grid.
     assert coarse.shape == (1, 1024, 6, 6)
     assert not torch.allclose(fine[..., ::2, ::2], coarse)
@@ -98,7 +98,7 @@ def test_a_dilated_resnet_keeps_its_last_stage_at_stride_8() -> None:
 @pytest.mark.parametrize(
     'name', ['resnet18', 'resnet50', 'efficientnet_lite0', 'mobilenetv3_nanotrack_v3']
 )
-def test_an_image_passes_the_parts_in_their_order(name: str) -> None:
+def test_parts_run_in_the_order_in_which_they_are_listed(name: str) -> None:
     backbone = build_backbone(HCATConfig(backbone=name)).eval()
     passed: list[int] = []
     for number, part in enumerate(backbone.parts()):
@@ -108,7 +108,7 @@ def test_an_image_passes_the_parts_in_their_order(name: str) -> None:
     assert passed == list(range(len(backbone.parts())))
 
 
-def test_lite0_has_the_size_that_the_specification_states() -> None:
+def test_lite0_has_the_number_of_parameters_in_its_specification() -> None:
     named = dict(EfficientNetLite0(16).named_parameters())
     biases = sum(value.numel() for name, value in named.items() if name.endswith('bias'))
     total = sum(value.numel() for value in named.values())
@@ -156,7 +156,7 @@ def same_convolution(
 )
 @pytest.mark.parametrize('size', [(8, 8), (6, 10)])
 @pytest.mark.parametrize('near', [False, True])
-def test_same_padding(
+def test_same_padding_matches_a_numpy_convolution(
     kernel: int, stride: int, depthwise: bool, size: tuple[int, int], near: bool
 ) -> None:
     torch.manual_seed(0)
@@ -178,10 +178,10 @@ def test_same_padding(
         ('mobilenetv2_lightfc', 4, {(3, None)}),
     ],
 )
-def test_stride_2_pads_on_the_side_of_the_networks_origin(
+def test_stride_2_padding_follows_the_networks_original_framework(
     name: str, layers: int, far: set[tuple[int, tuple[int, int] | None]]
 ) -> None:
-    """TensorFlow's on the far side, PyTorch's on the near one, which is Conv2d's own padding."""
+    """TensorFlow pads the far side, PyTorch the near one, as Conv2d itself does."""
     backbone = build_backbone(HCATConfig(backbone=name))
     strided = [m for m in backbone.modules() if isinstance(m, SameConv2d) and m.stride[0] == 2]
     assert {(m.kernel_size[0], m.far) for m in strided} == far
@@ -192,7 +192,7 @@ def test_stride_2_pads_on_the_side_of_the_networks_origin(
     ('channels_in', 'channels', 'stride', 'residual'),
     [(8, 8, 1, True), (8, 16, 1, False), (8, 8, 2, False)],
 )
-def test_a_block_adds_its_input_where_shapes_agree(
+def test_a_block_adds_its_input_if_the_shapes_agree(
     channels_in: int, channels: int, stride: int, residual: bool
 ) -> None:
     block = InvertedResidual(channels_in, channels, 3, stride, 6)
@@ -203,7 +203,7 @@ def test_a_block_adds_its_input_where_shapes_agree(
     assert_close(block(x), expected)
 
 
-def test_activations_end_at_6() -> None:
+def test_activations_are_clipped_at_6() -> None:
     block = InvertedResidual(1, 1, 1, 1, 1)
     for layer in (block.depthwise, block.project):
         nn.init.ones_(layer.weight)
@@ -215,8 +215,8 @@ def test_activations_end_at_6() -> None:
 
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('hidden', [6, 4])
-def test_a_squeezed_block_weights_its_channels(stride: int, hidden: int) -> None:
-    """MobileNetV3's: before the activation, but in a block without a first convolution after."""
+def test_a_squeeze_and_excitation_block_scales_its_channels(stride: int, hidden: int) -> None:
+    """As in MobileNetV3: before the activation, or after it in a block without an expansion."""
     torch.manual_seed(0)
     shape = (4, 4, 5, stride, hidden)
     block = InvertedResidual(*shape, activation=hard_swish, squeezed=3, near=True)
@@ -235,7 +235,7 @@ def test_a_squeezed_block_weights_its_channels(stride: int, hidden: int) -> None
     assert_close(block(x), x + y if stride == 1 else y)
 
 
-def test_hard_swish_is_pytorchs() -> None:
+def test_hard_swish_matches_pytorch() -> None:
     x = torch.linspace(-5, 5, 101)
     assert_close(hard_swish(x), F.hardswish(x))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that load; what is refused stands in test_checkpoint_refused.py."""
+"""Checkpoints that load; test_checkpoint_refused.py has those that are refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def authors_file(state: dict[str, Any], classes: dict[str, Any]) -> dict[str, Any]:
-    """What their framework saves, an instance of each foreign class included."""
+    """What the authors' framework saves, including an instance of each of its classes."""
 
     def instance(name: str, **fields: Any) -> Any:
         made = classes[name]()
@@ -134,7 +134,7 @@ def test_the_golden_weights_load_and_give_the_golden_outputs(
         np.testing.assert_allclose(logits, content['logits'], atol=1e-4, rtol=0)
 
 
-def test_the_resnet_stages_that_are_not_used_may_be_there(tmp_path: Path) -> None:
+def test_unused_resnet_stages_in_a_file_are_ignored(tmp_path: Path) -> None:
     model, path = network(), tmp_path / 'weights.pth'
     extra = {
         'backbone.0.body.layer4.0.conv1.weight': torch.zeros(512, 256, 3, 3),
@@ -146,7 +146,7 @@ def test_the_resnet_stages_that_are_not_used_may_be_there(tmp_path: Path) -> Non
     assert_same_weights(model, load_checkpoint(path))
 
 
-def test_counts_of_batches_may_be_missing(tmp_path: Path) -> None:
+def test_num_batches_tracked_may_be_missing(tmp_path: Path) -> None:
     """PyTorch before 0.4.1 did not write them."""
     model, path = network(), tmp_path / 'weights.pth'
     state = {k: v for k, v in model.state_dict().items() if 'num_batches_tracked' not in k}
@@ -156,7 +156,7 @@ def test_counts_of_batches_may_be_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_the_configuration_is_told_by_the_tensors(tmp_path: Path, name: str) -> None:
+def test_the_configuration_is_derived_from_the_tensors(tmp_path: Path, name: str) -> None:
     model, path = network(**NETWORKS[name]), tmp_path / 'weights.pth'
     torch.save(model.state_dict(), path)
     loaded = load_checkpoint(path)
@@ -175,7 +175,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize('field', HIDDEN)
-def test_what_no_tensor_tells_is_given_by_the_caller(tmp_path: Path, field: str) -> None:
+def test_fields_that_no_tensor_shows_are_given_by_the_caller(tmp_path: Path, field: str) -> None:
     model, path = network(**{field: HIDDEN[field]}), tmp_path / 'weights.pth'
     torch.save(model.state_dict(), path)
     assert getattr(load_checkpoint(path).config, field) == getattr(HCATConfig(), field)
@@ -199,7 +199,7 @@ def test_an_override_wins_over_the_metadata(tmp_path: Path) -> None:
     assert load_checkpoint(path, heads=2).config == dataclasses.replace(model.config, heads=2)
 
 
-def test_saving_replaces_what_was_there_and_keeps_it_when_it_fails(
+def test_saving_replaces_the_old_file_and_a_failed_save_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / 'weights.safetensors'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of values that mean nothing, and files that claim more than they hold."""
+"""Weights with invalid values, and files that claim more than they hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ['model']  # a fixture
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-def test_values_that_are_not_finite_are_named(
+def test_tensors_with_non_finite_values_are_named(
     model: HCAT, tmp_path: Path, kind: str, value: float
 ) -> None:
     name = 'input_proj.bias'
@@ -84,9 +84,7 @@ def test_weights_beyond_the_range_of_float32_are_refused(model: HCAT, tmp_path: 
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64], ids=str)
-def test_weights_of_other_precisions_are_taken(
-    model: HCAT, tmp_path: Path, dtype: torch.dtype
-) -> None:
+def test_weights_of_other_precisions_load(model: HCAT, tmp_path: Path, dtype: torch.dtype) -> None:
     state = model.state_dict()
     torch.save(
         {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()},
@@ -114,7 +112,7 @@ def test_metadata_that_asks_for_too_much_is_refused(
     assert reason in refusal(path)
 
 
-def test_prefixes_of_parallel_training_are_understood(model: HCAT, tmp_path: Path) -> None:
+def test_name_prefixes_of_parallel_training_are_removed(model: HCAT, tmp_path: Path) -> None:
     """DistributedDataParallel puts `module.` before each name."""
     state = {f'module.{name}': value for name, value in model.state_dict().items()}
     torch.save({'net': state}, tmp_path / 'weights.pth')
@@ -122,7 +120,7 @@ def test_prefixes_of_parallel_training_are_understood(model: HCAT, tmp_path: Pat
     assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
 
 
-def test_what_had_to_be_assumed_is_told(
+def test_assumed_configuration_fields_are_logged(
     model: HCAT, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(model, tmp_path, 'zip')
@@ -137,7 +135,7 @@ def test_what_had_to_be_assumed_is_told(
 
 
 def test_records_that_unpack_to_more_than_the_file_are_refused(model: HCAT, tmp_path: Path) -> None:
-    """PyTorch stores them as they are: a packed one of 4 GB in 4 MB would fill the memory."""
+    """PyTorch does not compress records; a compressed one of 4 MB could unpack to 4 GB."""
     path = write(model, tmp_path, 'zip')
     packed = tmp_path / 'packed.pth'
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, 'w') as target:
@@ -146,9 +144,7 @@ def test_records_that_unpack_to_more_than_the_file_are_refused(model: HCAT, tmp_
     assert 'its records claim ' in refusal(packed)
 
 
-def test_a_tensor_of_one_value_and_a_huge_shape_takes_no_memory(
-    model: HCAT, tmp_path: Path
-) -> None:
+def test_a_tensor_of_one_value_with_a_huge_shape_is_refused(model: HCAT, tmp_path: Path) -> None:
     huge = torch.zeros(1).expand(1 << 20, 1 << 20, 1, 1)
     path = write(model, tmp_path, 'zip', **{'input_proj.weight': huge})
     assert 'has fewer values than its shape (1048576, 1048576, 1, 1)' in refusal(path)
@@ -164,6 +160,6 @@ def test_a_configuration_of_gigabytes_is_refused_before_it_is_built(
     assert 'sparse_vectors 4096 does not fit its tensors' in refusal(path)
 
 
-def test_a_fifo_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_fifo_is_refused_as_a_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'weights.pth')
     assert 'is a FIFO' in refusal(tmp_path / 'weights.pth')

@@ -53,7 +53,7 @@ def refusal(path: Path, **overrides: Any) -> str:
 
 
 class Attack:
-    """Runs a shell command where it is unpickled."""
+    """Runs a shell command when it is unpickled."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -76,7 +76,7 @@ def test_a_file_that_would_run_a_command_is_refused_and_runs_nothing(
     message = refusal(path)
     assert f"'{os.system.__module__}.system'" in message
     assert 'could run code' in message
-    assert 'weights_only' not in message  # torch's advice is to run it
+    assert 'weights_only' not in message  # torch's message suggests to run it
     assert not trace.exists()
     with path.open('rb') as file:  # the attack is a real one
         if kind == 'plain pickle':
@@ -131,7 +131,7 @@ def test_a_file_that_holds_no_weights_is_refused(
     assert 'weights_only' not in message
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
     for path in (tmp_path / 'no.pth', tmp_path / 'no.safetensors', tmp_path):
         with pytest.raises(FileNotFoundError) as error:
             load_checkpoint(path)
@@ -162,7 +162,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         ),
         ({f'surplus.{i}': torch.zeros(1) for i in range(9)}, ['surplus.0', 'and 5 more']),
         ({'backbone.0.body.layer3.0.conv1.weight': None}, ['missing', 'layer3.0.conv1.weight']),
-        # Tensors that tell the configuration.
+        # Tensors from which the configuration is derived.
         ({'input_proj.weight': None}, ["'input_proj.weight' is missing", 'an HCAT network?']),
         ({'input_proj.weight': torch.zeros(3)}, ["'input_proj.weight' has shape (3,)"]),
         ({'input_proj.weight': torch.tensor(1.0)}, ["'input_proj.weight' has shape ()"]),
@@ -227,7 +227,7 @@ def test_content_that_is_no_state_dict_is_refused(
         ('{"channels": 32, "ffn_channels": 900000000}', 'ffn_channels'),
     ],
 )
-def test_nonsense_in_the_metadata_is_refused(
+def test_invalid_metadata_is_refused(
     tmp_path: Path, model: HCAT, metadata: str, reason: str
 ) -> None:
     path = tmp_path / 'weights.safetensors'
@@ -247,7 +247,7 @@ def test_nonsense_in_the_metadata_is_refused(
     ],
 )
 @pytest.mark.parametrize('kind', ['zip', 'safetensors'])
-def test_overrides_that_cannot_be_are_refused(
+def test_impossible_overrides_are_refused(
     tmp_path: Path, model: HCAT, kind: str, overrides: dict[str, Any], reason: str
 ) -> None:
     if kind == 'safetensors':
@@ -258,8 +258,8 @@ def test_overrides_that_cannot_be_are_refused(
     assert reason in refusal(path, **overrides)
 
 
-def test_the_metadata_is_json_of_the_configuration_only(tmp_path: Path, model: HCAT) -> None:
-    """Other metadata, as other tools write them, are passed over."""
+def test_metadata_of_other_tools_is_ignored(tmp_path: Path, model: HCAT) -> None:
+    """Only hcat_config is read; what other tools write beside it does not matter."""
     path = tmp_path / 'weights.safetensors'
     other = {'format': 'pt', 'author': json.dumps({'name': 'someone'})}
     safetensors.torch.save_file(model.state_dict(), path, other)

@@ -23,7 +23,7 @@ def test_the_defaults_are_the_papers_network() -> None:
 
 
 @pytest.mark.parametrize(('stride', 'template', 'search'), [(16, 8, 16), (8, 16, 32)])
-def test_grids(stride: int, template: int, search: int) -> None:
+def test_grid_sizes_follow_from_the_stride(stride: int, template: int, search: int) -> None:
     config = HCATConfig(stride=stride)
     assert (config.template_grid, config.search_grid) == (template, search)
 
@@ -65,7 +65,7 @@ def test_grids(stride: int, template: int, search: int) -> None:
         ('mixing', None, 'mixing None'),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_name(
+def test_an_invalid_value_is_refused_with_the_name_of_its_field(
     field: str, value: Any, reason: str
 ) -> None:
     with pytest.raises(ValueError) as error:

@@ -13,7 +13,7 @@ from hcat_ros.network.cost import (
 
 N, C, F, HEADS = 2, 256, 2048, 8
 CELLS, VECTORS, SPARSE = 256, 64, 16
-"""Search vectors, template vectors, and those that FS leaves."""
+"""Number of search vectors, template vectors, and vectors after feature sparsification (FS)."""
 RESNET = (
     128**2 * 64 * 3 * 49
     + 64**2 * 4 * 64 * 64 * 9
@@ -22,11 +22,11 @@ RESNET = (
 )
 """Convolutions of ResNet-18 up to stride 16, for 256 px."""
 MEMORY = 4 * SPARSE * C * C + SPARSE * C
-"""Keys and values of FS's vectors, the queries' and the output's projections taken in."""
+"""Keys and values of FS's vectors, with the projections of queries and output folded in."""
 QUERY = 2 * SPARSE * C * C
-"""The queries of FS's vectors, the keys' projection taken in."""
+"""Queries of FS's vectors, with the projection of the keys folded in."""
 ATTENTION = 2 * CELLS * C * HEADS * SPARSE
-"""Between cells and FS's vectors, in either direction."""
+"""Attention between cells and FS's vectors, in either direction."""
 
 
 def test_multiply_adds_of_the_papers_network() -> None:
@@ -34,7 +34,7 @@ def test_multiply_adds_of_the_papers_network() -> None:
     ours, theirs = search_multiply_adds(model), reference_multiply_adds(model)
     search = ATTENTION + 2 * CELLS * C * F
     template = ATTENTION + 2 * SPARSE * C * C + 2 * SPARSE * C * F
-    # The first layer's memory and query are there; the decoder needs a memory of its own.
+    # The first layer's memory and query are precomputed; the decoder needs its own memory.
     layers = N * (search + template) + (N - 1) * (MEMORY + QUERY)
     heads = CELLS * (4 * C * C + 6 * C)
     assert ours == RESNET + CELLS * C * C + layers + MEMORY + search + heads
@@ -55,13 +55,13 @@ def test_a_smaller_network_costs_less() -> None:
     assert costs[0] < search_multiply_adds(HCAT().eval())
 
 
-def test_the_whole_is_template_and_search_and_meta_counts_alike() -> None:
+def test_the_total_covers_the_template_and_is_equal_on_the_meta_device() -> None:
     model = HCAT(HCATConfig(layers=1)).eval()
     with torch.device('meta'):
         described = HCAT(HCATConfig(layers=1)).eval()
     for count in (whole_multiply_adds, search_multiply_adds, reference_multiply_adds, parameters):
         assert count(described) == count(model)
-    # What is computed once a template is its backbone more than what the authors repeat.
+    # The total exceeds the authors' cost per frame by the backbone on the template.
     backbone = whole_multiply_adds(model) - reference_multiply_adds(model)
     assert backbone == pytest.approx(1.83e9 / 4, rel=0.01)
     assert parameters(model) == sum(p.numel() for p in model.state_dict().values()) - sum(

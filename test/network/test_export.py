@@ -31,7 +31,7 @@ from hcat_ros.network import HCAT, HCATConfig, export, load_checkpoint
 from hcat_ros.network.export import ExportError, export_model
 from hcat_ros.tracking import Tracker
 
-# The tracing exporter is deprecated, and says so; the newer one writes too new an opset.
+# The tracing exporter warns that it is deprecated; the newer one writes too new an opset.
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 SMALL: dict[str, Any] = {
@@ -73,7 +73,7 @@ def crops(model: HCAT) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the simplification of graphs out, which takes most of an export's time."""
+    """Skip the simplification of graphs, which takes most of an export's time."""
     monkeypatch.setattr(export.onnxslim, 'slim', onnx.load)
 
 
@@ -90,7 +90,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_computes_the_same(model: HCAT, folder: Path) -> None:
-    """The engine answers as the network does, on crops that the export has not seen."""
+    """The engine predicts what the network predicts, on crops that the export has not seen."""
     template, search = crops(model)
     engine = load_engine(folder, 'onnxruntime')
     found = engine.search(search, engine.template(template))
@@ -104,13 +104,13 @@ def assert_computes_the_same(model: HCAT, folder: Path) -> None:
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_exported_graphs_compute_what_the_network_computes(tmp_path: Path, name: str) -> None:
+def test_exported_graphs_match_the_network(tmp_path: Path, name: str) -> None:
     model = network(**NETWORKS[name])
     differences = export_model(model, tmp_path / 'exported')
     assert set(differences) == {'scores', 'boxes'}
     assert max(differences.values()) <= 1e-4
     assert_computes_the_same(model, tmp_path / 'exported')
-    with torch.inference_mode():  # the network really sees the template
+    with torch.inference_mode():  # the network really uses the template
         search = model.normalise(torch.from_numpy(crops(model)[1][None]))
         answers = [
             model(search, torch.randn(1, 3, 64, 64, generator=torch.manual_seed(seed)))
@@ -119,20 +119,20 @@ def test_exported_graphs_compute_what_the_network_computes(tmp_path: Path, name:
     assert (answers[0].logits - answers[1].logits).abs().max() > 1e-3
 
 
-def test_the_lite0_export_with_all_options_computes_what_the_network_computes(
+def test_the_lite0_export_with_all_options_matches_the_network(
     small: tuple[HCAT, Path],
 ) -> None:
     assert_computes_the_same(*small)
 
 
-def test_the_default_resnet_export_computes_what_the_network_computes(
+def test_the_default_resnet_export_matches_the_network(
     golden_network: HCAT, golden_model: Model
 ) -> None:
     assert_computes_the_same(golden_network, golden_model.folder)
 
 
 @pytest.mark.parametrize('file', [TEMPLATE_FILE, SEARCH_FILE])
-def test_graphs_are_opset_16_static_and_take_uint8_images(
+def test_graphs_have_opset_16_static_shapes_and_uint8_images(
     small: tuple[HCAT, Path], file: str
 ) -> None:
     graph = onnx.load(small[1] / file)
@@ -174,14 +174,14 @@ def test_the_card_describes_the_export(small: tuple[HCAT, Path]) -> None:
         assert card.sha256[file] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
 
 
-def test_what_is_exported_passes_its_self_test(small: tuple[HCAT, Path]) -> None:
-    """In each runtime that reads the folder on this machine."""
+def test_an_exported_model_passes_its_self_test(small: tuple[HCAT, Path]) -> None:
+    """In ONNX Runtime and in PyTorch."""
     model = load_model(small[1])
     for name in ('onnxruntime', 'torch'):
         self_test(load_engine(model, name), model)
 
 
-def test_the_weights_are_those_of_the_network(small: tuple[HCAT, Path]) -> None:
+def test_the_exported_weights_are_those_of_the_network(small: tuple[HCAT, Path]) -> None:
     model, folder = small
     found = load_checkpoint(folder / WEIGHTS_FILE)
     assert found.config == model.config
@@ -189,7 +189,7 @@ def test_the_weights_are_those_of_the_network(small: tuple[HCAT, Path]) -> None:
         assert torch.equal(found.state_dict()[name], tensor)
 
 
-def test_an_exported_model_tracks(small: tuple[HCAT, Path], picture: Any) -> None:
+def test_a_tracker_runs_with_an_exported_model(small: tuple[HCAT, Path], picture: Any) -> None:
     tracker = Tracker(load_engine(small[1]))
     tracker.init(picture(240, 320, 0), (100, 80, 60, 80))
     track = tracker.update(picture(240, 320, 1))
@@ -199,8 +199,8 @@ def test_an_exported_model_tracks(small: tuple[HCAT, Path], picture: Any) -> Non
 
 
 @pytest.mark.usefixtures('quick')
-def test_another_export_replaces_the_model(tmp_path: Path) -> None:
-    folder = tmp_path / 'new' / 'model'  # both are made
+def test_exporting_again_replaces_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / 'new' / 'model'  # neither folder exists yet
     lines: list[str] = []
     export_model(network(), folder, 'first', progress=lines.append)
     first = contents(folder)
@@ -210,12 +210,12 @@ def test_another_export_replaces_the_model(tmp_path: Path) -> None:
     assert set(contents(folder)) == set(first)
     assert contents(folder) != first
     assert_computes_the_same(other, folder)
-    assert [p.name for p in folder.parent.iterdir()] == ['model']  # nothing is left beside it
+    assert [p.name for p in folder.parent.iterdir()] == ['model']  # no temporary folder is left
     assert 'writing template.onnx' in lines
 
 
 def broken_slim(path: str) -> Any:
-    """A simplifier that makes a mistake: it changes a bias of the graph."""
+    """A faulty simplifier that changes a bias of the graph."""
     graph = onnx.load(path)
     floats = onnx.TensorProto.FLOAT
     for tensor in graph.graph.initializer:
@@ -256,7 +256,9 @@ def test_an_export_that_fails_leaves_an_existing_model_intact(
 
 
 @pytest.mark.usefixtures('quick')
-def test_the_tolerance_is_what_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_beyond_the_tolerance_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, 'TOLERANCE', -1.0)
     with pytest.raises(ExportError, match='more than -1'):
         export_model(network(), tmp_path / 'exported')

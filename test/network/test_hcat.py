@@ -65,7 +65,7 @@ def images(model: HCAT, batch: int = 2) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 3, search, search), torch.randn(batch, 3, template, template)
 
 
-def test_the_answer_is_the_references(
+def test_outputs_match_the_golden_reference(
     golden: Path, golden_network: HCAT, golden_crops: Any
 ) -> None:
     template, search = (golden_network.normalise(torch.from_numpy(c[None])) for c in golden_crops)
@@ -82,7 +82,7 @@ def test_the_default_network_has_the_papers_size() -> None:
 
 
 @pytest.mark.parametrize('name', ABLATIONS)
-def test_every_ablation_runs_and_its_halves_make_the_whole(name: str) -> None:
+def test_every_ablation_runs_and_template_plus_search_equals_forward(name: str) -> None:
     model = network(**ABLATIONS[name])
     search, template = images(model)
     cells = model.config.search_grid**2
@@ -98,7 +98,7 @@ def test_every_ablation_runs_and_its_halves_make_the_whole(name: str) -> None:
     assert_close((logits, boxes), tuple(halves), atol=0, rtol=0)
     assert_close((logits[1:], boxes[1:]), tuple(one), atol=1e-4, rtol=1e-4)  # no batch mixing
     other = model.search(search, model.template(template.flip(0)))
-    assert (other.logits - logits).abs().max() > 1e-3  # the template counts
+    assert (other.logits - logits).abs().max() > 1e-3  # the template matters
 
 
 def attend(block: MultiHeadCrossAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def attend(block: MultiHeadCrossAttention, q: Tensor, k: Tensor, v: Tensor) -> T
 
 
 def mixed(block: SpatialMixing, x: Tensor) -> Tensor:
-    """X + FFN(LayerNorm(DW(X))), the 5 x 5 convolution as a sum over its offsets."""
+    """X + FFN(LayerNorm(DW(X))), with the 5 x 5 convolution as a sum over its offsets."""
     grid = block.grid
     cells = nn.functional.pad(x.unflatten(1, (grid, grid)), (0, 0, 2, 2, 2, 2))
     around = block.depthwise.bias + sum(
@@ -122,7 +122,7 @@ def mixed(block: SpatialMixing, x: Tensor) -> Tensor:
 
 
 def reference(model: HCAT, search: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
-    """The specification written down straight, with nothing computed ahead."""
+    """A direct implementation of the specification, with nothing precomputed."""
     config = model.config
 
     def vectors(image: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def reference(model: HCAT, search: Tensor, template: Tensor) -> tuple[Tensor, Te
 
 
 @pytest.mark.parametrize('name', ABLATIONS)
-def test_every_ablation_computes_the_specification(name: str) -> None:
+def test_every_ablation_matches_the_specification(name: str) -> None:
     model = network(**ABLATIONS[name])
     with torch.no_grad():
         expected = reference(model, *images(model))
@@ -169,7 +169,7 @@ def test_every_ablation_computes_the_specification(name: str) -> None:
 
 
 @pytest.mark.parametrize('sparsification', [True, False])
-def test_hierarchical_and_juxtaposed_have_the_same_parameters_and_differ(
+def test_hierarchical_and_juxtaposed_share_parameters_but_not_results(
     sparsification: bool,
 ) -> None:
     one = network(sparsification=sparsification)
@@ -181,7 +181,7 @@ def test_hierarchical_and_juxtaposed_have_the_same_parameters_and_differ(
 
 
 @pytest.mark.parametrize('name', ['default', 'N = 1', 'Baseline', 'FS, juxtaposed', 'options'])
-def test_search_computes_nothing_that_depends_on_the_template_alone(name: str) -> None:
+def test_search_does_not_repeat_work_that_depends_on_the_template_only(name: str) -> None:
     model = network(**ABLATIONS[name])
     search, template = images(model)
     calls: list[str] = []
@@ -212,7 +212,7 @@ def test_search_computes_nothing_that_depends_on_the_template_alone(name: str) -
 
 
 def test_template_features_have_the_documented_names_and_shapes() -> None:
-    """B 2, C 32, h 4, d 8; S 4 with FS, 16 template vectors without."""
+    """Batch 2, C 32, 4 heads of 8 channels; 4 sparse vectors with FS, 16 vectors without."""
     sparse = {
         'key': (2, 32, 16),
         'key_bias': (2, 1, 16),
@@ -251,7 +251,7 @@ def test_mixing_stays_in_float32_under_autocast() -> None:
         assert_close(found, mixed(block, x), atol=0.05, rtol=0.05)
 
 
-def test_self_attention_search_leaves_the_template_branch_alone() -> None:
+def test_self_attention_search_does_not_run_the_template_branch() -> None:
     model = network(attention='self')
     search, template = images(model)
     features = model.template(template)
@@ -264,7 +264,7 @@ def test_self_attention_search_leaves_the_template_branch_alone() -> None:
 
 
 @pytest.mark.parametrize('name', ['default', 'Baseline', 'Baseline-SA', 'options'])
-def test_features_stay_as_they_are_and_serve_many_searches(name: str) -> None:
+def test_features_are_not_modified_and_serve_many_searches(name: str) -> None:
     model = network(**ABLATIONS[name])
     search, template = images(model)
     with torch.inference_mode():
@@ -299,7 +299,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert without == []
 
 
-def test_weights_outside_of_the_backbone_start_with_xavier() -> None:
+def test_weights_outside_of_the_backbone_have_xavier_initialisation() -> None:
     torch.manual_seed(0)
     weight = HCAT().layers[0].search.linear1.weight
     limit = (6 / (256 + 2048)) ** 0.5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ncnn's graphs of every kind of network, made by the real pnnx and run by the real ncnn."""
+"""ncnn graphs of every kind of network, written by the real pnnx and run by the real ncnn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hcat_ros.network.ncnn_graph import write_ncnn_graphs
 
 
 def network(**fields: Any) -> HCAT:
-    """A small network of which no layer is without effect."""
+    """A small network in which every layer affects the output."""
     torch.manual_seed(1)
     model = HCAT(HCATConfig(**{'channels': 32, 'ffn_channels': 64, **fields})).eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def network(**fields: Any) -> HCAT:
     ],
     ids=str,
 )
-def test_ncnn_computes_what_the_network_computes(fields: dict[str, Any], tmp_path: Path) -> None:
+def test_ncnn_graphs_match_the_network(fields: dict[str, Any], tmp_path: Path) -> None:
     model = network(**fields)
     config = model.config
     files = write_ncnn_graphs(model, tmp_path)
@@ -72,13 +72,13 @@ def test_ncnn_computes_what_the_network_computes(fields: dict[str, Any], tmp_pat
 
 
 def pnnx_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pnnx found in this folder."""
+    """Make Python find pnnx in the given folder."""
     spec = importlib.machinery.ModuleSpec('pnnx', None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: spec)
 
 
-def test_a_missing_pnnx_is_named_with_its_remedy(
+def test_the_error_for_a_missing_pnnx_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
@@ -90,7 +90,7 @@ def test_a_missing_pnnx_is_named_with_its_remedy(
 
 
 @pytest.mark.parametrize(('script', 'code'), [('echo out of memory >&2; exit 3', 3), ('true', 0)])
-def test_a_failing_pnnx_is_quoted(
+def test_the_error_for_a_failing_pnnx_quotes_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, code: int
 ) -> None:
     (tmp_path / 'bin').mkdir()

@@ -14,11 +14,11 @@ from torch import nn
 
 from hcat_ros.network.onnx_graph import write_graph
 
-# The tracing exporter is deprecated, and says so; the newer one writes too new an opset.
+# The tracing exporter warns that it is deprecated; the newer one writes too new an opset.
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 
-def test_a_module_is_written_as_it_is_in_evaluation(tmp_path: Path) -> None:
+def test_a_module_is_exported_in_evaluation_mode(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
     path = tmp_path / 'graph.onnx'
     write_graph(module, (torch.zeros(1, 3, 8, 8),), ['image'], ['features'], path)

@@ -13,7 +13,7 @@ from hcat_ros.network.position import anchor_logits, sine_position
 
 
 @pytest.mark.parametrize(('height', 'width', 'channels'), [(8, 8, 256), (16, 16, 256), (2, 3, 8)])
-def test_the_sine_code_is_that_of_the_formula(height: int, width: int, channels: int) -> None:
+def test_the_sine_encoding_matches_the_formula(height: int, width: int, channels: int) -> None:
     half = channels // 2
     code = sine_position(height, width, channels)
     assert code.shape == (1, height * width, channels)
@@ -29,7 +29,7 @@ def test_the_sine_code_is_that_of_the_formula(height: int, width: int, channels:
             torch.testing.assert_close(found, torch.tensor(expected).double(), atol=2e-6, rtol=0)
 
 
-def test_the_anchor_of_a_cell_is_a_box_around_its_middle() -> None:
+def test_the_anchor_box_of_a_cell_is_centred_on_the_cell() -> None:
     boxes = anchor_logits(16).sigmoid()
     assert boxes.shape == (1, 256, 4)
     for row, column in ((0, 0), (3, 11), (15, 15)):

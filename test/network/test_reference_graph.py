@@ -18,7 +18,7 @@ import torch
 from hcat_ros.network import HCAT, HCATConfig
 from hcat_ros.network.reference_graph import SEARCH_FILE, TEMPLATE_FILE, export_reference
 
-# The tracing exporter is deprecated, and says so; the newer one writes too new an opset.
+# The tracing exporter warns that it is deprecated; the newer one writes too new an opset.
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 
 SMALL: dict[str, Any] = {
@@ -57,7 +57,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_the_graphs_compute_what_the_network_computes(tmp_path: Path, name: str) -> None:
+def test_the_reference_graphs_match_the_network(tmp_path: Path, name: str) -> None:
     model = network(**NETWORKS[name])  # in training mode: its dropout must not be exported
     export_reference(model, tmp_path)
     assert not any(module.training for module in model.modules())
@@ -95,7 +95,7 @@ def test_the_search_graph_has_the_authors_form(tmp_path: Path) -> None:
         'scores': (floats, [1, 8, 8]),
         'boxes': (floats, [1, 64, 4]),
     }
-    # Projection, FS and the template branch's first query wait for the features.
+    # Projection, FS and the template branch's first query depend on the features.
     depends = {'features'}
     for node in graph.graph.node:
         if depends & set(node.input):
@@ -107,7 +107,7 @@ def test_the_search_graph_has_the_authors_form(tmp_path: Path) -> None:
     assert len([node for node in softmaxes if depends & set(node.input)]) == 7
 
 
-def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+def test_exporting_does_not_change_the_network(tmp_path: Path) -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     export_reference(model, tmp_path)

@@ -40,7 +40,7 @@ SMALL = {'channels': 32, 'heads': 4, 'ffn_channels': 16}
         ('correlation.weight', 'correlation.weight'),
     ],
 )
-def test_the_reference_name_of_a_tensor(ours: str, reference: str) -> None:
+def test_reference_name_gives_the_authors_name_of_a_tensor(ours: str, reference: str) -> None:
     assert reference_name(ours) == reference
 
 
@@ -52,7 +52,7 @@ def test_names_and_shapes_are_those_of_the_released_checkpoints(golden: Path) ->
     assert {name: tuple(value.shape) for name, value in HCAT().state_dict().items()} == expected
 
 
-def test_names_are_those_of_the_first_lite0_weights(shared: Path) -> None:
+def test_names_and_shapes_are_those_of_the_first_lite0_weights(shared: Path) -> None:
     safetensors = pytest.importorskip('safetensors.torch', reason='needs safetensors')
     state = safetensors.load_file(shared / 'warmstart' / 'hcat_lite0_n1.safetensors')
     config = HCATConfig('efficientnet_lite0', 16, 128, 8, 256, 1, correlation=True, box_anchor=True)
@@ -64,7 +64,7 @@ def test_names_are_those_of_the_first_lite0_weights(shared: Path) -> None:
     'fields',
     [{}, {'sparsification': False}, {'backbone': 'efficientnet_lite0', 'correlation': True}],
 )
-def test_names_are_one_to_one_and_lead_to_the_same_tensor(fields: dict[str, Any]) -> None:
+def test_names_are_unique_and_refer_to_the_same_tensors(fields: dict[str, Any]) -> None:
     model = HCAT(HCATConfig(**SMALL, **fields))
     persistent = dict(model.named_parameters()) | dict(model.named_buffers())
     state = model.state_dict()
@@ -74,7 +74,7 @@ def test_names_are_one_to_one_and_lead_to_the_same_tensor(fields: dict[str, Any]
         assert value.data_ptr() == persistent[named[name]].data_ptr()
 
 
-def test_a_state_dict_goes_round() -> None:
+def test_a_saved_state_dict_can_be_loaded_again() -> None:
     torch.manual_seed(0)
     first, second = HCAT(HCATConfig(**SMALL)), HCAT(HCATConfig(**SMALL))
     state = first.state_dict()
@@ -85,7 +85,7 @@ def test_a_state_dict_goes_round() -> None:
         assert torch.equal(a, b)
 
 
-def test_the_names_hold_inside_another_module_too() -> None:
+def test_names_are_also_converted_inside_another_module() -> None:
     first, second = HCAT(HCATConfig(**SMALL)), HCAT(HCATConfig(**SMALL))
     holder = torch.nn.Sequential(first)
     state = holder.state_dict()
@@ -95,7 +95,7 @@ def test_the_names_hold_inside_another_module_too() -> None:
     assert torch.equal(first.embedding, second.embedding)
 
 
-def test_a_name_of_neither_side_is_refused_by_torch() -> None:
+def test_unknown_and_missing_names_are_refused_by_torch() -> None:
     model = HCAT(HCATConfig(**SMALL))
     state = {**model.state_dict(), 'surplus.weight': torch.zeros(1)}
     with pytest.raises(RuntimeError, match=r'surplus\.weight'):

@@ -51,12 +51,12 @@ def test_networks_of_timm_end_at_their_stride(
     assert count == pytest.approx(millions, abs=0.02), 'what comes after the stride is left out'
 
 
-def test_they_take_images_normalised_as_timm_says() -> None:
+def test_images_are_normalised_as_timm_specifies() -> None:
     assert of_timm('mobilenetv2').mean == pytest.approx((123.675, 116.28, 103.53))
     assert of_timm('timm/tf_efficientnet_lite0').std == pytest.approx((127.5, 127.5, 127.5))
 
 
-def test_an_image_passes_their_parts_in_order() -> None:
+def test_parts_run_in_the_order_in_which_they_are_listed() -> None:
     backbone, passed = of_timm('mobilenetv2'), []
     for number, part in enumerate(backbone.parts()):
         part.register_forward_hook(lambda *args, number=number: passed.append(number))
@@ -74,12 +74,12 @@ def test_an_image_passes_their_parts_in_order() -> None:
         ('timm/vit_tiny_patch16_224', 16, "doesn't match model"),
     ],
 )
-def test_what_cannot_be_a_backbone_is_refused_by_name(name: str, stride: int, reason: str) -> None:
+def test_an_unsuitable_timm_network_is_refused_by_name(name: str, stride: int, reason: str) -> None:
     with pytest.raises(ValueError, match=f"backbone '{name}': .*{reason}"):
         build_backbone(HCATConfig(backbone=name, stride=stride))
 
 
-def test_a_network_with_one_goes_round(tmp_path: Path) -> None:
+def test_a_network_with_a_timm_backbone_can_be_saved_and_loaded(tmp_path: Path) -> None:
     model = HCAT(HCATConfig(backbone='mobilenetv2', **SMALL)).eval()
     save_checkpoint(model, tmp_path / 'weights.safetensors')
     again = load_checkpoint(tmp_path / 'weights.safetensors')
@@ -89,7 +89,7 @@ def test_a_network_with_one_goes_round(tmp_path: Path) -> None:
         assert torch.equal(again(x, z).logits, model(x, z).logits)
 
 
-def test_weights_of_timm_are_loaded_by_its_own_names(tmp_path: Path) -> None:
+def test_timm_weights_load_under_their_own_names(tmp_path: Path) -> None:
     timm = from_timm.import_timm()
     torch.manual_seed(0)
     whole = timm.create_model('mobilenetv2_100').eval()
@@ -105,7 +105,7 @@ def test_weights_of_timm_are_loaded_by_its_own_names(tmp_path: Path) -> None:
         load_backbone(model, tmp_path / 'other.safetensors')
 
 
-def test_their_last_blocks_are_trained_batchnorms_if_asked_for() -> None:
+def test_the_last_blocks_are_trained_and_their_batchnorms_on_request() -> None:
     model = HCAT(HCATConfig(backbone='mobilenetv2', **SMALL))
     freeze_backbone(model, 1)
     norms = [m for m in model.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -119,7 +119,7 @@ def test_their_last_blocks_are_trained_batchnorms_if_asked_for() -> None:
     assert any(trainable)
 
 
-def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_the_error_names_the_pip_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hcat_ros\[timm\]'"):
         build_backbone(HCATConfig(backbone='mobilenetv2'))

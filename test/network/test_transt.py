@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TransT and TransT.H, against their description written with PyTorch's own attention."""
+"""TransT and TransT.H, compared with their description in PyTorch's own attention."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fed(state: State, first: str, second: str, x: Tensor) -> Tensor:
 
 
 def described(state: State, fz: Tensor, fx: Tensor, hierarchical: bool) -> Tensor:
-    """Fusion network and decoder by the published tensors: 1 is the template, 2 the search."""
+    """Fusion network and decoder with the published names: 1 is the template, 2 the search."""
     pz, px = sine_position(4, 4, 32), sine_position(6, 6, 32)
     fusion = 'featurefusion_network'
     for number in range(2):
@@ -87,7 +87,7 @@ def vectors(model: HCAT, image: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize('hierarchical', [False, True])
-def test_it_computes_what_its_paper_describes(hierarchical: bool) -> None:
+def test_the_fusion_network_matches_its_paper(hierarchical: bool) -> None:
     torch.manual_seed(0)
     model = HCAT(HCATConfig(**SMALL, hierarchical=hierarchical)).eval()
     for parameter in model.parameters():  # LayerNorms and biases too
@@ -105,7 +105,7 @@ def test_it_computes_what_its_paper_describes(hierarchical: bool) -> None:
     assert (expected - other).abs().max() > 0.01, 'the test tells the two apart'
 
 
-def test_it_has_the_size_that_its_paper_states_and_the_names_of_its_checkpoints() -> None:
+def test_transt_has_the_size_of_its_paper_and_the_names_of_its_checkpoints() -> None:
     model = HCAT(HCATConfig.transt())
     assert sum(value.numel() for value in model.parameters()) / 1e6 == pytest.approx(23.0, abs=0.05)
     assert (model.config.template_grid, model.config.search_grid) == (16, 32)
@@ -125,7 +125,7 @@ def test_it_has_the_size_that_its_paper_states_and_the_names_of_its_checkpoints(
     assert state['bbox_embed.layers.2.weight'].shape == (4, 256)
 
 
-def test_a_published_file_without_a_configuration_is_known(tmp_path: Path) -> None:
+def test_a_published_transt_file_is_recognised(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = HCAT(HCATConfig.transt()).eval()
     state = model.state_dict()
@@ -141,6 +141,6 @@ def test_a_published_file_without_a_configuration_is_known(tmp_path: Path) -> No
         assert_close(again.template(x), model.template(x))
 
 
-def test_hierarchical_costs_what_juxtaposed_costs() -> None:
+def test_hierarchical_and_juxtaposed_cost_the_same() -> None:
     costs = [search_multiply_adds(HCAT(HCATConfig(**SMALL, hierarchical=h))) for h in (False, True)]
     assert costs[0] == costs[1] > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences to calibrate on, and a quantizer of the shipped model."""
+"""Fixtures: sequences for calibration, and a quantizer of the shipped model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hcat_ros.models import load_model
 
 @pytest.fixture(scope='session')
 def clips(tmp_path_factory: pytest.TempPathFactory, sequence: Callable[..., Path]) -> list[Clip]:
-    """Two sequences of a patch that moves."""
+    """Two sequences of a moving patch."""
     folder = tmp_path_factory.mktemp('video')
     for number in range(2):
         sequence(folder / f'clip_{number}', 5, number, absent=(2,))
@@ -24,7 +24,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, sequence: Callable[..., Path
 
 @pytest.fixture(scope='session')
 def quantizer(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The shipped model's."""
+    """A quantizer of the shipped model."""
     for module in ('onnx', 'onnxruntime'):
         pytest.importorskip(module)
     from hcat_ros.quantization.examples import crops_along_tracks

@@ -17,7 +17,7 @@ from hcat_ros.quantization.choice import Judge, Overlap, prefixes, worst_first, 
 from hcat_ros.quantization.graph import Error
 
 
-def test_choices_grow_from_none_to_half() -> None:
+def test_prefixes_double_from_no_layer_to_half_of_the_layers() -> None:
     assert [list(choice) for choice in prefixes('abcdefghi')] == [
         [],
         ['a'],
@@ -27,14 +27,14 @@ def test_choices_grow_from_none_to_half() -> None:
     assert [list(choice) for choice in prefixes('')] == [[]]
 
 
-def test_an_overlap_tells_its_uncertainty() -> None:
+def test_an_overlap_shows_its_standard_error() -> None:
     overlap = Overlap((0.6, 0.5, 0.7))
     assert str(overlap) == '0.600 ± 0.058 (from the true boxes 0.600)'
     assert Overlap((0.5,)).standard_error == 0
 
 
 class Layers:
-    """A quantizer of four layers, whose graphs are texts."""
+    """A test double of a quantizer with four layers, which writes their names as a "graph"."""
 
     layers = ('a', 'b', 'c', 'd')
 
@@ -51,7 +51,7 @@ class Layers:
 
 
 class Needs:
-    """Judges by what is in float."""
+    """A judge that accepts a graph only if the needed layer is in float."""
 
     def __init__(self, needed: str) -> None:
         self.needed = needed
@@ -61,7 +61,7 @@ class Needs:
         return Overlap((0.6 if good else 0.5,))
 
 
-def test_a_judge_needs_a_clip_with_a_second_box(tmp_path: Path) -> None:
+def test_a_judge_refuses_clips_with_a_single_box(tmp_path: Path) -> None:
     boxes = np.array([[1, 1, 5, 5], [np.nan] * 4])
     once = Clip('once', (Path('0.png'), Path('1.png')), boxes)
     with (
@@ -75,20 +75,20 @@ def test_the_worst_layer_comes_first() -> None:
     assert worst_first(Layers()) == ['b', 'c', 'a', 'd']  # type: ignore[arg-type]
 
 
-def test_as_few_layers_stay_in_float_as_the_track_allows(tmp_path: Path) -> None:
+def test_as_few_layers_as_possible_stay_in_float(tmp_path: Path) -> None:
     found = write_accepted(Layers(), Needs('c'), 'bcad', tmp_path / 'g.onnx', 0.59)  # type: ignore[arg-type]
     assert found is not None
     assert (list(found[0]), found[1].mean) == (['b', 'c'], 0.6)
     assert (tmp_path / 'g.onnx').read_text() == 'b,c'
 
 
-def test_no_graph_is_better_than_one_that_loses_the_target(tmp_path: Path) -> None:
+def test_no_graph_is_written_if_none_tracks_well_enough(tmp_path: Path) -> None:
     assert write_accepted(Layers(), Needs('d'), 'bcad', tmp_path / 'g.onnx', 0.59) is None  # type: ignore[arg-type]
     assert not (tmp_path / 'g.onnx').exists()
 
 
 @pytest.mark.parametrize('tensorrt', [False, True])
-def test_a_judge_tracks_with_the_graph(
+def test_a_judge_tracks_with_the_quantized_graph(
     quantizer: Any, clips: list[Clip], tmp_path: Path, tensorrt: bool
 ) -> None:
     model = load_model('hcat_base')

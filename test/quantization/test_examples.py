@@ -16,7 +16,7 @@ CARD = load_model('hcat_base').card
 
 @pytest.fixture
 def jump(tmp_path: Path) -> Clip:
-    """A red square (BGR file) that jumps 20 px to the right, and is hidden in between."""
+    """A red square that jumps 20 px to the right and is hidden in the frame in between."""
     boxes = np.array([[100, 90, 32, 32], [np.nan] * 4, [120, 90, 32, 32]], np.float32)
     paths = []
     for number, box in enumerate(boxes):
@@ -34,17 +34,19 @@ def middle_of_the_red(crop: np.ndarray) -> tuple[float, float]:
     return float(columns.mean()), float(rows.mean())
 
 
-def test_crops_are_what_a_tracker_would_cut(jump: Clip) -> None:
+def test_crops_are_those_a_tracker_would_cut(jump: Clip) -> None:
     (template, search), *rest = crops_along_tracks([jump], CARD, 3)
     assert len(rest) == 2
     assert template.shape == (128, 128, 3)
     assert search.shape == (256, 256, 3)
     assert middle_of_the_red(template) == pytest.approx((63.5, 63.5), abs=1), 'in the middle'
-    # The region lies where the target was last seen: 128 px wide in the frame, 20 px behind.
+    # The region (128 px in the frame) is centred on the last position, 20 px behind.
     assert middle_of_the_red(search) == pytest.approx((127.5 + 40, 127.5), abs=2)
 
 
-def test_all_clips_have_their_share_and_a_seed_decides(jump: Clip, clips: list[Clip]) -> None:
+def test_crops_are_spread_over_all_clips_and_reproducible_by_seed(
+    jump: Clip, clips: list[Clip]
+) -> None:
     crops = crops_along_tracks([jump, *clips], CARD, 6, seed=1)
     templates = {crop.template.tobytes() for crop in crops}
     assert len(templates) == 3, 'each clip twice'

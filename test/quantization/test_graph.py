@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Graphs that onnxruntime.quantization really writes, run in ONNX Runtime."""
+"""Graphs written by the real onnxruntime.quantization and run in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def for_tensorrt(quantizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-def test_every_layer_has_int8_weights_with_a_scale_a_channel(quantizer: Any, whole: Path) -> None:
+def test_every_layer_has_int8_weights_with_one_scale_per_channel(
+    quantizer: Any, whole: Path
+) -> None:
     nodes, makers, values = by_name(whole)
     assert len(quantizer.layers) == 61
     for layer in quantizer.layers:
@@ -58,8 +60,8 @@ def test_every_layer_has_int8_weights_with_a_scale_a_channel(quantizer: Any, who
         assert makers[nodes[layer].input[0]].op_type == 'DequantizeLinear', layer
 
 
-def test_activations_are_quantised_after_their_function(whole: Path) -> None:
-    """A ReLU6 disappears into the range of what follows: a scale of at most 6 / 255."""
+def test_values_are_quantised_after_their_activation_function(whole: Path) -> None:
+    """A ReLU6 is replaced by the range of the quantisation: a scale of at most 6 / 255."""
     _, makers, values = by_name(whole)
     graph = onnx.load(str(whole)).graph
     assert not [n.name for n in graph.node if n.op_type == 'Clip' and 'backbone' in n.name]
@@ -71,7 +73,7 @@ def test_activations_are_quantised_after_their_function(whole: Path) -> None:
     assert scale <= 6 / 255 * 1.01
 
 
-def test_a_layer_in_float_is_left_as_it_is(quantizer: Any, tmp_path: Path) -> None:
+def test_a_layer_in_float_keeps_its_weights(quantizer: Any, tmp_path: Path) -> None:
     path = tmp_path / 'one.onnx'
     quantizer.write(path, [DEPTHWISE])
     nodes, makers, values = by_name(path)
@@ -81,7 +83,7 @@ def test_a_layer_in_float_is_left_as_it_is(quantizer: Any, tmp_path: Path) -> No
     assert (values[weights] == originals[before[DEPTHWISE].input[1]]).all()
 
 
-def test_for_tensorrt_all_is_symmetric_int8_at_the_inputs(for_tensorrt: Path) -> None:
+def test_tensorrt_graphs_have_symmetric_int8_at_the_layer_inputs(for_tensorrt: Path) -> None:
     nodes, _, values = by_name(for_tensorrt)
     kinds = [n for n in nodes.values() if n.op_type in ('QuantizeLinear', 'DequantizeLinear')]
     assert len(kinds) > 100
@@ -104,18 +106,18 @@ def test_for_tensorrt_all_is_symmetric_int8_at_the_inputs(for_tensorrt: Path) ->
 
 
 def test_nothing_is_written_into_the_models_folder(clips: list[Clip], tmp_path: Path) -> None:
-    """It may be one of the system's, and others may be reading it."""
+    """The folder may be read-only, and other processes may be reading it."""
     folder = Path(shutil.copytree(load_model('hcat_base').folder, tmp_path / 'model'))
     model, work = load_model(folder), tmp_path / 'work'
     work.mkdir()
     crops = crops_along_tracks(clips, model.card, 2)
     quantizer = SearchQuantizer(model, crops[:1], crops[1:], work)
-    before = folder.stat().st_mtime_ns  # any file that comes or goes changes it
+    before = folder.stat().st_mtime_ns  # adding or deleting a file changes it
     quantizer.write(tmp_path / 'int8.onnx', ())
     assert folder.stat().st_mtime_ns == before
 
 
-def test_errors_tell_how_far_the_answers_are_off(quantizer: Any, whole: Path) -> None:
+def test_error_measures_the_deviation_of_scores_and_boxes(quantizer: Any, whole: Path) -> None:
     assert quantizer.error(quantizer.source) == (0, 0)
     off = quantizer.error(whole)
     assert 1e-5 < off.scores < 0.05
@@ -125,10 +127,10 @@ def test_errors_tell_how_far_the_answers_are_off(quantizer: Any, whole: Path) ->
     assert alone.box < off.box
 
 
-def test_layers_in_float_stay_so_in_the_runtime_too(
+def test_layers_in_float_are_not_quantised_by_the_runtime(
     quantizer: Any, whole: Path, tmp_path: Path
 ) -> None:
-    """ONNX Runtime would quantise them again, worse, if its optimiser were not kept from it."""
+    """ONNX Runtime's optimiser would quantise them again, with worse results."""
     path = tmp_path / 'some.onnx'
     quantizer.write(path, [layer for layer in quantizer.layers if 'backbone' in layer])
     assert quantizer.error(path).scores < 0.7 * quantizer.error(whole).scores
@@ -139,7 +141,7 @@ def test_an_unknown_layer_is_refused(quantizer: Any, tmp_path: Path) -> None:
         quantizer.write(tmp_path / 'x.onnx', ['/nope'])
 
 
-def test_logging_is_left_as_it_was(quantizer: Any, tmp_path: Path) -> None:
+def test_quantising_does_not_change_the_logging_setup(quantizer: Any, tmp_path: Path) -> None:
     before = list(logging.root.handlers), logging.root.manager.disable
     quantizer.write(tmp_path / 'x.onnx', ())
     assert (list(logging.root.handlers), logging.root.manager.disable) == before

@@ -29,7 +29,7 @@ def bench(checkout: Path) -> ModuleType:
     return module
 
 
-def test_runs_are_kept_and_their_tables_printed(checkout: Path, tmp_path: Path) -> None:
+def test_finished_runs_are_stored_and_not_repeated(checkout: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(checkout / 'tools/bench_follow.py'), '--platforms', 'ground']
     command += ['--scenarios', 'straight', '--seeds', '2', '--seconds', '3', '--jobs', '1']
     command += ['--out', str(tmp_path)]
@@ -43,7 +43,7 @@ def test_runs_are_kept_and_their_tables_printed(checkout: Path, tmp_path: Path) 
     assert (tmp_path / 'follow.md').read_text() == first.stdout
 
 
-def test_tables_are_means_over_seeds(bench: ModuleType) -> None:
+def test_tables_show_means_over_seeds(bench: ModuleType) -> None:
     def case(seed: int, scenario: str = 'step', latency: float = 0.0) -> object:
         return bench.Case('drone', scenario, seed, latency, True, 9.0, '', 'hcat_base', 'int8')
 

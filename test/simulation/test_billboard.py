@@ -21,7 +21,9 @@ def cutout(picture: Picture) -> np.ndarray:
 
 
 @pytest.mark.parametrize('distance', [2.0, 5.0, 20.0, 60.0])
-def test_a_thing_twice_as_far_is_half_as_large(cutout: np.ndarray, distance: float) -> None:
+def test_size_in_the_image_is_inversely_proportional_to_distance(
+    cutout: np.ndarray, distance: float
+) -> None:
     layer = Billboard(cutout, 2.0).layer(np.array((distance, 0.0, 0.0)), LEVEL, LENS)
     assert layer is not None
     assert layer.box.h == pytest.approx(LENS.focal * 2.0 / distance)
@@ -32,7 +34,7 @@ def test_a_thing_twice_as_far_is_half_as_large(cutout: np.ndarray, distance: flo
 
 @pytest.mark.parametrize('azimuth', [-0.4, 0.0, 0.3])
 @pytest.mark.parametrize('pitch', [-0.2, 0.0, 0.3])
-def test_the_box_is_that_of_the_pixels(cutout: np.ndarray, azimuth: float, pitch: float) -> None:
+def test_the_box_fits_the_drawn_pixels(cutout: np.ndarray, azimuth: float, pitch: float) -> None:
     foot = np.array((6 * math.cos(azimuth), 6 * math.sin(azimuth), 0.4))
     pose = LEVEL._replace(pitch=pitch)
     layer = Billboard(cutout, 1.2).layer(foot, pose, LENS)
@@ -49,13 +51,13 @@ def test_the_box_is_that_of_the_pixels(cutout: np.ndarray, azimuth: float, pitch
     assert solid.sum() == pytest.approx(layer.full_area, rel=0.03)
 
 
-def test_what_is_behind_beside_or_too_near_is_not_seen(cutout: np.ndarray) -> None:
+def test_a_board_behind_beside_or_too_near_is_not_drawn(cutout: np.ndarray) -> None:
     board = Billboard(cutout, 2.0)
     for foot in ((-5.0, 0, 0), (1.0, 30.0, 0), (0.1, 0, 0), (0.0, 0, 0), (5.0, 0, 40.0)):
         assert board.layer(np.array(foot), LEVEL, LENS) is None
 
 
-def test_what_sticks_out_of_the_frame_is_drawn_in_part(cutout: np.ndarray) -> None:
+def test_a_board_at_the_edge_of_the_frame_is_drawn_in_part(cutout: np.ndarray) -> None:
     half = 5.0 * math.tan(math.radians(35))
     layer = Billboard(cutout, 2.0).layer(np.array((5.0, half, 0.0)), LEVEL, LENS)
     assert layer is not None
@@ -64,7 +66,7 @@ def test_what_sticks_out_of_the_frame_is_drawn_in_part(cutout: np.ndarray) -> No
     assert (layer.pixels[..., 3] >= 128).sum() == pytest.approx(layer.full_area / 2, rel=0.15)
 
 
-def test_composing_covers_where_it_is_solid_and_leaves_the_rest() -> None:
+def test_composing_covers_only_where_the_board_is_opaque() -> None:
     cutout = np.zeros((100, 100, 4), np.uint8)
     cutout[:, :50] = (10, 20, 200, 255)
     cutout[:, 50:] = (255, 255, 255, 0)
@@ -73,19 +75,19 @@ def test_composing_covers_where_it_is_solid_and_leaves_the_rest() -> None:
     frame = np.full((480, 640, 3), 77, np.uint8)
     compose(frame, layer)
     assert np.abs(frame[240, 280].astype(int) - (10, 20, 200)).max() <= 1
-    # The white under the transparency does not bleed in.
+    # The white of transparent pixels does not bleed in.
     assert np.abs(frame[240, 340:].astype(int) - 77).max() <= 1
     assert frame.max() <= 200
 
 
-def test_motion_blurs_along_itself_and_keeps_the_brightness(cutout: np.ndarray) -> None:
+def test_motion_blur_is_along_the_motion_and_keeps_the_brightness(cutout: np.ndarray) -> None:
     foot = np.array((5.0, 0.0, 0.0))
     still = Billboard(cutout, 2.0).layer(foot, LEVEL, LENS)
     moved = Billboard(cutout, 2.0).layer(foot, LEVEL, LENS, (20.0, 0.0))
     assert still is not None
     assert moved is not None
     assert moved.pixels.shape[1] >= still.pixels.shape[1] + 18
-    # Its box is where it is in the middle of the exposure, and as large.
+    # The box is that of the middle of the exposure, and has the same size.
     assert moved.box == still.box
     assert moved.pixels.sum() == pytest.approx(still.pixels.sum(), rel=0.02)
 
@@ -106,6 +108,6 @@ def test_a_point_becomes_a_line_of_the_motions_length(motion: tuple[float, float
     assert np.average(np.arange(41), weights=line.sum(0)) == pytest.approx(20, abs=0.1)
 
 
-def test_less_than_a_pixel_is_no_blur(picture: Picture) -> None:
+def test_motion_below_one_pixel_causes_no_blur(picture: Picture) -> None:
     image = picture(20, 20, 1)
     assert blurred(image, (0.6, 0.6)) is image

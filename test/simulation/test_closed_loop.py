@@ -40,7 +40,9 @@ def tracker() -> Tracker:
 
 
 @pytest.mark.parametrize('platform', ['ground', 'drone', 'gimbal'])
-def test_the_platform_turns_to_its_target_and_stays(platform: str, tracker: Tracker) -> None:
+def test_the_platform_turns_to_its_target_and_keeps_it_in_view(
+    platform: str, tracker: Tracker
+) -> None:
     scenario = Scenario('straight', platform, 1, 0.0, width=320, height=240)
     loop = Loop(scenario, seconds=4.0, turned=0.25)
     samples = list(run(loop, tracker))
@@ -55,8 +57,8 @@ def test_the_platform_turns_to_its_target_and_stays(platform: str, tracker: Trac
     assert math.isnan(found.range_error) == (platform == 'gimbal')
 
 
-def test_with_depth_the_range_is_measured_and_not_guessed(tracker: Tracker) -> None:
-    """The height that the loop knows without depth is the true one; with depth nobody knows it."""
+def test_with_depth_the_range_is_measured(tracker: Tracker) -> None:
+    """Without depth, the loop is given the true height of the target; with depth it is not."""
     scenario = Scenario('straight', 'ground', seed=2, speed=0.3)
     loop = Loop(scenario, seconds=4, depth=True)
     assert loop.config.target_height == 0
@@ -65,7 +67,7 @@ def test_with_depth_the_range_is_measured_and_not_guessed(tracker: Tracker) -> N
     assert found.range_error < 0.1
 
 
-def test_a_run_is_the_same_each_time(tracker: Tracker) -> None:
+def test_runs_are_reproducible(tracker: Tracker) -> None:
     loop = Loop(Scenario('zigzag', 'drone', 3, width=320, height=240), seconds=1.0)
     one, other = list(run(loop, tracker)), list(run(loop, tracker))
     for a, b in zip(one, other, strict=True):
@@ -74,7 +76,7 @@ def test_a_run_is_the_same_each_time(tracker: Tracker) -> None:
         assert a.track == b.track
 
 
-def test_compensation_keeps_a_late_loop_from_swinging(tracker: Tracker) -> None:
+def test_latency_compensation_reduces_overshoot(tracker: Tracker) -> None:
     scenario = Scenario('straight', 'ground', 2, 0.0, width=320, height=240)
     late = {'seconds': 4.0, 'latency': 0.15, 'turned': 0.3}
     overshoot = {}
@@ -99,12 +101,12 @@ def test_pitch_is_positive_down_in_a_command_and_up_in_the_simulation() -> None:
         ({'turned': float('nan')}, 'turned nan: expected -1 to 1'),
     ],
 )
-def test_what_cannot_be_simulated_is_refused(values: dict[str, Any], reason: str) -> None:
+def test_settings_outside_their_range_are_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Loop(**values)
 
 
-def test_a_target_out_of_sight_at_the_start_is_told(tracker: Tracker) -> None:
+def test_a_target_out_of_view_at_the_start_is_refused(tracker: Tracker) -> None:
     loop = Loop(Scenario('straight', 'ground', 1, 0.0, horizontal_fov=0.6), turned=0.9)
     with pytest.raises(ValueError, match='the target is not seen at the start'):
         next(run(loop, tracker))
@@ -129,7 +131,7 @@ def sample(
     return Sample(frame, Track(box, 0.9, state), Command(), math.nan)
 
 
-def test_the_error_is_measured_once_it_has_settled_and_while_the_target_is_seen() -> None:
+def test_errors_are_measured_after_settling_and_while_the_target_is_visible() -> None:
     loop = Loop(Scenario(horizontal_fov=1.0), turned=0.5)
     start = round(SETTLED * FPS)
     samples = [sample(number, 0.5 - 0.01 * number) for number in range(start)]
@@ -143,17 +145,17 @@ def test_the_error_is_measured_once_it_has_settled_and_while_the_target_is_seen(
     assert found.in_view == 1
 
 
-def test_azimuths_behind_are_not_far_apart() -> None:
+def test_the_bearing_error_of_a_target_behind_is_not_wrapped() -> None:
     loop = Loop(Scenario(horizontal_fov=1.0))
     samples = [sample(100 + number, math.pi - 0.01) for number in range(90)]
     assert score(loop, samples).bearing_error == pytest.approx(math.pi - 0.01)
 
 
-def test_a_target_counts_as_found_when_it_is_followed_soon_after() -> None:
+def test_a_hidden_target_counts_as_found_if_it_is_followed_soon_after() -> None:
     loop = Loop(Scenario())
 
     def hidden_then(late: float) -> tuple[int, int]:
-        """The counts of a target that is hidden for a second and followed so much later."""
+        """Count a target that is hidden for 1 s and followed `late` seconds after it reappears."""
         samples = [sample(n) for n in range(60)]
         samples += [sample(60 + n, seen=False, followed=False) for n in range(30)]
         samples += [sample(90 + n, followed=n >= late * FPS) for n in range(150)]

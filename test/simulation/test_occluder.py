@@ -11,7 +11,7 @@ CAMERA, TARGET = np.array((0.0, 0.0, 1.0)), np.array((8.0, 0.0, 0.0))
 
 @pytest.mark.parametrize('seed', range(5))
 @pytest.mark.parametrize('share', [0.3, 0.7, 1.0])
-def test_it_covers_the_target_for_the_time_drawn(seed: int, share: float) -> None:
+def test_the_occluder_covers_the_target_for_the_drawn_duration(seed: int, share: float) -> None:
     width = 0.8
     occluder = Occluder(width, 2.0, True, share, np.random.default_rng(seed))
     times = np.arange(0, 40, 0.01)
@@ -25,7 +25,7 @@ def test_it_covers_the_target_for_the_time_drawn(seed: int, share: float) -> Non
             covered.append(0.0)
             continue
         assert foot[0] == pytest.approx(BEFORE * 8)
-        # Both seen from the camera, at the target's distance.
+        # Edges of the occluder as the camera sees them, projected to the target's distance.
         low, high = ((foot[1] + side * occluder.width / 2) / BEFORE for side in (-1, 1))
         covered.append(max(0.0, min(high, width / 2) - max(low, -width / 2)) / width)
     hidden = np.array(covered) >= share - 1e-9
@@ -37,7 +37,7 @@ def test_it_covers_the_target_for_the_time_drawn(seed: int, share: float) -> Non
         assert SHORTEST - 0.03 <= span <= LONGEST + 0.03
 
 
-def test_it_is_away_between_its_passages_and_goes_with_the_line_of_sight() -> None:
+def test_the_occluder_follows_the_line_of_sight_and_leaves_between_passages() -> None:
     occluder = Occluder(0.8, 2.0, False, 0.7, np.random.default_rng(1))
     middle = next(
         t for t in np.arange(0, 10, 0.001) if occluder.foot(t, CAMERA, TARGET) is not None

@@ -15,7 +15,7 @@ commands = st.builds(PlatformCommand, speeds, speeds, speeds, speeds, speeds)
 
 
 def driven(platform: Platform, command: PlatformCommand, seconds: float) -> Platform:
-    """Repeat a command, as a controller does, so that the watchdog keeps quiet."""
+    """Repeat a command, as a controller does, so that the command timeout does not stop it."""
     for _ in range(round(seconds / 0.05)):
         platform.command(command)
         platform.advance(0.05)
@@ -23,7 +23,7 @@ def driven(platform: Platform, command: PlatformCommand, seconds: float) -> Plat
 
 
 @given(st.sampled_from(sorted(PLATFORMS)), st.lists(commands, min_size=1, max_size=15))
-def test_no_command_makes_a_platform_break_its_limits(
+def test_no_command_makes_a_platform_exceed_its_limits(
     name: str, given: list[PlatformCommand]
 ) -> None:
     model = PLATFORMS[name]
@@ -34,7 +34,7 @@ def test_no_command_makes_a_platform_break_its_limits(
         platform.advance(0.1)
         for axis, old, new in zip(model.axes, before, platform.velocity):
             assert abs(new) <= axis.speed + 1e-9
-            # Stops at a gimbal's end and on the ground are the exception.
+            # The end stops of a gimbal and the ground may stop it faster.
             if axis not in (model.pitch, model.up):
                 assert abs(new - old) <= axis.acceleration * 0.1 + 1e-9
         assert model.lowest_pitch <= platform.pose.pitch <= model.highest_pitch
@@ -50,7 +50,7 @@ def test_a_lag_reaches_63_percent_in_its_time_constant_and_does_not_overshoot() 
     assert driven(platform, PlatformCommand(yaw_rate=0.8), 4).velocity.yaw_rate <= 0.8
 
 
-def test_a_command_acts_after_its_delay() -> None:
+def test_a_command_takes_effect_after_its_delay() -> None:
     platform = Platform(PlatformModel(forward=SimulatedAxis(2.0, 4.0), command_delay=0.1))
     platform.command(PlatformCommand(forward=1.0))
     platform.advance(0.1)
@@ -59,7 +59,7 @@ def test_a_command_acts_after_its_delay() -> None:
     assert platform.velocity.forward > 0
 
 
-def test_commands_in_flight_act_in_their_order() -> None:
+def test_delayed_commands_take_effect_in_their_order() -> None:
     platform = Platform(PlatformModel(yaw=SimulatedAxis(1.0, 100.0, 0.001), command_delay=0.2))
     platform.command(PlatformCommand(yaw_rate=0.5))
     platform.advance(0.1)
@@ -70,7 +70,7 @@ def test_commands_in_flight_act_in_their_order() -> None:
     assert platform.velocity.yaw_rate == pytest.approx(-0.5)
 
 
-def test_a_stale_command_is_a_stop() -> None:
+def test_a_stale_command_stops_the_platform() -> None:
     platform = Platform(PLATFORMS['ground'])
     platform.command(PlatformCommand(forward=1.0))
     platform.advance(0.5)
@@ -80,7 +80,7 @@ def test_a_stale_command_is_a_stop() -> None:
     assert 0.3 < platform.pose.x < 1.0
 
 
-def test_a_platform_stands_before_the_first_command() -> None:
+def test_a_platform_stands_still_before_the_first_command() -> None:
     platform = Platform(PLATFORMS['drone'])
     before = platform.pose
     platform.advance(3.0)
@@ -111,7 +111,7 @@ def test_a_drone_flies_to_its_own_left_and_up_but_not_into_the_ground() -> None:
     assert driven(platform, PlatformCommand(up=-2.0), 10).pose.z == GROUND_CLEARANCE
 
 
-def test_a_gimbal_stops_at_the_end_of_its_way_and_comes_back() -> None:
+def test_a_gimbal_stops_at_its_end_stop_and_comes_back() -> None:
     platform = driven(
         Platform(PLATFORMS['gimbal']), PlatformCommand(forward=1.0, pitch_rate=1.5), 3
     )
@@ -120,7 +120,7 @@ def test_a_gimbal_stops_at_the_end_of_its_way_and_comes_back() -> None:
     assert driven(platform, PlatformCommand(pitch_rate=-1.0), 0.3).pose.pitch < math.radians(55)
 
 
-def test_the_pose_a_moment_ago_is_where_it_came_from() -> None:
+def test_pose_before_gives_the_earlier_pose() -> None:
     platform = driven(Platform(PLATFORMS['ground']), PlatformCommand(forward=1.0, yaw_rate=0.5), 3)
     before = platform.pose
     platform.advance(0.05)

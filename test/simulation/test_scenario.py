@@ -26,12 +26,14 @@ from hcat_ros.simulation import PLATFORMS, Scenario
         ({'hidden_share': 1.5}, 'hidden_share 1.5'),
     ],
 )
-def test_a_bad_value_is_named_with_what_is_expected(values: dict[str, Any], message: str) -> None:
+def test_an_invalid_value_is_refused_with_the_expected_range(
+    values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Scenario(**values)
 
 
-def test_a_speed_is_a_share_of_the_platforms() -> None:
+def test_the_target_speed_is_a_share_of_the_platforms_speed() -> None:
     for name in ('ground', 'drone'):
         course = Scenario(platform=name, speed=0.5).course
         assert course.speed == 0.5 * PLATFORMS[name].forward.speed
@@ -40,7 +42,7 @@ def test_a_speed_is_a_share_of_the_platforms() -> None:
     assert gimbal.fixed_camera
 
 
-def test_the_start_is_in_front_at_the_distance_asked_for() -> None:
+def test_the_target_starts_in_front_at_the_requested_distance() -> None:
     assert Scenario(start_range=7.0).course.start == (7.0, 0.0, 0.0)
     assert Scenario(platform='drone', target_altitude=0.0).course.start[2] == 0
     assert Scenario(platform='gimbal').has_ground is False

@@ -31,7 +31,7 @@ def test_left_is_positive_and_up_is_positive() -> None:
     assert above == pytest.approx((0.0, math.pi / 4, math.sqrt(8)))
 
 
-def test_the_edge_of_the_picture_is_half_the_field_of_view_away() -> None:
+def test_the_image_edge_is_at_half_the_field_of_view() -> None:
     half = math.tan(math.radians(35))
     u, _, w = LENS.projection(Pose(0, 0, 0, 0, 0)) @ (1.0, half, 0.0)
     assert u / w == pytest.approx(-0.5)  # the left edge of pixel 0
@@ -39,7 +39,7 @@ def test_the_edge_of_the_picture_is_half_the_field_of_view_away() -> None:
 
 
 @given(poses, st.floats(-0.5, 0.5), st.floats(-0.4, 0.4), st.floats(1, 50))
-def test_a_bearing_and_a_pixel_tell_the_same(
+def test_bearing_and_projection_agree(
     pose: Pose, azimuth: float, elevation: float, distance: float
 ) -> None:
     seen = distance * np.array(
@@ -58,7 +58,7 @@ def test_a_bearing_and_a_pixel_tell_the_same(
 
 
 @given(poses)
-def test_the_horizon_is_where_level_rays_go(pose: Pose) -> None:
+def test_level_rays_project_onto_the_horizon(pose: Pose) -> None:
     for turn in (-0.3, 0.0, 0.4):
         level = (math.cos(pose.yaw + turn), math.sin(pose.yaw + turn), 0.0)
         _, v, w = LENS.projection(pose) @ level

@@ -20,7 +20,7 @@ CLEAN = {'noise': 0.0, 'exposure': 0.0, 'exposure_change': 0.0}
 
 
 def aimed(frame: SimFrame, platform: str, distance: float) -> PlatformCommand:
-    """A plain proportional controller on the truth, blind while the target cannot be seen."""
+    """A plain proportional controller on the truth, which stops while the target is not visible."""
     truth = frame.truth
     if not truth.in_view or truth.occluded:
         return STOP
@@ -70,10 +70,10 @@ def test_a_plain_controller_keeps_the_target_in_view(path: str, platform: str) -
 
 
 @pytest.mark.parametrize('platform', sorted(PLATFORMS))
-def test_the_truths_box_is_where_the_target_is_drawn(
+def test_the_true_box_is_where_the_target_is_drawn(
     platform: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two worlds that differ only in the target's picture show where it is."""
+    """Compares two worlds of which one has a transparent target."""
     scenario = Scenario('zigzag', platform, seed=3, speed=0.2, **CLEAN)
     simulation = Simulation(scenario)
 
@@ -110,7 +110,7 @@ def test_the_truths_box_is_where_the_target_is_drawn(
 
 @pytest.mark.parametrize('platform', ['ground', 'drone'])
 @pytest.mark.parametrize('seed', range(3))
-def test_occlusions_last_half_a_second_to_two(platform: str, seed: int) -> None:
+def test_occlusions_last_between_half_a_second_and_two_seconds(platform: str, seed: int) -> None:
     frames = followed(Scenario('occlusion', platform, seed, width=160, height=120), 22)
     hidden = np.array([frame.truth.occluded for frame in frames]).astype(int)
     edges = np.flatnonzero(np.diff(np.r_[0, hidden, 0]))
@@ -133,7 +133,7 @@ def test_occlusions_last_half_a_second_to_two(platform: str, seed: int) -> None:
 
 @pytest.mark.parametrize('platform', sorted(PLATFORMS))
 @pytest.mark.parametrize('seed', range(2))
-def test_out_of_view_is_out_of_view_and_comes_back(platform: str, seed: int) -> None:
+def test_an_out_of_view_target_leaves_the_view_and_comes_back(platform: str, seed: int) -> None:
     frames = followed(Scenario('out_of_view', platform, seed, 0.3, width=160, height=120), 10)
     seen = np.array([frame.truth.in_view for frame in frames])
     gone = np.flatnonzero(~seen)
@@ -144,7 +144,7 @@ def test_out_of_view_is_out_of_view_and_comes_back(platform: str, seed: int) -> 
     assert all(frames[i].truth.shown < 0.2 for i in gone)
 
 
-def test_turning_blurs_the_surroundings_and_standing_does_not() -> None:
+def test_turning_blurs_the_surroundings_and_standing_still_does_not() -> None:
     def sharpness(exposure: float, turning: float) -> float:
         scenario = Scenario(
             platform='gimbal', seed=1, speed=0.0, noise=0.0, exposure_change=0.0, exposure=exposure
@@ -158,7 +158,7 @@ def test_turning_blurs_the_surroundings_and_standing_does_not() -> None:
     assert sharpness(0.02, 1.5) < 0.8 * sharpness(0.0, 1.5)
 
 
-def test_driving_forward_makes_the_ground_flow_and_leaves_the_horizon() -> None:
+def test_driving_forward_moves_the_ground_but_not_the_horizon() -> None:
     simulation = Simulation(Scenario(seed=4, speed=0.0, **CLEAN))
     before = simulation.frame().image.astype(int)
     for _ in range(10):
@@ -168,7 +168,7 @@ def test_driving_forward_makes_the_ground_flow_and_leaves_the_horizon() -> None:
     assert np.abs(after - before)[above].mean() < 0.5
 
 
-def test_distractors_do_not_change_the_targets_way() -> None:
+def test_distractors_do_not_change_the_targets_path() -> None:
     alone, among = (
         Simulation(Scenario(path='zigzag', seed=4, distractors=count, **CLEAN)) for count in (0, 3)
     )
@@ -176,7 +176,7 @@ def test_distractors_do_not_change_the_targets_way() -> None:
     assert (alone.frame().image != among.frame().image).any()
 
 
-def test_commands_may_come_between_frames() -> None:
+def test_time_may_advance_in_steps_of_any_size() -> None:
     together, apart = (Simulation(Scenario(width=64, height=64)) for _ in range(2))
     together.command(PlatformCommand(forward=1.0))
     together.advance(0.4)
@@ -188,13 +188,13 @@ def test_commands_may_come_between_frames() -> None:
 
 
 @pytest.mark.parametrize('dt', [-0.1, math.nan, 61.0])
-def test_a_step_that_cannot_be_is_refused(dt: float) -> None:
+def test_an_invalid_time_step_is_refused(dt: float) -> None:
     with pytest.raises(ValueError, match='expected 0 to 60'):
         Simulation(Scenario(width=64, height=64)).step(dt)
 
 
-def test_depth_is_that_of_the_truth() -> None:
-    """On the target the distance that the truth tells, on the ground what the plane says."""
+def test_depth_matches_the_true_geometry() -> None:
+    """On the target the true distance, on the ground the distance to the plane."""
     simulation = Simulation(Scenario('straight', 'ground', seed=1, depth_noise=0.0))
     frame = simulation.frame()
     depth, truth = simulation.depth(), frame.truth
@@ -213,7 +213,7 @@ def test_depth_is_that_of_the_truth() -> None:
     assert np.isnan(depth[0, 5]), 'the sky'
 
 
-def test_depth_ends_at_its_range_and_its_noise_grows_with_the_square() -> None:
+def test_depth_ends_at_its_range_and_its_noise_grows_quadratically() -> None:
     scenario = Scenario('straight', 'ground', seed=1, depth_noise=0.01, depth_range=3.0)
     simulation = Simulation(scenario)
     exact = Simulation(replace(scenario, depth_noise=0.0)).depth()

@@ -13,7 +13,7 @@ DT = 1 / 30
 
 
 def walked(path: str, platform: str = 'ground', seed: int = 0, seconds: float = 20) -> np.ndarray:
-    """Return the places (n, 3) of a target before a camera that stands still."""
+    """Return the positions (n, 3) of a target in front of a camera that stands still."""
     course = Scenario(path=path, platform=platform, seed=seed).course
     target = TargetPath(course, np.random.default_rng(seed))
     places = [target.position]
@@ -25,23 +25,23 @@ def walked(path: str, platform: str = 'ground', seed: int = 0, seconds: float = 
 
 @pytest.mark.parametrize('platform', sorted(PLATFORMS))
 @pytest.mark.parametrize('path', [path for path in PATHS if path != 'out_of_view'])
-def test_a_target_keeps_to_its_speed(path: str, platform: str) -> None:
+def test_a_target_keeps_its_speed(path: str, platform: str) -> None:
     places = walked(path, platform)
     speeds = np.linalg.norm(np.diff(places, axis=0), axis=1) / DT
     top = Scenario(path=path, platform=platform).course.speed
-    # A flying target's going up and down comes on top of it.
+    # The vertical motion of a flying target is added to it.
     assert speeds.max() <= 1.1 * top + (0.0 if platform == 'gimbal' else 0.8)
     assert speeds.max() > 0.8 * top
 
 
 @pytest.mark.parametrize('path', PATHS)
-def test_the_seed_makes_the_way(path: str) -> None:
+def test_the_seed_determines_the_path(path: str) -> None:
     assert (walked(path, seed=1) == walked(path, seed=1)).all()
     assert not np.allclose(walked(path, seed=1), walked(path, seed=2), atol=0.1)
 
 
 @pytest.mark.parametrize('path', [path for path in PATHS if path != 'out_of_view'])
-def test_the_way_does_not_depend_on_the_steps(path: str) -> None:
+def test_the_path_does_not_depend_on_the_time_step(path: str) -> None:
     course = Scenario(path=path).course
     fine, coarse = (TargetPath(course, np.random.default_rng(5)) for _ in range(2))
     for _ in range(1000):
@@ -106,14 +106,14 @@ def test_a_target_around_a_gimbal_keeps_its_distance_and_stays_in_the_sky() -> N
 
 @pytest.mark.parametrize('path', ['straight', 'zigzag', 'circle', 'stop_and_go'])
 @pytest.mark.parametrize('seed', range(4))
-def test_a_target_around_a_gimbal_turns_and_levels_off_in_time(path: str, seed: int) -> None:
+def test_the_acceleration_of_a_target_around_a_gimbal_is_limited(path: str, seed: int) -> None:
     speeds = np.diff(walked(path, 'gimbal', seed, 40), axis=0) / DT
     changes = np.linalg.norm(np.diff(speeds, axis=0), axis=1) / DT
     course = Scenario(path=path, platform='gimbal', seed=seed).course
-    # As it turns, starts and comes round; nothing is turned back within a frame.
+    # Turning and starting are gradual; the target never reverses within a frame.
     assert changes.max() < 1.5 * SHARPEST_TURN * course.speed
 
 
-def test_an_unknown_path_is_named() -> None:
+def test_an_unknown_path_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="path 'spiral': expected one of straight, zigzag"):
         TargetPath(Course('spiral', 1.0, (1.0, 0.0, 0.0)), np.random.default_rng(0))

@@ -10,13 +10,13 @@ from hcat_ros.simulation.top_view import PLATFORM, TARGET
 
 
 def places(view: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Return the middle (row, column) of what is drawn in a colour."""
+    """Return the centre (row, column) of the pixels that have a colour."""
     drawn = (view == colour).all(2).astype(np.uint8)
-    # Without the trails, which are thin.
+    # Erosion removes the trails, which are thin.
     return np.argwhere(cv2.erode(drawn, np.ones((3, 3), np.uint8))).mean(0)
 
 
-def test_the_target_is_above_the_platform_at_the_scale_asked_for() -> None:
+def test_the_target_is_drawn_ahead_of_the_platform_to_scale() -> None:
     simulation = Simulation(Scenario(start_range=4.0))
     view = top_view(simulation, size=400, metres=10.0)
     assert view.shape == (400, 400, 3)
@@ -24,7 +24,7 @@ def test_the_target_is_above_the_platform_at_the_scale_asked_for() -> None:
     assert apart == pytest.approx((4.0 * 40, 0), abs=6)
 
 
-def test_left_is_left_and_trails_are_drawn() -> None:
+def test_left_is_drawn_on_the_left_and_trails_are_drawn() -> None:
     simulation = Simulation(Scenario(path='circle', platform='drone', seed=1))
     at_start = top_view(simulation, 300, 40.0)
     for _ in range(60):
@@ -39,7 +39,7 @@ def test_left_is_left_and_trails_are_drawn() -> None:
     assert np.sign(row) == np.sign(target[0] - pose.x)
 
 
-def test_both_fit_however_far_apart() -> None:
+def test_platform_and_target_are_visible_at_any_distance() -> None:
     for distance in (1.0, 30.0, 200.0):
         view = top_view(Simulation(Scenario(start_range=distance)), 200)
         for colour in (PLATFORM, TARGET):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker follows what is simulated: it looks like a scene and the boxes are right."""
+"""The real tracker follows simulated targets, so scenes are realistic and boxes right."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def overlaps(scenario: Scenario, pictures: Path | None, frames: int = 30) -> np.
 
 @pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('platform', ['ground', 'drone'])
-def test_the_tracker_follows_a_made_target(platform: str, seed: int) -> None:
+def test_the_tracker_follows_a_generated_target(platform: str, seed: int) -> None:
     scenario = Scenario('zigzag', platform, seed, speed=0.3)
     assert (overlaps(scenario, None) > 0.5).mean() > 0.9
 
 
 @pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('platform', ['ground', 'drone'])
-def test_the_tracker_follows_a_real_cutout_before_real_photographs(
+def test_the_tracker_follows_a_real_cutout_in_front_of_real_photographs(
     shared: Path, platform: str, seed: int
 ) -> None:
     pictures = shared / 'data' / 'train'

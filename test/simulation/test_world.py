@@ -29,15 +29,13 @@ def rays(pose: Pose) -> np.ndarray:
 
 
 def smooth(picture: np.ndarray) -> np.ndarray:
-    """Without edges, where half a pixel would make a large difference."""
+    """Remove edges, where half a pixel would make a large difference."""
     return cv2.GaussianBlur(picture, (0, 0), 6)
 
 
 @pytest.mark.parametrize('pose', POSES)
 @pytest.mark.parametrize('below', [True, False])
-def test_the_panorama_is_seen_as_each_pixels_ray_says(
-    picture: Picture, pose: Pose, below: bool
-) -> None:
+def test_the_panorama_matches_ray_casting(picture: Picture, pose: Pose, below: bool) -> None:
     photos = [smooth(picture(320, 480, seed)) for seed in range(6)]
     frame = np.zeros((240, 320, 3), np.uint8)
     Panorama(photos, below).draw(frame, pose, LENS)
@@ -77,8 +75,8 @@ def test_a_strip_has_no_seam(picture: Picture) -> None:
 
 
 @pytest.mark.parametrize('pose', POSES)
-def test_the_ground_is_seen_where_each_pixels_ray_meets_it(pose: Pose) -> None:
-    # Brightness tells the place: a triangle wave in x, another in y.
+def test_the_ground_matches_ray_casting(pose: Pose) -> None:
+    # Brightness encodes the position: a triangle wave in x, another in y.
     ramp = np.arange(256, dtype=np.uint8)
     photo = np.dstack(
         (np.tile(ramp, (256, 1)), np.tile(ramp[:, None], (1, 256)), np.zeros((256, 256)))
@@ -101,7 +99,7 @@ def test_the_ground_is_seen_where_each_pixels_ray_meets_it(pose: Pose) -> None:
     assert (frame[above] == 0).all(), 'nothing is drawn above the horizon'
 
 
-def test_far_ground_is_smooth_and_near_ground_is_not(picture: Picture) -> None:
+def test_distant_ground_is_smooth_and_near_ground_is_detailed(picture: Picture) -> None:
     frame = np.zeros((240, 320, 3), np.uint8)
     Ground(picture(256, 256, 3), 4.0).draw(frame, Pose(0, 0, 1.0, 0.3, 0), LENS)
     assert frame[123:128].std((0, 1)).max() < 25

@@ -22,7 +22,7 @@ def folder(tmp_path: Path, picture: Picture, write_image: Write) -> Path:
     for seed in range(3):
         cutout = np.dstack((picture(240, 160, seed), mask))
         write_image(tmp_path / 'cutouts' / f'{seed}.png', cutout)
-    # Not to be chosen: without alpha, tiny, a silhouette.
+    # Unsuitable cutouts: without alpha, tiny, a silhouette.
     write_image(tmp_path / 'cutouts' / 'opaque.png', picture(240, 160, 9))
     write_image(tmp_path / 'cutouts' / 'tiny.png', np.full((20, 20, 4), 255, np.uint8))
     write_image(
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, picture: Picture, write_image: Write) -> Path:
     return tmp_path
 
 
-def test_the_seed_draws_from_the_folder(folder: Path) -> None:
+def test_the_seed_determines_the_pictures(folder: Path) -> None:
     first, again, other = (
         load_pictures(folder, np.random.default_rng(seed), targets=2) for seed in (1, 1, 2)
     )
@@ -43,13 +43,15 @@ def test_the_seed_draws_from_the_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize('seed', range(6))
-def test_targets_are_cut_to_what_is_solid(folder: Path, seed: int) -> None:
+def test_targets_are_trimmed_to_their_opaque_part(folder: Path, seed: int) -> None:
     for target in load_pictures(folder, np.random.default_rng(seed), targets=3).targets:
         assert target.shape == (200, 100, 4)
         assert target[..., :3].std() > 25
 
 
-def test_what_is_missing_is_named(tmp_path: Path, folder: Path, write_image: Write) -> None:
+def test_missing_pictures_are_named_in_the_error(
+    tmp_path: Path, folder: Path, write_image: Write
+) -> None:
     with pytest.raises(FileNotFoundError, match=r'nowhere.photos: expected a folder with photos/'):
         load_pictures(tmp_path / 'nowhere', np.random.default_rng(0))
     for number in range(3):
@@ -63,7 +65,7 @@ def test_what_is_missing_is_named(tmp_path: Path, folder: Path, write_image: Wri
 
 
 @pytest.mark.parametrize('seed', range(4))
-def test_made_pictures_have_detail_and_differ(seed: int) -> None:
+def test_generated_pictures_have_detail_and_differ(seed: int) -> None:
     made = load_pictures(None, np.random.default_rng(seed), targets=2)
     other = load_pictures(None, np.random.default_rng(seed + 100))
     assert (made.ground != other.ground).any()
@@ -75,5 +77,5 @@ def test_made_pictures_have_detail_and_differ(seed: int) -> None:
     assert 0.4 < solid.mean() < 0.9
 
 
-def test_a_wholly_transparent_picture_is_empty() -> None:
+def test_a_fully_transparent_picture_is_trimmed_to_nothing() -> None:
     assert trimmed(np.zeros((5, 5, 4), np.uint8)).size == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A teacher in plain numpy, and the scene that it can follow."""
+"""A teacher in plain numpy, and a scene in which it can follow the target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hcat_ros.training.teachers import Sight, TeacherConfig
 
 
 class ColourTeacher:
-    """Sees where the colour of the template's middle is, bright or dark, and how far it reaches."""
+    """Finds the region that has the colour of the template's middle, whatever its brightness."""
 
     def __init__(self, config: TeacherConfig | None = None) -> None:
         self.config = config or TeacherConfig('no file', 'no file')
@@ -37,7 +37,7 @@ def scene(
     ground: tuple[int, int, int] = (150, 120, 20),
     square: tuple[int, int, int] = (60, 80, 255),
 ) -> np.ndarray:
-    """A textured ground, BGR (240, 320, 3), and on it a textured square, which is red."""
+    """A textured ground, BGR (240, 320, 3), with a textured square on it, red by default."""
 
     def textured(colour: tuple[int, int, int], height: int, width: int, seed: int) -> np.ndarray:
         light = np.random.default_rng(seed).uniform(0.15, 1, (height // 8, width // 8, 1))
@@ -46,11 +46,11 @@ def scene(
     image = textured(ground, 240, 320, 0)
     if box is not None:
         x, y, side = int(box.x), int(box.y), int(box.w)
-        # Another texture everywhere, so that all of it is seen to move.
+        # The texture depends on the position, so that the whole square changes when it moves.
         image[y : y + side, x : x + side] = textured(square, side, side, x)
     return image
 
 
 def square_at(frame: int) -> Box:
-    """Where the square is in a frame."""
+    """Box of the square in a frame."""
     return Box(40.0 + frame // 2, 90.0 + frame // 4, 40.0, 40.0)

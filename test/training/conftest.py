@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of training need: small image files and sequences."""
+"""Fixtures for tests of training: small image files and sequences."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ schedule:
 
 @pytest.fixture
 def no_garbage() -> None:
-    """Leave no garbage to forked processes.
+    """Collect garbage before processes are forked.
 
-    One that destroys an ONNX Runtime session of an earlier test waits for ever for the session's
-    threads, which it has not got.
+    A forked process that destroys an ONNX Runtime session of an earlier test waits forever for the
+    session's threads, which do not exist there.
     """
     gc.collect()
 
 
 @pytest.fixture
 def config_file(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
-    """A run that takes seconds: a tiny network, two sequences beside the file."""
+    """A training configuration that takes seconds: a tiny network and two sequences."""
     for number in range(2):
         sequence(tmp_path / 'video' / f'clip_{number}', 6, number)
     path = tmp_path / 'run.yaml'
@@ -57,7 +57,7 @@ def config_file(tmp_path: Path, sequence: Callable[..., Path]) -> Path:
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """Training sets the threads of PyTorch and OpenCV."""
+    """Restore the numbers of threads of PyTorch and OpenCV, which training changes."""
     if (torch := sys.modules.get('torch')) is None:
         yield
         return
@@ -69,7 +69,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture
 def config(config_file: Path) -> Any:
-    """What `config_file` says."""
+    """The configuration in `config_file`."""
     from hcat_ros.training.config import load_config
 
     return load_config(config_file)

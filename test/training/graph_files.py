@@ -18,7 +18,7 @@ def save_graph(
     inputs: list[str],
     outputs: list[str],
 ) -> None:
-    """values: shapes of inputs, outputs and, where they are to be stated, of inner tensors."""
+    """values: shapes of inputs and outputs, and optionally of inner tensors."""
     infos = {
         name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in values.items()
@@ -31,7 +31,7 @@ def save_graph(
         [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()],
         value_info=list(infos.values()),
     )
-    # Old enough for any ONNX Runtime that the package takes.
+    # Old enough for any ONNX Runtime that the package supports.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))

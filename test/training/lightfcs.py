@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tiny networks of LightFC's form as real ONNX files."""
+"""Write tiny networks with LightFC's structure as real ONNX files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import helper
 from hcat_ros.training.teachers import TeacherConfig
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-"""ImageNet's, which LightFC's images are normalised with."""
+"""ImageNet's mean and standard deviation, with which LightFC normalises images."""
 
 
 def lightfc(
@@ -22,11 +22,11 @@ def lightfc(
     offsets: np.ndarray | None = None,
     trunk: str = '/backbone/conv',
 ) -> TeacherConfig:
-    """Writes a tracker of mean colours.
+    """Write a tracker that compares mean colours.
 
-    colours: (K, 3), what each channel of the features makes of the normalised colours of 16 x 16
-    pixels. sizes, offsets: (2, 16, 16), what it answers in these maps: 0.25 and 0.5 without.
-    trunk: name of the graph's node that makes features of the search region.
+    colours: (K, 3), weights of each feature channel for the mean normalised colour of 16 x 16
+    pixels. sizes, offsets: (2, 16, 16), output of these maps, by default 0.25 and 0.5.
+    trunk: name of the graph's node that computes features of the search region.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = TeacherConfig(str(folder / 'backbone.onnx'), str(folder / 'tracking.onnx'), 'lightfc')
@@ -65,7 +65,7 @@ def lightfc(
 
 
 def normalised(crops: np.ndarray) -> np.ndarray:
-    """RGB crops (V, side, side, 3) as LightFC takes images, (V, 3, side, side)."""
+    """RGB crops (V, side, side, 3) in LightFC's input format, (V, 3, side, side)."""
     return ((crops / 255 - MEAN) / STD).transpose(0, 3, 1, 2).astype(np.float32)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tiny networks of NanoTrack's form as real ONNX files."""
+"""Write tiny networks with NanoTrack's structure as real ONNX files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from onnx import helper
 from hcat_ros.training.teachers import TeacherConfig
 
 GAINS, OFFSETS = (-2.0, 3.0), (1.0, -2.0)
-"""From a likeness to the logits of background and target."""
+"""Gains and offsets from a similarity to the logits of background and target."""
 
 
 def nanotrack(
     folder: Path, colours: np.ndarray, cells: int = 16, sides: np.ndarray | None = None
 ) -> TeacherConfig:
-    """Writes a tracker of mean colours, with a score map of this many points.
+    """Write a tracker that compares mean colours, with `cells` x `cells` points in its score map.
 
-    colours: (K, 3), what each channel of the features makes of red, green and blue in 0..1. A
+    colours: (K, 3), weights of each feature channel for red, green and blue in 0..1. A
     point's features are those of the 15 x 15 pixels right and below of it; 15 points a side are
-    the last of 16. sides: (4, cells, cells), what each point answers as the distances of the
-    box's sides; 32 px without.
+    the last of 16. sides: (4, cells, cells), each point's output for the distances of the
+    box's sides, by default 32 px.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = TeacherConfig(str(folder / 'backbone.onnx'), str(folder / 'head.onnx'))
@@ -54,7 +54,7 @@ def _backbone(path: Path, colours: np.ndarray) -> None:
     kernel = np.broadcast_to(colours[:, :, None, None] / (225 * 255), (channels, 3, 15, 15))
     nodes = [
         helper.make_node('Conv', ['image', 'kernel'], ['middle'], strides=[16, 16]),
-        # As in exported graphs: it takes a batch of 1 alone.
+        # As in exported graphs: they accept a batch of 1 only.
         helper.make_node('Reshape', ['middle', 'shape'], ['features']),
     ]
     constants = {'kernel': kernel, 'shape': np.array([1, 0, 0, 0], np.int64)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny runs: the trainer of a configuration, and what is asked of its weights."""
+"""Helpers for tiny training runs: the trainer of a configuration, and comparing weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hcat_ros.training.losses import Losses
 
 
 class Stopped(Exception):
-    """Stands for whatever ends a process in the midst of a run."""
+    """Stands for anything that ends a process in the middle of a run."""
 
 
 def scheduled(config: TrainConfig, **fields: Any) -> TrainConfig:

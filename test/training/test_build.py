@@ -70,7 +70,7 @@ def test_each_row_becomes_a_source(tmp_path: Path, config: TrainConfig, write_im
         ((), None, ['clip_0', 'clip_1']),
     ],
 )
-def test_clips_are_chosen_by_name(
+def test_clips_are_selected_by_name(
     tmp_path: Path,
     config: TrainConfig,
     names: tuple[str, ...],
@@ -84,7 +84,7 @@ def test_clips_are_chosen_by_name(
     assert clip_names(build_data(with_data(config, row)).sources[0]) == expected
 
 
-def test_no_clip_of_the_names_is_an_error(tmp_path: Path, config: TrainConfig) -> None:
+def test_names_that_match_no_clip_are_an_error(tmp_path: Path, config: TrainConfig) -> None:
     row = dataclasses.replace(config.data[0], names=('a*', 'b'))
     with pytest.raises(DataSetError, match=r'video: no clip has a name from a\* or b'):
         build_data(with_data(config, row))
@@ -94,7 +94,7 @@ def test_no_clip_of_the_names_is_an_error(tmp_path: Path, config: TrainConfig) -
         build_data(with_data(config, row))
 
 
-def test_empty_folders_are_errors_that_name_them(
+def test_empty_folders_are_named_in_the_error(
     tmp_path: Path, config: TrainConfig, write_image: Write
 ) -> None:
     (tmp_path / 'empty').mkdir()
@@ -106,12 +106,12 @@ def test_empty_folders_are_errors_that_name_them(
         build_data(dataclasses.replace(config, distractors=str(tmp_path / 'grey')))
 
 
-def test_the_seed_makes_the_network(config: TrainConfig) -> None:
+def test_the_seed_determines_the_initial_weights(config: TrainConfig) -> None:
     def weight(seed: int) -> Any:
         schedule = dataclasses.replace(config.schedule, seed=seed)
         return build_network(dataclasses.replace(config, schedule=schedule)).projection.weight
 
-    torch.manual_seed(99)  # what was drawn before does not matter
+    torch.manual_seed(99)  # earlier random numbers do not matter
     first = weight(0)
     assert torch.equal(first, weight(0))
     assert not torch.equal(first, weight(1))
@@ -138,7 +138,7 @@ def with_teachers(config: TrainConfig, folder: Path, **fields: int) -> TrainConf
     return dataclasses.replace(config, network=network, teachers=teachers)
 
 
-def test_teachers_are_those_of_the_run(tmp_path: Path, config: TrainConfig) -> None:
+def test_teachers_are_built_from_the_configuration(tmp_path: Path, config: TrainConfig) -> None:
     taught = with_teachers(config, tmp_path, template_size=128, search_size=256)
     committee = build_data(taught).committee
     assert committee is not None
@@ -150,7 +150,7 @@ def test_teachers_are_those_of_the_run(tmp_path: Path, config: TrainConfig) -> N
 
 
 @pytest.mark.parametrize('sizes', [(128, 256, 8), (64, 128, 8), (64, 256, 16), (128, 320, 16)])
-def test_teachers_refuse_networks_that_see_other_crops_and_cells(
+def test_teachers_refuse_networks_with_other_crop_sizes_or_strides(
     tmp_path: Path, config: TrainConfig, sizes: tuple[int, int, int]
 ) -> None:
     template, search, stride = sizes
@@ -164,7 +164,7 @@ def test_teachers_refuse_networks_that_see_other_crops_and_cells(
 
 
 def with_lessons(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The run with two folders of views, of 3 and 2 groups."""
+    """The configuration with two folders of stored views, of 3 and 2 groups."""
     folders = [folder / 'one', folder / 'two']
     for number, path in enumerate(folders):
         origin = views_origin(config, 3 - number)
@@ -172,16 +172,14 @@ def with_lessons(config: TrainConfig, folder: Path) -> TrainConfig:
     return dataclasses.replace(config, lessons=tuple(map(str, folders)))
 
 
-def test_lessons_are_crops_where_the_backbone_is_trained(
-    tmp_path: Path, config: TrainConfig
-) -> None:
+def test_lessons_are_crops_if_the_backbone_is_trained(tmp_path: Path, config: TrainConfig) -> None:
     kept = with_lessons(config, tmp_path)
     found = open_lessons(kept, build_network(kept))
     assert (found.has_crops, found.count) == (True, 5)
     assert {found[number].searches.dtype for number in range(5)} == {torch.uint8}
 
 
-def test_lessons_are_features_where_the_backbone_is_frozen(
+def test_lessons_are_features_if_the_backbone_is_frozen(
     tmp_path: Path, config: TrainConfig
 ) -> None:
     schedule = dataclasses.replace(config.schedule, trained_blocks=0)
@@ -196,7 +194,7 @@ def test_lessons_are_features_where_the_backbone_is_frozen(
     found = open_lessons(kept, model)
     assert (found.has_crops, found.count) == (False, 5)
     assert found[0].searches.shape == (2, 112, 8, 8)
-    # The order is that of the run's seed.
+    # The order depends on the run's seed.
     other = dataclasses.replace(kept, schedule=dataclasses.replace(schedule, seed=3))
     orders = [
         [open_lessons(run, model)[number].boxes for number in range(5)] for run in (kept, other)

@@ -30,13 +30,13 @@ GROUPS = 7
 
 
 class Kept:
-    """A cache of a few groups in files of three, and what it is made of."""
+    """A feature cache of a few groups in files of three, and the data and model it is made from."""
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config = scheduled(config, trained_blocks=0)
         self.model = build_network(self.config)
         for module in self.model.backbone.modules():
-            if isinstance(module, torch.nn.Conv2d):  # as it starts, features of images are alike
+            if isinstance(module, torch.nn.Conv2d):  # fresh weights give similar features
                 torch.nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
         self.data = build_data(self.config)
         self.origin = features_origin(views_origin(self.config, GROUPS), self.model)
@@ -59,14 +59,14 @@ def features_of(model: HCAT, images: torch.Tensor) -> torch.Tensor:
 
 
 def assert_close(kept: torch.Tensor, features: torch.Tensor) -> None:
-    """Within float16's precision."""
+    """Compare within the precision of float16."""
     assert kept.dtype == torch.float16
     assert features.std() > 0.1
     deviation = features.std().item()
     torch.testing.assert_close(kept.float(), features, rtol=1e-3, atol=1e-3 * deviation)
 
 
-def test_what_is_kept_is_what_the_backbone_makes(kept: Kept) -> None:
+def test_stored_features_are_those_of_the_backbone(kept: Kept) -> None:
     found = kept.groups()
     assert not found.has_crops
     for number in (0, 2, 3, 6):  # of the first, a later and the last file
@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_backbone_makes(kept: Kept) -> None:
         assert group.lesson is None
 
 
-def test_features_of_kept_views_bring_their_lessons(kept: Kept, tmp_path: Path) -> None:
+def test_features_of_stored_views_include_their_lessons(kept: Kept, tmp_path: Path) -> None:
     class Taught(GroupDataset):
         def __getitem__(self, index: int) -> Group:
             scores = torch.full((2, 2, GRID**2), float(index))
@@ -104,7 +104,7 @@ def test_features_of_kept_views_bring_their_lessons(kept: Kept, tmp_path: Path) 
 
 
 class InOrder(GroupDataset):
-    """The images, in the order in which features are given."""
+    """The images, in the order in which the features are read."""
 
     order: np.ndarray
 
@@ -112,7 +112,7 @@ class InOrder(GroupDataset):
         return super().__getitem__(int(self.order[index]))
 
 
-def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path: Path) -> None:
+def test_training_on_features_takes_the_same_steps_as_on_images(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, steps=3, seed=5, learning_rate=3e-3)
     images = copy.copy(kept.data)
     images.__class__ = InOrder
@@ -132,12 +132,12 @@ def test_a_training_takes_the_steps_that_it_takes_on_images(kept: Kept, tmp_path
         own, first = trainer.model.state_dict(), kept.model.state_dict()
         moved.append(torch.cat([(own[n] - first[n]).flatten().float() for n in first]))
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
-    assert np.ptp(losses[0]) > 0.05 * losses[0][0]  # each step is another
-    # AdamW's first steps are of one size: those of gradients near 0 may turn about.
+    assert np.ptp(losses[0]) > 0.05 * losses[0][0]  # the steps differ from each other
+    # AdamW's first steps all have the same size; if a gradient is near 0 their sign may differ.
     assert torch.nn.functional.cosine_similarity(*moved, dim=0) > 0.95
 
 
-def test_the_weights_are_those_of_the_whole_network(kept: Kept, tmp_path: Path) -> None:
+def test_saved_weights_include_the_unchanged_backbone(kept: Kept, tmp_path: Path) -> None:
     schedule = dataclasses.replace(kept.config.schedule, steps=1)
     epochs = ShuffledEpochs([kept.groups()])
     Trainer(copy.deepcopy(kept.model), epochs, schedule, tmp_path / 'run').run()
@@ -147,7 +147,7 @@ def test_the_weights_are_those_of_the_whole_network(kept: Kept, tmp_path: Path) 
     assert not torch.equal(found.projection.weight, kept.model.projection.weight)
 
 
-def test_an_interrupted_cache_goes_on(kept: Kept) -> None:
+def test_writing_an_interrupted_cache_continues(kept: Kept) -> None:
     lost = kept.folder / 'part-0001.npy'
     whole, others = lost.read_bytes(), [p for p in kept.folder.glob('part-*') if p != lost]
     lost.unlink()
@@ -160,7 +160,7 @@ def test_an_interrupted_cache_goes_on(kept: Kept) -> None:
     assert not list(kept.folder.glob('*.partial'))
 
 
-def test_a_cache_of_something_else_is_refused(kept: Kept) -> None:
+def test_a_cache_of_another_seed_or_backbone_is_refused(kept: Kept) -> None:
     with pytest.raises(ValueError, match=r'another seed \(seed: 0, now 1\); take another folder'):
         kept.groups(seed=1)
     backbone = copy.deepcopy(kept.model)
@@ -171,7 +171,9 @@ def test_a_cache_of_something_else_is_refused(kept: Kept) -> None:
         write_features(kept.folder, other, kept.data, backbone)
 
 
-def test_what_cannot_be_kept_is_refused(kept: Kept, tmp_path: Path) -> None:
+def test_trained_backbones_and_values_beyond_float16_are_refused(
+    kept: Kept, tmp_path: Path
+) -> None:
     schedule = dataclasses.replace(kept.config.schedule, trained_blocks=2)
     with pytest.raises(ValueError, match='trained_blocks 2: expected 0, because stored features'):
         Trainer(kept.model, ShuffledEpochs([kept.groups()]), schedule, tmp_path)

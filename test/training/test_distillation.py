@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that learn from teachers; what those say stands in teachers/."""
+"""Training runs that learn from teachers; the folder teachers/ tests the teachers themselves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hcat_ros.training.teachers import GRID, Lesson
 
 @pytest.fixture
 def taught(config: TrainConfig, tmp_path: Path) -> TrainConfig:
-    """A tiny run with two teachers, of which one's boxes count."""
+    """A tiny run with two teachers, of which one has boxes enabled."""
     network = dataclasses.replace(config.network, template_size=128, search_size=256)
     nano = nanotrack(tmp_path / 'nano', np.array([[0.6, 0.3, 0.1], [-0.2, 0.5, 1.0]]), 15)
     teachers = (
@@ -44,7 +44,7 @@ def taught(config: TrainConfig, tmp_path: Path) -> TrainConfig:
 
 @pytest.fixture
 def agreeing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has the teachers' boxes near the true ones, as those of real ones are."""
+    """Replace the teachers' boxes with boxes near the true ones, as real teachers give."""
     item = GroupDataset.__getitem__
 
     def get(data: GroupDataset, index: int) -> Group:
@@ -63,7 +63,7 @@ def with_shares(config: TrainConfig, scores: float, boxes: float) -> TrainConfig
 
 
 @pytest.mark.usefixtures('agreeing')
-def test_a_distillation_of_nothing_leaves_the_run_as_it_was(
+def test_distillation_with_shares_of_0_does_not_change_the_run(
     taught: TrainConfig, tmp_path: Path
 ) -> None:
     config = scheduled(taught, steps=2, clip=0)
@@ -82,10 +82,10 @@ def test_a_distillation_of_nothing_leaves_the_run_as_it_was(
         assert differ(alone.model, other_run.model)
 
 
-def test_each_pair_gets_what_the_teachers_say_of_it(
+def test_each_pair_gets_the_teachers_scores_and_box_for_it(
     taught: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pair with the template of another object was not shown to them."""
+    """Teachers did not see pairs with the template of another object."""
     groups, views = 3, 3
     made = trainer(scheduled(taught, groups=3, views=3, batch=14, negatives=0.4), tmp_path)
     numbers = torch.arange(groups * views * views * GRID**2, dtype=torch.float32)
@@ -122,13 +122,13 @@ def test_each_pair_gets_what_the_teachers_say_of_it(
 
 @pytest.mark.usefixtures('agreeing')
 @pytest.mark.parametrize('settings', [{}, {'precision': 'bf16', 'workers': 1}])
-def test_a_resumed_run_ends_with_the_very_weights(
+def test_a_resumed_run_ends_with_the_same_weights(
     taught: TrainConfig, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     taught = scheduled(taught, steps=4, **settings)
     whole = trainer(taught, tmp_path / 'whole')
     whole.run()
-    # Stopped after step 3; the last state is that of step 2.
+    # Stopped after step 3; the last saved state is that of step 2.
     stopped = trainer(taught, tmp_path / 'parts')
     with pytest.raises(Stopped):
         stopped.run(stop_at(3), save_every=2)
@@ -143,7 +143,7 @@ def test_a_resumed_run_ends_with_the_very_weights(
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
-def test_the_command_learns_as_the_file_says(
+def test_the_train_command_uses_teachers_and_shares_of_the_run_file(
     config_file: Path, taught: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = yaml.safe_load(config_file.read_text())

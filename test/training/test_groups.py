@@ -27,7 +27,7 @@ FLAT = Geometry(Jitter(), Jitter(), warp=0, mirror=0)
 
 
 class Flat:
-    """A source whose sightings are of one colour, B G R, and its n-th is of width 20 + n."""
+    """A source of sightings in one colour (B, G, R); the box of the n-th is 20 + n wide."""
 
     def __init__(self, *colour: int, readable: bool = True) -> None:
         self.image = np.full((100, 100, 3), colour, np.uint8)
@@ -58,7 +58,7 @@ def clips(tmp_path: Path, sequence: Callable[..., Path]) -> ClipSource:
 
 
 @pytest.mark.parametrize(('views', 'sizes'), [(1, (128, 256)), (3, (64, 128))])
-def test_an_item_has_the_documented_form(
+def test_an_item_has_the_documented_shapes_and_types(
     clips: ClipSource, views: int, sizes: tuple[int, int]
 ) -> None:
     data = GroupDataset([clips], [1.0], views, template_size=sizes[0], search_size=sizes[1])
@@ -74,8 +74,8 @@ def test_an_item_has_the_documented_form(
 
 
 @pytest.mark.usefixtures('no_garbage')
-def test_an_item_is_a_function_of_seed_and_index_alone(clips: ClipSource) -> None:
-    """Whatever was asked before, by whichever process, with whichever cache."""
+def test_an_item_depends_only_on_seed_and_index(clips: ClipSource) -> None:
+    """Earlier items, the process and the cache do not matter."""
     cutouts = [np.full((20, 30, 4), 200, np.uint8)]
 
     def data(seed: int, cache: int = 0) -> GroupDataset:
@@ -98,25 +98,25 @@ def test_sources_are_drawn_by_their_shares() -> None:
         [Flat(*colour) for colour in colours], list(colours.values()), 1, chances=STILL
     )
     counts = Counter(tuple(data[n].templates[0, 5, 5].tolist()) for n in range(120))
-    # Items are RGB, what sources give BGR.
+    # Items are RGB, sources give BGR.
     assert set(counts) == {(0, 0, 10), (0, 10, 0)}
     assert counts[0, 10, 0] / 120 == pytest.approx(0.75, abs=0.12)
 
 
 @pytest.mark.parametrize('shares', [[], [1.0], [0.0, 0.0]])
-def test_shares_that_do_not_fit_are_refused(shares: list[float]) -> None:
+def test_invalid_shares_are_refused(shares: list[float]) -> None:
     with pytest.raises(ValueError, match='2 sources need as many shares'):
         GroupDataset([Flat(0, 0, 0), Flat(0, 0, 0)], shares)
 
 
-def test_what_cannot_be_read_is_drawn_anew() -> None:
+def test_unreadable_images_are_replaced_by_another_draw() -> None:
     broken, whole = Flat(0, 0, 0, readable=False), Flat(7, 7, 7)
     data = GroupDataset([broken, whole], [9.0, 1.0], 1, chances=STILL)
     assert all(data[n].templates.max() == 7 for n in range(10))
     assert broken.drawn > 20
 
 
-def test_nothing_but_unreadable_images_is_an_error() -> None:
+def test_only_unreadable_images_are_an_error() -> None:
     broken = Flat(0, 0, 0, readable=False)
     with pytest.raises(RuntimeError, match='no object with readable images in 100 draws'):
         GroupDataset([broken], [1.0])[0]
@@ -131,7 +131,7 @@ def test_unreadable_images_are_counted_in_all_processes(tmp_path: Path, clips: C
     assert data.unreadable > 0
 
 
-def test_one_view_is_a_template_of_one_sighting_and_a_search_region_of_another() -> None:
+def test_template_and_search_region_of_one_view_are_of_two_sightings() -> None:
     data = GroupDataset([Flat(0, 0, 0)], [1.0], 1, chances=STILL, geometry=FLAT)
     # The search region is around the second sighting, 21 wide.
     width, height = data[0].boxes[0, 2:].tolist()
@@ -141,7 +141,7 @@ def test_one_view_is_a_template_of_one_sighting_and_a_search_region_of_another()
     assert (widths / heights).tolist() == pytest.approx([1, 21 / 20])
 
 
-def test_geometry_and_chances_of_nothing_change_nothing(
+def test_geometry_and_chances_of_0_change_nothing(
     picture: Callable[..., np.ndarray],
 ) -> None:
     source = Flat(0, 0, 0)
@@ -153,7 +153,7 @@ def test_geometry_and_chances_of_nothing_change_nothing(
     assert first.shown.all()
 
 
-def test_chances_of_1_change_everything(clips: ClipSource, monkeypatch: Any) -> None:
+def test_chances_of_1_apply_every_augmentation(clips: ClipSource, monkeypatch: Any) -> None:
     called: Counter[str] = Counter()
     names = ('add_distractor', 'occlude', 'brighten', 'low_resolution', 'motion_blur', 'noise')
     for name in names:
@@ -167,8 +167,8 @@ def test_chances_of_1_change_everything(clips: ClipSource, monkeypatch: Any) -> 
     chances = Chances(1, 1, 1, 1, 1, 1, 0, brightness=0.5)
     data = GroupDataset([clips], [1.0], 2, chances=chances)
     group = data[0]
-    # Search regions alone are blurred, occluded and given distractors; templates are made
-    # coarse half as often.
+    # Only search regions are blurred, occluded and given distractors; templates are
+    # downsampled half as often.
     assert {name: called[name] for name in names if name != 'low_resolution'} == {
         'add_distractor': 2,
         'occlude': 2,
@@ -190,7 +190,7 @@ def test_chances_out_of_their_range_are_named(fields: dict[str, float]) -> None:
     assert Chances(strength=2.5).strength == 2.5
 
 
-def test_collating_adds_an_axis(clips: ClipSource) -> None:
+def test_collating_stacks_groups_along_a_new_axis(clips: ClipSource) -> None:
     data = GroupDataset([clips], [1.0], 2)
     groups = [data[0], data[1], data[2]]
     batch = collate(groups)
@@ -202,7 +202,7 @@ def test_collating_adds_an_axis(clips: ClipSource) -> None:
 
 
 class Pixels(Committee):
-    """Says of two views what their first pixels are."""
+    """A committee whose lesson encodes the first pixels of the two views."""
 
     def __init__(self) -> None:
         pass
@@ -216,7 +216,7 @@ class Pixels(Committee):
         return Lesson(scores, scores[:, :, :4])
 
 
-def test_a_group_brings_what_the_teachers_say_of_it(clips: ClipSource) -> None:
+def test_a_group_includes_the_teachers_lesson(clips: ClipSource) -> None:
     alone = GroupDataset([clips], [1.0], 2, seed=4)
     taught = GroupDataset([clips], [1.0], 2, seed=4, committee=Pixels())
     group = taught[3]
@@ -225,11 +225,11 @@ def test_a_group_brings_what_the_teachers_say_of_it(clips: ClipSource) -> None:
         for j in range(2):
             level = 1000 * group.templates[i, 0, 0, 0].int() + group.searches[j, 0, 0, 0].int()
             assert (group.lesson.scores[i, j] == level).all()
-    # What is seen does not depend on there being teachers.
+    # Teachers do not change the images.
     assert_same(alone[3], group._replace(lesson=None))
 
 
-def test_groups_without_a_lesson_get_one_that_says_nothing(clips: ClipSource) -> None:
+def test_collating_fills_missing_lessons_with_nan(clips: ClipSource) -> None:
     data = GroupDataset([clips], [1.0], 2, committee=Pixels())
     groups = [data[0]._replace(lesson=None), data[1], data[2]]
     batch = collate(groups)

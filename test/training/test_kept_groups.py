@@ -42,7 +42,7 @@ ORIGIN: Origin = {'groups': GROUPS, 'views': VIEWS, 'seed': 0, 'teachers': []}
 
 
 class Truths(KeptGroups):
-    """Groups of which the truth alone is kept."""
+    """Stored groups that consist of the ground truth only."""
 
     has_crops = True
 
@@ -55,7 +55,7 @@ class Truths(KeptGroups):
 
 
 def group(number: int, lesson: Lesson | None = None) -> Group:
-    """A group whose boxes tell its number."""
+    """A group whose boxes encode its number."""
     boxes = torch.tensor([[number, view, 0.25, 0.5] for view in range(VIEWS)])
     shown = torch.tensor([number % 2 == 0, True])
     return Group(torch.zeros(VIEWS, 1), torch.zeros(VIEWS, 1), boxes, shown, lesson)
@@ -69,7 +69,7 @@ def lesson(number: int) -> Lesson:
 
 
 def write(folder: Path, origin: Origin = ORIGIN, first: int = 0) -> None:
-    """Write what is missing; `first`: number of the first group."""
+    """Write the missing files; `first`: number of the first group."""
     claim(folder, origin)
     for part in missing_parts(folder, origin):
         numbers = part_groups(origin, part)
@@ -88,7 +88,7 @@ def numbers_of(groups: Any, indices: range) -> list[int]:
     return [int(groups[index].boxes[0, 0]) for index in indices]
 
 
-def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+def test_stored_groups_are_read_back(tmp_path: Path) -> None:
     origin = {**ORIGIN, 'teachers': [{}]}
     write(tmp_path / 'taught', origin)
     write(tmp_path / 'alone')
@@ -112,7 +112,7 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     assert numbers_of(taught, range(GROUPS)) == list(range(GROUPS))
 
 
-def test_files_that_are_missing_are_known(tmp_path: Path) -> None:
+def test_missing_files_are_detected_and_written_again(tmp_path: Path) -> None:
     assert missing_parts(tmp_path, ORIGIN) == [0, 1, 2]
     write(tmp_path)
     lost = part_file(tmp_path, 1)
@@ -126,7 +126,7 @@ def test_files_that_are_missing_are_known(tmp_path: Path) -> None:
     assert not list(tmp_path.glob('*.partial'))
 
 
-def test_a_folder_made_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_another_origin_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / 'new'
     for _ in range(2):
         claim(folder, ORIGIN)
@@ -139,14 +139,14 @@ def test_a_folder_made_of_something_else_is_refused(tmp_path: Path) -> None:
     assert read_origin(folder) == ORIGIN
 
 
-def test_a_reader_leaves_nothing_behind_where_nothing_is_kept(tmp_path: Path) -> None:
+def test_reading_a_folder_without_groups_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='lacks 3 files: make them with hcat lessons first'):
         Truths(tmp_path / 'none', ORIGIN)
     assert not (tmp_path / 'none').exists()
 
 
 @pytest.mark.parametrize('content', ['{', '[1]', '{"groups": 3}', '{"groups": "x", "views": 2}'])
-def test_a_damaged_origin_is_named(tmp_path: Path, content: str) -> None:
+def test_a_damaged_origin_file_is_named_in_the_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=f'{tmp_path} holds no groups: make them with hcat less'):
         read_origin(tmp_path)
     (tmp_path / ORIGIN_FILE).write_text(content)
@@ -156,10 +156,10 @@ def test_a_damaged_origin_is_named(tmp_path: Path, content: str) -> None:
         claim(tmp_path, ORIGIN)
 
 
-def test_damaged_files_are_named(tmp_path: Path) -> None:
+def test_damaged_files_are_named_in_the_error(tmp_path: Path) -> None:
     write(tmp_path)
     path = part_file(tmp_path, 2)
-    rows = np.load(part_file(tmp_path, 0)), np.zeros(1)  # of three groups; of another kind
+    rows = np.load(part_file(tmp_path, 0)), np.zeros(1)  # a wrong number of groups; a wrong type
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r'part-0002\.npy is damaged'):
         Truths(tmp_path, ORIGIN)
@@ -169,14 +169,16 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             Truths(tmp_path, ORIGIN)
 
 
-def test_an_origin_tells_all_that_changes_the_views(config: TrainConfig, tmp_path: Path) -> None:
+def test_an_origin_covers_every_setting_that_changes_the_views(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     files = [tmp_path / name for name in ('b.onnx', 'h.onnx')]
     for file in files:
         file.write_bytes(b'1')
     taught = dataclasses.replace(config, teachers=(TeacherConfig(*map(str, files)),))
     first = views_origin(taught, 9)
     assert first == json.loads(json.dumps(first)) == views_origin(taught, 9)
-    # How long and with what weights is trained has no part in it.
+    # The length of the training and its learning rate do not matter.
     assert views_origin(scheduled(taught, steps=99, batch=1, learning_rate=1), 9) == first
     network = dataclasses.replace(config.network, search_size=160)
     others = [
@@ -193,19 +195,19 @@ def test_an_origin_tells_all_that_changes_the_views(config: TrainConfig, tmp_pat
     assert all(origin != first for origin in origins)
 
 
-def test_the_origin_of_features_tells_the_backbone(config: TrainConfig) -> None:
+def test_the_origin_of_features_identifies_the_backbone(config: TrainConfig) -> None:
     views, model = views_origin(config, GROUPS), HCAT(config.network)
     first = features_origin(views, model)
     assert first.items() >= views.items()
     assert (first['template'], first['search']) == ([112, 4, 4], [112, 8, 8])
     with torch.no_grad():
-        model.projection.weight.zero_()  # the rest of the network has no part in the features
+        model.projection.weight.zero_()  # the rest of the network does not affect the features
         assert features_origin(views, model) == first
         next(model.backbone.parameters()).mul_(1.001)
     assert features_origin(views, model)['backbone'] != first['backbone']
 
 
-def test_each_seed_has_its_order_and_each_round_all_groups(tmp_path: Path) -> None:
+def test_each_seed_has_its_own_order_and_each_epoch_all_groups(tmp_path: Path) -> None:
     write(tmp_path)
     kept, two_rounds = Truths(tmp_path, ORIGIN), range(2 * GROUPS)
     first, again, other = (
@@ -216,7 +218,7 @@ def test_each_seed_has_its_order_and_each_round_all_groups(tmp_path: Path) -> No
     assert first[:GROUPS] != first[GROUPS:]
     for order in (first, other):
         assert sorted(order[:GROUPS]) == sorted(order[GROUPS:]) == list(range(GROUPS))
-    # An item is a function of seed and index alone.
+    # An item depends only on seed and index.
     epochs = ShuffledEpochs([kept], 1)
     assert [numbers_of(epochs, range(n, n + 1)) for n in (9, 2, 13)] == [
         [first[n]] for n in (9, 2, 13)
@@ -224,7 +226,7 @@ def test_each_seed_has_its_order_and_each_round_all_groups(tmp_path: Path) -> No
     assert len(epochs) > 1 << 39
 
 
-def test_rounds_may_take_the_first_groups_alone(tmp_path: Path) -> None:
+def test_epochs_may_be_limited_to_the_first_groups(tmp_path: Path) -> None:
     write(tmp_path)
     kept = Truths(tmp_path, ORIGIN)
     assert sorted(numbers_of(ShuffledEpochs([kept], 1, 4), range(4))) == [0, 1, 2, 3]
@@ -233,7 +235,7 @@ def test_rounds_may_take_the_first_groups_alone(tmp_path: Path) -> None:
             ShuffledEpochs([kept], 1, count)
 
 
-def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
+def test_epochs_mix_the_groups_of_several_folders(tmp_path: Path) -> None:
     more = {**ORIGIN, 'groups': 4, 'seed': 9}
     write(tmp_path / 'a')
     write(tmp_path / 'b', more, first=GROUPS)
@@ -245,7 +247,7 @@ def test_rounds_go_through_several_folders(tmp_path: Path) -> None:
     assert max(order[:GROUPS]) >= GROUPS  # they are mixed
 
 
-def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) -> None:
+def test_folders_with_different_numbers_of_views_are_refused(tmp_path: Path) -> None:
     other = {**ORIGIN, 'views': 1}
     claim(tmp_path / 'b', {**other, 'groups': 0})
     write(tmp_path / 'a')
@@ -255,7 +257,7 @@ def test_folders_with_other_numbers_of_views_do_not_go_together(tmp_path: Path) 
 
 
 def test_files_are_not_held_open(tmp_path: Path) -> None:
-    """A process may often hold 1024 alone, and folders have hundreds."""
+    """A process may often open only 1024 files, and folders have hundreds."""
     resource = pytest.importorskip('resource', reason='needs limits of processes')
     origin = {**ORIGIN, 'groups': 120}
     write(tmp_path, origin)

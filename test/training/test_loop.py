@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training steps; what is saved and resumed stands in test_loop_resume.py."""
+"""Training steps; test_loop_resume.py has the tests of saving and resuming."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from hcat_ros.training.losses import Losses
 MODEL = Path(__file__).parents[2] / 'models/hcat_nano/template.onnx'
 
 
-def test_the_loss_falls(
+def test_the_loss_falls_during_training(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the same four views again and again."""
+    """The same four views are used in every step."""
     network = dataclasses.replace(config.network, box_anchor=True, dropout=0.0)
     config = scheduled(config, steps=40, learning_rate=3e-3, negatives=0, ema=0.9)
     made = trainer(dataclasses.replace(config, network=network), tmp_path)
     for module in made.model.backbone.modules():
-        if isinstance(module, torch.nn.Conv2d):  # as it starts, features of its images are alike
+        if isinstance(module, torch.nn.Conv2d):  # fresh weights give similar features
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
     item = GroupDataset.__getitem__
     monkeypatch.setattr(GroupDataset, '__getitem__', lambda data, index: item(data, index % 2))
@@ -64,7 +64,7 @@ def test_the_loss_falls(
         ({'warm_up': 100, 'final': 0.3}, {49: 0.5, 99: 1, 100: 1}),
     ],
 )
-def test_the_rate(
+def test_the_learning_rate_follows_its_schedule(
     config: TrainConfig, tmp_path: Path, fields: dict[str, Any], expected: dict[int, float]
 ) -> None:
     made = trainer(scheduled(config, **{'steps': 100, 'warm_up': 10, **fields}), tmp_path)
@@ -73,7 +73,7 @@ def test_the_rate(
     )
 
 
-def test_the_backbone_has_its_own_rate(config: TrainConfig, tmp_path: Path) -> None:
+def test_the_backbone_has_its_own_learning_rate(config: TrainConfig, tmp_path: Path) -> None:
     config = scheduled(config, learning_rate=1e-3, backbone_rate=0.25, warm_up=0, steps=1)
     made = trainer(config, tmp_path)
     made.run()
@@ -86,7 +86,7 @@ def test_the_backbone_has_its_own_rate(config: TrainConfig, tmp_path: Path) -> N
     assert len(trainer(scheduled(config, trained_blocks=0), tmp_path).optimiser.param_groups) == 1
 
 
-def test_frozen_parts_stay_as_they_were(config: TrainConfig, tmp_path: Path) -> None:
+def test_frozen_parts_do_not_change(config: TrainConfig, tmp_path: Path) -> None:
     made = trainer(scheduled(config, steps=2), tmp_path)
     before = copy.deepcopy(made.model.state_dict())
     made.run()
@@ -97,12 +97,12 @@ def test_frozen_parts_stay_as_they_were(config: TrainConfig, tmp_path: Path) -> 
         for kind in ('weight', 'bias')
     }
     outside = {name for name in before if not name.startswith('backbone.')}
-    # All the rest is reached by gradients; those of keys' biases are 0 by softmax's nature.
+    # Gradients reach everything else; softmax makes those of the keys' biases 0.
     assert {name for name in outside - changed if not name.endswith('in_proj_bias')} == set()
 
 
 @pytest.mark.parametrize('blocks', [0, -1])
-def test_resnets_batch_norms_stay_as_they_were(
+def test_the_batch_norms_of_resnet_do_not_change(
     config: TrainConfig, tmp_path: Path, blocks: int
 ) -> None:
     network = HCATConfig(**{**vars(config.network), 'backbone': 'resnet18'})
@@ -119,7 +119,7 @@ def test_resnets_batch_norms_stay_as_they_were(
     assert torch.equal(before[name], after[name]) == (blocks == 0)
 
 
-def test_the_average_follows_the_weights(config: TrainConfig, tmp_path: Path) -> None:
+def test_the_averaged_weights_follow_the_weights(config: TrainConfig, tmp_path: Path) -> None:
     made = trainer(scheduled(config, ema=0.5, steps=4), tmp_path)
     parameter, kept = (
         made.model.score_head.layers[0].weight,
@@ -129,7 +129,7 @@ def test_the_average_follows_the_weights(config: TrainConfig, tmp_path: Path) ->
 
     def on_step(step: int, losses: Losses, pairs: float) -> None:
         nonlocal expected
-        # Step 0 counts a tenth of the old average, step 1 two elevenths, and so on up to 0.5.
+        # The weight of the old average is 1 / 10 in step 0, 2 / 11 in step 1, and so on up to 0.5.
         decay = min(0.5, step / (9 + step))
         expected = decay * expected + (1 - decay) * parameter.detach()
         torch.testing.assert_close(kept, expected)
@@ -139,7 +139,9 @@ def test_the_average_follows_the_weights(config: TrainConfig, tmp_path: Path) ->
     assert_same(load_checkpoint(tmp_path / WEIGHTS_FILE), made.ema_model)
 
 
-def test_without_an_average_the_weights_are_kept(config: TrainConfig, tmp_path: Path) -> None:
+def test_without_averaging_the_weights_themselves_are_saved(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     made = trainer(scheduled(config, ema=0, steps=2), tmp_path)
     made.run()
     assert made.ema_model is made.model
@@ -158,7 +160,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(config: TrainConfig, tmp_path: P
 
     with pytest.raises(FloatingPointError, match='the loss is nan at step 3'):
         made.run(spoil, save_every=2)
-    # What was saved before is still good.
+    # The state that was saved before is still valid.
     state = torch.load(tmp_path / 'out' / STATE_FILE)
     assert state['step'] == 2
     assert all(torch.isfinite(value).all() for value in state['model'].values())
@@ -174,7 +176,9 @@ def test_a_gradient_that_is_not_finite_ends_the_run(config: TrainConfig, tmp_pat
 
 
 @pytest.mark.parametrize('clip', [0.01, 0.0])
-def test_the_gradients_norm_is_limited(config: TrainConfig, tmp_path: Path, clip: float) -> None:
+def test_the_norm_of_the_gradient_is_clipped(
+    config: TrainConfig, tmp_path: Path, clip: float
+) -> None:
     made = trainer(scheduled(config, clip=clip, steps=1), tmp_path)
     made.run()
     gradients = [p.grad for p in made.model.parameters() if p.grad is not None]
@@ -185,14 +189,14 @@ def test_the_gradients_norm_is_limited(config: TrainConfig, tmp_path: Path, clip
         assert norm.item() > 0.1
 
 
-def test_pairs_a_second_count_the_waiting_for_views(
+def test_pairs_per_second_include_the_waiting_for_views(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(loop.time, 'perf_counter', lambda: float(next(clock)))
     rates: list[float] = []
     trainer(scheduled(config, steps=3), tmp_path).run(lambda step, losses, rate: rates.append(rate))
-    assert rates == [4.0] * 3  # a batch of 4 from each reading of the clock to the next
+    assert rates == [4.0] * 3  # a batch of 4 per clock reading
 
 
 def test_each_process_and_step_has_its_own_groups() -> None:
@@ -210,7 +214,7 @@ def test_each_process_and_step_has_its_own_groups() -> None:
 
 
 @pytest.mark.parametrize('frozen', [True, False])
-def test_batchnorms_are_trained_if_asked_for(
+def test_batchnorms_are_trained_on_request(
     config: TrainConfig, tmp_path: Path, frozen: bool
 ) -> None:
     network = dataclasses.replace(config.network, backbone='resnet18')
@@ -232,7 +236,7 @@ def test_batchnorms_are_trained_if_asked_for(
 def test_forked_processes_inherit_no_garbage(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that collects an ONNX Runtime session waits for ever for the session's threads."""
+    """A forked process that collects an ONNX Runtime session waits forever for its threads."""
     runtime = pytest.importorskip('onnxruntime')
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 2

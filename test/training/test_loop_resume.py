@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that stop and go on."""
+"""Training runs that are stopped and resumed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize('settings', SETTINGS)
-def test_a_resumed_run_ends_with_the_very_weights(
+def test_a_resumed_run_ends_with_the_same_weights(
     config: TrainConfig, tmp_path: Path, settings: str
 ) -> None:
     config = scheduled(config, **SETTINGS[settings])
     whole = trainer(config, tmp_path / 'whole')
     whole.run()
     folder = tmp_path / 'parts'
-    # Stopped after step 5; the last state is that of step 4.
+    # Stopped after step 5; the last saved state is that of step 4.
     stopped = trainer(config, folder)
     with pytest.raises(Stopped):
         stopped.run(stop_at(5), save_every=2)
@@ -52,7 +52,7 @@ def test_a_resumed_run_ends_with_the_very_weights(
         assert all(torch.equal(v, other['state'][number][k]) for k, v in values.items())
 
 
-def test_seeds_make_runs(config: TrainConfig, tmp_path: Path) -> None:
+def test_runs_are_reproducible_by_seed(config: TrainConfig, tmp_path: Path) -> None:
     models = []
     for number, seed in enumerate((0, 0, 1)):
         made = trainer(scheduled(config, seed=seed, steps=2), tmp_path / str(number))
@@ -79,7 +79,7 @@ def test_a_finished_run_has_nothing_to_do(config: TrainConfig, tmp_path: Path) -
     assert_same(before, made.model)
 
 
-def test_states_are_saved_in_time_and_whole(
+def test_states_are_saved_and_validated_at_their_intervals(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
@@ -121,7 +121,9 @@ def test_a_half_written_state_is_never_loaded(
 
 
 @pytest.mark.parametrize('content', [b'', b'no state', 0.5])
-def test_a_damaged_state_is_named(config: TrainConfig, tmp_path: Path, content: Any) -> None:
+def test_a_damaged_state_is_named_in_the_error(
+    config: TrainConfig, tmp_path: Path, content: Any
+) -> None:
     made = trainer(scheduled(config, steps=1), tmp_path / 'out')
     made.save()
     path = tmp_path / 'out' / STATE_FILE

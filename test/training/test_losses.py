@@ -35,7 +35,7 @@ def cells_of(box: tuple[float, ...], grid: int) -> np.ndarray:
 
 
 @given(SHARE, SHARE, SHARE, SHARE, st.sampled_from([16, 32]))
-def test_positive_cells_are_the_specifications(
+def test_positive_cells_match_the_specification(
     x0: float, x1: float, y0: float, y1: float, grid: int
 ) -> None:
     x0, x1, y0, y1 = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
@@ -44,7 +44,7 @@ def test_positive_cells_are_the_specifications(
     expected = cells_of(box, grid)
     if max(x0, y0) * grid <= grid - 1:
         assert (found == expected).all()
-    assert found.any()  # at least one, also of a box within the last half cell
+    assert found.any()  # at least one, even for a box within the last half cell
 
 
 def test_positive_cells_of_known_boxes() -> None:
@@ -84,7 +84,9 @@ PART = st.floats(0.05, 0.95)
 
 
 @given(st.tuples(PART, PART, PART, PART), st.tuples(PART, PART, PART, PART))
-def test_giou_is_that_of_its_paper(a: tuple[float, ...], b: tuple[float, ...]) -> None:
+def test_giou_matches_the_definition_in_its_paper(
+    a: tuple[float, ...], b: tuple[float, ...]
+) -> None:
     iou, giou = box_giou(torch.tensor(a), torch.tensor(b))
     assert (iou.item(), giou.item()) == pytest.approx(giou_of(a, b), abs=1e-4)
 
@@ -106,7 +108,7 @@ def sample(batch: int = 3, seed: int = 0) -> tuple[NetworkOutput, torch.Tensor]:
 
 
 @pytest.mark.parametrize('present', [[True, True, True], [True, False, True], [False] * 3])
-def test_classification_is_torchs_weighted_cross_entropy(present: list[bool]) -> None:
+def test_classification_loss_is_torchs_weighted_cross_entropy(present: list[bool]) -> None:
     prediction, truth = sample()
     shown = torch.tensor(present)
     labels = (~(positive_cells(truth, GRID) & shown[:, None])).long()  # 0 is the target
@@ -127,7 +129,7 @@ def test_the_total_has_the_papers_weights() -> None:
         assert not any(part.requires_grad for part in losses[1:])
 
 
-def test_box_losses_are_means_over_the_positives() -> None:
+def test_box_losses_are_means_over_the_positive_cells() -> None:
     prediction, truth = sample()
     losses = hcat_losses(prediction, truth, torch.ones(3, dtype=torch.bool))
     l1, giou, iou = [], [], []
@@ -142,7 +144,7 @@ def test_box_losses_are_means_over_the_positives() -> None:
     assert losses.iou.item() == pytest.approx(np.mean(iou), rel=1e-4)
 
 
-def test_small_targets_count_as_much_as_large_ones() -> None:
+def test_small_and_large_targets_have_equal_weight() -> None:
     truth = torch.tensor([[0.5, 0.5, 0.9, 0.9], [0.53, 0.53, 0.03, 0.03]])
     prediction, _ = sample(2)
     right = truth[:, None].expand(2, GRID**2, 4)
@@ -187,7 +189,7 @@ def test_a_perfect_prediction_costs_nothing(iou_aware: bool) -> None:
     assert losses.iou.item() == pytest.approx(1, abs=1e-5)
 
 
-def test_iou_aware_scores_are_asked_for_their_own_overlap() -> None:
+def test_the_iou_aware_loss_is_lowest_if_the_score_equals_the_iou() -> None:
     truth = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
     boxes = truth[:, None].repeat(1, GRID**2, 1)
     boxes[..., 2] = 0.25  # IoU 0.5
@@ -205,7 +207,7 @@ def test_iou_aware_scores_are_asked_for_their_own_overlap() -> None:
 
 @pytest.mark.parametrize('iou_aware', [False, True])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_gradients_are_finite_whatever_is_predicted(iou_aware: bool, dtype: torch.dtype) -> None:
+def test_gradients_are_finite_for_extreme_predictions(iou_aware: bool, dtype: torch.dtype) -> None:
     truth = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
     for value in (0.0, 1.0, 0.5):
         boxes = torch.full((3, GRID**2, 4), value, dtype=dtype, requires_grad=True)

@@ -27,7 +27,7 @@ GROUPS = 4
 
 
 class Drawn(Committee):
-    """Says of each view something of its own."""
+    """A committee with a different random lesson for each group."""
 
     def __init__(self) -> None:
         pass
@@ -55,7 +55,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_groups, 'PART_GROUPS', 3)
 
 
-def test_views_come_back_as_jpeg_left_them(
+def test_stored_views_differ_only_by_jpeg_compression(
     data: GroupDataset, origin: Origin, tmp_path: Path
 ) -> None:
     done: list[int] = []
@@ -69,7 +69,7 @@ def test_views_come_back_as_jpeg_left_them(
             one, other = getattr(found, name), getattr(drawn, name)
             assert one.dtype == torch.uint8
             assert one.shape == (2, side, side, 3)
-            # Of coloured blocks; red and blue exchanged they would be tens of levels apart.
+            # Images are coloured blocks; with red and blue swapped they differ by tens of levels.
             assert (one.float() - other.float()).abs().mean() < 3
             assert (one.float() - other.flip(3).float()).abs().mean() > 10
             one.fill_(0)  # its own memory
@@ -87,7 +87,7 @@ def test_without_teachers_there_is_no_lesson(
     assert PackedGroups(tmp_path, origin)[0].lesson is None
 
 
-def test_processes_share_the_work_and_an_interrupted_one_goes_on(
+def test_work_can_be_shared_and_continued_after_an_interruption(
     data: GroupDataset, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_views(tmp_path / 'whole', origin, data)
@@ -117,7 +117,7 @@ def test_processes_share_the_work_and_an_interrupted_one_goes_on(
 
 
 @pytest.mark.parametrize('damage', ['cut', 'overwritten', 'empty', 'missing'])
-def test_damaged_crops_are_named(
+def test_damaged_crops_are_named_in_the_error(
     data: GroupDataset, origin: Origin, tmp_path: Path, damage: str
 ) -> None:
     write_views(tmp_path, origin, data)
@@ -136,7 +136,7 @@ def test_damaged_crops_are_named(
     assert path.read_bytes() == whole
 
 
-def test_a_backbone_is_trained_on_them(
+def test_a_backbone_can_be_trained_on_stored_views(
     config: TrainConfig, data: GroupDataset, tmp_path: Path
 ) -> None:
     origin = views_origin(config, GROUPS)

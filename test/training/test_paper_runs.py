@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's systems as files: what they are, and that they train."""
+"""The run files of the paper's systems: their sizes and settings, and that they train."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def sparsification(vectors: int) -> int:
     return ATTENTION + 2 * C + vectors * C
 
 
-# torchvision's numbers of parameters less those of the last stages and the classifier.
+# torchvision's numbers of parameters minus those of the last stages and the classifier.
 RESNET18 = 11_689_512 - 8_393_728 - 513_000
 RESNET18_STRIDE8 = RESNET18 - 2_099_712
 RESNET50 = 25_557_032 - 14_964_736 - 2_049_000
 
 
 def lite0() -> int:
-    """EfficientNet-Lite0's table up to stride 16, BatchNorms folded."""
+    """Parameters of EfficientNet-Lite0 up to stride 16, from its table, BatchNorms folded."""
     count, channels = 3 * 9 * 32 + 32, 32
     for kernel, expansion, out, repeats in (
         (3, 1, 16, 1),
@@ -62,7 +62,7 @@ def lite0() -> int:
 
 
 def mobilenetv2() -> int:
-    """MobileNetV2's table up to stride 16, a BatchNorm after each convolution."""
+    """Parameters of MobileNetV2 up to stride 16, with a BatchNorm after each convolution."""
     count, channels = 3 * 9 * 32 + 2 * 32, 32
     for expansion, out, repeats in ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3)):
         for _ in range(repeats):
@@ -74,7 +74,7 @@ def mobilenetv2() -> int:
 
 
 def convnext_tiny() -> int:
-    """ConvNeXt-T's stem and first three stages: 3, 3 and 9 blocks."""
+    """Parameters of ConvNeXt-T's stem and first three stages: 3, 3 and 9 blocks."""
     count = 3 * 16 * 96 + 96 + 2 * 96
     for blocks, d in ((3, 96), (3, 192), (9, 384)):
         block = (49 * d + d) + 2 * d + (d * 4 * d + 4 * d) + (4 * d * d + d) + d
@@ -111,19 +111,19 @@ EXPECTED = {
 
 
 def require_timm() -> None:
-    # Not imported: with PyPI's torchvision beside a PyTorch for CPUs that ends in a RuntimeError.
+    # No import: PyPI's torchvision with a CPU build of PyTorch raises a RuntimeError.
     if importlib.util.find_spec('timm') is None:
         pytest.skip('needs timm')
 
 
-def test_there_is_a_file_for_each_system(checkout: Path) -> None:
+def test_each_system_has_a_run_file(checkout: Path) -> None:
     files = {path.stem: path for path in (checkout / 'config' / 'paper').glob('*.yaml')}
     assert sorted(files) == sorted(SYSTEMS) == sorted(EXPECTED)
     assert {name: run_file(name) for name in SYSTEMS} == files
 
 
 @pytest.mark.parametrize('name', SYSTEMS)
-def test_each_system_has_the_papers_size(name: str) -> None:
+def test_each_system_has_the_expected_number_of_parameters(name: str) -> None:
     if name in ('hcat_convnext_tiny', 'hcat_mobilenetv2'):
         require_timm()
     with torch.device('meta'):
@@ -133,7 +133,7 @@ def test_each_system_has_the_papers_size(name: str) -> None:
     assert model.config.search_grid == 256 // stride
 
 
-def test_they_are_the_papers_run_but_for_the_network(checkout: Path) -> None:
+def test_systems_differ_from_the_papers_run_only_in_the_network(checkout: Path) -> None:
     paper = load_config(checkout / 'config' / 'train' / 'paper.yaml')
     assert load_config(run_file('hcat')) == paper
     for name in SYSTEMS:
@@ -144,7 +144,7 @@ def test_they_are_the_papers_run_but_for_the_network(checkout: Path) -> None:
         assert Path(run.backbone).parent == Path(paper.backbone).parent
 
 
-def test_the_parts_differ_as_the_paper_says() -> None:
+def test_the_ablations_differ_as_the_paper_says() -> None:
     parts = {
         'baseline_sa': {'attention': 'self', 'sparsification': False},
         'baseline': {'hierarchical': False, 'sparsification': False},
@@ -162,7 +162,9 @@ SMALL = {'channels': 32, 'heads': 4, 'ffn_channels': 32, 'template_size': 64, 's
 
 
 @pytest.mark.parametrize('name', ['baseline_sa', 'baseline', 'hcat_stride8', 'transt_h'])
-def test_they_train(config: TrainConfig, tmp_path: Path, name: str) -> None:
+def test_systems_of_the_paper_can_be_trained(
+    config: TrainConfig, tmp_path: Path, name: str
+) -> None:
     network = dataclasses.replace(load_config(run_file(name)).network, **SMALL)
     run = scheduled(dataclasses.replace(config, network=network), steps=2, trained_blocks=-1)
     losses: list[Any] = []

@@ -32,7 +32,7 @@ def follow(frames: list[np.ndarray], box: Box, **fields: float) -> np.ndarray | 
     return None if span is None else span.boxes
 
 
-def test_a_target_is_followed_as_long_as_it_is_there() -> None:
+def test_a_target_is_followed_through_all_frames() -> None:
     truth = [square_at(number) for number in range(30)]
     found = follow([scene(box) for box in truth], truth[0])
     assert found is not None
@@ -40,10 +40,10 @@ def test_a_target_is_followed_as_long_as_it_is_there() -> None:
 
 
 @pytest.mark.parametrize(('gone', 'kept'), [(18, 15), (13, None)])
-def test_a_way_that_does_not_lead_back_is_tried_at_half_its_length(
+def test_a_span_that_does_not_track_back_is_tried_at_half_its_length(
     gone: int, kept: int | None
 ) -> None:
-    """From frame `gone` on there is only the ground, which is everywhere."""
+    """From frame `gone` on, the target is missing and only the ground is visible."""
     truth = [square_at(number) for number in range(30)]
     frames = [scene(box if number < gone else None) for number, box in enumerate(truth)]
     found = follow(frames, truth[0], travel=0)
@@ -54,27 +54,27 @@ def test_a_way_that_does_not_lead_back_is_tried_at_half_its_length(
         assert follow(frames, truth[0], shortest=7, travel=0) is not None
 
 
-def test_a_target_that_hardly_moves_is_no_clip() -> None:
-    """On a still picture both ways agree, whatever the box is."""
+def test_a_target_that_hardly_moves_gives_no_clip() -> None:
+    """On a still picture, tracking forward and backward agrees for any box."""
     frames = [scene(square_at(0))] * 20
     assert follow(frames, square_at(0)) is None
     assert follow(frames, square_at(0), travel=0) is not None
-    # In frame 24 it is 12 and 6 px further: 13.4 px, 0.335 of its side.
+    # Until frame 24 it moves by 12 and 6 px: 13.4 px, 0.335 of its side.
     moving = [scene(square_at(number)) for number in range(25)]
     assert follow(moving, square_at(0), travel=0.28) is not None
     assert follow(moving, square_at(0), travel=0.39) is None
 
 
 @pytest.mark.parametrize('shift', [0, 8])
-def test_what_moves_is_proposed_first_also_by_a_moving_camera(shift: int) -> None:
-    """Nothing else tells the square from the ground."""
+def test_a_moving_object_is_proposed_first_even_if_the_camera_moves(shift: int) -> None:
+    """Only its motion distinguishes the square from the ground."""
     green = {'ground': (90, 150, 90), 'square': (90, 150, 90)}
     later = np.roll(scene(square_at(4), **green), shift, axis=1)
     first, *_ = propose_targets(scene(square_at(0), **green), later, np.random.default_rng(0), 3)
     assert iou(first, square_at(0)) > 0.3
 
 
-def test_proposals_are_apart_and_repeatable() -> None:
+def test_proposals_do_not_overlap_and_are_reproducible() -> None:
     image = scene(square_at(0))
     found, again = (propose_targets(image, image, np.random.default_rng(1), 5) for _ in range(2))
     assert found == again
@@ -84,7 +84,7 @@ def test_proposals_are_apart_and_repeatable() -> None:
         assert 0 <= box.x < box.x + box.w <= 320
         assert 0 <= box.y < box.y + box.h <= 240
         assert all(iou(box, other) < 0.2 for other in found[:number])
-    # Nothing moves: what differs from its surroundings comes first.
+    # Nothing moves, so the object that differs from its surroundings comes first.
     assert 0 < found[0].cx - square_at(0).x < 40
     assert 0 < found[0].cy - square_at(0).y < 40
 
@@ -102,10 +102,10 @@ def test_frames_are_reduced_to_their_longest_side() -> None:
     assert reduce_size(small, 320) is small
 
 
-def test_a_clip_is_one_of_the_plain_layout_and_replaces_half_a_one(tmp_path: Path) -> None:
+def test_a_clip_has_the_plain_layout_and_replaces_a_partial_one(tmp_path: Path) -> None:
     frames = [scene(square_at(number)) for number in range(3)]
     boxes = np.array([square_at(number) for number in range(3)]) + 0.126
-    (tmp_path / '.clip.partial-0').mkdir()  # of a run that was killed
+    (tmp_path / '.clip.partial-0').mkdir()  # left by a run that was killed
     (tmp_path / '.clip.partial-0' / '0009.webp').touch()
     write_clip(tmp_path / 'clip', frames, boxes)
     assert [entry.name for entry in tmp_path.iterdir()] == ['clip']
@@ -125,11 +125,11 @@ def test_a_clip_is_one_of_the_plain_layout_and_replaces_half_a_one(tmp_path: Pat
         ('travel', -1),
     ],
 )
-def test_settings_out_of_their_range_are_named(field: str, value: float) -> None:
+def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f'{field} {value}'):
         LabelConfig(**{field: value})
 
 
-def test_spans_that_are_too_short_to_be_kept_are_refused() -> None:
+def test_a_length_below_the_shortest_is_refused() -> None:
     with pytest.raises(ValueError, match='length 11: expected shortest, 12, or more'):
         LabelConfig(length=11)

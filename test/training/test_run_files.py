@@ -26,7 +26,7 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def test_mappings_are_merged_and_the_rest_replaced(tmp_path: Path) -> None:
+def test_mappings_are_merged_and_other_values_replaced(tmp_path: Path) -> None:
     write(tmp_path / 'base.yaml', BASE)
     data = [{'share': 3, 'root': 'c'}]
     changes = {'extends': 'base.yaml', 'network': {'layers': 1}, 'data': data, 'start': 's.pth'}
@@ -39,7 +39,7 @@ def test_mappings_are_merged_and_the_rest_replaced(tmp_path: Path) -> None:
     }
 
 
-def test_paths_count_from_the_file_in_which_they_stand(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_file_that_contains_them(tmp_path: Path) -> None:
     write(tmp_path / 'one' / 'base.yaml', BASE)
     middle = {'extends': '../one/base.yaml', 'backbone': 'other.pth'}
     write(tmp_path / 'two' / 'middle.yaml', middle)
@@ -58,7 +58,7 @@ def test_weights_of_an_extended_run_can_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('value', [7, '', ['base.yaml'], None])
-def test_what_is_no_path_is_refused(tmp_path: Path, value: Any) -> None:
+def test_an_extends_value_that_is_not_a_path_is_refused(tmp_path: Path, value: Any) -> None:
     path = write(tmp_path / 'run.yaml', {'extends': value})
     with pytest.raises(ValueError, match='expected the path of a run file') as error:
         load_config(path)
@@ -72,7 +72,7 @@ def test_a_missing_file_is_named_with_the_one_that_extends_it(tmp_path: Path) ->
     assert str(error.value) == f'{path}: extends: there is no file {tmp_path / "none.yaml"}'
 
 
-def test_a_circle_is_refused(tmp_path: Path) -> None:
+def test_run_files_that_extend_each_other_in_a_circle_are_refused(tmp_path: Path) -> None:
     names = ['a.yaml', 'b.yaml', 'c.yaml']
     paths = [tmp_path / name for name in names]
     for path, following in zip(paths, [*names[1:], 'b.yaml']):
@@ -86,7 +86,7 @@ def test_a_circle_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('content', ['- a', 'a: [', '\udcff'.encode('utf-8', 'surrogateescape')])
-def test_a_broken_file_below_is_named(tmp_path: Path, content: str | bytes) -> None:
+def test_a_broken_extended_file_is_named_in_the_error(tmp_path: Path, content: str | bytes) -> None:
     base = tmp_path / 'base.yaml'
     base.write_bytes(content if isinstance(content, bytes) else content.encode())
     path = write(tmp_path / 'run.yaml', {'extends': 'base.yaml'})

@@ -27,7 +27,7 @@ Write = Callable[..., Path]
 
 
 class Numbered(ImageCache):
-    """Gives for `<n>.png` an image of which every pixel is n."""
+    """An image cache that returns, for `<n>.png`, an image of which every pixel is n."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -59,7 +59,7 @@ def test_frames_of_a_clip_are_near_each_other_and_show_the_object(
     assert [sighting.box for sighting in sightings] == [Box(n, 5, 20, 10) for n in numbers]
 
 
-def test_no_frame_twice_while_there_are_enough() -> None:
+def test_no_frame_is_drawn_twice_if_there_are_enough() -> None:
     source = ClipSource([clip(200)], 100)
     for seed in range(50):
         rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_every_clip_and_frame_is_drawn() -> None:
     assert seen == set(range(8))
 
 
-def test_a_clip_of_one_image_is_warped_as_a_photograph() -> None:
+def test_a_clip_with_a_single_usable_image_is_warped_like_a_photograph() -> None:
     rng = np.random.default_rng(0)
     for made, warp in ((clip(1), PHOTO_WARP), (clip(3, (0, 2)), PHOTO_WARP), (clip(2), VIDEO_WARP)):
         warps = {
@@ -97,7 +97,7 @@ def assert_inside(image: np.ndarray, box: Box) -> None:
 
 
 @pytest.mark.parametrize('shape', [(60, 200, 3), (200, 60, 3), (9, 7, 3)])
-def test_regions_of_photographs_lie_inside(
+def test_regions_lie_inside_the_photograph(
     tmp_path: Path, write_image: Write, shape: tuple[int, ...]
 ) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
@@ -115,7 +115,7 @@ def test_regions_of_photographs_lie_inside(
     assert len(boxes) == 100
 
 
-def test_the_region_that_stands_out_is_preferred(tmp_path: Path, write_image: Write) -> None:
+def test_a_salient_region_is_preferred(tmp_path: Path, write_image: Write) -> None:
     pixels = np.zeros((100, 100, 3), np.uint8)
     pixels[35:65, 35:65] = 255
     source = PhotoSource([write_image(tmp_path / 'x.png', pixels)])
@@ -123,12 +123,12 @@ def test_the_region_that_stands_out_is_preferred(tmp_path: Path, write_image: Wr
     for seed in range(60):
         box = (source.draw(np.random.default_rng(seed), 1, ImageCache(0)) or [])[0].box
         hits += 35 < box.cx < 65 and 35 < box.cy < 65
-    assert hits > 30  # a random region is there once in five times
+    assert hits > 30  # a random region is there in one of five draws
 
 
 @pytest.fixture
 def paste_source(tmp_path: Path, write_image: Write) -> PasteSource:
-    """White objects without any see-through part, on black grounds."""
+    """Opaque white objects on black backgrounds."""
     cutouts = [
         write_image(tmp_path / f'cutouts/{n}.png', np.full((*shape, 4), 255, np.uint8))
         for n, shape in enumerate([(40, 40), (20, 90), (90, 20), (3, 300)])
@@ -137,14 +137,14 @@ def paste_source(tmp_path: Path, write_image: Write) -> PasteSource:
     return PasteSource(cutouts, grounds)
 
 
-def test_the_box_of_a_pasted_object_holds_its_pixels(paste_source: PasteSource) -> None:
+def test_the_box_of_a_pasted_object_fits_its_pixels(paste_source: PasteSource) -> None:
     for seed in range(60):
         sightings = paste_source.draw(np.random.default_rng(seed), 2, ImageCache(1 << 20))
         assert sightings is not None
         for image, box, _ in sightings:
             assert image.shape == (448, 448, 3)
             ys, xs = np.nonzero(image[:, :, 0] > 127)
-            # To the pixel: objects are pasted at whole ones.
+            # Within a pixel, because objects are pasted at whole pixels.
             assert xs.min() == pytest.approx(box.x, abs=1)
             assert ys.min() == pytest.approx(box.y, abs=1)
             assert xs.max() + 1 == pytest.approx(box.x + box.w, abs=1.5)
@@ -153,17 +153,17 @@ def test_the_box_of_a_pasted_object_holds_its_pixels(paste_source: PasteSource) 
             assert_inside(image, box)
 
 
-def test_about_half_of_the_sightings_share_their_ground(paste_source: PasteSource) -> None:
+def test_about_half_of_the_sightings_share_their_background(paste_source: PasteSource) -> None:
     changes = total = 0
     for seed in range(60):
         sightings = paste_source.draw(np.random.default_rng(seed), 6, ImageCache(1 << 20)) or []
         grounds = [int(sighting.image[0, 0, 0]) for sighting in sightings]
         changes += sum(a != b for a, b in pairwise(grounds))
         total += 5
-    assert 0.2 < changes / total < 0.5  # half, of which a third draws the same photograph
+    assert 0.2 < changes / total < 0.5  # a half, a third of which draws the same photograph again
 
 
-def test_a_draw_is_a_function_of_the_generators_state(
+def test_a_draw_depends_only_on_the_state_of_the_generator(
     tmp_path: Path, write_image: Write, sequence: Write, paste_source: PasteSource
 ) -> None:
     from hcat_ros.evaluation.clips import read_clips
@@ -188,7 +188,9 @@ def test_a_draw_is_a_function_of_the_generators_state(
 
 
 @pytest.mark.filterwarnings('ignore:skipped')
-def test_unreadable_images_give_nothing(tmp_path: Path, paste_source: PasteSource) -> None:
+def test_unreadable_images_give_no_sightings_and_are_counted(
+    tmp_path: Path, paste_source: PasteSource
+) -> None:
     missing = [tmp_path / 'missing.png']
     boxes = np.array([[1, 2, 30, 40]], np.float32)
     for source in (
@@ -202,9 +204,7 @@ def test_unreadable_images_give_nothing(tmp_path: Path, paste_source: PasteSourc
         assert cache.unreadable == 1
 
 
-def test_images_of_the_cache_are_left_as_they_were(
-    tmp_path: Path, paste_source: PasteSource
-) -> None:
+def test_images_in_the_cache_are_not_modified(tmp_path: Path, paste_source: PasteSource) -> None:
     cache = ImageCache(1 << 24)
     paths = [(path, False) for path in paste_source.backgrounds]
     paths += [(path, True) for path in paste_source.cutouts]

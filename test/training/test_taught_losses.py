@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses that ask for what teachers say."""
+"""Losses with the predictions of teachers as part of the goal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ EVERYWHERE = torch.ones(1, dtype=torch.bool)
 
 
 def moved(dx: float) -> Tensor:
-    """The true box, moved to the right by a share of its width: IoU (1 - dx) / (1 + dx)."""
+    """The true box, moved right by the share dx of its width: IoU (1 - dx) / (1 + dx)."""
     return TRUTH + torch.tensor([dx * 0.25, 0, 0, 0])
 
 
-def test_teachers_are_right_where_their_box_is_more_on_the_truth_than_beside_it() -> None:
-    cases = {0.0: True, 0.32: True, 0.35: False, 0.9: False, 1.5: False}  # a third: IoU 1 / 2
+def test_teachers_are_right_if_their_box_has_an_iou_above_one_half() -> None:
+    # A shift of 1 / 3 of the width means IoU 1 / 2.
+    cases = {0.0: True, 0.32: True, 0.35: False, 0.9: False, 1.5: False}
     boxes = torch.stack([*map(moved, cases), torch.full((4,), math.nan)])
     found = teachers_are_right(Taught(torch.zeros(6, GRID**2), boxes), TRUTH.expand(6, 4))
     assert found.tolist() == [*cases.values(), False]
@@ -40,16 +41,16 @@ def sample(batch: int) -> tuple[NetworkOutput, Tensor]:
 
 
 def asked(prediction: NetworkOutput, goal: Tensor, positive: Tensor) -> float:
-    """The cross-entropy of the scores against this goal (B, n), background a sixteenth."""
+    """Cross-entropy of the scores against a goal (B, n), background weighted by 1 / 16."""
     probability = prediction.logits.softmax(2)[..., 0]
     entropy = F.binary_cross_entropy(probability, goal, reduction='none')
     weights = torch.where(positive, 1.0, 1 / 16)
     return ((entropy * weights).sum() / weights.sum()).item()
 
 
-def test_scores_have_their_share_where_the_teachers_are_right() -> None:
+def test_teacher_scores_are_mixed_in_only_if_the_teachers_are_right() -> None:
     prediction, scores = sample(5)
-    scores[1, :40] = math.nan  # cells of which it says nothing
+    scores[1, :40] = math.nan  # cells without a teacher score
     boxes = torch.stack([TRUTH, TRUTH, moved(0.5), TRUTH, torch.full((4,), math.nan)])
     present = torch.tensor([True, True, True, False, True])
     found = hcat_losses(
@@ -62,7 +63,7 @@ def test_scores_have_their_share_where_the_teachers_are_right() -> None:
     goal[0] = 0.75 * goal[0] + 0.25 * scores[0]
     goal[1, 40:] = 0.75 * goal[1, 40:] + 0.25 * scores[1, 40:]
     assert found.classification.item() == pytest.approx(asked(prediction, goal, positive), rel=1e-5)
-    assert found.taught.item() == pytest.approx(2 / 4)  # of the pairs with an object
+    assert found.taught.item() == pytest.approx(2 / 4)  # share of the pairs with an object
     plain = hcat_losses(prediction, TRUTH.expand(5, 4), present)
     for name in ('l1', 'giou', 'iou'):
         assert torch.equal(getattr(found, name), getattr(plain, name))
@@ -74,14 +75,14 @@ def test_scores_have_their_share_where_the_teachers_are_right() -> None:
 
 
 def losses_of(box: Tensor, share: float, iou_aware: bool = False, score: float = 0.0) -> Losses:
-    """Of teachers that say this box, everywhere this score, to a network that says the truth."""
+    """Losses with a given box and constant score of the teachers, for a network with true boxes."""
     boxes = TRUTH.expand(1, GRID**2, 4)
     taught = Taught(torch.full((1, GRID**2), score), box[None])
     prediction = NetworkOutput(sample(1)[0].logits, boxes)
     return hcat_losses(prediction, TRUTH[None], EVERYWHERE, iou_aware, taught, (0.5, share))
 
 
-def test_boxes_go_from_the_truth_to_the_teachers_by_their_share() -> None:
+def test_the_goal_box_moves_from_the_truth_to_the_teachers_by_the_share() -> None:
     for share in (0.0, 0.5, 1.0):
         found = losses_of(moved(0.3), share)
         assert found.l1.item() == pytest.approx(share * 0.3 * 0.25, abs=1e-6)
@@ -93,8 +94,8 @@ def test_boxes_go_from_the_truth_to_the_teachers_by_their_share() -> None:
 
 
 @pytest.mark.parametrize('iou_aware', [False, True])
-def test_positive_cells_are_those_of_the_box_that_is_asked_for(iou_aware: bool) -> None:
-    """1.2 cells to the right: the columns are 8 to 11 in place of 6 to 9."""
+def test_positive_cells_are_those_of_the_goal_box(iou_aware: bool) -> None:
+    """The goal is 1.2 cells to the right: columns 8 to 11 instead of 6 to 9."""
     box = moved(0.3)
     prediction = NetworkOutput(sample(1)[0].logits, TRUTH.expand(1, GRID**2, 4))
     found = losses_of(box, 1.0, iou_aware, score=0.2)
@@ -107,7 +108,7 @@ def test_positive_cells_are_those_of_the_box_that_is_asked_for(iou_aware: bool) 
     assert found.classification.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_teachers_that_have_no_share_or_no_answer_change_nothing() -> None:
+def test_teachers_without_a_share_or_an_answer_change_nothing() -> None:
     prediction, scores = sample(2)
     truth, present = TRUTH.expand(2, 4), torch.tensor([True, True])
     plain = hcat_losses(prediction, truth, present, True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hcat train` as processes: killed and started again, and two at once."""
+"""`hcat train` in processes of its own: killed and restarted, and two at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hcat_ros.training.log import read_rows
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """The states of two runs are the same to the bit."""
+    """Assert that the states of two runs are bit-identical."""
     states = [torch.load(path / 'state.pt') for path in (one, other)]
     assert states[0]['step'] == states[1]['step']
     for part in ('model', 'average'):
@@ -49,7 +49,7 @@ sys.exit(main())
 """
 
 
-def test_a_run_killed_in_mid_step_goes_on_and_ends_the_same(
+def test_a_run_killed_during_a_step_resumes_and_ends_with_the_same_weights(
     config_file: Path, tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('PYTHONPATH', str(checkout))
@@ -68,7 +68,7 @@ def test_a_run_killed_in_mid_step_goes_on_and_ends_the_same(
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert torch.load(killed / 'state.pt')['step'] == 4
-    # Also what it was writing just then does not matter.
+    # Partially written files do not matter either.
     (killed / 'state.pt.partial').write_bytes(b'half')
     with (killed / 'log.jsonl').open('a') as file:
         file.write('{"step": 6, ')
@@ -110,7 +110,9 @@ def torchrun(script: str, checkout: Path, *options: str, **environment: str) -> 
     assert done.returncode == 0, done.stderr
 
 
-def test_two_processes_train_one_network(config_file: Path, tmp_path: Path, checkout: Path) -> None:
+def test_two_processes_train_the_same_network(
+    config_file: Path, tmp_path: Path, checkout: Path
+) -> None:
     out, shown = tmp_path / 'out', tmp_path / 'shown'
     shown.mkdir()
     (tmp_path / 'run.py').write_text(SHOW_RANKS)
@@ -123,7 +125,7 @@ def test_two_processes_train_one_network(config_file: Path, tmp_path: Path, chec
     for part in ('model', 'average'):
         values = [torch.cat([v.float().flatten() for v in rank[part].values()]) for rank in ranks]
         assert torch.equal(*values)
-        # And they did learn from other views than one process does.
+        # They also learn from other views than a single process does.
         other = torch.cat([v.float().flatten() for v in single[part].values()])
         assert not torch.equal(values[0], other)
     assert [path.name for path in shown.glob('saved*')] == ['saved0']
@@ -161,10 +163,10 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_go_on_where_they_stopped(
+def test_two_processes_resume_where_they_stopped(
     config_file: Path, tmp_path: Path, checkout: Path
 ) -> None:
-    """With teachers and without; all end with the weights of a run that did not stop."""
+    """With and without teachers, resumed runs end with the weights of a run that did not stop."""
     pytest.importorskip('onnx', reason='needs ONNX')
     pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
     from nanotracks import nanotrack

@@ -38,7 +38,7 @@ def load(folder: Path, content: Any, **overrides: Any) -> TrainConfig:
 @pytest.mark.parametrize(
     'name', ['base_cpu', 'lite0_cpu', 'nano_cpu', 'nano_extra_lessons', 'resnet18_smoke', 'paper']
 )
-def test_the_runs_of_the_package_load(checkout: Path, name: str) -> None:
+def test_the_run_files_of_the_package_load(checkout: Path, name: str) -> None:
     config = load_config(checkout / 'config' / 'train' / f'{name}.yaml')
     data = (checkout / 'data').resolve()  # may be a link
     for row in config.data:
@@ -49,7 +49,7 @@ def test_the_runs_of_the_package_load(checkout: Path, name: str) -> None:
     assert sum(row.share for row in config.data) > 0
 
 
-def test_the_papers_run_is_the_papers(checkout: Path) -> None:
+def test_the_papers_run_file_has_the_settings_of_the_paper(checkout: Path) -> None:
     config = load_config(checkout / 'config' / 'train' / 'paper.yaml')
     schedule = config.schedule
     assert config.network == HCATConfig()
@@ -69,7 +69,7 @@ def test_the_papers_run_is_the_papers(checkout: Path) -> None:
     assert config.chances == Chances(**{**rest, 'grey': 0.05, 'brightness': 0.2})
 
 
-def test_the_least_has_the_defaults(tmp_path: Path) -> None:
+def test_a_minimal_run_file_has_the_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, LEAST)
     assert config.network == HCATConfig()
     assert config.schedule == ScheduleConfig(5)
@@ -81,7 +81,7 @@ def test_the_least_has_the_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, {**dict.fromkeys(names), **LEAST}) == config
 
 
-def test_paths_are_taken_from_the_files_folder(
+def test_paths_are_relative_to_the_run_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('HOME', '/home/someone')
@@ -123,12 +123,12 @@ def test_paths_are_taken_from_the_files_folder(
     assert config.surroundings == str(here / 'g')
 
 
-def test_one_folder_of_lessons_may_stand_alone(tmp_path: Path) -> None:
+def test_a_single_folder_of_lessons_may_be_given_without_a_list(tmp_path: Path) -> None:
     config = load(tmp_path, {**LEAST, 'lessons': 'views', 'lesson_groups': 64})
     assert (config.lessons, config.lesson_groups) == ((str(tmp_path / 'views'),), 64)
 
 
-def test_numbers_may_be_written_as_yaml_does_not_know_them(tmp_path: Path) -> None:
+def test_numbers_may_be_written_in_forms_that_yaml_reads_as_text(tmp_path: Path) -> None:
     content = 'data: [{share: 1, root: x}]\nschedule: {steps: 5, learning_rate: 1e-4, ema: 0}'
     schedule = load(tmp_path, content).schedule
     assert schedule.learning_rate == 1e-4
@@ -209,14 +209,12 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(('content', 'reason'), BAD)
-def test_what_does_not_fit_is_named_with_its_file(
-    tmp_path: Path, content: Any, reason: str
-) -> None:
+def test_an_invalid_field_is_named_with_its_file(tmp_path: Path, content: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as error:
         load(tmp_path, content)
     assert str(error.value).startswith(str(tmp_path / 'run.yaml'))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_run_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'none\.yaml'):
         load_config(tmp_path / 'none.yaml')

@@ -31,12 +31,12 @@ def test_an_image_is_read_as_bgr(tmp_path: Path, write_image: Write) -> None:
     assert (grey == pixels[:, :, :1]).all()
 
 
-def test_the_latest_stay_within_the_limit(paths: list[Path]) -> None:
+def test_the_cache_keeps_the_latest_images_within_its_limit(paths: list[Path]) -> None:
     cache = ImageCache(2 * SIZE)
     first, second, third = paths[:3]
     kept = [cache.read(path) for path in (first, second)]
     assert cache.read(first) is kept[0]
-    cache.read(third)  # the second one goes, which was used longest ago
+    cache.read(third)  # removes the second image, which was used longest ago
     for path in paths:
         path.unlink()
     assert cache.read(first) is kept[0]
@@ -44,7 +44,7 @@ def test_the_latest_stay_within_the_limit(paths: list[Path]) -> None:
         assert cache.read(second) is None
 
 
-def test_a_limit_of_nothing_keeps_nothing(paths: list[Path]) -> None:
+def test_a_cache_of_size_0_keeps_nothing(paths: list[Path]) -> None:
     cache = ImageCache(0)
     one, other = cache.read(paths[3]), cache.read(paths[3])
     assert one is not other
@@ -52,7 +52,9 @@ def test_a_limit_of_nothing_keeps_nothing(paths: list[Path]) -> None:
     assert one.max() == 3
 
 
-def test_with_and_without_alpha_are_two_images(tmp_path: Path, write_image: Write) -> None:
+def test_an_image_with_and_without_alpha_is_cached_separately(
+    tmp_path: Path, write_image: Write
+) -> None:
     path = write_image(tmp_path / 'x.png', np.full((8, 9, 4), 50, np.uint8))
     cache = ImageCache(1 << 20)
     shapes = [
@@ -86,7 +88,7 @@ def test_an_unreadable_image_is_counted_and_named(
 
 
 @pytest.mark.parametrize('shape', [(8, 9), (8, 9, 3)])
-def test_an_image_without_alpha_is_no_cut_out(
+def test_an_image_without_alpha_is_refused_as_a_cutout(
     tmp_path: Path, write_image: Write, shape: tuple[int, ...]
 ) -> None:
     path = write_image(tmp_path / 'x.png', np.zeros(shape, np.uint8))
@@ -97,7 +99,7 @@ def test_an_image_without_alpha_is_no_cut_out(
 
 
 @pytest.mark.filterwarnings('ignore:skipped')
-def test_what_other_processes_could_not_read_is_counted_too(tmp_path: Path) -> None:
+def test_unreadable_images_are_counted_across_processes(tmp_path: Path) -> None:
     cache = ImageCache(0)
     worker = multiprocessing.Process(target=cache.read, args=(tmp_path / 'missing.png',))
     worker.start()
@@ -106,7 +108,7 @@ def test_what_other_processes_could_not_read_is_counted_too(tmp_path: Path) -> N
     assert cache.unreadable == 1
 
 
-def test_data_needs_no_torch() -> None:
+def test_data_modules_do_not_need_torch() -> None:
     modules = ', '.join(
         f'hcat_ros.training.{name}' for name in ('augment', 'images', 'sources', 'views')
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs and pictures."""
+"""Training logs and pictures of training groups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def no_board(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
 
 
-def test_means_are_written_every_so_many_steps(tmp_path: Path) -> None:
+def test_means_are_written_at_the_log_interval(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path / 'new' / 'run', 2)
     for step in range(1, 6):
         log.add(step, losses(step), 10.0 * step)
@@ -43,14 +43,14 @@ def test_means_are_written_every_so_many_steps(tmp_path: Path) -> None:
     assert list(rows[1].values()) == [4, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 35]
 
 
-def test_what_was_written_after_the_saved_step_goes(tmp_path: Path) -> None:
+def test_rows_after_the_saved_step_are_removed(tmp_path: Path) -> None:
     first = TrainingLog(tmp_path, 1)
     for step in (1, 2, 3):
         first.add(step, losses(step), 1)
         first.record_validation(step, {'mean': step / 10})
     assert first.best() == 0.3
     with (tmp_path / LOG_FILE).open('a') as file:
-        file.write('{"step": 4, "tot')  # killed while it wrote
+        file.write('{"step": 4, "tot')  # killed while writing
     second = TrainingLog(tmp_path, 1, step=2)
     assert [row['step'] for row in read_rows(tmp_path / LOG_FILE)] == [1, 2]
     assert [row['step'] for row in read_rows(tmp_path / VALIDATION_FILE)] == [1, 2]
@@ -59,14 +59,14 @@ def test_what_was_written_after_the_saved_step_goes(tmp_path: Path) -> None:
     assert [row['total'] for row in read_rows(tmp_path / LOG_FILE)] == [1, 2, 9]
 
 
-def test_before_the_first_validation_any_is_the_best(tmp_path: Path) -> None:
+def test_best_is_minus_1_before_the_first_validation(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, 1)
     assert log.best() == -1
     log.record_validation(7, {'mean': 0.25, 'car': 0.123456})
     assert read_rows(tmp_path / VALIDATION_FILE) == [{'step': 7, 'mean': 0.25, 'car': 0.1235}]
 
 
-def test_without_tensorboard_no_picture_is_made(tmp_path: Path) -> None:
+def test_without_tensorboard_no_picture_is_drawn(tmp_path: Path) -> None:
     def make() -> Any:
         raise AssertionError
 
@@ -99,7 +99,7 @@ def test_tensorboard_gets_scalars_and_pictures(
     log.add(5, losses(1), 10)
     log.record_validation(5, {'mean': 0.5})
     log.close()
-    # Events of the steps that are done again are to be forgotten.
+    # Events of the steps that are repeated have to be removed.
     assert calls[0] == ((str(tmp_path / 'tensorboard'),), {'purge_step': 5})
     assert calls[1] == ('pairs', [[[3, 2, 1]]], 'HWC')
     assert ('log/total', 1, 5) in calls

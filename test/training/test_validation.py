@@ -42,7 +42,7 @@ def crops() -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def test_the_engine_answers_as_the_network_does(engine: NetworkEngine, crops: Any) -> None:
+def test_predictions_match_the_network(engine: NetworkEngine, crops: Any) -> None:
     model = engine.model
     template, search = (model.normalise(torch.from_numpy(crop[None])) for crop in crops)
     with torch.inference_mode():
@@ -54,7 +54,9 @@ def test_the_engine_answers_as_the_network_does(engine: NetworkEngine, crops: An
     assert_allclose(found.boxes, expected.boxes[0], atol=1e-6)
 
 
-def test_the_engine_has_no_dropout_and_no_state(engine: NetworkEngine, crops: Any) -> None:
+def test_the_engine_runs_without_dropout_and_keeps_no_state(
+    engine: NetworkEngine, crops: Any
+) -> None:
     assert not engine.model.training
     one, other = engine.template(crops[0]), engine.template(255 - crops[0])
     first = engine.search(crops[1], one)
@@ -66,14 +68,14 @@ def test_the_engine_has_no_dropout_and_no_state(engine: NetworkEngine, crops: An
     assert (engine.search(crops[1], one).scores == first.scores).all()
 
 
-def test_the_engines_card(engine: NetworkEngine) -> None:
+def test_the_engine_card_describes_the_network(engine: NetworkEngine) -> None:
     card = engine.card
     assert (card.template_size, card.search_size, card.grid) == (64, 128, 8)
     assert (card.runtime, card.precision) == ('torch', 'fp32')
 
 
 @pytest.mark.parametrize('shape', [(128, 128, 3), (64, 64), (64, 64, 4), (0, 0, 3)])
-def test_a_crop_of_another_shape_is_refused(
+def test_a_crop_of_the_wrong_shape_is_refused(
     engine: NetworkEngine, crops: Any, shape: tuple[int, ...]
 ) -> None:
     wrong = np.zeros(shape, np.uint8)
@@ -84,7 +86,7 @@ def test_a_crop_of_another_shape_is_refused(
             engine.search(wrong, engine.template(crops[0]))
 
 
-def test_a_tracker_runs_on_it(engine: NetworkEngine, picture: Any) -> None:
+def test_a_tracker_runs_with_the_engine(engine: NetworkEngine, picture: Any) -> None:
     tracker = Tracker(engine)
     tracker.init(picture(96, 128), (40, 30, 30, 20))
     assert np.isfinite(tracker.update(picture(96, 128, 1)).box).all()
@@ -92,7 +94,7 @@ def test_a_tracker_runs_on_it(engine: NetworkEngine, picture: Any) -> None:
 
 @pytest.fixture
 def static(monkeypatch: pytest.MonkeyPatch, scripted_engine: Any) -> Any:
-    """A network that always says: where it was, in its size (of a square target)."""
+    """A network that always predicts the previous position and size (of a square target)."""
     engines: list[Any] = []
 
     def make(model: Any) -> Any:
@@ -121,12 +123,12 @@ def test_the_average_is_over_the_frames_with_the_target(
     found = average_overlaps(None, [made, other], TrackerConfig())  # type: ignore[arg-type]
     overlaps = [float(iou(FIRST, box)) for box in boxes[1:] if box]
     assert found == {'made': pytest.approx(np.mean(overlaps)), 'other': pytest.approx(1.0)}
-    # One pass: a template a sequence, and no frame is left out of the tracking.
+    # A single pass: one template per sequence, and every frame is tracked.
     assert len(static) == 1
     assert (len(static[0].templates), len(static[0].crops)) == (2, 5)
 
 
-def test_it_can_be_limited_to_the_first_frames(
+def test_validation_can_be_limited_to_the_first_frames(
     tmp_path: Path, write_image: Write, static: Any
 ) -> None:
     made = clip(tmp_path, write_image, [FIRST, FIRST, (16, 2, 16, 16), (16, 2, 16, 16)])
@@ -134,7 +136,7 @@ def test_it_can_be_limited_to_the_first_frames(
     assert average_overlaps(None, [made], TrackerConfig())['made'] < 0.6  # type: ignore[arg-type]
 
 
-def test_a_target_that_comes_late_is_taken_when_it_comes(
+def test_tracking_starts_at_the_first_frame_with_a_target(
     tmp_path: Path, write_image: Write, static: Any
 ) -> None:
     late = clip(tmp_path, write_image, [None, None, FIRST, FIRST])
@@ -146,14 +148,18 @@ def test_a_target_that_comes_late_is_taken_when_it_comes(
 
 
 @pytest.mark.filterwarnings('ignore:skipped')
-def test_an_unreadable_image_is_named(tmp_path: Path, write_image: Write, static: Any) -> None:
+def test_an_unreadable_image_is_named_in_the_error(
+    tmp_path: Path, write_image: Write, static: Any
+) -> None:
     made = clip(tmp_path, write_image, [FIRST, FIRST])
     made.images[1].unlink()
     with pytest.raises(ValueError, match=f'{made.images[1]} is not a readable image'):
         average_overlaps(None, [made], TrackerConfig())  # type: ignore[arg-type]
 
 
-def test_a_real_network_is_measured(tmp_path: Path, sequence: Write, engine: NetworkEngine) -> None:
+def test_a_real_network_can_be_validated(
+    tmp_path: Path, sequence: Write, engine: NetworkEngine
+) -> None:
     from hcat_ros.evaluation.clips import read_clips
 
     sequence(tmp_path / 'a', 4, absent=(2,))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Crops for training: cut as the tracker cuts its own, and the box is where the object is."""
+"""Crops for training: they match the tracker's own crops, and boxes fit the object."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: list[tuple[View, int, int]] = [(template_view, 2, 128), (search_view, 4, 
 
 
 def scene(box: Box, shape: tuple[int, int] = (400, 600), ellipse: bool = False) -> np.ndarray:
-    """A white rectangle or ellipse at the box, of whole pixels, on black."""
+    """A white rectangle or ellipse at the box (whole pixels) on a black background."""
     image = np.zeros((*shape, 3), np.uint8)
     x, y, w, h = (round(value) for value in box)
     if ellipse:
@@ -47,7 +47,7 @@ def scene(box: Box, shape: tuple[int, int] = (400, 600), ellipse: bool = False) 
 
 
 def detected(crop: np.ndarray) -> Box:
-    """The bounding box of what is white."""
+    """The bounding box of the white pixels."""
     return Box(*(float(v) for v in cv2.boundingRect((crop[:, :, 0] > 127).astype(np.uint8))))
 
 
@@ -61,7 +61,7 @@ def assert_near(found: Box, expected: Box, tolerance: float) -> None:
     ('x', 'y', 'w', 'h'),
     [(200, 150, 60, 80), (300, 200, 12, 10), (190, 140, 220, 120), (250, 100, 33, 77)],
 )
-def test_a_still_view_is_the_trackers_own_crop(
+def test_a_view_without_jitter_matches_the_trackers_own_crop(
     picture: Callable[..., np.ndarray],
     view: View,
     factor: int,
@@ -74,7 +74,7 @@ def test_a_still_view_is_the_trackers_own_crop(
     frame = cv2.GaussianBlur(picture(1000, 1200, 3), (0, 0), 3)
     box = Box(x + 300.0, y + 300.0, w, h)
     side = crop_side(w, h, factor)
-    # The tracker cuts at whole pixels: such a centre that its cut begins at one.
+    # The tracker crops at whole pixels, so choose a centre whose crop starts at one.
     box = Box.from_center(
         math.floor(box.cx) + side / 2 % 1, math.floor(box.cy) + side / 2 % 1, w, h
     )
@@ -84,7 +84,7 @@ def test_a_still_view_is_the_trackers_own_crop(
     assert (inside.cx, inside.cy) == pytest.approx((size / 2, size / 2), abs=1e-9)
     assert (inside.w, inside.h) == pytest.approx((w * size / side, h * size / side), rel=1e-12)
     expected = crop_resized(frame, box.cx, box.cy, side, size, mean_colour(frame))
-    # Beyond the middles of the cut's outer pixels the tracker's resizing has no neighbours.
+    # At the border of the crop, the tracker's resizing has no neighbouring pixels.
     margin = math.ceil(size / side / 2)
     difference = np.abs(crop.astype(int) - expected)[margin:-margin, margin:-margin]
     assert difference.max() <= 3
@@ -92,7 +92,9 @@ def test_a_still_view_is_the_trackers_own_crop(
 
 
 @pytest.mark.parametrize(('view', 'factor', 'size'), KINDS)
-def test_what_lies_outside_has_the_mean_colour(view: View, factor: int, size: int) -> None:
+def test_pixels_outside_of_the_image_have_the_mean_colour(
+    view: View, factor: int, size: int
+) -> None:
     frame = np.full((100, 100, 3), (200, 100, 50), np.uint8)
     frame[:50] //= 2
     crop, _ = view(frame, Box(-20, -20, 40, 40), np.random.default_rng(0), size, FLAT, False, STILL)
@@ -106,7 +108,7 @@ def test_what_lies_outside_has_the_mean_colour(view: View, factor: int, size: in
     st.integers(8, 120),
     st.integers(0, 10_000),
 )
-def test_the_box_is_where_the_object_is(
+def test_the_box_fits_the_object(
     kind: tuple[View, int, int], mirror: bool, w: int, h: int, seed: int
 ) -> None:
     view, _, size = kind
@@ -118,7 +120,7 @@ def test_the_box_is_where_the_object_is(
 
 
 @given(st.sampled_from(KINDS), st.booleans(), st.integers(0, 10_000))
-def test_the_box_of_a_warped_view_holds_the_ellipse_of_the_object(
+def test_the_box_of_a_warped_view_fits_an_elliptical_object(
     kind: tuple[View, int, int], mirror: bool, seed: int
 ) -> None:
     view, _, size = kind
@@ -131,7 +133,7 @@ def test_the_box_of_a_warped_view_holds_the_ellipse_of_the_object(
     assert_near(detected(crop), inside, 1.5)
 
 
-def test_a_mirror_turns_left_and_right(picture: Callable[..., np.ndarray]) -> None:
+def test_mirroring_swaps_left_and_right(picture: Callable[..., np.ndarray]) -> None:
     frame = picture(300, 400, 1)
     box = Box(150, 100, 40, 60)
     for view, _, size in KINDS:
@@ -141,7 +143,9 @@ def test_a_mirror_turns_left_and_right(picture: Callable[..., np.ndarray]) -> No
         assert np.abs(other[:, ::-1].astype(int) - plain).max() <= 3
 
 
-def test_a_view_is_a_function_of_the_generators_state(picture: Callable[..., np.ndarray]) -> None:
+def test_a_view_depends_only_on_the_state_of_the_generator(
+    picture: Callable[..., np.ndarray],
+) -> None:
     frame = picture(200, 200, 1)
     before = frame.copy()
     for view, _, size in KINDS:
@@ -173,7 +177,7 @@ def test_jitter_has_the_stated_spread(jitter: Jitter, spread: float, scale: floa
         assert max(np.abs(dx).max(), np.abs(dy).max()) <= jitter.far
 
 
-def test_the_centre_strays_by_target_sizes_and_the_scale_changes_the_crop() -> None:
+def test_jitter_shifts_by_target_sizes_and_scales_the_crop() -> None:
     class Scripted(Jitter):
         def draw(self, rng: Any) -> tuple[float, float, float]:
             return 0.5, -0.25, 2.0
@@ -212,10 +216,12 @@ def test_defaults_are_those_of_the_recipe() -> None:
         (Box(193, 192, 128, 128), (449 / 512, 0.875, 63 / 256, 0.25), False),
         (Box(-300, 10, 100, 100), (0, 60 / 256, 0, 100 / 256), False),
         (Box(10, 400, 100, 100), (60 / 256, 1, 100 / 256, 0), False),
-        (Box(-100, -100, 1000, 1000), (0.5, 0.5, 1, 1), False),  # 6 % of it
+        (Box(-100, -100, 1000, 1000), (0.5, 0.5, 1, 1), False),  # 6 % of the object
     ],
 )
-def test_relative_boxes_end_at_the_crop(box: Box, expected: tuple[float, ...], shown: bool) -> None:
+def test_relative_boxes_are_clipped_at_the_crop(
+    box: Box, expected: tuple[float, ...], shown: bool
+) -> None:
     found, is_shown = relative_box(box, 256)
     assert found.dtype == np.float32
     assert found.tolist() == pytest.approx(expected)
@@ -237,7 +243,7 @@ def test_relative_boxes_are_within_0_and_1(x: float, y: float, w: float, h: floa
         assert min(rw, rh) > 0
 
 
-def test_the_ground_is_seen_outside_of_the_image_alone() -> None:
+def test_the_given_surroundings_fill_only_pixels_outside_of_the_image() -> None:
     box = Box(20, 20, 40, 40)
     image = np.full((80, 80, 3), 200, np.uint8)
     ground = np.full((256, 256, 3), 30, np.uint8)
@@ -246,7 +252,7 @@ def test_the_ground_is_seen_outside_of_the_image_alone() -> None:
     plain, same = search_view(image, box, *how)
     assert inside == same
     assert (ground == 30).all()
-    # The search region is twice as wide as the image: 128 of its 256 px, in the middle.
+    # The search region is twice as wide as the image, which covers the middle 128 of 256 px.
     assert (filled[66:190, 66:190] == 200).all()
     outside = np.ones((256, 256), bool)
     outside[62:194, 62:194] = False

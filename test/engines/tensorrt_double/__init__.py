@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT, Polygraphy and CUDA for machines that have none of them.
+"""Test doubles of TensorRT, Polygraphy and CUDA for machines that have none of them.
 
-`tensorrt` and the CUDA libraries are doubled down to the calls that the real Polygraphy and our
-engine make of them: a plan is the ONNX file with a note of how it was to be built, device memory
+`tensorrt` and the CUDA libraries are replaced at the level of the calls that the real Polygraphy
+and our engine make: a plan is the ONNX file with a note of its build settings, device memory
 is memory of the process, and a kernel is a run of the graph in ONNX Runtime. Work on a stream is
-done when somebody waits for it, so what is read too early is wrong. Polygraphy is doubled as well,
-thinly, for where it is not installed; `test_tensorrt_engine.py` compares its signatures with the
-real ones and runs everything over both.
+executed only at a synchronisation, so a result that is read too early is wrong. Polygraphy has a
+thin double too, for machines without it: `test_tensorrt_build.py` compares its signatures with the
+real ones, and tests run with both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Make = Callable[..., 'Machine']
 
 
 def rehashed(folder: Path, *more: str) -> Model:
-    """The model with hashes that fit the files as they are now."""
+    """The model with the hashes of its files as they are now."""
     model = load_model(folder)
     files = (*model.card.sha256, *more)
     hashes = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files}
@@ -47,7 +47,7 @@ def rehashed(folder: Path, *more: str) -> Model:
 
 
 class Machine:
-    """A machine with this TensorRT and this GPU; `modules` are to be put into sys.modules."""
+    """A machine with the given TensorRT version and GPU; `installed` makes it importable."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Machine:
 
 @contextlib.contextmanager
 def installed(machine: Machine, real_polygraphy: bool) -> Iterator[Machine]:
-    """Have the machine's modules imported, over the real Polygraphy or its double."""
+    """Put the machine's modules into sys.modules, with the real Polygraphy or its double."""
     from hcat_ros.engines import tensorrt_device
 
     def ours(name: str) -> bool:

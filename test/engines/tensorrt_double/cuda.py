@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CUDA's runtime and driver over ordinary memory; a stream's work waits for a synchronisation."""
+"""Doubles of CUDA's runtime and driver; a stream's work is executed at a synchronisation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CAPTURE_INVALID = 901
 
 
 class Cudart:
-    """The functions of the CUDA runtime that are called, over ordinary memory."""
+    """The CUDA runtime functions that our engine calls, on ordinary memory."""
 
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
@@ -64,7 +64,7 @@ class Cudart:
             if on_device and not self._inside(pointer.value, size.value):
                 return 1
         target, start, count = to.value, source.value, size.value
-        if kind.value == 1:  # from pageable memory: taken before the call returns
+        if kind.value == 1:  # CUDA copies pageable memory before the call returns
             taken = ctypes.string_at(start, count)
             self.enqueue(lambda: ctypes.memmove(target, taken, count))
         else:
@@ -116,7 +116,7 @@ class Cudart:
 
 
 class Driver:
-    """The functions of libcuda that are called."""
+    """The libcuda functions that our engine calls."""
 
     def __init__(self, name: str, capability: tuple[int, int], error: int = 0) -> None:
         self.name, self.capability, self.error = name, capability, error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT's network, and the layers that onnx-tensorrt makes of an ONNX graph."""
+"""Doubles of TensorRT's network and of the layers that onnx-tensorrt creates from a graph."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OPERATION_OF = {'Add': 'SUM', 'Mul': 'PROD', 'Sub': 'SUB', 'Div': 'DIV', 'Pow': 
 
 
 class Enum(enum.Enum):
-    """As pybind11's: an int when asked, never equal to another enum's."""
+    """Like a pybind11 enum: converts to int, but never equals a member of another enum."""
 
     def __int__(self) -> int:
         return int(self.value)
@@ -47,7 +47,7 @@ def enumeration(name: str, *members: str) -> Any:
 
 
 class Layer:
-    """A layer of the network; precision and output types as they were set."""
+    """A network layer that records the precision and output types set on it."""
 
     def __init__(
         self, kind: Any, name: str, inputs: list[Any], output: Any, op: Any = None
@@ -76,7 +76,7 @@ class Layer:
 
 
 class OperationLayer(Layer):
-    """What IElementWiseLayer and IUnaryLayer add; a plain Layer hides `op`, as the binding does."""
+    """IElementWiseLayer or IUnaryLayer: has `op`, which a plain Layer hides, as in the binding."""
 
     @property
     def op(self) -> Any:
@@ -84,14 +84,14 @@ class OperationLayer(Layer):
 
 
 class StronglyTypedLayer(Layer):
-    """TensorRT 11's: there is nothing to set."""
+    """A layer of TensorRT 11, whose precision and output types cannot be set."""
 
     precision = property()
     set_output_type = property()
 
 
 class ParserDouble:
-    """Makes the layers that onnx-tensorrt makes of a graph, as far as our code looks at them."""
+    """Creates the layers that onnx-tensorrt creates from a graph, if our code inspects them."""
 
     def __init__(self, machine: Any, network: Any) -> None:
         self._machine, self._network, self._errors = machine, network, []
@@ -129,14 +129,14 @@ class ParserDouble:
         for node in graph.node:
             inputs = [tensor(name) for name in node.input if name]
             output, kind = tensor(node.output[0]), KIND_OF.get(node.op_type)
-            if node.op_type == 'ReduceL2':  # in three steps, of one name
+            if node.op_type == 'ReduceL2':  # three layers of one name
                 square, total = tensor(f'{node.name} square'), tensor(f'{node.name} sum')
                 network.add('ELEMENTWISE', node.name, inputs * 2, square, 'PROD')
                 network.add('REDUCE', node.name, [square], total)
                 network.add('UNARY', node.name, [total], output, 'SQRT')
                 continue
             if kind in ('ELEMENTWISE', 'ACTIVATION', 'SLICE', 'SHUFFLE'):
-                # Constants are brought to the other's rank by layers without a name of ONNX's.
+                # Layers without an ONNX name reshape constants to the rank of the other input.
                 for i, value in enumerate(inputs[:2] if kind == 'ELEMENTWISE' else ()):
                     if any(value.name == c.name for c in graph.initializer):
                         inputs[i] = tensor(f'{value.name} in {node.name}')
@@ -144,7 +144,7 @@ class ParserDouble:
             operation = 'SQRT' if node.op_type == 'Sqrt' else OPERATION_OF.get(node.op_type)
             assert kind, f'the double has no layer for {node.op_type}'
             network.add(kind, node.name, inputs, output, operation)
-        # Shapes in integers, by layers of the same kinds; they must be left alone.
+        # Integer shape arithmetic uses the same kinds of layers; our code must not change them.
         network.add('ELEMENTWISE', 'shape', [tensor('s', True)] * 2, tensor('2s', True), 'PROD')
         return True
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Polygraphy, as far as our engine calls it and with the real one's signatures."""
+"""A double of Polygraphy with the real signatures, limited to what our engine calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def polygraphy_double(machine: Any) -> dict[str, ModuleType]:
-    """Polygraphy's modules, as far as our engine calls them."""
+    """The doubled Polygraphy modules by name."""
     names = ('polygraphy', 'polygraphy.backend', 'polygraphy.backend.trt', 'polygraphy.cuda')
     modules = {name: ModuleType(name) for name in (*names, 'polygraphy.logger')}
     modules['polygraphy'].__version__ = '0.53.6'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT's builder, plans and execution: a kernel is a run of the graph in ONNX Runtime."""
+"""Doubles of TensorRT's builder and execution: a kernel is a run of the graph in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ class TimingCacheDouble:
 
 @functools.cache
 def session(onnx: bytes) -> Any:
-    """ONNX Runtime's; it has no state of its own and takes long to make."""
+    """An ONNX Runtime session; cached because it is stateless and slow to create."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # As the engine that the tests compare with: equal to the last bit.
+    # The options of the engine that tests compare with, so that results are bit-identical.
     return onnxruntime.InferenceSession(
         onnx,
         options,
@@ -126,7 +126,7 @@ def session(onnx: bytes) -> Any:
 
 
 class EngineDouble:
-    """Tensors by name, in the order in which TensorRT has them: inputs, then outputs."""
+    """A deserialised engine; its tensors are in TensorRT's order: inputs, then outputs."""
 
     def __init__(self, machine: Any, onnx: bytes) -> None:
         self.session = session(onnx)

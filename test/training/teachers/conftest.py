@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of released teachers need: a template, and a search region that shows it."""
+"""Fixtures for tests of released teachers: a template, and a search region that contains it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EMPTY = Sight(np.zeros((16, 16), np.float32), np.zeros((16, 16, 4), np.float32))
 
 @dataclass
 class Double:
-    """A teacher whose features are a crop's first pixel; it answers by those of the two."""
+    """A teacher whose features are a crop's first pixel; `answer` maps both to a result."""
 
     answer: Callable[[float, float], Sight]
     boxes: bool = True
@@ -45,7 +45,7 @@ def views(side: int, *levels: int) -> np.ndarray:
     return np.stack([np.full((side, side, 3), level, np.uint8) for level in levels])
 
 
-def test_scores_are_the_mean_of_all_and_boxes_of_those_that_count() -> None:
+def test_scores_average_all_teachers_and_boxes_those_with_boxes_enabled() -> None:
     sights = [drawn(seed) for seed in range(3)]
     counting = (True, False, True)
     members = [Double(lambda z, x, s=s: s, counts) for s, counts in zip(sights, counting)]
@@ -55,13 +55,13 @@ def test_scores_are_the_mean_of_all_and_boxes_of_those_that_count() -> None:
     assert found.boxes == pytest.approx((sights[0].boxes + sights[2].boxes) / 2, abs=1e-6)
 
 
-def test_somebodys_boxes_have_to_count() -> None:
+def test_at_least_one_teacher_must_have_boxes_enabled() -> None:
     for members in ([], [Double(lambda z, x: EMPTY, boxes=False)]):
         with pytest.raises(ValueError, match='at least one whose boxes count'):
             Committee(members)
 
 
-def test_each_template_is_looked_for_in_each_other_view() -> None:
+def test_each_template_is_searched_for_in_each_other_view() -> None:
     def answer(z: float, x: float) -> Sight:
         return drawn(int(100 * z + x))
 
@@ -82,7 +82,7 @@ def test_each_template_is_looked_for_in_each_other_view() -> None:
             assert lesson.boxes[i, j].numpy() == pytest.approx(sight.boxes[row, column], abs=1e-6)
 
 
-def test_a_group_of_one_view_looks_for_its_own_template() -> None:
+def test_a_group_of_one_view_searches_for_its_own_template() -> None:
     lesson = Committee([Double(lambda z, x: drawn(int(100 * z + x)))]).teach(
         views(128, 2), views(256, 5)
     )
@@ -90,7 +90,7 @@ def test_a_group_of_one_view_looks_for_its_own_template() -> None:
     assert lesson.scores[0, 0].numpy() == pytest.approx(drawn(205).scores.ravel(), abs=1e-6)
 
 
-def test_the_tracker_runs_it_as_an_engine() -> None:
+def test_the_tracker_runs_a_committee_as_an_engine() -> None:
     committee = Committee([ColourTeacher()])
     assert (committee.card.template_size, committee.card.search_size) == (128, 256)
     tracker = Tracker(committee)
@@ -101,7 +101,7 @@ def test_the_tracker_runs_it_as_an_engine() -> None:
         assert track.score == pytest.approx(0.9, abs=1e-4)
 
 
-def test_a_fingerprint_is_of_the_files_and_of_the_part(tmp_path: Path) -> None:
+def test_a_fingerprint_depends_on_file_contents_kind_and_use_of_boxes(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in 'ab']
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number]))
@@ -115,6 +115,6 @@ def test_a_fingerprint_is_of_the_files_and_of_the_part(tmp_path: Path) -> None:
     assert fingerprint(TeacherConfig(*files)) != first
 
 
-def test_a_kind_that_is_not_known_is_refused() -> None:
+def test_an_unknown_kind_of_teacher_is_refused() -> None:
     with pytest.raises(ValueError, match="kind 'siamfc': expected nanotrack or lightfc"):
         TeacherConfig('b', 'h', 'siamfc')

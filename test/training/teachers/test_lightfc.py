@@ -24,7 +24,7 @@ def crops(side: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(('side', 'cells'), [(128, 8), (256, 16)])
-def test_features_are_those_of_the_normalised_crops(tmp_path: Path, side: int, cells: int) -> None:
+def test_features_are_computed_from_normalised_crops(tmp_path: Path, side: int, cells: int) -> None:
     teacher = load_teacher(lightfc(tmp_path, MIXED))
     assert isinstance(teacher, LightFC)
     found = teacher.features(crops(side, 3))
@@ -32,7 +32,7 @@ def test_features_are_those_of_the_normalised_crops(tmp_path: Path, side: int, c
     assert found == pytest.approx(features_of(crops(side, 3), MIXED), abs=1e-5)
 
 
-def test_scores_are_the_graphs_and_boxes_those_of_the_best_cell_around(tmp_path: Path) -> None:
+def test_boxes_are_those_of_the_best_neighbouring_cell_and_scores_unchanged(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     sizes, offsets = rng.uniform(0.1, 0.5, (2, 16, 16)), rng.uniform(0, 1, (2, 16, 16))
     teacher = LightFC(lightfc(tmp_path, MIXED, sizes, offsets))
@@ -59,7 +59,7 @@ def test_scores_are_the_graphs_and_boxes_those_of_the_best_cell_around(tmp_path:
 
 
 def whole(config: TeacherConfig, template: np.ndarray, search: np.ndarray) -> np.ndarray:
-    """The score map (16, 16) of the graphs as they are filed."""
+    """The score map (16, 16) of the graphs in the files, without our cut."""
     sessions = [onnxruntime.InferenceSession(path) for path in (config.backbone, config.head)]
     names = [[entry.name for entry in session.get_inputs()] for session in sessions]
     (z,) = sessions[0].run(None, {names[0][0]: normalised(template)})
@@ -67,7 +67,7 @@ def whole(config: TeacherConfig, template: np.ndarray, search: np.ndarray) -> np
     return found[0][0, 0]
 
 
-def test_the_released_network_finds_a_picture_in_a_picture(
+def test_the_released_network_finds_the_template_in_the_search_region(
     shared: Path, seen: tuple[np.ndarray, np.ndarray, np.ndarray], find: Any
 ) -> None:
     files = sorted((shared / 'teachers' / 'lightfc').glob('lightfc_w8a8_*.onnx'))
@@ -78,14 +78,14 @@ def test_the_released_network_finds_a_picture_in_a_picture(
     score, overlap = find(teacher, *seen)
     assert score > 0.5
     assert overlap > 0.5
-    # Cut behind the backbone, the graph is what it was.
+    # Cutting the graph behind the backbone does not change its scores.
     template, search = seen[0][None], seen[1][None]
     found = teacher.look(teacher.features(template)[0], teacher.features(search)[0])
     assert found.scores == pytest.approx(whole(config, template, search), abs=1e-5)
 
 
 @pytest.mark.parametrize('part', ['backbone', 'head'])
-def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path, part: str) -> None:
+def test_missing_or_damaged_files_are_named_in_the_error(tmp_path: Path, part: str) -> None:
     config = lightfc(tmp_path, MIXED)
     path = Path(getattr(config, part))
     path.write_bytes(b'no graph')
@@ -96,7 +96,7 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path, part: str) 
         LightFC(config)
 
 
-def test_files_that_are_not_lightfcs_are_named(tmp_path: Path) -> None:
+def test_files_that_are_not_of_one_lightfc_are_named_in_the_error(tmp_path: Path) -> None:
     config, other = lightfc(tmp_path / 'a', MIXED), lightfc(tmp_path / 'b', np.eye(3))
     nano = nanotrack(tmp_path / 'c', MIXED)
     flat = lightfc(tmp_path / 'd', MIXED, trunk='/conv')

@@ -29,19 +29,19 @@ def look(teacher: NanoTrack, template: np.ndarray, search: np.ndarray) -> Sight:
 
 
 def corners(points: np.ndarray) -> np.ndarray:
-    """For each cell the values of its corners (4, 16, 16, ...); outside, those of the last points.
+    """Values at the corners of each cell (4, 16, 16, ...), extended beyond the last points.
 
     points: (g, g, ...) at 16 px times 0..15, or 1..15.
     """
     before = 16 - len(points)
     rest = [(0, 0)] * (points.ndim - 2)
-    wide = np.pad(points, [(before, 1), (before, 1), *rest], 'edge')  # those at 16 px times 0..16
+    wide = np.pad(points, [(before, 1), (before, 1), *rest], 'edge')  # values at 16 px times 0..16
     return np.stack([wide[:-1, :-1], wide[:-1, 1:], wide[1:, :-1], wide[1:, 1:]])
 
 
 @pytest.mark.parametrize(('side', 'cells'), [(128, 8), (256, 16)])
 @pytest.mark.parametrize('colours', [RED, RGB, BROWN])
-def test_features_are_those_of_the_rgb_crops_without_their_last_row_and_column(
+def test_features_omit_the_last_row_and_column_of_the_rgb_crops(
     tmp_path: Path, side: int, cells: int, colours: np.ndarray
 ) -> None:
     teacher = load_teacher(nanotrack(tmp_path, colours))
@@ -53,7 +53,7 @@ def test_features_are_those_of_the_rgb_crops_without_their_last_row_and_column(
 
 @pytest.mark.parametrize('points', [16, 15])
 @pytest.mark.parametrize(('row', 'column'), [(2, 2), (3, 11), (15, 15), (8, 1)])
-def test_a_point_is_seen_from_the_four_cells_around_it(
+def test_a_point_contributes_to_the_four_cells_around_it(
     tmp_path: Path, points: int, row: int, column: int
 ) -> None:
     teacher = NanoTrack(nanotrack(tmp_path, RGB, points))
@@ -61,13 +61,13 @@ def test_a_point_is_seen_from_the_four_cells_around_it(
     search[:, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = 255
     found = look(teacher, np.full((1, 128, 128, 3), 204, np.uint8), search).scores
     dark, bright = probability(0.0), probability(3 * 0.8)
-    # Its point lies at 16 row, 16 column: the corner of four cells; the last one's beyond are left.
+    # Its point is at 16 row, 16 column: the corner of four cells, except at the border.
     expected = np.full((16, 16), dark)
     expected[row - 1 : row + 1, column - 1 : column + 1] = (3 * dark + bright) / 4
     if row == 15:
         expected[15, 14], expected[14, 15] = [(dark + bright) / 2] * 2
         expected[15, 15] = bright
-    elif column == 1 and points == 15:  # the first points also stand for those that are missing
+    elif column == 1 and points == 15:  # the first points also replace the missing ones
         expected[row - 1 : row + 1, 0] = (dark + bright) / 2
     assert found == pytest.approx(expected, abs=1e-5)
 
@@ -97,7 +97,7 @@ def test_a_cell_has_the_mean_score_of_its_corners_and_the_box_of_the_best(
 
 
 @pytest.mark.parametrize('version', ['v2', 'v3'])
-def test_the_released_networks_find_a_picture_in_a_picture(
+def test_the_released_networks_find_the_template_in_the_search_region(
     shared: Path, seen: tuple[np.ndarray, np.ndarray, np.ndarray], version: str, find: Any
 ) -> None:
     folder = shared / 'teachers' / f'nanotrack_{version}'
@@ -111,7 +111,7 @@ def test_the_released_networks_find_a_picture_in_a_picture(
 
 @pytest.mark.parametrize('part', ['backbone', 'head'])
 @pytest.mark.parametrize('content', [None, b'', b'no graph', 0.5])
-def test_files_that_are_missing_or_damaged_are_named(
+def test_missing_or_damaged_files_are_named_in_the_error(
     tmp_path: Path, part: str, content: bytes | float | None
 ) -> None:
     config = nanotrack(tmp_path, RGB)
@@ -127,7 +127,7 @@ def test_files_that_are_missing_or_damaged_are_named(
         NanoTrack(config).features(crops(128, 1))
 
 
-def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
+def test_files_that_do_not_belong_together_are_named_in_the_error(tmp_path: Path) -> None:
     config, other = nanotrack(tmp_path / 'a', RGB), nanotrack(tmp_path / 'b', BROWN)
     for backbone, head, wrong in (
         (config.head, config.backbone, f'{config.head} is not a NanoTrack backbone'),
@@ -138,14 +138,14 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
             NanoTrack(TeacherConfig(backbone, head)).features(crops(128, 1))
 
 
-def test_a_head_without_distances_of_sides_is_named(tmp_path: Path) -> None:
+def test_a_head_without_four_box_sides_is_named_in_the_error(tmp_path: Path) -> None:
     config = nanotrack(tmp_path, RGB, sides=np.zeros((2, 16, 16)))
     with pytest.raises(ValueError, match='is not the NanoTrack head of'):
         NanoTrack(config).features(crops(128, 1))
 
 
 class Asked(Dataset[int]):
-    """How many sessions this process has made once a teacher was asked."""
+    """A data set whose items are the number of sessions that the process has created."""
 
     def __init__(self, teacher: NanoTrack, made: list[int]) -> None:
         self.teacher, self.made = teacher, made
@@ -159,7 +159,7 @@ class Asked(Dataset[int]):
 
 
 @pytest.mark.usefixtures('no_garbage')
-def test_each_process_makes_its_own_sessions_once(
+def test_each_process_creates_its_own_sessions_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
