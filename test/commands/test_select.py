@@ -94,7 +94,7 @@ def test_the_page_is_served_until_ctrl_c(
             {},
             'cannot serve on 192.0.2.1:8321: this machine has no such address',
         ),
-        (('--host', 'no.such.invalid'), {}, "host 'no.such.invalid' is no address"),
+        (('--host', 'no.such.invalid'), {}, "host 'no.such.invalid' is not an address"),
         (('--port', '99999'), {}, 'port out of range. Min: 0, Max: 65535, value: 99999'),
         (('--port', '0'), {'HCAT_SELECT_TOKEN': 'short'}, 'the token has 5 characters'),
     ],

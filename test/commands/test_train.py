@@ -201,7 +201,7 @@ def test_errors_are_reported_in_one_line(
 ) -> None:
     out = ['--out', str(tmp_path / 'out')]
     assert 'none.yaml' in failure([str(tmp_path / 'none.yaml'), *out], capsys)
-    assert '--out DIR is needed' in failure([str(config)], capsys)
+    assert '--out DIR, the folder of the run, is required' in failure([str(config)], capsys)
     config.write_text(RUN.replace('layers', 'floors'))
     assert f"{config}: network: unknown field 'floors'" in failure([str(config), *out], capsys)
     config.write_text(RUN.replace('root: video', 'root: films'))

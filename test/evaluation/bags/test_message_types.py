@@ -141,7 +141,7 @@ def test_unpacking_can_stop_after_the_first_bytes() -> None:
 def test_the_detection_of_an_older_vision_msgs_is_refused() -> None:
     """Before vision_msgs 4.0 the message contained the image itself."""
     old = bytes(encode_message(detection(5, '', Box(1, 2, 3, 4))))
-    with pytest.raises(ValueError, match='are no vision_msgs'):
+    with pytest.raises(ValueError, match='cannot be decoded as vision_msgs'):
         decode_message(old[:-8] + bytes(200), DETECTION)
 
 
