@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip('launch_ros', reason=NEEDS)
 pytest.importorskip('ros2launch', reason=NEEDS)
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
-from launching import Launch, parameters, wait_for_state
+from launching import PATIENCE, Launch, parameters, wait_for_state
 from rclpy.node import Node
 
 try:
@@ -65,11 +66,21 @@ launch:
             ('/front/image_raw', '/front'),
             ('/usb/image', '/back'),
         ):
-            (info,) = viewer.get_subscriptions_info_by_topic(topic)
-            assert info.node_namespace.rstrip('/') == tracker
+            assert await_subscriber(viewer, topic) == tracker
         assert 'image:=/cam1/image was for the tracker that was included before' in running.log
     finally:
         running.kill()
+
+
+def await_subscriber(viewer: Node, topic: str) -> str:
+    """Return the namespace of a topic's only subscriber, whose name DDS may learn later."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        (info,) = viewer.get_subscriptions_info_by_topic(topic)
+        if 'UNKNOWN' not in info.node_namespace:
+            return str(info.node_namespace.rstrip('/'))
+        assert time.monotonic() < deadline, f'{topic}: no name of its subscriber'
+        time.sleep(0.05)
 
 
 def test_groups_keep_the_arguments_of_each_apart(viewer: Node, tmp_path: Path) -> None:
