@@ -33,6 +33,8 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
 arguments_for() {
     case $1 in
         3.10)
+            # The longer run: two processes share it.
+            printf '%s\n' -n 2 --dist loadfile
             for folder in nodes quantization simulation training; do
                 printf '%s\n' --ignore "test/$folder"
             done

