@@ -56,15 +56,19 @@ if hasattr(pytest, 'version_tuple'):  # before 7 the hook has other arguments
         return module
 
 
-SLOW = {'commands', 'engines', 'launch', 'nodes', 'quantization', 'simulation', 'tools', 'training'}
-"""Folders whose tests start processes, nodes, engines or trainings."""
+SLOW = {
+    'commands', 'engines', 'launch', 'network', 'nodes', 'quantization', 'simulation', 'tools',
+    'training',
+}  # fmt: skip
+"""Folders whose tests start processes, nodes, engines, networks or trainings."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make check` leaves out as slow."""
+    """Mark the tests that `make check` leaves out as slow: also those in a browser."""
     here = Path(__file__).parent
     for item in items:
-        if SLOW & set(Path(item.fspath).relative_to(here).parts):
+        folders = set(Path(item.fspath).relative_to(here).parts)
+        if SLOW & folders or 'browser' in getattr(item, 'fixturenames', ()):
             item.add_marker(pytest.mark.slow)
 
 
