@@ -37,7 +37,7 @@ SHORT_REST = 0.05
 Row = TypeVar('Row')
 
 
-class Turn(NamedTuple):
+class TimedTurn(NamedTuple):
     """Call times of one row's turn."""
 
     seconds: NDArray[np.float64]
@@ -52,7 +52,7 @@ def take_turn(
     *,
     seconds: float = float('inf'),
     rest_limit: float = REST_LIMIT,
-) -> Turn:
+) -> TimedTurn:
     """Rest, warm up with `LEAD` calls, then time calls until `seconds` are over.
 
     call: does the work once and returns its duration in seconds, or the duration of each stage.
@@ -68,7 +68,7 @@ def take_turn(
     times = [call()]
     while len(times) < most and np.sum(times) < seconds:
         times.append(call())
-    return Turn(np.array(times, np.float64), rested)
+    return TimedTurn(np.array(times, np.float64), rested)
 
 
 def rotate(rows: Sequence[Row], number: int) -> list[Row]:

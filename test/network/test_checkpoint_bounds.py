@@ -95,23 +95,6 @@ def test_weights_of_other_precisions_load(model: HCAT, tmp_path: Path, dtype: to
     assert all(torch.allclose(loaded[name], value, atol=1e-2) for name, value in state.items())
 
 
-@pytest.mark.parametrize(
-    ('metadata', 'reason'),
-    [
-        ('[' * 100_000, 'recursion'),
-        ('{"search_size": 1000000}', 'search_size 1000000: expected a whole number from 1 to 4096'),
-        ('{"layers": 100000000}', 'layers 100000000: expected a whole number from 1 to 64'),
-        ('{"mixing": 100000000}', 'mixing 100000000: expected a whole number from 0 to 64'),
-    ],
-)
-def test_metadata_that_asks_for_too_much_is_refused(
-    model: HCAT, tmp_path: Path, metadata: str, reason: str
-) -> None:
-    path = tmp_path / 'weights.safetensors'
-    safetensors.torch.save_file(model.state_dict(), path, {'hcat_config': metadata})
-    assert reason in refusal(path)
-
-
 def test_name_prefixes_of_parallel_training_are_removed(model: HCAT, tmp_path: Path) -> None:
     """DistributedDataParallel puts `module.` before each name."""
     state = {f'module.{name}': value for name, value in model.state_dict().items()}

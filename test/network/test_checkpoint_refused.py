@@ -223,8 +223,11 @@ def test_content_that_is_no_state_dict_is_refused(
         ('{"channels": 64}', 'channels 64 does not fit its tensors, which show 32'),
         ('{"backbone": ["resnet18"]}', 'backbone'),
         ('{"layers": NaN}', 'layers nan'),
-        ('{"layers": 900000000}', 'layers'),
+        ('{"layers": 900000000}', 'layers 900000000: expected a whole number from 1 to 64'),
         ('{"channels": 32, "ffn_channels": 900000000}', 'ffn_channels'),
+        ('{"mixing": 100000000}', 'mixing 100000000: expected a whole number from 0 to 64'),
+        ('{"search_size": 1000000}', 'search_size 1000000: expected a whole number from 1 to 4096'),
+        ('[' * 100_000, 'recursion'),
     ],
 )
 def test_invalid_metadata_is_refused(

@@ -195,7 +195,7 @@ class StorageFile:
         first = position.newest if start is None else max(start, position.newest)
         for message in self._salvaged.messages(names, first):
             within = message.log_time >= first and (stop is None or message.log_time < stop)
-            if within and not position.is_repeated(message.log_time):
+            if within and not position.consume_duplicate(message.log_time):
                 yield message
 
     def _pass_over(self, why: str) -> None:
@@ -237,8 +237,8 @@ class _ReadPosition:
         self.newest = log_time
         self.number += 1
 
-    def is_repeated(self, log_time: int) -> bool:
-        """Return whether this message of a second reading was already read; call it once each."""
+    def consume_duplicate(self, log_time: int) -> bool:
+        """Return whether a message of a second reading was already read; call it once for each."""
         if log_time != self.newest or self._same == 0:
             return False
         self._same -= 1

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hcat_ros.engines import Engine, EngineError, load_engine
 from hcat_ros.engines.self_test import self_test
-from hcat_ros.engines.timing import Turn, rest, rotate, take_turn
+from hcat_ros.engines.timing import TimedTurn, rest, rotate, take_turn
 from hcat_ros.evaluation.paper.systems import Cost
 from hcat_ros.evaluation.reference_engine import ReferenceEngine, ReferenceGraphs
 from hcat_ros.evaluation.speed import pin_to_processors
@@ -161,14 +161,14 @@ class Worker:
         if answer is not None:
             self.rows, self.missing = answer
 
-    def turn(self, row: TimedRow, seconds: float) -> Turn | None:
+    def turn(self, row: TimedRow, seconds: float) -> TimedTurn | None:
         """Return the times of a turn.
 
         If the process has failed, return None; `missing` then holds the reason and `rows` is empty.
         """
         with contextlib.suppress(OSError):  # the process has ended; `_answer` records the reason
             self._pipe.send((row, seconds))
-        answer: Turn | None = self._answer()
+        answer: TimedTurn | None = self._answer()
         return answer
 
     def close(self) -> None:
