@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 DEVICE = 'CPU'
 PRECISIONS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
 """Our precisions, and the type in which OpenVINO computes float layers; 'auto' takes the first."""
+LARGEST_TENSORS = 2 << 30
+"""Largest size of all tensors of a graph together, bytes. Ours have up to 320 MB, of which few are
+held at once; a graph of 150 bytes can ask for gigabytes."""
 
 
 class OpenVinoFeatures:
@@ -90,6 +94,8 @@ class OpenVinoEngine:
         path, content = model.folder / name, graph_content(model, name)
         try:
             graph = self._core.read_model(content, b'')
+            if (total := _size_of_tensors(graph)) > LARGEST_TENSORS:
+                raise RuntimeError(f'its tensors take {total} bytes, more than {LARGEST_TENSORS}')
             compiled = self._core.compile_model(graph, DEVICE, options)
         except Exception as error:  # OpenVINO raises RuntimeError and exceptions of its own
             raise EngineError(f'OpenVINO cannot load {path}: {error}') from error
@@ -135,3 +141,13 @@ class OpenVinoEngine:
             self._bound = None
             raise EngineError(f'OpenVINO failed on the search region: {error}') from error
         return Prediction(self._scores[0].copy(), self._boxes[0].copy())
+
+
+def _size_of_tensors(graph: openvino.Model) -> int:
+    """Return the size of all tensors of a graph, bytes; ones of unknown size count as empty."""
+    outputs = [output for operator in graph.get_ops() for output in operator.outputs()]
+    return sum(
+        output.get_element_type().size
+        * math.prod(max(length.get_max_length(), 0) for length in output.get_partial_shape())
+        for output in outputs
+    )

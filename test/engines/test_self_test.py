@@ -7,6 +7,7 @@ import io
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 from hcat_ros.engines import Engine, EngineCard, EngineError, Features, Prediction, load_engine
 from hcat_ros.engines.self_test import TOLERANCES, self_test
 from hcat_ros.models import REFERENCE_FILE, SEARCH_FILE, Model, ModelError, load_model
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 @pytest.fixture(scope='module')
@@ -27,6 +31,30 @@ def engine() -> Engine:
 def copy(tmp_path: Path) -> Model:
     """A copy of the shipped model to change."""
     return load_model(shutil.copytree(load_model().folder, tmp_path / 'copy'))
+
+
+@pytest.fixture
+def graph(copy: Model) -> ModelProto:
+    """The search graph of `copy`."""
+    onnx = pytest.importorskip('onnx', reason='needs onnx to change a graph')
+    return onnx.load(str(copy.folder / SEARCH_FILE))
+
+
+def with_graph(model: Model, graph: ModelProto, **settings: Any) -> Model:
+    """Replace the search graph of a model, and its hash on the card."""
+    import onnx
+
+    path = model.folder / SEARCH_FILE
+    onnx.save(graph, str(path), **settings)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = dataclasses.replace(model.card, sha256={**model.card.sha256, SEARCH_FILE: digest})
+    return Model(model.folder, card)
+
+
+def rename_scores(graph: ModelProto) -> None:
+    """Call the output `scores` of the network `found`, so that another node can compute it."""
+    for node in graph.graph.node:
+        node.output[:] = ['found' if name == 'scores' else name for name in node.output]
 
 
 class Off:
@@ -135,54 +163,70 @@ def test_an_invalid_reference_file_is_refused(engine: Engine, copy: Model, conte
         self_test(engine, exchange(copy, content))
 
 
-def test_a_graph_with_weights_in_another_file_is_refused(copy: Model) -> None:
+def test_a_graph_with_weights_in_another_file_is_refused(copy: Model, graph: ModelProto) -> None:
     """No hash covers that file, and it may be any file of the machine."""
-    onnx = pytest.importorskip('onnx')
-    path = copy.folder / SEARCH_FILE
-    graph = onnx.load(str(path))
-    onnx.save(graph, str(path), save_as_external_data=True, location='weights.bin')
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
+    changed = with_graph(copy, graph, save_as_external_data=True, location='weights.bin')
     with pytest.raises(EngineError, match='keeps weights in another file'):
-        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
+        load_engine(changed, 'onnxruntime', 'fp32')
 
 
-def test_a_graph_with_a_loop_is_refused(copy: Model) -> None:
+def test_a_graph_with_a_loop_is_refused(copy: Model, graph: ModelProto) -> None:
     """A loop of 2**62 iterations would run forever, and no signal could end it."""
-    onnx = pytest.importorskip('onnx')
-    make, kinds = onnx.helper, onnx.TensorProto
-    graph = onnx.load(str(copy.folder / SEARCH_FILE))
-    scores = make.make_tensor_value_info('a', kinds.FLOAT, [1, 16, 16])
-    carried = make.make_tensor_value_info('b', kinds.BOOL, [])
-    body = make.make_graph(
-        [make.make_node('Identity', [name], [f'{name}_out']) for name in 'ba'],
+    from onnx import TensorProto, helper
+
+    scores = helper.make_tensor_value_info('a', TensorProto.FLOAT, [1, 16, 16])
+    carried = helper.make_tensor_value_info('b', TensorProto.BOOL, [])
+    body = helper.make_graph(
+        [helper.make_node('Identity', [name], [f'{name}_out']) for name in 'ba'],
         'body',
-        [make.make_tensor_value_info('i', kinds.INT64, []), carried, scores],
+        [helper.make_tensor_value_info('i', TensorProto.INT64, []), carried, scores],
         [
-            make.make_tensor_value_info('b_out', kinds.BOOL, []),
-            make.make_tensor_value_info('a_out', kinds.FLOAT, [1, 16, 16]),
+            helper.make_tensor_value_info('b_out', TensorProto.BOOL, []),
+            helper.make_tensor_value_info('a_out', TensorProto.FLOAT, [1, 16, 16]),
         ],
     )
-    for node in graph.graph.node:
-        node.output[:] = ['found' if name == 'scores' else name for name in node.output]
-    graph.graph.initializer.append(make.make_tensor('count', kinds.INT64, [], [1 << 62]))
-    graph.graph.initializer.append(make.make_tensor('on', kinds.BOOL, [], [True]))
-    graph.graph.node.append(make.make_node('Loop', ['count', 'on', 'found'], ['scores'], body=body))
-    onnx.save(graph, str(copy.folder / SEARCH_FILE))
-    digest = hashlib.sha256((copy.folder / SEARCH_FILE).read_bytes()).hexdigest()
-    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
+    rename_scores(graph)
+    graph.graph.initializer.append(helper.make_tensor('count', TensorProto.INT64, [], [1 << 62]))
+    graph.graph.initializer.append(helper.make_tensor('on', TensorProto.BOOL, [], [True]))
+    graph.graph.node.append(
+        helper.make_node('Loop', ['count', 'on', 'found'], ['scores'], body=body)
+    )
     with pytest.raises(EngineError, match='has the operator Loop, which may run without end'):
-        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
+        load_engine(with_graph(copy, graph), 'onnxruntime', 'fp32')
 
 
-def test_an_engine_chosen_by_name_has_to_pass(copy: Model) -> None:
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('onnxruntime', r'smaller than requested bytes of 6400000000'),
+        ('openvino', r'its tensors take 6\d{9} bytes, more than 2147483648'),
+    ],
+)
+def test_a_graph_that_asks_for_gigabytes_is_refused(
+    copy: Model, graph: ModelProto, name: str, message: str
+) -> None:
+    """Two numbers in it make a tensor of 40000 x 40000 floats."""
+    pytest.importorskip(name, reason=f'needs {name}', exc_type=ImportError)
+    from onnx import TensorProto, helper
+
+    rename_scores(graph)
+    graph.graph.initializer.append(
+        helper.make_tensor('shape', TensorProto.INT64, [2], [40000, 40000])
+    )
+    graph.graph.node.extend(
+        [
+            helper.make_node('ConstantOfShape', ['shape'], ['zeros']),
+            helper.make_node('ReduceSum', ['zeros'], ['zero'], keepdims=0),
+            helper.make_node('Add', ['found', 'zero'], ['scores']),
+        ]
+    )
+    with pytest.raises(EngineError, match=message):
+        load_engine(with_graph(copy, graph), name, 'fp32')
+
+
+def test_an_engine_chosen_by_name_has_to_pass(copy: Model, graph: ModelProto) -> None:
     """The hash in the card is right, but the graph has other weights."""
-    onnx = pytest.importorskip('onnx')
-    graph = onnx.load(str(copy.folder / SEARCH_FILE))
     values = next(each for each in graph.graph.initializer if each.name.endswith('weight'))
     values.raw_data = bytes(len(values.raw_data))
-    onnx.save(graph, str(copy.folder / SEARCH_FILE))
-    digest = hashlib.sha256((copy.folder / SEARCH_FILE).read_bytes()).hexdigest()
-    card = dataclasses.replace(copy.card, sha256={**copy.card.sha256, SEARCH_FILE: digest})
     with pytest.raises(EngineError, match='differs from the network'):
-        load_engine(Model(copy.folder, card), 'onnxruntime', 'fp32')
+        load_engine(with_graph(copy, graph), 'onnxruntime', 'fp32')
