@@ -37,6 +37,9 @@ DISABLED_OPTIMIZERS = (
     'WeightBiasQuantization',
     # On a CPU its fused operator is slower than an addition and a LayerNormalization.
     'SkipLayerNormFusion',
+    # It keeps each constant that it computes, in memory that nothing limits; hcat export has
+    # already computed the constants of its graphs.
+    'ConstantFolding',
 )
 
 LARGEST_ARENA = 1 << 30
@@ -106,7 +109,7 @@ class OnnxRuntimeEngine:
             self._binding.bind_ortvalue_output('scores', value(self._scores))
             self._binding.bind_ortvalue_output('boxes', value(self._boxes))
         except RuntimeError as error:
-            raise EngineError(f'{model.folder / search}: {error}') from error
+            raise EngineError(f'{model.folder / search}: {_reason(error)}') from error
 
     def _session(
         self, model: Model, name: str, precision: str, options: Any, size: int, grid: int = 0
@@ -124,7 +127,7 @@ class OnnxRuntimeEngine:
                 disabled_optimizers=DISABLED_OPTIMIZERS,
             )
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
-            raise EngineError(f'ONNX Runtime cannot load {path}: {error}') from error
+            raise EngineError(f'ONNX Runtime cannot load {path}: {_reason(error)}') from error
         if session.get_providers()[0] != self.provider:  # ONNX Runtime falls back silently
             raise EngineError(f'ONNX Runtime cannot use {self.provider} on this machine')
         takes = {value.name: value.shape for value in session.get_inputs()}
@@ -148,7 +151,7 @@ class OnnxRuntimeEngine:
                 binding.bind_output(name)
             self._template.run_with_iobinding(binding)
         except Exception as error:
-            raise EngineError(f'ONNX Runtime failed on the template: {error}') from error
+            raise EngineError(f'ONNX Runtime failed on the template: {_reason(error)}') from error
         return OnnxRuntimeFeatures(dict(zip(names, binding.get_outputs())))
 
     def search(self, crop: NDArray[np.uint8], features: OnnxRuntimeFeatures) -> Prediction:
@@ -163,8 +166,15 @@ class OnnxRuntimeEngine:
             self._search.run_with_iobinding(self._binding)
         except Exception as error:
             self._bound = None
-            raise EngineError(f'ONNX Runtime failed on the search region: {error}') from error
+            raise EngineError(
+                f'ONNX Runtime failed on the search region: {_reason(error)}'
+            ) from error
         return Prediction(self._scores[0].copy(), self._boxes[0].copy())
+
+
+def _reason(error: Exception) -> str:
+    """Return ONNX Runtime's message, which ends in line breaks, on one line."""
+    return ' '.join(str(error).split())
 
 
 def _limit_memory(options: onnxruntime.SessionOptions) -> None:

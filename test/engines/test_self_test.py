@@ -5,12 +5,15 @@ import dataclasses
 import hashlib
 import io
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from runtimes import change_card
 
 pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 
@@ -41,14 +44,14 @@ def graph(copy: Model) -> ModelProto:
 
 
 def with_graph(model: Model, graph: ModelProto, **settings: Any) -> Model:
-    """Replace the search graph of a model, and its hash on the card."""
+    """Replace the search graph of a model, and its hash in the card's file."""
     import onnx
 
     path = model.folder / SEARCH_FILE
     onnx.save(graph, str(path), **settings)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    card = dataclasses.replace(model.card, sha256={**model.card.sha256, SEARCH_FILE: digest})
-    return Model(model.folder, card)
+    change_card(model.folder, lambda card: card['sha256'].update({SEARCH_FILE: digest}))
+    return load_model(model.folder)
 
 
 def rename_scores(graph: ModelProto) -> None:
@@ -191,7 +194,24 @@ def test_a_graph_with_a_loop_is_refused(copy: Model, graph: ModelProto) -> None:
     graph.graph.node.append(
         helper.make_node('Loop', ['count', 'on', 'found'], ['scores'], body=body)
     )
-    with pytest.raises(EngineError, match='has the operator Loop, which may run without end'):
+    with pytest.raises(EngineError, match='has the operator Loop, whose time and memory have no'):
+        load_engine(with_graph(copy, graph), 'onnxruntime', 'fp32')
+
+
+def test_a_graph_with_a_branch_is_refused(copy: Model, graph: ModelProto) -> None:
+    """OpenVINO lists only the tensors outside of branches."""
+    from onnx import TensorProto, helper
+
+    rename_scores(graph)
+    scores = helper.make_tensor_value_info('same', TensorProto.FLOAT, [1, 16, 16])
+    branch = helper.make_graph(
+        [helper.make_node('Identity', ['found'], ['same'])], 'branch', [], [scores]
+    )
+    graph.graph.initializer.append(helper.make_tensor('on', TensorProto.BOOL, [], [True]))
+    graph.graph.node.append(
+        helper.make_node('If', ['on'], ['scores'], then_branch=branch, else_branch=branch)
+    )
+    with pytest.raises(EngineError, match='has the operator If, whose time and memory have no'):
         load_engine(with_graph(copy, graph), 'onnxruntime', 'fp32')
 
 
@@ -222,6 +242,38 @@ def test_a_graph_that_asks_for_gigabytes_is_refused(
     )
     with pytest.raises(EngineError, match=message):
         load_engine(with_graph(copy, graph), name, 'fp32')
+
+
+def test_constants_that_a_graph_computes_are_not_kept(copy: Model, graph: ModelProto) -> None:
+    """Twelve sums of 400 MB each; each constant is freed after its sum."""
+    from onnx import TensorProto, helper
+
+    rename_scores(graph)
+    for number in range(12):
+        shape = helper.make_tensor(
+            f'shape{number}', TensorProto.INT64, [2], [10000, 10000 + number]
+        )
+        graph.graph.initializer.append(shape)
+        graph.graph.node.extend(
+            [
+                helper.make_node('ConstantOfShape', [shape.name], [f'zeros{number}']),
+                helper.make_node('ReduceSum', [f'zeros{number}'], [f'zero{number}'], keepdims=0),
+            ]
+        )
+    zeros = [f'zero{number}' for number in range(12)]
+    graph.graph.node.append(helper.make_node('Sum', ['found', *zeros], ['scores']))
+    with_graph(copy, graph)
+    program = (
+        'import resource\n'
+        'from hcat_ros.models import load_model\n'
+        'from hcat_ros.engines.onnxruntime_engine import OnnxRuntimeEngine\n'
+        'from hcat_ros.engines.self_test import self_test\n'
+        f'model = load_model({str(copy.folder)!r})\n'
+        'self_test(OnnxRuntimeEngine(model, "fp32"), model)\n'
+        'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', program], stdout=subprocess.PIPE, check=True)
+    assert int(done.stdout) < 1_200_000  # KiB
 
 
 def test_an_engine_chosen_by_name_has_to_pass(copy: Model, graph: ModelProto) -> None:
