@@ -53,11 +53,9 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
     name: name of the picture in messages. Raises PictureError for data in none of `FORMATS`.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
-                return int(width), int(height)
+        with _open_header(data) as picture:
+            width, height = picture.size
+            return int(width), int(height)
     except PIL.Image.DecompressionBombError as error:
         claimed = re.search(r'\d+ pixels', str(error))
         raise PictureError(
@@ -68,6 +66,14 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
         del error  # a parser's message does not help a user
         what = describe_stand_in(data) or f'is not a readable image ({len(data)} bytes)'
         raise PictureError(f'{name} {what}') from None
+
+
+def _open_header(data: bytes | memoryview) -> PIL.Image.Image:
+    """Open a picture without decoding its pixels; raises many exceptions."""
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures and damaged EXIF data, but neither names the file.
+        warnings.simplefilter('ignore')
+        return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def file_size(path: Path) -> tuple[int, int]:
@@ -84,7 +90,7 @@ def has_several_pictures(path: Path) -> bool:
     An unreadable file counts as one picture: the code that decodes it later reports the error.
     """
     try:
-        with PIL.Image.open(io.BytesIO(read_bytes(path, LARGEST_FILE)), formats=FORMATS) as picture:
+        with _open_header(read_bytes(path, LARGEST_FILE)) as picture:
             return bool(getattr(picture, 'is_animated', False))
     except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError):
         return False
@@ -184,7 +190,7 @@ def read_mask(path: Path) -> tuple[NDArray[np.generic], bool]:
     width, height = picture_size(data, name)
     if width * height > MAX_IMAGE_PIXELS:
         _decode(data, name, UNCHANGED, MAX_IMAGE_PIXELS)  # raises the error
-    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+    with _open_header(data) as picture:
         # OpenCV returns the colours of an indexed picture, not its indices.
         if picture.mode == 'P':
             try:

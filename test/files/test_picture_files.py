@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_16_bit_picture_is_refused(shape: tuple[int, ...]) -> None:
 def test_data_that_is_not_an_image_is_refused(data: bytes) -> None:
     with pytest.raises(PictureError, match=rf'it is not a readable image \({len(data)} bytes\)'):
         decode_picture(data, 'it')
+
+
+def test_damaged_tiff_gives_one_error_and_no_warning(tmp_path: Path) -> None:
+    """Pillow warns of the directory at the end of the file, without the file's name."""
+    whole = tmp_path / 'a.tif'
+    cv2.imwrite(str(whole), np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        with pytest.raises(PictureError, match='cut is not a readable image'):
+            decode_picture(whole.read_bytes()[:4000], 'cut')
+    assert not found
 
 
 def test_path_that_is_not_utf8_is_read(tmp_path: Path) -> None:
