@@ -16,7 +16,7 @@ import numpy as np
 from hcat_ros import __version__
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.commands.own_process import ProcessError, in_own_process
-from hcat_ros.engines import ENGINES, EngineError
+from hcat_ros.engines import ENGINES, MOST_THREADS, EngineError
 from hcat_ros.engines.machine import processor
 from hcat_ros.engines.timing import take_turn
 from hcat_ros.evaluation import speed
@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
     for threads in arguments.threads:
-        if threads < 0:
-            raise ValueError(f'--threads {threads}: expected 0 or more')
+        if not 0 <= threads <= MOST_THREADS:
+            raise ValueError(f'--threads {threads}: expected 0 to {MOST_THREADS}')
     if arguments.weights and len(arguments.model) != 1:
         raise ValueError('--weights needs exactly one --model')
     engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine

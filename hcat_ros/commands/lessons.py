@@ -43,8 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     if not config.lessons:
         raise ValueError(f'{arguments.config}: lessons: expected a folder for the lessons')
-    if arguments.jobs < 1:
-        raise ValueError(f'--jobs {arguments.jobs}: expected 1 or more')
     with worker_pool(arguments.jobs) as pool:
         if config.lesson_groups:
             folder = config.lessons[0]

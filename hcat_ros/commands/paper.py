@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hcat_ros import __version__
+from hcat_ros.engines import MOST_THREADS
 from hcat_ros.engines.machine import processor
 from hcat_ros.evaluation.paper.accuracy import read_results
 from hcat_ros.evaluation.paper.report import Measuring, document, render_markdown
@@ -71,9 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
         from hcat_ros.training import paper_systems  # noqa: F401 PyTorch, onnx and more
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
-    for name, value in (('rounds', arguments.rounds), ('threads', arguments.threads)):
-        if value < 0:
-            raise ValueError(f'--{name} {value}: expected 0 or more')
+    if arguments.rounds < 0:
+        raise ValueError(f'--rounds {arguments.rounds}: expected 0 or more')
+    if not 0 <= arguments.threads <= MOST_THREADS:
+        raise ValueError(f'--threads {arguments.threads}: expected 0 to {MOST_THREADS}')
     if not arguments.seconds > 0:
         raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
     files = {name: run_file(name) for name in select_systems(arguments.only)}

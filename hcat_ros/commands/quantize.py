@@ -15,6 +15,7 @@ from pathlib import Path
 from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.evaluation.clips import describe_left_out, keep_scorable, read_data_set
+from hcat_ros.evaluation.workers import check_jobs
 from hcat_ros.files import scratch_folder
 from hcat_ros.models import (
     ACCEPTED_DROP,
@@ -60,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
         from hcat_ros.quantization.graph import SearchQuantizer
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[quantize]'") from error
-    for name, low in (('starts', 1), ('jobs', 1), ('max_drop', 0)):
+    check_jobs(arguments.jobs)
+    for name, low in (('starts', 1), ('max_drop', 0)):
         value = getattr(arguments, name)
         if not value >= low:
             raise ValueError(f'--{name.replace("_", "-")} {value}: expected {low} or more')

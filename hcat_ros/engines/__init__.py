@@ -14,7 +14,14 @@ import logging
 import os
 from typing import Any
 
-from hcat_ros.engines.base import Engine, EngineCard, EngineError, Features, Prediction
+from hcat_ros.engines.base import (
+    MOST_THREADS,
+    Engine,
+    EngineCard,
+    EngineError,
+    Features,
+    Prediction,
+)
 from hcat_ros.engines.candidates import Candidate, conflict, find_candidates
 from hcat_ros.engines.engine_choice import Chosen, choose, describe
 from hcat_ros.engines.self_test import self_test
@@ -22,6 +29,7 @@ from hcat_ros.models import DEFAULT_MODEL, Model, load_model
 
 __all__ = [
     'ENGINES',
+    'MOST_THREADS',
     'Engine',
     'EngineCard',
     'EngineError',

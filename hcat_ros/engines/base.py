@@ -70,6 +70,10 @@ class Engine(Protocol):
         """Find the template in a search crop (search_size, search_size, 3)."""
 
 
+MOST_THREADS = 256
+"""Largest number of threads of an engine: 100,000 take 17 GB and leave no processor to others."""
+
+
 def cache_folder() -> Path:
     """Return the folder in which engines cache what they built or measured on this machine."""
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
@@ -81,12 +85,13 @@ def resolve_precision(runtime: str, has: Sequence[str], precision: str, threads:
 
     `load_engine`, which knows the model's card, decides whether int8 is used instead.
 
-    Raises EngineError for a precision that the runtime lacks and for threads below 0.
+    Raises EngineError for a precision that the runtime lacks, and for threads below 0 or above
+    `MOST_THREADS`.
     """
     if precision not in ('auto', *has):
         raise EngineError(f"{runtime} has no precision '{precision}'; it has {', '.join(has)}")
-    if threads < 0:
-        raise EngineError(f'threads {threads}: expected 0 (one per core) or more')
+    if not 0 <= threads <= MOST_THREADS:
+        raise EngineError(f'threads {threads}: expected 0 (one per core) to {MOST_THREADS}')
     return has[0] if precision == 'auto' else precision
 
 

@@ -52,9 +52,9 @@ def run_passes(
 ) -> Iterator[SequenceResult]:
     """Yield the result of each task in their order; raise for the first task without a result.
 
-    jobs: processes; initialise: called once in each of them. Raises ValueError for jobs below 1, a
-    frame that cannot be read and a kept result that does not fit; EngineError, ModelError,
-    OSError.
+    jobs: processes; initialise: called once in each of them. Raises ValueError for jobs that
+    `worker_pool` refuses, a frame that cannot be read and a kept result that does not fit;
+    EngineError, ModelError, OSError.
     """
     for result in try_passes(tasks, jobs, initialise):
         if isinstance(result, LeftOut):
@@ -67,11 +67,9 @@ def try_passes(
 ) -> Iterator[SequenceResult | LeftOut]:
     """Yield the result of each task, in the order of the tasks, or the reason why it has none.
 
-    Raises ValueError for jobs below 1 and a kept result that does not fit; EngineError, ModelError,
-    OSError for a result that cannot be kept.
+    Raises ValueError for jobs that `worker_pool` refuses and a kept result that does not fit;
+    EngineError, ModelError, OSError for a result that cannot be kept.
     """
-    if jobs < 1:
-        raise ValueError(f'--jobs {jobs}: expected 1 or more')
     with worker_pool(jobs, initialise) as pool:
         # Not pool.map, which cancels the waiting tasks when its iterator is closed: if processes
         # are then killed, the pool's own thread fails with a traceback. A popped future frees its

@@ -12,6 +12,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
+MOST_JOBS = 256
+"""Largest number of worker processes."""
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise ValueError for a number of worker processes below 1 or above `MOST_JOBS`."""
+    if not 1 <= jobs <= MOST_JOBS:
+        raise ValueError(f'--jobs {jobs}: expected 1 to {MOST_JOBS}')
+
 
 @contextlib.contextmanager
 def worker_pool(
@@ -20,8 +29,9 @@ def worker_pool(
     """Yield a pool of worker processes; an exception in the `with` block kills them.
 
     The processes are spawned, since a fork copies a library's state but not its threads.
-    initialise: called once in each process.
+    initialise: called once in each process. Raises ValueError, see `check_jobs`.
     """
+    check_jobs(jobs)
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), as_worker, (initialise,))
     try:
         yield pool

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hcat_ros.engines import MOST_THREADS
+from hcat_ros.evaluation.workers import MOST_JOBS
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.training.groups import Chances
 from hcat_ros.training.run_files import read_run
@@ -97,10 +99,11 @@ class ScheduleConfig:
     """Number of PyTorch's CPU threads."""
 
     def __post_init__(self) -> None:
-        above_0 = dict.fromkeys(('steps', 'batch', 'groups', 'views', 'threads'), (1, None))
+        above_0 = dict.fromkeys(('steps', 'batch', 'groups', 'views'), (1, None))
         shares = dict.fromkeys(('decay_at', 'final', 'negatives'), (0, 1))
         from_0 = ('learning_rate', 'backbone_rate', 'weight_decay', 'clip', 'warm_up', 'seed')
-        rest = dict.fromkeys((*from_0, 'workers', 'cache_gib'), (0, None))
+        rest = dict.fromkeys((*from_0, 'cache_gib'), (0, None))
+        _check(self, threads=(1, MOST_THREADS), workers=(0, MOST_JOBS))
         _check(self, trained_blocks=(-1, None), ema=(0, 0.999999), **above_0, **shares, **rest)
         for name, known in (('decay', ('cosine', 'step')), ('precision', ('fp32', 'bf16', 'fp16'))):
             if getattr(self, name) not in known:

@@ -263,7 +263,7 @@ def test_multi_start_reports_accuracy_and_robustness(data: Path, tmp_path: Path)
         (('--realtime', '30', '--latency-ms', 'x'), "--latency-ms 'x': expected MEAN or MEAN,DEV"),
         (('--realtime', '30', '--latency-ms', '1,2,3'), 'expected MEAN or MEAN,DEVIATION'),
         (('--realtime', '-1'), '-1 frames a second: expected more than 0'),
-        (('--jobs', '0'), '--jobs 0: expected 1 or more'),
+        (('--jobs', '0'), '--jobs 0: expected 1 to 256'),
         (('--submission',), "'plain' has no server to send results to"),
     ],
 )

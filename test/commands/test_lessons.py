@@ -140,7 +140,7 @@ def test_invalid_arguments_are_reported_in_one_line(
 
     nowhere = extended(run, 'nowhere.yaml', lessons=[])
     assert 'lessons: expected a folder for the lessons' in failure('lessons', nowhere)
-    assert '--jobs 0: expected 1 or more' in failure('lessons', run, '--jobs', '0')
+    assert '--jobs 0: expected 1 to 256' in failure('lessons', run, '--jobs', '0')
     unmade = f'{tmp_path / "lessons"} holds no groups: make them with hcat lessons'
     assert unmade in failure('train', run, '--out', str(tmp_path / 'out'))
     assert main(['lessons', str(extended(run, 'frozen.yaml', schedule={'trained_blocks': 1}))]) == 0

@@ -96,7 +96,7 @@ def test_a_model_stays_unchanged_when_no_int8_graph_is_accurate_enough(
     ('extra', 'reason'),
     [
         (['--starts', '0'], '--starts 0: expected 1 or more'),
-        (['--jobs', '-1'], '--jobs -1: expected 1 or more'),
+        (['--jobs', '-1'], '--jobs -1: expected 1 to 256'),
         (['--max-drop', 'nan'], '--max-drop nan: expected 0 or more'),
         (['--data', 'nowhere'], 'plain: no folder nowhere'),
     ],

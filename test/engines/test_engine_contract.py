@@ -199,7 +199,11 @@ def test_two_engines_of_one_model_do_not_share_state(
 
 @pytest.mark.parametrize(
     ('settings', 'reason'),
-    [({'precision': 'fp1'}, "no precision 'fp1'"), ({'threads': -1}, 'threads -1: expected 0')],
+    [
+        ({'precision': 'fp1'}, "no precision 'fp1'"),
+        ({'threads': -1}, 'threads -1: expected 0'),
+        ({'threads': 257}, 'threads 257: expected 0 (one per core) to 256'),
+    ],
 )
 def test_unsupported_settings_are_refused(
     name: str, shipped_model: Model, shipped: Engine, settings: dict[str, Any], reason: str

@@ -173,7 +173,7 @@ def test_frames_support_length_and_slices(clips: list[Clip]) -> None:
 
 
 def test_zero_jobs_are_refused(clips: list[Clip]) -> None:
-    with pytest.raises(ValueError, match='--jobs 0: expected 1 or more'):
+    with pytest.raises(ValueError, match='--jobs 0: expected 1 to 256'):
         list(run_passes([PassTask(StillSpec(), clips[0])], jobs=0))
 
 
