@@ -121,8 +121,9 @@ def graph_content(model: Model, name: str) -> bytes:
     """Return the bytes of a model's self-contained ONNX graph, checked against the card's hash.
 
     Raises ModelError; EngineError for a graph whose weights lie in another file, which no hash
-    covers, and for a graph with control flow: a loop may never end, and no signal interrupts a
-    runtime; the tensors inside of a branch escape OpenVINO's check of sizes.
+    covers, and for a graph with control flow or functions: a loop may never end, functions that
+    call each other may expand to billions of nodes, and no signal interrupts a runtime; the tensors
+    inside of a branch escape OpenVINO's check of sizes.
     """
     content = model.content(name)
     if _EXTERNAL.search(content):
@@ -136,7 +137,47 @@ def graph_content(model: Model, name: str) -> bytes:
             f'{model.folder / name} has the operator {operator}, whose time and memory have no '
             'bound; export the model with hcat export, whose graphs have no control flow'
         )
+    if FUNCTIONS in _model_fields(content):
+        raise EngineError(
+            f'{model.folder / name} has functions, which may expand to any number of nodes; export '
+            'the model with hcat export, whose graphs have no functions'
+        )
     return content
+
+
+FUNCTIONS = 25
+"""Number of the field `functions` of ONNX's ModelProto."""
+
+
+def _model_fields(content: bytes) -> set[int]:
+    """Return the numbers of the fields of an ONNX model, up to the first damaged byte."""
+    found, place = set(), 0
+    try:
+        while place < len(content):
+            tag, place = _read_varint(content, place)
+            found.add(tag >> 3)
+            length = {1: 8, 5: 4}.get(tag & 7, 0)  # fixed64 and fixed32
+            if tag & 7 in (0, 2):  # a varint, or the length of what follows
+                value, place = _read_varint(content, place)
+                length = value if tag & 7 == 2 else 0
+            place += length
+    except IndexError:
+        pass  # the file is cut; its runtime will say so
+    return found
+
+
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return the number at a place and the place behind it.
+
+    Raises IndexError at the end of the content, and for a number of more than ten bytes.
+    """
+    value = 0
+    for shift in range(0, 70, 7):
+        byte, place = content[place], place + 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise IndexError('a number of more than ten bytes')
 
 
 # Before a text protobuf writes its length; in a longer encoding of the same length, the last byte

@@ -244,6 +244,31 @@ def test_a_graph_that_asks_for_gigabytes_is_refused(
         load_engine(with_graph(copy, graph), name, 'fp32')
 
 
+def test_a_graph_with_functions_is_refused(copy: Model, graph: ModelProto) -> None:
+    """Ten levels of functions; each calls the one below ten times."""
+    from onnx import helper
+
+    opsets = [helper.make_opsetid('', 17), helper.make_opsetid('own', 1)]
+    for level in range(10):
+        calls = [
+            helper.make_node(
+                f'F{level - 1}' if level else 'Identity',
+                [f'value{number}'],
+                [f'value{number + 1}'],
+                domain='own' if level else '',
+            )
+            for number in range(10)
+        ]
+        graph.functions.append(
+            helper.make_function('own', f'F{level}', ['value0'], ['value10'], calls, opsets)
+        )
+    rename_scores(graph)
+    graph.opset_import.append(opsets[1])
+    graph.graph.node.append(helper.make_node('F9', ['found'], ['scores'], domain='own'))
+    with pytest.raises(EngineError, match='has functions, which may expand to any number of nodes'):
+        load_engine(with_graph(copy, graph), 'onnxruntime', 'fp32')
+
+
 def test_constants_that_a_graph_computes_are_not_kept(copy: Model, graph: ModelProto) -> None:
     """Twelve sums of 400 MB each; each constant is freed after its sum."""
     from onnx import TensorProto, helper
