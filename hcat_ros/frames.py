@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hcat_ros.files import check_name
+from hcat_ros.files import check_name, describe_stand_in
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
@@ -60,7 +60,9 @@ class FrameSource:
         path = Path(source).expanduser()
         check_name(path)
         self.source = source
-        self.is_camera = source.isdecimal() or path.is_char_device()
+        # A folder may be called 0001, as in KITTI.
+        is_number = source.isdecimal() and not path.is_dir()
+        self.is_camera = is_number or path.is_char_device()
         self._start, self._asked, self._own_times = start, count, not fps
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
@@ -107,6 +109,10 @@ class FrameSource:
         place = int(self.source) if self.source.isdecimal() else str(path.absolute())
         capture = cv2.VideoCapture(place)
         if not capture.isOpened():
+            if not self.is_camera:
+                with path.open('rb') as file:
+                    if what := describe_stand_in(file.read(64)):
+                        raise ValueError(f'{self.source} {what}')
             raise ValueError(f'OpenCV cannot open {self.source} as a video or camera')
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

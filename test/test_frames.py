@@ -137,6 +137,30 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     assert '.png' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        ('version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'run git lfs pull'),
+        ('<!DOCTYPE html><title>Virus scan warning</title>', 'is an HTML page; download the file'),
+    ],
+)
+def test_file_in_place_of_a_video_is_identified(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / 'a.mp4').write_text(content)
+    with pytest.raises(ValueError, match=rf'a\.mp4 .*{reason}'):
+        FrameSource(str(tmp_path / 'a.mp4'))
+
+
+def test_folder_whose_name_is_a_number_is_not_a_camera(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sequences of KITTI are folders with names such as 0001."""
+    monkeypatch.chdir(Path(folder).parent)
+    Path(folder).rename('0001')
+    source = FrameSource('0001', start=5)
+    assert not source.is_camera
+    assert indices(source) == list(range(5, COUNT))
+
+
 @pytest.mark.parametrize('content', [b'', b'not a video at all\n' * 50])
 @pytest.mark.parametrize('name', ['video', 'video.mp4', 'video.avi'])
 def test_file_that_is_not_a_video_is_refused(tmp_path: Path, name: str, content: bytes) -> None:

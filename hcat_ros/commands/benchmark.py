@@ -24,7 +24,7 @@ from hcat_ros.evaluation.reference_engine import ReferenceGraphs
 from hcat_ros.evaluation.speed_group import SpeedTask, measure_group
 from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
 from hcat_ros.files import check_outputs, scratch_folder, write_text
-from hcat_ros.files.figures import check_matplotlib, write_figure
+from hcat_ros.files.figures import check_figure, write_figure
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
 PAPER = 'HCAT of the paper'
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     plot without Matplotlib.
     """
     if arguments.plot:
-        check_matplotlib('--plot')
+        check_figure('--plot', arguments.plot)
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')

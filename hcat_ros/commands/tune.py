@@ -19,7 +19,7 @@ from hcat_ros.evaluation.one_pass import measures
 from hcat_ros.evaluation.passes import START_NOISE, PassTask, run_passes
 from hcat_ros.evaluation.trackers import HcatSpec
 from hcat_ros.files import check_outputs
-from hcat_ros.files.figures import check_matplotlib, write_figure
+from hcat_ros.files.figures import check_figure, write_figure
 from hcat_ros.markdown import markdown_table
 from hcat_ros.models import CARD_FILE, DEFAULT_MODEL, Model, add_to_model, load_model
 from hcat_ros.tracking import TrackerConfig
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model)
     check_outputs((arguments.plot,), (arguments.sequences, model.folder))
     if arguments.plot:
-        check_matplotlib('--plot')
+        check_figure('--plot', arguments.plot)
     data = read_data_set('plain', arguments.sequences)
     clips = keep_scorable(data.clips)
     card = model.card.tracking

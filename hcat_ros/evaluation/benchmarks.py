@@ -179,7 +179,8 @@ def vot(root: Path) -> Found:
         root = root / 'sequences'
     listing = root / 'list.txt'
     if listing.is_file():
-        names = map(str.strip, read_text(listing).splitlines())
+        # A sequence that is listed twice is read once.
+        names = dict.fromkeys(map(str.strip, read_text(listing).splitlines()))
         folders = [root / name for name in names if name and not name.startswith('#')]
     else:
         folders = [path.parent for path in root.glob('*/groundtruth.txt')]

@@ -89,11 +89,26 @@ def read_data_set(layout: str, root: Path, dtype: type[np.floating[Any]] = np.fl
         left_out.append(found)
         warnings.warn(f'skipped {found.what}: {found.reason}', stacklevel=2)
     if not clips:
-        raise DataSetError(f'{layout}: no usable sequence or image in {root}')
+        raise DataSetError(
+            f'{layout}: no usable sequence or image in {root}{_suspicion(layout, root)}'
+        )
     if left_out:
         text = f'{layout}: skipped {len(left_out)} in {root}, {len(clips)} clips are used'
         warnings.warn(text, stacklevel=2)
     return DataSet(clips, left_out)
+
+
+def _suspicion(layout: str, root: Path) -> str:
+    """Return which other layout a folder seems to have, with the remedy, for an error message."""
+    seen = [
+        other
+        for other, patterns in _SIGNS.items()
+        if any(any(root.glob(pattern)) for pattern in patterns)
+    ]
+    # Sequences of other benchmarks have a groundtruth.txt, too.
+    if not seen or seen[0] == layout or (layout in seen and layout != 'plain'):
+        return ''
+    return f'; it looks like the layout {seen[0]} (--benchmark {seen[0]})'
 
 
 def keep_scorable(clips: Sequence[Clip]) -> list[Clip]:
@@ -340,3 +355,17 @@ LAYOUTS: dict[str, Callable[[Path], Found]] = {
     'coco': _coco,
     'boxed': _boxed,
 }
+_SIGNS = {
+    'otb': ('*/groundtruth_rect*.txt',),
+    'uav123': ('anno/UAV123',),
+    'uav123_10fps': ('anno/UAV123_10fps',),
+    'uav20l': ('anno/UAV20L',),
+    'nfs': ('*/240',),
+    'nfs_30fps': ('*/30',),
+    'vot': ('sequences', 'list.txt', '*/color'),
+    'lasot': ('*/full_occlusion.txt', '*/*/full_occlusion.txt'),
+    'got10k': ('GOT-10k_*', '*/GOT-10k_*'),
+    'trackingnet': ('TRAIN_*', 'TEST/anno'),
+    'plain': ('groundtruth.txt', '*/groundtruth.txt'),
+}
+"""Files and folders, as patterns, that few other benchmarks have, by layout."""

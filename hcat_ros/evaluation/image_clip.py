@@ -73,8 +73,13 @@ def clip_of(name: str, images: Sequence[Path], boxes: NDArray[np.float64]) -> Cl
 
 
 def each_sequence(paths: Iterable[Path], read: Callable[[Path], Clip]) -> Found:
-    """Yield the clip of each path in sorted order, or `Skipped` if it cannot be read."""
+    """Yield the clip of each path in sorted order, or `Skipped` if it cannot be read.
+
+    The metadata that macOS leaves beside each file and folder, `._name`, is passed over.
+    """
     for path in sorted(paths):
+        if path.name.startswith('._'):
+            continue
         try:
             yield read(path)
         except (OSError, ValueError) as error:

@@ -34,6 +34,8 @@ FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_IMAGE_PIXELS = 100_000_000
 """Default for the largest picture that is decoded, pixels: 100 megapixels take 0.3 GB."""
 LARGEST_FILE = 512 << 20
+_UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError)
+"""Errors of Pillow for a damaged picture."""
 PNG_START = b'\x89PNG\r\n\x1a\n'
 
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
@@ -62,7 +64,7 @@ def picture_size(data: bytes | memoryview, name: str) -> tuple[int, int]:
             f'{name} has {claimed[0] if claimed else "too many pixels"} by its header, more than '
             'any limit of max_image_pixels; make it smaller'
         ) from None
-    except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError) as error:
+    except _UNREADABLE as error:
         del error  # a parser's message does not help a user
         what = describe_stand_in(data) or f'is not a readable image ({len(data)} bytes)'
         raise PictureError(f'{name} {what}') from None
@@ -87,12 +89,13 @@ def file_size(path: Path) -> tuple[int, int]:
 def has_several_pictures(path: Path) -> bool:
     """Return whether an image file holds several pictures, for example pages or an animation.
 
-    An unreadable file counts as one picture: the code that decodes it later reports the error.
+    An unreadable file, or one with too many pixels, counts as one picture: the code that decodes
+    it later reports the error.
     """
     try:
         with _open_header(read_bytes(path, LARGEST_FILE)) as picture:
             return bool(getattr(picture, 'is_animated', False))
-    except (OSError, SyntaxError, ValueError, KeyError, EOFError, OverflowError):
+    except (*_UNREADABLE, PIL.Image.DecompressionBombError):
         return False
 
 

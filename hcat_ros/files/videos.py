@@ -54,7 +54,10 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._partial), fourcc, self._fps, (width, height))
+        # OpenCV makes a decimal fraction of the rate, whose numerator MPEG-4 limits to 65535.
+        decimals = 3 if self._fps < 65 else 2 if self._fps < 655 else 1
+        fps = round(self._fps, decimals)
+        writer = cv2.VideoWriter(str(self._partial), fourcc, fps, (width, height))
         if not writer.isOpened():
             raise self._failure('OpenCV cannot write it; check that it was built with FFmpeg')
         return writer

@@ -22,6 +22,12 @@ _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS
 """Errors of write(2). Their OSError does not name a file."""
 
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of flock(2) on file systems without locks, as some network file systems are."""
+LONGEST_NAME = 50
+"""Number of a name's characters, of up to 4 bytes, in the name of the incomplete file."""
+
+
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
     """Raise ValueError if an output would overwrite an input or another output.
 
@@ -78,7 +84,9 @@ def whole_file(path: Path, suffixed: bool = False) -> Iterator[Path]:
         if not target.parent.is_dir():
             reason = f'No folder {target.parent}'
             raise FileNotFoundError(errno.ENOENT, reason, str(path))
-        begin, end = f'.{target.name}.{_MARK}-', target.suffix if suffixed else ''
+        # The whole name and the mark might be longer than the 255 bytes that a name may have.
+        begin = f'.{target.name[:LONGEST_NAME]}.{_MARK}-'
+        end = target.suffix if suffixed else ''
         _clear(target.parent, begin, end)
         partial, descriptor = _create_locked_file(target.parent, begin, end)
         try:
@@ -152,12 +160,25 @@ def _clear(folder: Path, begin: str, end: str) -> None:
                 os.close(descriptor)
 
 
+def _lock(descriptor: int) -> None:
+    """Lock a file or folder until the process ends.
+
+    On a file system without locks nothing is locked; `_clear` then fails to lock, too, and removes
+    nothing.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
 def _create_locked_file(folder: Path, begin: str, end: str) -> tuple[Path, int]:
     """Return a new file and a descriptor whose lock keeps other processes from removing it."""
     while True:
         path = folder / f'{begin}{secrets.token_hex(4)}{end}'
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         if os.fstat(descriptor).st_nlink:  # no other process removed it before it was locked
             return path, descriptor
         os.close(descriptor)
@@ -171,7 +192,7 @@ def _create_locked_folder(parent: Path, begin: str) -> tuple[Path, int]:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:  # another process removed it before it was opened
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         if path.exists():  # no other process removed it before it was locked
             return path, descriptor
         os.close(descriptor)

@@ -150,8 +150,8 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
                 f'{path}: entry {shown(name)} is a {type(value).__name__}, not a tensor; expected '
                 "a state dict or a dict with one under 'net'"
             )
-        # DistributedDataParallel adds this prefix.
-        name = name.removeprefix('module.')
+        # DistributedDataParallel and torch.compile add these prefixes.
+        name = re.sub(r'^((module|_orig_mod)\.)+', '', name)
         is_dense = value.layout == torch.strided and not value.is_nested
         if not is_dense or value.is_quantized or value.is_meta:
             raise CheckpointError(

@@ -84,6 +84,7 @@ def test_only_sequences_with_a_single_box_are_refused(
         (['--penalties', '2'], 'window_penalty 2.0: expected 0 to 1'),
         (['--corrections', '-1'], 'box_correction -1.0: expected 0 to 1'),
         (['--jobs', '0'], '--jobs 0'),
+        (['--plot', 'ao.svg'], '--plot ao.svg: expected a name that ends in .png'),
         (['--model', 'nope'], "no model 'nope'"),
     ],
 )

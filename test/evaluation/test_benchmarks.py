@@ -197,7 +197,7 @@ def test_vot_before_2018_has_images_in_the_sequence_folder(
 def test_vot_reads_the_sequences_of_its_list(tmp_path: Path, write_image: Write) -> None:
     for name in ('ants1', 'bag', 'ball'):
         vot(tmp_path / 'sequences', write_image, name)
-    text(tmp_path / 'sequences/list.txt', 'bag\nants1\nbirds\n')
+    text(tmp_path / 'sequences/list.txt', 'bag\nants1\nbirds\nbag\n')
     for root in (tmp_path, tmp_path / 'sequences'):
         with pytest.warns(UserWarning, match='skipped') as warned:
             assert list(by_name('vot', root)) == ['ants1', 'bag']

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import data_sets
 import numpy as np
 import pytest
 from data_sets import (
@@ -355,6 +357,29 @@ def test_an_empty_or_missing_folder_is_an_error_that_names_it(tmp_path: Path, la
     for missing in (tmp_path / 'nowhere', text(tmp_path / 'file', '')):
         with pytest.raises(DataSetError, match=f'{layout}: no folder {missing}'):
             read_clips(layout, missing)
+
+
+@pytest.mark.parametrize('kind', ['otb', 'uav123', 'nfs', 'vot', 'lasot', 'got10k', 'trackingnet'])
+def test_the_layout_of_another_benchmark_is_named(
+    tmp_path: Path, write_image: Write, kind: str
+) -> None:
+    name = {'lasot': 'car-1', 'got10k': 'GOT-10k_Train_000001'}.get(kind, 'one')
+    getattr(data_sets, kind)(tmp_path, write_image, name)
+    layout = 'masks' if kind == 'got10k' else 'plain'  # plain reads those of GOT-10k
+    hint = rf'it looks like the layout {kind} \(--benchmark {kind}\)'
+    warnings.simplefilter('ignore')
+    with pytest.raises(DataSetError, match=hint):
+        read_clips(layout, tmp_path)
+
+
+def test_a_broken_benchmark_is_not_taken_for_another(tmp_path: Path, write_image: Write) -> None:
+    data_sets.vot(tmp_path, write_image, 'one')
+    text(tmp_path / 'one/groundtruth.txt', '1,2\n')
+    with (
+        pytest.warns(UserWarning, match='skipped'),
+        pytest.raises(DataSetError, match=rf'in {tmp_path}$'),
+    ):
+        read_clips('vot', tmp_path)
 
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import data_sets
 import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, lasot, nfs, otb, text, trackingnet, uav123, vot
@@ -94,6 +95,18 @@ def test_folders_that_are_not_sequences_are_ignored(tmp_path: Path, sequence: Wr
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert [clip.name for clip in read_clips('plain', tmp_path)] == ['walk']
+
+
+@pytest.mark.parametrize('layout', ['lasot', 'trackingnet', 'uav123', 'vot', 'otb', 'got10k'])
+def test_the_metadata_of_macos_is_ignored(tmp_path: Path, write_image: Write, layout: str) -> None:
+    """macOS leaves a file ._NAME beside each file and folder on disks that are not its own."""
+    name = {'lasot': 'car-1', 'got10k': 'GOT-10k_Train_000001'}.get(layout, 'one')
+    getattr(data_sets, layout)(tmp_path, write_image, name)
+    for path in list(tmp_path.rglob('*')):
+        path.with_name(f'._{path.name}').write_bytes(b'\x00\x05\x16\x07Mac OS X\xb0')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert [clip.name for clip in read_clips(layout, tmp_path)] == [name]
 
 
 @pytest.mark.parametrize('mistake', ['images/0.png', '0.png', 'groundtruth_rect.txt'])

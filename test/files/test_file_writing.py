@@ -136,6 +136,32 @@ def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
 
 
+@pytest.mark.parametrize('name', ['a' * 251 + '.csv', '猫' * 83 + '.csv'])
+def test_the_longest_name_that_a_file_can_have_is_written(tmp_path: Path, name: str) -> None:
+    """Linux allows 255 bytes."""
+    assert len(name.encode()) in (253, 255)
+    write_text(tmp_path / name, 'whole')
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('code', [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_files_are_written_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """NFS without its lock daemon answers ENOLCK."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, 'flock', refuse)
+    with scratch_folder('work', tmp_path) as folder, whole_file(tmp_path / 'a.csv') as partial:
+        assert folder.is_dir()
+        partial.write_text('whole')
+        write_text(tmp_path / 'a.csv', 'of another process')
+        assert partial.is_file()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {'a.csv': 'whole'}
+
+
 def test_other_files_with_similar_names_are_kept(tmp_path: Path) -> None:
     (tmp_path / '.a.partial').write_text('mine')
     (tmp_path / '.b.csv.partial-1').write_text('mine')

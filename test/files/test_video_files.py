@@ -30,6 +30,18 @@ def test_all_frames_are_written(tmp_path: Path, suffix: str) -> None:
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize('rate', [29.97, 119.8811, 239.7612, 999.6543])
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+def test_videos_of_high_frame_rates_are_written(tmp_path: Path, suffix: str, rate: float) -> None:
+    """MPEG-4 takes the rate as a fraction of numbers of 16 bits; slow motion has a varying rate."""
+    path = tmp_path / f'a{suffix}'
+    with whole_video(path, rate) as video:
+        for _ in range(3):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+    assert len(frames_of(path)) == 3
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-3)
+
+
 def test_odd_frame_size_is_padded_without_losing_pixels(tmp_path: Path) -> None:
     image = np.zeros((47, 63, 3), np.uint8)
     image[46], image[:, 62] = 255, 255

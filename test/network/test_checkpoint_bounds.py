@@ -95,9 +95,12 @@ def test_weights_of_other_precisions_load(model: HCAT, tmp_path: Path, dtype: to
     assert all(torch.allclose(loaded[name], value, atol=1e-2) for name, value in state.items())
 
 
-def test_name_prefixes_of_parallel_training_are_removed(model: HCAT, tmp_path: Path) -> None:
-    """DistributedDataParallel puts `module.` before each name."""
-    state = {f'module.{name}': value for name, value in model.state_dict().items()}
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.'])
+def test_name_prefixes_of_parallel_and_compiled_training_are_removed(
+    model: HCAT, tmp_path: Path, prefix: str
+) -> None:
+    """DistributedDataParallel puts `module.` before each name, torch.compile `_orig_mod.`."""
+    state = {f'{prefix}{name}': value for name, value in model.state_dict().items()}
     torch.save({'net': state}, tmp_path / 'weights.pth')
     loaded = load_checkpoint(tmp_path / 'weights.pth').state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())

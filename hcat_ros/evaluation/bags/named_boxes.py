@@ -25,6 +25,8 @@ INIT_BOX = 'init_box'
 TRUTH_TOLERANCE = 0.001
 """Largest difference between the stamps of an image and its true box, s: room for rounding."""
 NO_BOX = np.full(4, np.nan)
+AT_ONCE = -(2**63)
+"""Time of recording of a box that starts on the first image, ns: before that of any image."""
 
 
 class NamedBox(NamedTuple):
@@ -99,8 +101,10 @@ class NamedStarts:
     def unused(self) -> list[str]:
         """See `Start`."""
         return [
-            f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image that was used is within '
-            f'{STAMP_TOLERANCE:g} s of it'
+            'box of the first image: no image was used'
+            if box.log_time == AT_ONCE
+            else f'box of {(box.stamp or box.log_time) / 1e9:.3f} s: no image that was used is '
+            f'within {STAMP_TOLERANCE:g} s of it'
             for box in self._boxes
         ]
 
@@ -122,7 +126,7 @@ def _fits(box: NamedBox, frame: BagFrame, following: BagFrame | None) -> bool:
 def start_at_once(*boxes: Box) -> Start:
     """Return a `Start` of these boxes, all on the first frame."""
     return NamedStarts(
-        [NamedBox(box, 0, -(2**63), number=number) for number, box in enumerate(boxes)]
+        [NamedBox(box, 0, AT_ONCE, number=number) for number, box in enumerate(boxes)]
     )
 
 

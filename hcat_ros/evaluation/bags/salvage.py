@@ -30,6 +30,7 @@ from hcat_ros.evaluation.bags.message_types import (
     decompress_lz4,
     decompress_zstd,
 )
+from hcat_ros.files import check_name
 
 MOST_MISSING = 50_000
 """Consecutive unreadable rows after which a database counts as ended: more than a damaged page of
@@ -188,14 +189,24 @@ def _summary(stream: BinaryIO) -> Summary | None:
 
 
 def objection(path: Path) -> str:
-    """Return why a storage file is unsafe to open with `rosbags`; '' if it is safe."""
+    """Return why a storage file cannot, or must not, be opened with `rosbags`; '' if it can.
+
+    Raises ValueError for a database whose path is not UTF-8, which SQLite cannot open.
+    """
     if path.suffix == '.mcap':
         with path.open('rb') as stream:
             summary = _summary(stream)
         sizes = [index.uncompressed_size for index in summary.chunk_indexes] if summary else []
         if max(sizes, default=0) > LARGEST_CHUNK:
             return f'a chunk claims to unpack to {max(sizes)} bytes, more than {LARGEST_CHUNK}'
+        channels = summary.channels.values() if summary else ()
+        if any(channel.message_encoding == 'ros1' for channel in channels):
+            return (
+                'its messages are of ROS 1; rosbags-convert --src FILE --dst FOLDER makes a bag of '
+                'ROS 2 from the original .bag'
+            )
         return ''
+    check_name(path)
     try:
         with closing(_connect(path)) as database:
             kinds = database.execute(

@@ -49,7 +49,9 @@ storage_mcap.DECOMPRESSORS |= {
 
 
 def is_storage(path: Path) -> bool:
-    """Return whether a file's name is that of a storage file of a bag."""
+    """Return whether a file's name is that of a bag's storage file; macOS's `._name` is none."""
+    if path.name.startswith('._'):
+        return False
     return path.suffix in SUFFIXES or (path.suffix == PACKED and is_storage(path.with_suffix('')))
 
 

@@ -82,6 +82,10 @@ def test_a_box_without_a_frame_near_its_stamp_is_reported(stamp: float) -> None:
     ]
 
 
+def test_a_command_line_box_without_any_image_is_reported() -> None:
+    assert start_at_once(BOX).unused() == ['box of the first image: no image was used']
+
+
 def test_two_boxes_for_one_frame_are_taken_in_recording_order() -> None:
     starts = NamedStarts([named(OTHER, 1.1, 5.0), named(BOX, 1.1, 4.0)])
     assert [box.box for box in starts.take_boxes(frame(1.1), None)] == [BOX, OTHER]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +199,30 @@ def test_files_that_are_not_a_bag_are_identified(
     assert text.startswith('nothing of it is read: ')
     assert reason in text
     assert list(file.messages([CAMERA])) == []
+
+
+def test_an_mcap_file_of_ros_1_is_identified(tmp_path: Path, scratch: Scratch) -> None:
+    """`mcap convert` makes such a file of a ROS 1 bag; its messages are in another format."""
+    from mcap.writer import Writer
+
+    path = tmp_path / 'walk.mcap'
+    with path.open('wb') as target:
+        writer = Writer(target)
+        writer.start(profile='ros1')
+        schema = writer.register_schema('sensor_msgs/Image', 'ros1msg', b'uint8 x')
+        camera = writer.register_channel(CAMERA, 'ros1', schema)
+        writer.add_message(camera, BEGIN, bytes(5), BEGIN)
+        writer.finish()
+    (text,) = StorageFile(path, scratch).damage
+    assert 'its messages are of ROS 1; rosbags-convert --src FILE --dst FOLDER' in text
+
+
+def test_a_database_whose_path_is_not_utf8_is_refused(tmp_path: Path, scratch: Scratch) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.db3'))
+    with sqlite3.connect(os.fsencode(path)) as database:
+        database.execute('CREATE TABLE topics (id, name, type, serialization_format)')
+    with pytest.raises(ValueError, match=r'caf\\xe9\.db3: the name is not UTF-8; rename the file'):
+        StorageFile(path, scratch)
 
 
 def test_an_sqlite_view_is_refused_as_a_table(tmp_path: Path, scratch: Scratch) -> None:
