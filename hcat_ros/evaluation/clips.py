@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -22,7 +23,7 @@ from hcat_ros.evaluation import benchmarks
 from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_flags
 from hcat_ros.evaluation.image_clip import Clip, Found, ImagesOf, Skipped, clip_of, each_sequence
 from hcat_ros.files import load_json, shown
-from hcat_ros.files.pictures import image_files, is_image, read_mask
+from hcat_ros.files.pictures import file_size, image_files, is_image, read_mask
 
 __all__ = [
     'LAYOUTS',
@@ -313,6 +314,9 @@ def _masks(root: Path) -> Found:
         if missing is not None:
             yield Skipped(folder, f'no image {missing}')
             continue
+        size: tuple[int, int] | None = None
+        with suppress(OSError, ValueError):  # of the image: the code that uses it reports it
+            size = file_size(images[0]) if masks else None
         objects: dict[int, NDArray[np.float64]] = {}
         indexed = True
         for number, path in enumerate(masks):
@@ -324,7 +328,16 @@ def _masks(root: Path) -> Found:
             indexed &= has_palette
             mask = np.where(mask == 0xFFFFFF, 255, mask)
             values = [int(value) for value in np.unique(mask) if value != 0]
-            if len(objects.keys() | values) > MOST_OBJECTS:
+            height, width = mask.shape
+            if size is not None and (width, height) != size:
+                yield Skipped(
+                    path,
+                    f'a mask of {width}x{height} for an image of {size[0]}x{size[1]}; take the '
+                    "masks of the images' own resolution",
+                )
+                continue
+            is_lossy = path.suffix.lower() in ('.jpg', '.jpeg') and values not in ([], [255])
+            if is_lossy or len(objects.keys() | values) > MOST_OBJECTS:
                 yield Skipped(
                     path,
                     f'{len(values)} values or colours; expected one for each object and at most '

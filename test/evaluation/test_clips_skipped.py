@@ -211,6 +211,25 @@ def test_a_mask_of_noise_or_floats_leaves_the_others_usable(
     assert any('00000.tif has pixels of type float32' in line for line in texts)
 
 
+def test_a_mask_of_another_size_or_in_jpeg_leaves_the_others_usable(
+    tmp_path: Path, write_image: Write
+) -> None:
+    """Boxes of a 480p mask are wrong in a full image; JPEG surrounds an object by others."""
+    mask = np.zeros((24, 32), np.uint8)
+    mask[4:9, 4:9] = 255
+    for name in ('bear', 'cat', 'dog'):
+        write_image(tmp_path / f'JPEGImages/480p/{name}/00000.jpg', np.zeros((24, 32, 3), np.uint8))
+        write_image(tmp_path / f'Annotations/480p/{name}/00000.png', mask)
+    write_image(tmp_path / 'JPEGImages/480p/cat/00000.jpg', np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / 'Annotations/480p/dog/00000.png').unlink()
+    write_image(tmp_path / 'Annotations/480p/dog/00000.jpg', mask)
+    with pytest.warns(UserWarning, match='skipped') as warned:
+        assert [clip.name for clip in read_clips('masks', tmp_path)] == ['bear-1']
+    texts = [str(warning.message) for warning in warned]
+    assert any('00000.png: a mask of 32x24 for an image of 64x48' in line for line in texts)
+    assert any('(JPEG and soft edges add colours)' in line for line in texts)
+
+
 def test_a_coco_split_without_its_images_is_skipped(tmp_path: Path, write_image: Write) -> None:
     listing = coco(tmp_path, write_image)
     text(listing.with_name('instances_val2017.json'), listing.read_text())
