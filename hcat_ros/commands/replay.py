@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,8 +116,8 @@ def run(arguments: argparse.Namespace) -> None:
         from hcat_ros.evaluation.report import write_report
     except ImportError as error:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[evaluate]'") from error
-    if arguments.start < 0:
-        raise ValueError(f'--start {arguments.start:g}: expected 0 or more')
+    if not 0 <= arguments.start < math.inf:
+        raise ValueError(f'--start {arguments.start:g}: expected 0 or more seconds')
     if not 8 <= arguments.mono16_bits <= 16:
         raise ValueError(f'--mono16-bits {arguments.mono16_bits}: expected 8 to 16')
     named = len(arguments.box or ())

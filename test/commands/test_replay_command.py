@@ -283,9 +283,11 @@ def test_errors_name_the_value_and_what_to_do(
     assert 'truth nowhere: there is no such file' in failure(
         [str(bag), '--truth', 'nowhere', *out], capfd
     )
-    assert '--start -1: expected 0 or more' in failure([str(bag), '--start', '-1'], capfd)
+    for wrong in ('-1', 'nan', 'inf'):
+        expected = f'--start {wrong}: expected 0 or more seconds'
+        assert expected in failure([str(bag), '--start', wrong], capfd)
     assert '--mono16-bits 3: expected 8 to 16' in failure([str(bag), '--mono16-bits', '3'], capfd)
-    assert 'no image on /camera/image could be used' in failure(
+    assert 'no image on /camera/image from 99 s on could be used' in failure(
         [str(bag), '--start', '99', *out], capfd
     )
     assert 'expected one Detection2D topic track, found none' in failure(

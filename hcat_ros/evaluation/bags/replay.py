@@ -118,7 +118,8 @@ def replay(
     images, followed = _write(passing, sequences, out)
     if images == 0:
         reasons = '; '.join(bag.findings.left_out) or 'the topic has none'
-        raise ValueError(f'{bag.path}: no image on {topic.name} could be used: {reasons}')
+        begin = f' from {options.start:g} s on' if options.start else ''
+        raise ValueError(f'{bag.path}: no image on {topic.name}{begin} could be used: {reasons}')
     for truth in truths:
         if unused := truth.unused():
             bag.findings.note(unused)
