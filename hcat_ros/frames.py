@@ -16,7 +16,7 @@ from hcat_ros.files import check_name, describe_stand_in
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
-    has_several_pictures,
+    count_pictures,
     image_files,
     read_picture,
 )
@@ -74,9 +74,11 @@ class FrameSource:
                 f'{source} does not exist; expected a video, an image folder or a camera'
             )
         stated, self._stated = DEFAULT_FPS, 0
-        if path.is_dir():
+        # FFmpeg would cut 16 bits to 8 and take a%03d.png for the pattern of other names.
+        is_picture = not self.is_camera and path.is_file() and count_pictures(path) == 1
+        if path.is_dir() or is_picture:
             self._own_times = False
-            self._images = image_files(path)
+            self._images = [path] if is_picture else image_files(path)
             self._stated = len(self._images)
             if self._stated == 0:
                 raise ValueError(f'{source} holds no images ({", ".join(IMAGE_SUFFIXES)})')
@@ -99,7 +101,7 @@ class FrameSource:
         path = Path(self.source).expanduser()
         if not self.is_camera and not path.is_file():
             raise ValueError(f'{self.source} is a FIFO, socket or device; expected a video file')
-        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and has_several_pictures(path):
+        if path.suffix.lower() in ('.tif', '.tiff', '.webp') and count_pictures(path) > 1:
             raise ValueError(
                 f'{self.source} holds several pictures; FFmpeg reads at most the first. Save each '
                 'picture as a separate file and give the folder'

@@ -197,6 +197,22 @@ def test_16_bit_image_is_refused(tmp_path: Path) -> None:
         list(FrameSource(str(tmp_path)))
 
 
+def test_a_single_16_bit_picture_is_refused(tmp_path: Path) -> None:
+    """FFmpeg would keep the high byte of each colour: 7500 becomes 29."""
+    path = tmp_path / 'thermal.png'
+    cv2.imwrite(str(path), np.full((8, 9, 3), 7500, np.uint16))
+    with pytest.raises(ValueError, match=r'thermal\.png has 16 bits per channel'):
+        list(FrameSource(str(path)))
+
+
+def test_a_picture_named_like_a_pattern_is_read_itself(tmp_path: Path) -> None:
+    """FFmpeg would read a001.png in place of a%03d.png."""
+    for name, level in (('a%03d.png', 40), ('a001.png', 90)):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 9, 3), level, np.uint8))
+    (frame,) = FrameSource(str(tmp_path / 'a%03d.png'))
+    assert (frame.image == 40).all()
+
+
 def test_16_bit_grey_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'thermal.mkv'
     flags = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]

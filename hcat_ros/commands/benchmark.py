@@ -25,6 +25,7 @@ from hcat_ros.evaluation.speed_group import SpeedTask, measure_group
 from hcat_ros.evaluation.speed_report import SpeedTable, chart, document, table
 from hcat_ros.files import check_outputs, scratch_folder, write_text
 from hcat_ros.files.figures import check_figure, write_figure
+from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.models import DEFAULT_MODEL, WEIGHTS_FILE, Model, ModelError, load_model
 
 PAPER = 'HCAT of the paper'
@@ -100,6 +101,10 @@ def run(arguments: argparse.Namespace) -> None:
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f'--size {width} {height}: expected at most {MAX_IMAGE_PIXELS} pixels in all'
+        )
     for threads in arguments.threads:
         if not 0 <= threads <= MOST_THREADS:
             raise ValueError(f'--threads {threads}: expected 0 to {MOST_THREADS}')

@@ -314,9 +314,9 @@ def _masks(root: Path) -> Found:
         if missing is not None:
             yield Skipped(folder, f'no image {missing}')
             continue
-        size: tuple[int, int] | None = None
+        image_size: tuple[int, int] | None = None
         with suppress(OSError, ValueError):  # of the image: the code that uses it reports it
-            size = file_size(images[0]) if masks else None
+            image_size = file_size(images[0]) if masks else None
         objects: dict[int, NDArray[np.float64]] = {}
         indexed = True
         for number, path in enumerate(masks):
@@ -329,11 +329,11 @@ def _masks(root: Path) -> Found:
             mask = np.where(mask == 0xFFFFFF, 255, mask)
             values = [int(value) for value in np.unique(mask) if value != 0]
             height, width = mask.shape
-            if size is not None and (width, height) != size:
+            if image_size is not None and (width, height) != image_size:
                 yield Skipped(
                     path,
-                    f'a mask of {width}x{height} for an image of {size[0]}x{size[1]}; take the '
-                    "masks of the images' own resolution",
+                    f'a mask of {width}x{height} for an image of {image_size[0]}x{image_size[1]}; '
+                    "take the masks of the images' own resolution",
                 )
                 continue
             is_lossy = path.suffix.lower() in ('.jpg', '.jpeg') and values not in ([], [255])

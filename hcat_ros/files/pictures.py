@@ -86,17 +86,18 @@ def file_size(path: Path) -> tuple[int, int]:
     return picture_size(read_bytes(path, LARGEST_FILE), printable(path))
 
 
-def has_several_pictures(path: Path) -> bool:
-    """Return whether an image file holds several pictures, for example pages or an animation.
+def count_pictures(path: Path) -> int:
+    """Return how many pictures a file holds, for example pages or an animation.
 
-    An unreadable file, or one with too many pixels, counts as one picture: the code that decodes
-    it later reports the error.
+    0 stands for a file that is not named like a picture, is not readable or has too many pixels.
     """
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return 0
     try:
         with _open_header(read_bytes(path, LARGEST_FILE)) as picture:
-            return bool(getattr(picture, 'is_animated', False))
+            return int(getattr(picture, 'n_frames', 1))
     except (*_UNREADABLE, PIL.Image.DecompressionBombError):
-        return False
+        return 0
 
 
 def decode_picture(

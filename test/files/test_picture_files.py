@@ -15,9 +15,9 @@ import pytest
 
 from hcat_ros.files.pictures import (
     PictureError,
+    count_pictures,
     decode_picture,
     file_size,
-    has_several_pictures,
     image_files,
     picture_size,
     read_mask,
@@ -62,13 +62,13 @@ def test_header_with_a_giant_size_is_refused() -> None:
         decode_picture(bytes(jpeg), 'it')
 
 
-def test_picture_with_a_giant_size_counts_as_one_picture(tmp_path: Path) -> None:
+def test_picture_with_a_giant_size_counts_as_unreadable(tmp_path: Path) -> None:
     """The error comes from the code that decodes it."""
     data = struct.pack('<2sIHH', b'BM', 0, 0, 0) + struct.pack('<I', 54)
     data += struct.pack('<IiiHHIIiiII', 40, 20000, 20000, 1, 24, 0, 0, 0, 0, 0, 0)
     path = tmp_path / 'giant.bmp'
     path.write_bytes(data)
-    assert not has_several_pictures(path)
+    assert count_pictures(path) == 0
 
 
 @pytest.mark.parametrize('claimed', [3 << 30, 2**32 - 1, 10**5])

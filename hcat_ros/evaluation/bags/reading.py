@@ -314,14 +314,24 @@ def _contents(path: Path, findings: Findings) -> tuple[list[Path], dict[str, int
         return there, {}
     files = []
     for file in listed:
-        # Someone may have compressed or unpacked the file by hand.
-        others = (file, file.with_name(f'{file.name}{PACKED}'), file.with_suffix(''))
-        found = next((other for other in others if other in there), None)
+        found = next((other for other in _forms(file) if other in there), None)
         if found is None:
             findings.note(f'{file.name} is missing', left_out=True)
         else:
             files.append(found)
+    known = {other for file in listed for other in _forms(file)}
+    for file in there if files else ():
+        if file not in known:
+            findings.note(
+                f'{file.name} is not read: {METADATA} does not list it; ros2 bag reindex lists it',
+                left_out=True,
+            )
     return files or there, counts
+
+
+def _forms(file: Path) -> tuple[Path, Path, Path]:
+    """Return a file, and its names if someone compressed or unpacked it by hand."""
+    return file, file.with_name(f'{file.name}{PACKED}'), file.with_suffix('')
 
 
 def _natural(path: Path) -> list[str | int]:

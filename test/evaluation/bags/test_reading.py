@@ -345,3 +345,19 @@ def test_split_files_that_overlap_in_time_are_merged(
     with open_bag(folder) as bag:
         stamps = [frame.stamp for frame in bag.frames(bag.image_topic())]
     assert stamps == [BEGIN + number * SECOND for number in range(8)]
+
+
+def test_a_file_that_the_metadata_do_not_list_is_named(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    """A copy in another form, such as one compressed by hand, is no further part of the bag."""
+    walk = write_bag(tmp_path / 'walk', images[:2])
+    part = write_bag(tmp_path / 'part', images[:3]) / 'part.mcap'
+    shutil.copy(walk / 'walk.mcap', walk / 'walk.mcap.zstd')
+    with open_bag(walk) as bag:
+        assert list(bag.findings) == []
+    part.rename(walk / 'walk_1.mcap')
+    with open_bag(walk) as bag:
+        (text,) = bag.findings.left_out
+        assert text.startswith('walk_1.mcap is not read: metadata.yaml does not list it')
+        assert bag.topics[CAMERA].count == 2
