@@ -96,8 +96,6 @@ def run(arguments: argparse.Namespace) -> None:
     Raises ValueError, ModelError; EngineError if no engine could be loaded; RuntimeError for a
     plot without Matplotlib.
     """
-    if arguments.plot:
-        check_figure('--plot', arguments.plot)
     width, height = arguments.size
     if arguments.frames < 1 or width < 64 or height < 64:
         raise ValueError('expected --frames of 1 or more and a --size of 64 or more')
@@ -115,6 +113,8 @@ def run(arguments: argparse.Namespace) -> None:
     folders = [str(model.folder) for model in models]
     read = [arguments.weights] if arguments.weights else []
     check_outputs((arguments.json, arguments.plot), [*folders, *read])
+    if arguments.plot:
+        check_figure('--plot', arguments.plot)
     groups = []
     with scratch_folder('hcat-benchmark') as folder:
         costs = prepare(models, arguments, folder)

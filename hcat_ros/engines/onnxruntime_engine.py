@@ -37,14 +37,15 @@ DISABLED_OPTIMIZERS = (
     'WeightBiasQuantization',
     # On a CPU its fused operator is slower than an addition and a LayerNormalization.
     'SkipLayerNormFusion',
-    # It keeps each constant that it computes, in memory that nothing limits; hcat export has
-    # already computed the constants of its graphs.
-    'ConstantFolding',
 )
 
 LARGEST_ARENA = 1 << 30
 """Memory for the tensors that graphs compute, without their weights, in all engines of a process,
 bytes. Ours need 30 MB; a graph of 150 bytes can ask for gigabytes."""
+LARGEST_FOLDED = 16 << 20
+"""Largest tensor that is computed while a graph loads, bytes: such tensors become weights, which
+lie outside of the arena. ONNX Runtime computes larger ones in each run; versions that do not know
+this setting ignore it."""
 
 
 class OnnxRuntimeFeatures:
@@ -183,6 +184,8 @@ def _limit_memory(options: onnxruntime.SessionOptions) -> None:
     options.add_session_config_entry('session.use_env_allocators', '1')
     # Weights are as large as the file that holds them.
     options.add_session_config_entry('session.use_device_allocator_for_initializers', '1')
+    folding = 'optimization.constant_folding_max_output_size_in_bytes'
+    options.add_session_config_entry(folding, str(LARGEST_FOLDED))
 
 
 @functools.cache
