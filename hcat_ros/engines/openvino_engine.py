@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class OpenVinoEngine:
         Raises EngineError if OpenVINO is missing, the processor lacks the precision or a graph
         does not load; ModelError for a missing or changed file.
         """
+        # OpenVINO's telemetry starts a process that reports to a server and gets our signals.
+        sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
         try:
             import openvino
         except ImportError as error:
