@@ -16,7 +16,7 @@ import numpy as np
 from hcat_ros import __version__
 from hcat_ros.commands.messages import show_messages
 from hcat_ros.commands.own_process import ProcessError, in_own_process
-from hcat_ros.engines import ENGINES, MOST_THREADS, EngineError
+from hcat_ros.engines import ENGINES, EngineError, check_threads
 from hcat_ros.engines.machine import processor
 from hcat_ros.engines.timing import take_turn
 from hcat_ros.evaluation import speed
@@ -104,8 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
             f'--size {width} {height}: expected at most {MAX_IMAGE_PIXELS} pixels in all'
         )
     for threads in arguments.threads:
-        if not 0 <= threads <= MOST_THREADS:
-            raise ValueError(f'--threads {threads}: expected 0 to {MOST_THREADS}')
+        check_threads(threads)
     if arguments.weights and len(arguments.model) != 1:
         raise ValueError('--weights needs exactly one --model')
     engines = list(ENGINES) if arguments.engine == ['all'] else arguments.engine

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hcat_ros import __version__
-from hcat_ros.engines import MOST_THREADS
+from hcat_ros.engines import check_threads
 from hcat_ros.engines.machine import processor
 from hcat_ros.evaluation.paper.accuracy import read_results
 from hcat_ros.evaluation.paper.report import Measuring, document, render_markdown
@@ -74,8 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{error}; pip install 'hcat_ros[export]'") from error
     if arguments.rounds < 0:
         raise ValueError(f'--rounds {arguments.rounds}: expected 0 or more')
-    if not 0 <= arguments.threads <= MOST_THREADS:
-        raise ValueError(f'--threads {arguments.threads}: expected 0 to {MOST_THREADS}')
+    check_threads(arguments.threads)
     if not arguments.seconds > 0:
         raise ValueError(f'--seconds {arguments.seconds:g}: expected above 0')
     files = {name: run_file(name) for name in select_systems(arguments.only)}

@@ -21,6 +21,7 @@ from hcat_ros.engines.base import (
     EngineError,
     Features,
     Prediction,
+    check_threads,
 )
 from hcat_ros.engines.candidates import Candidate, conflict, find_candidates
 from hcat_ros.engines.engine_choice import Chosen, choose, describe
@@ -35,6 +36,7 @@ __all__ = [
     'EngineError',
     'Features',
     'Prediction',
+    'check_threads',
     'choose_engine',
     'load_engine',
 ]

@@ -74,6 +74,12 @@ MOST_THREADS = 256
 """Largest number of threads of an engine: 100,000 take 17 GB and leave no processor to others."""
 
 
+def check_threads(threads: int) -> None:
+    """Raise EngineError for a number of threads below 0 or above `MOST_THREADS`."""
+    if not 0 <= threads <= MOST_THREADS:
+        raise EngineError(f'threads {threads}: expected 0 (one per core) to {MOST_THREADS}')
+
+
 def cache_folder() -> Path:
     """Return the folder in which engines cache what they built or measured on this machine."""
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
@@ -85,13 +91,11 @@ def resolve_precision(runtime: str, has: Sequence[str], precision: str, threads:
 
     `load_engine`, which knows the model's card, decides whether int8 is used instead.
 
-    Raises EngineError for a precision that the runtime lacks, and for threads below 0 or above
-    `MOST_THREADS`.
+    Raises EngineError for a precision that the runtime lacks, and see `check_threads`.
     """
     if precision not in ('auto', *has):
         raise EngineError(f"{runtime} has no precision '{precision}'; it has {', '.join(has)}")
-    if not 0 <= threads <= MOST_THREADS:
-        raise EngineError(f'threads {threads}: expected 0 (one per core) to {MOST_THREADS}')
+    check_threads(threads)
     return has[0] if precision == 'auto' else precision
 
 
@@ -137,7 +141,7 @@ def graph_content(model: Model, name: str) -> bytes:
             f'{model.folder / name} has the operator {operator}, whose time and memory have no '
             'bound; export the model with hcat export, whose graphs have no control flow'
         )
-    if FUNCTIONS in _model_fields(content):
+    if _FUNCTIONS in _model_fields(content):
         raise EngineError(
             f'{model.folder / name} has functions, which may expand to any number of nodes; export '
             'the model with hcat export, whose graphs have no functions'
@@ -145,7 +149,7 @@ def graph_content(model: Model, name: str) -> bytes:
     return content
 
 
-FUNCTIONS = 25
+_FUNCTIONS = 25
 """Number of the field `functions` of ONNX's ModelProto."""
 
 

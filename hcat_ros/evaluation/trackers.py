@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hcat_ros.boxes import Box
-from hcat_ros.engines import ENGINES, MOST_THREADS, load_engine
+from hcat_ros.engines import ENGINES, check_threads, load_engine
 from hcat_ros.files import read_bytes
 from hcat_ros.models import load_model
 from hcat_ros.tracking import TargetState, Track, Tracker, TrackerConfig, warm_up
@@ -153,8 +153,7 @@ class OpenCvSpec:
                 f'{", ".join(sorted(available))}; CSRT and KCF come with '
                 'opencv-contrib-python-headless'
             )
-        if not 0 <= threads <= MOST_THREADS:
-            raise ValueError(f'threads {threads}: expected 0 to {MOST_THREADS}')
+        check_threads(threads)
         if threads:
             cv2.setNumThreads(threads)
         name = available[self.name.lower()]

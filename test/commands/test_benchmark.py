@@ -102,9 +102,9 @@ def test_the_measured_peak_of_the_processor_is_plausible() -> None:
     ('arguments', 'reason'),
     [
         (['--frames', '0'], '--frames of 1 or more'),
-        (['--threads', '-1'], '--threads -1'),
+        (['--threads', '-1'], 'threads -1: expected 0 (one per core) to 256'),
         (['--size', '40000', '40000'], '--size 40000 40000: expected at most 100000000 pixels'),
-        (['--threads', '100000'], '--threads 100000: expected 0 to 256'),
+        (['--threads', '100000'], 'threads 100000: expected 0 (one per core) to 256'),
         (['--plot', 'speed.pdf'], '--plot speed.pdf: expected a name that ends in .png'),
         (['--weights', 'w', '--model', 'hcat_base', 'hcat_base'], '--weights needs exactly one'),
         (['--model', 'nope'], "no model 'nope'"),

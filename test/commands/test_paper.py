@@ -87,7 +87,7 @@ def test_without_rounds_only_parameters_and_multiply_adds_are_counted(
     [
         (['--only', 'hcat', 'transt_x'], "no system 'transt_x' in the paper; there are hcat, "),
         (['--rounds', '-1'], '--rounds -1: expected 0 or more'),
-        (['--threads', '-2'], '--threads -2: expected 0 to 256'),
+        (['--threads', '-2'], 'threads -2: expected 0 (one per core) to 256'),
         (['--seconds', '0'], '--seconds 0: expected above 0'),
         (['--results', 'hcat=nowhere'], 'no nowhere/results.json; make it with hcat evaluate'),
     ],

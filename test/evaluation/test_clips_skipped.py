@@ -190,15 +190,21 @@ def test_an_otb_groundtruth_that_is_not_a_file_leaves_the_others_usable(
     assert str(path) in str(warned[0].message)
 
 
+def write_masked_sequences(root: Path, write_image: Write) -> np.ndarray:
+    """Write the sequences bear, cat and dog of one image with one object; return the mask."""
+    mask = np.zeros((24, 32), np.uint8)
+    mask[4:9, 4:9] = 255
+    for name in ('bear', 'cat', 'dog'):
+        write_image(root / f'JPEGImages/480p/{name}/00000.jpg', np.zeros((24, 32, 3), np.uint8))
+        write_image(root / f'Annotations/480p/{name}/00000.png', mask)
+    return mask
+
+
 def test_a_mask_of_noise_or_floats_leaves_the_others_usable(
     tmp_path: Path, write_image: Write
 ) -> None:
     """Each colour of a mask is an object, so noise would be a great many objects."""
-    mask = np.zeros((24, 32), np.uint8)
-    mask[4:9, 4:9] = 255
-    for name in ('bear', 'cat', 'dog'):
-        write_image(tmp_path / f'JPEGImages/480p/{name}/00000.jpg')
-        write_image(tmp_path / f'Annotations/480p/{name}/00000.png', mask)
+    write_masked_sequences(tmp_path, write_image)
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     write_image(tmp_path / 'Annotations/480p/cat/00000.png', noise)
     fractions = np.full((24, 32), np.nan, np.float32)
@@ -215,11 +221,7 @@ def test_a_mask_of_another_size_or_in_jpeg_leaves_the_others_usable(
     tmp_path: Path, write_image: Write
 ) -> None:
     """Boxes of a 480p mask are wrong in a full image; JPEG surrounds an object by others."""
-    mask = np.zeros((24, 32), np.uint8)
-    mask[4:9, 4:9] = 255
-    for name in ('bear', 'cat', 'dog'):
-        write_image(tmp_path / f'JPEGImages/480p/{name}/00000.jpg', np.zeros((24, 32, 3), np.uint8))
-        write_image(tmp_path / f'Annotations/480p/{name}/00000.png', mask)
+    mask = write_masked_sequences(tmp_path, write_image)
     write_image(tmp_path / 'JPEGImages/480p/cat/00000.jpg', np.zeros((48, 64, 3), np.uint8))
     (tmp_path / 'Annotations/480p/dog/00000.png').unlink()
     write_image(tmp_path / 'Annotations/480p/dog/00000.jpg', mask)
