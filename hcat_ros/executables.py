@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import os
 import signal
 import sys
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INCOMPLETE = 3
+"""Exit code of a command or a node that left out parts of its input."""
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)  # nothing exists yet that needs cleaning up
+
+
+class _Lossy(io.FileIO):
+    """A file whose writes never fail: what a full disk or a closed pipe does not take is lost."""
+
+    def write(self, data: Any) -> int:
+        """Write data, return its length."""
+        with contextlib.suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+def _prepare_streams() -> None:
+    """Replace closed standard streams, and let no error on stderr cost the results of a run."""
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        # Otherwise the next opened file gets the descriptor of the closed stream, and the warnings
+        # of C libraries are written into that file.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
+    file = io.BufferedWriter(_Lossy(sys.stderr.fileno(), 'w', closefd=False))
+    sys.stderr = io.TextIOWrapper(file, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
 
 
 def _run_node(module: str) -> int:
@@ -27,6 +52,7 @@ def _run_node(module: str) -> int:
     When the node ends, it is destroyed and ROS is shut down. Python's shutdown is skipped, because
     threads and static objects of libraries have occasionally hung or crashed in it.
     """
+    _prepare_streams()
     # If a library crashes, the log then shows what the node was doing.
     faulthandler.enable()
     code = _run(module)
@@ -49,6 +75,7 @@ def _run(module: str) -> int:
 
 def hcat() -> int:
     """Run the command `hcat`."""
+    _prepare_streams()
     return _run('hcat_ros.commands.main')
 
 

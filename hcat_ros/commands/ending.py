@@ -8,15 +8,14 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-INCOMPLETE = 3
-"""Exit code of a command that left out parts of its input."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class IncompleteError(Exception):
     """The results are written, but parts of the input were left out; the message says which.
 
-    Commands raise it at the end; `hcat` then prints a warning and returns `INCOMPLETE`.
+    Commands raise it at the end; `hcat` then prints a warning and returns
+    `hcat_ros.executables.INCOMPLETE`.
     """
 
 

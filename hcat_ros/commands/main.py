@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,8 +28,9 @@ from hcat_ros.commands import (
     train,
     tune,
 )
-from hcat_ros.commands.ending import INCOMPLETE, IncompleteError, Stopped, signals_stop
+from hcat_ros.commands.ending import IncompleteError, Stopped, signals_stop
 from hcat_ros.commands.messages import show_messages
+from hcat_ros.executables import INCOMPLETE
 
 VERBS = {
     'track': track,
@@ -71,11 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             )
         )
-    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
-        # Replace a closed stream. Otherwise the next opened file gets its descriptor, and the
-        # warnings of C libraries are written into that file.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))  # noqa: SIM115
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(words)
     arguments.command = ['hcat', *words]

@@ -223,6 +223,11 @@ class Follower:
         self.ego_motion.record_command(now, command)
         return command
 
+    @property
+    def motion_ends(self) -> float:
+        """Time from which `command` is zero unless another good track arrives."""
+        return self._safety.motion_ends(self.config)
+
     def bearing(self, time: float) -> Bearing | None:
         """Return the bearing of the target at a time, None if it is unknown."""
         last = self._bearing.last

@@ -140,6 +140,14 @@ class Safety:
         self._lost, self._replaced = 'another target', True
         self._lost_since, self._heard = math.inf, -math.inf
 
+    def motion_ends(self, config: FollowConfig) -> float:
+        """Return when `verdict` stops the platform at once unless another good track arrives."""
+        if self._arrival is None:
+            return -math.inf
+        if self._heard > self._arrival:
+            return min(self._heard + config.stale_timeout, self._lost_since + config.lost_timeout)
+        return min(self._arrival + config.stale_timeout, self._stamp + config.max_latency)
+
     def verdict(self, now: float, config: FollowConfig) -> Verdict:
         """Return the motion that is allowed now."""
         if self._active_since is None:

@@ -199,7 +199,8 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
 def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = None) -> int:
     """Create nodes and spin them until the process is asked to end. Returns an exit code.
 
-    The code is 1, with the reason on stderr, if ROS cannot be initialised or a node not created.
+    The code is 1, with the reason on stderr, if ROS cannot be initialised or a node not created;
+    otherwise it is the highest `exit_code` of the nodes, 0 for nodes without this attribute.
 
     All ROS callbacks run in one thread; DDS keeps the newest frame while a callback runs. Some
     nodes have further threads (the follower's dead man, a bond's heartbeats, MAVLink links, the web
@@ -223,7 +224,7 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
             for node in nodes:
                 node.destroy_node()
             rclpy.try_shutdown()
-    return 0
+    return max((getattr(node, 'exit_code', 0) for node in nodes), default=0)
 
 
 def _spin(nodes: Sequence[Node]) -> None:

@@ -14,8 +14,10 @@ MOST_COEFFICIENTS = 14
 
 
 def check_image(message: Any) -> None:
-    """Raise ValueError for an image, raw or compressed, whose frame_id is too long."""
+    """Raise ValueError for an image, raw or compressed, with a text that is too long."""
     _check_name('header.frame_id', message.header.frame_id)
+    kind = 'encoding' if hasattr(message, 'encoding') else 'format'
+    _check_name(kind, getattr(message, kind))
 
 
 def check_detection(message: Any) -> None:

@@ -79,17 +79,17 @@ def test_a_signal_during_an_import_ends_the_command_as_a_signal(
     assert capsys.readouterr().err == 'hcat track: ended by SIGTERM\n'
 
 
-@pytest.mark.parametrize('closed', ['', '<&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-'])
-def test_a_command_works_with_closed_standard_streams(
-    closed: str, tmp_path: Path, write_image: Any
+@pytest.mark.parametrize('streams', ['', '<&-', '2>&-', '>&- 2>&-', '<&- >&- 2>&-', '2>/dev/full'])
+def test_a_command_works_with_closed_or_full_streams(
+    streams: str, tmp_path: Path, write_image: Any
 ) -> None:
     """Some daemons close them, which once broke the progress bar."""
     for number in range(3):
         write_image(tmp_path / f'{number}.png', np.full((120, 160, 3), 90, np.uint8))
-    code = 'import sys; from hcat_ros.commands.main import main; sys.exit(main(sys.argv[1:]))'
     words = ['track', str(tmp_path), '--box', '40', '40', '30', '30', '--engine', 'onnxruntime']
     words += ['--precision', 'fp32', '--model', 'hcat_nano', '--csv', str(tmp_path / 'a.csv')]
-    line = f'{shlex.join([sys.executable, "-c", code, *words])} {closed}'
+    command = [sys.executable, '-m', 'hcat_ros.executables', 'hcat', *words]
+    line = f'{shlex.join(command)} {streams}'
     assert subprocess.run(line, shell=True, check=False).returncode == 0
     rows = (tmp_path / 'a.csv').read_text().splitlines()
     assert [row.split(',')[0] for row in rows] == ['frame', '0', '1', '2']

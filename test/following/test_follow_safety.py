@@ -74,9 +74,22 @@ def test_commands_become_zero_within_the_timeout_when_tracks_fail(
         if command.is_zero and not before.is_zero:
             zero_after = now - begin
         assert command.is_zero or now - begin < zero_after, 'once zero it stays'
+        assert command.is_zero or now < follower.motion_ends <= now + CONFIG.stale_timeout
     assert zero_after <= CONFIG.stale_timeout + 1e-9
     assert command.allowed == 0
     assert reason in reasons
+
+
+def test_refused_and_missing_tracks_do_not_move_the_end_of_the_motion() -> None:
+    follower, begin = chasing()
+    assert follower.motion_ends == pytest.approx(begin + CONFIG.stale_timeout)
+    for step in range(1, 11):
+        now = begin + step * TICK
+        assert follower.track(seen(now - LATENCY, math.nan), now)
+        assert follower.motion_ends == pytest.approx(begin + CONFIG.stale_timeout)
+    assert not follower.command(follower.motion_ends - TICK).is_zero
+    assert follower.command(follower.motion_ends).is_zero
+    assert Follower(CONFIG).motion_ends == -math.inf
 
 
 def test_a_lost_target_brakes_within_limits_and_silence_fades_out() -> None:

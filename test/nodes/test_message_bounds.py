@@ -22,11 +22,15 @@ def test_messages_of_usual_length_pass() -> None:
     check_detection(detection)
 
 
-@pytest.mark.parametrize('kind', [Image, CompressedImage])
-def test_image_with_an_overlong_frame_id_is_refused(kind: type) -> None:
+@pytest.mark.parametrize(('kind', 'text'), [(Image, 'encoding'), (CompressedImage, 'format')])
+def test_image_with_an_overlong_text_is_refused(kind: type, text: str) -> None:
     message = kind()
     message.header.frame_id = 'f' * 256
+    setattr(message, text, 'e' * 256)
     check_image(message)
+    setattr(message, text, 'e' * 10**6)
+    with pytest.raises(ValueError, match=f'{text} has 1000000 characters'):
+        check_image(message)
     message.header.frame_id = 'f' * 10**6
     with pytest.raises(ValueError, match='frame_id has 1000000 characters'):
         check_image(message)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The executables in separate processes, as launch starts them."""
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -190,6 +191,51 @@ def test_video_source_reports_why_it_cannot_start(
     assert process.returncode == 1
     assert reason in output
     assert 'Traceback' not in output
+
+
+@pytest.mark.usefixtures('ros_domain')
+def test_video_source_tells_by_its_exit_code_that_images_were_left_out(
+    video: Path, tmp_path: Path
+) -> None:
+    process = start('video_source', f'source:={video}', 'wait:=0.0')
+    assert (process.communicate(timeout=60), process.returncode)[1] == 0
+    images = tmp_path / 'images'
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f'{number}.png'), np.full((48, 64, 3), 90, np.uint8))
+    (images / '1.png').write_bytes(b'no picture')
+    process = start('video_source', f'source:={images}', 'wait:=0.0')
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 3
+    assert f'{images}: 1 of 3 images left out' in output
+    process = start('video_source', f'source:={images}', 'wait:=0.0', 'loop:=true', 'fps:=100.0')
+    assert process.stdout is not None
+    output = process.stdout.readline()
+    assert '1 of 3 images left out' in output
+    for path in images.iterdir():
+        path.unlink()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert f'{images} cannot be read again' in output
+    assert '1 of 3 images left out' not in output, 'once, not in each round'
+
+
+@pytest.mark.parametrize('streams', ['<&-', '>&- 2>&-', '2>&-', '>/dev/full 2>/dev/full'])
+@pytest.mark.parametrize('module', ['follower_node', 'select_page'])
+def test_nodes_work_with_closed_or_full_streams(ros: None, module: str, streams: str) -> None:
+    line = shlex.join([sys.executable, '-m', 'hcat_ros.executables', module])
+    line += f' --ros-args -r __node:=closed {streams}'
+    process = subprocess.Popen(f'exec {line}', shell=True)
+    node = rclpy.create_node('viewer')
+    deadline = time.monotonic() + 60
+    while 'closed' not in node.get_node_names() and process.poll() is None:
+        assert time.monotonic() < deadline
+        rclpy.spin_once(node, timeout_sec=0.05)
+    time.sleep(0.5)  # the end of start-up
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    node.destroy_node()
 
 
 def test_node_survives_a_callback_error_and_ignores_errors_during_shutdown(ros: None) -> None:

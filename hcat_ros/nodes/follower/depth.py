@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from hcat_ros.boxes import Box
 from hcat_ros.following import CameraModel, box_in_depth, depth_in_box
 from hcat_ros.message_data import decoded_depth, depth_view, nanoseconds
+from hcat_ros.nodes.message_bounds import check_image
 
 MOST_TRACKS = 60
 """Number of recent tracks that a late depth image may belong to: two seconds at 30 fps."""
@@ -64,6 +65,11 @@ class DepthInput:
     def add_image(self, message: Image | CompressedImage) -> None:
         """Take a depth image; measure the distance if its track has already arrived."""
         self._came = True
+        try:
+            check_image(message)
+        except ValueError as error:
+            self._refuse_image(error)
+            return
         stamp = nanoseconds(message.header.stamp) / 1e9
         track = min(self._tracks, key=lambda one: abs(one.stamp - stamp), default=None)
         if track is not None and self._fits(track.stamp, stamp):
@@ -72,7 +78,7 @@ class DepthInput:
             return
         size = len(message.data)
         if size > MOST_BYTES:
-            self._refuse('refused depths', f'depth refused: {size} bytes, at most {MOST_BYTES}')
+            self._refuse_image(f'{size} bytes, at most {MOST_BYTES}')
             return
         self._images.append(message)
         while sum(len(image.data) for image in self._images) > MOST_BYTES:
@@ -125,10 +131,13 @@ class DepthInput:
             place = box_in_depth(box, (camera.width, camera.height), (width, height))
             found = depth_in_box(view.pixels, place, view.metres)
         except ValueError as error:
-            self._refused = str(error)
-            self._refuse('refused depths', f'depth refused: {error}')
+            self._refuse_image(error)
             return
         self._refused, self._matched = '', time.monotonic()
         # Depth is measured along the optical axis; a target beside the axis is farther away.
         scale = camera.distance(box.cx, box.cy, 1.0)
         self._on_distance(track.stamp, scale * found.depth, scale * found.deviation)
+
+    def _refuse_image(self, reason: object) -> None:
+        self._refused = str(reason)
+        self._refuse('refused depths', f'depth refused: {reason}')

@@ -249,13 +249,14 @@ class FollowerNode(GuardedLifecycleNode):
         self._output.target(follower, message.header, stamp, frame, camera.pitch, message.id)
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._held = bool(request.data)
+        changes, self._held = self._held != request.data, bool(request.data)
         if self.follower is not None:
             self.follower.hold(self._held)
             self._send_command(self.follower)
         response.success = True
         response.message = 'on hold' if self._held else 'hold released'
-        self.get_logger().info(response.message)
+        if changes:
+            self.get_logger().info(response.message)
         return response
 
     def _sample(self, name: str, age: float) -> None:
@@ -286,13 +287,15 @@ class FollowerNode(GuardedLifecycleNode):
 
     def _watch_over(self, follower: Follower) -> None:
         """Set the deadline at which the dead man stops the platform if the executor is blocked."""
-        since = self._last_track_time
+        if self.last_command.is_zero:
+            self._dead_man.moving_until(None)
+            return
+        left = follower.motion_ends - self._now()
         if self.get_parameter('use_sim_time').value is True:
             # The dead man counts real seconds, which do not measure the age of a simulated track:
             # here it only detects that the executor is blocked.
-            since = time.monotonic()
-        moves = not self.last_command.is_zero
-        self._dead_man.moving_until(since + follower.config.stale_timeout if moves else None)
+            left = follower.config.stale_timeout
+        self._dead_man.moving_until(time.monotonic() + left)
 
     def _log_silence(self, stale_timeout: float) -> None:
         """Log once when tracks stop arriving, and once when they arrive again."""

@@ -91,7 +91,12 @@ class ParentFrame:
                 self._refuse(f'no transform within {self._timeout:g} s: {error}')
                 continue
             self._waiting.popleft()
-            self._publish(transform_pose(pose, transform))
+            with np.errstate(over='ignore', invalid='ignore'):
+                result = transform_pose(pose, transform)
+            if _is_finite(result):
+                self._publish(result)
+            else:  # tf2 itself refuses NaN only
+                self._refuse(f'the transform to {self._frame} is not finite')
 
     def clear(self) -> None:
         """Drop the waiting poses."""
@@ -124,6 +129,13 @@ def transform_pose(pose: PoseStamped, transform: TransformStamped) -> PoseStampe
     x, y, z, w = _product(turn, _numbers(pose.pose.orientation)).tolist()
     result.pose.orientation = Quaternion(x=x, y=y, z=z, w=w)
     return result
+
+
+def _is_finite(pose: PoseStamped) -> bool:
+    """Return whether all numbers of a pose are finite."""
+    place = pose.pose.position
+    numbers = (place.x, place.y, place.z, *_numbers(pose.pose.orientation))
+    return bool(np.isfinite(numbers).all())
 
 
 def _numbers(quaternion: Quaternion) -> NDArray[np.float64]:

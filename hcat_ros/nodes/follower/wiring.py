@@ -43,12 +43,14 @@ class Surroundings:
     def _commands(self) -> list[str]:
         """Return problems with the publishers and subscribers of the commands."""
         own = self._node.get_fully_qualified_name()
-        publishers = self._node.get_publishers_info_by_topic(self._topic)
-        others = {_name(info) for info in publishers} - {own}
+        others = [_name(info) for info in self._node.get_publishers_info_by_topic(self._topic)]
+        if own in others:
+            others.remove(own)
         problems = []
         if others:
+            names = {f'another {name}' if name == own else name for name in others}
             problems.append(
-                f'{self._topic} is published by {", ".join(sorted(others))} too: the platform gets '
+                f'{self._topic} is published by {", ".join(sorted(names))} too: the platform gets '
                 'both commands; let only one of them through (twist_mux)'
             )
         for info in self._node.get_subscriptions_info_by_topic(self._topic):

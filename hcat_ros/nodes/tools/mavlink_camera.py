@@ -352,10 +352,12 @@ class MavlinkCamera(Node):
         self._motion.command(Rates(linear.x, linear.y, linear.z, angular.z, angular.y), now, waited)
 
     def _on_hold(self, request: Any, response: Any) -> Any:
+        changes = self._motion.is_held != request.data
         self._motion.hold(request.data, time.monotonic())
         response.success = True
         response.message = 'on hold' if request.data else 'commands are sent on'
-        self.get_logger().warning(f'motion output: {response.message}')
+        if changes:
+            self.get_logger().warning(f'motion output: {response.message}')
         return response
 
 

@@ -25,7 +25,7 @@ from hcat_ros.files.pictures import MAX_IMAGE_PIXELS
 from hcat_ros.message_data import best_class, box_of, decoded_image, image_view, nanoseconds
 from hcat_ros.nodes.diagnostics import Refusals
 from hcat_ros.nodes.lifecycle import run_node
-from hcat_ros.nodes.message_bounds import check_detection
+from hcat_ros.nodes.message_bounds import check_detection, check_image
 from hcat_ros.nodes.parameter_overrides import warn_of_useless_overrides
 from hcat_ros.nodes.parameters import Setting, Settings
 from hcat_ros.nodes.qos import IMAGE_QOS, RELIABLE_QOS, overridable
@@ -112,7 +112,10 @@ class SelectPage(Node):
         self.create_timer(STATUS_PERIOD, self._update_status, clock=steady)
         self.server = self._serve(self._requests.tracker, values)
         # Printed, not logged: /rosout would send the token to everybody on the network.
-        print(f'select_page: open {self.server.url}', flush=True)
+        try:
+            print(f'select_page: open {self.server.url}', flush=True)
+        except OSError as error:  # stdout is closed or its disk is full
+            self.get_logger().warning(f'cannot print the address of the page: {error}')
 
     def _serve(self, tracker: str, values: dict[str, Any]) -> Any:
         try:
@@ -200,6 +203,11 @@ class SelectPage(Node):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         now = time.monotonic()
+        try:
+            check_image(message)
+        except ValueError as error:
+            self._refusals.add('refused images', f'image refused: {error}')
+            return
         self._health.record_image(now)
         # The message is decoded when a client asks; the buffer needs only the size of its bytes.
         frame = StampedFrame(

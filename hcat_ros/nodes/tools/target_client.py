@@ -145,8 +145,12 @@ class TargetClient(Node):
 
     def _finish(self, text: str, failed: bool = False) -> None:
         self.exit_code = int(failed)
-        print(text, file=sys.stderr if failed else sys.stdout, flush=True)
         self._timer.cancel()
+        try:
+            print(text, file=sys.stderr if failed else sys.stdout, flush=True)
+        except OSError as error:  # the disk of the output is full, or its reader gone
+            self.exit_code = 1
+            self.get_logger().error(f'cannot print the outcome, {text}: {error}')
         self.context.try_shutdown()
 
 
@@ -206,15 +210,11 @@ class TopicRequest:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the client, the executable `target_client`. Returns 1 if the target is not followed."""
-    clients: list[TargetClient] = []
+    """Run the client, the executable `target_client`.
 
-    def make() -> TargetClient:
-        clients.append(TargetClient())
-        return clients[0]
-
-    code = run_node(make, args)
-    return clients[0].exit_code if clients else code
+    Returns 1 if the target is not followed, `INTERRUPTED` without an outcome.
+    """
+    return run_node(TargetClient, args)
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2D
 
 from hcat_ros.boxes import Box
+from hcat_ros.executables import INCOMPLETE
 from hcat_ros.following.camera import NARROWEST_FOV, WIDEST_FOV
 from hcat_ros.frames import Frame, FrameSource
 from hcat_ros.nodes.detections import detection_message
@@ -78,12 +79,16 @@ class VideoSource(Node):
 
     With a calibration or a field of view it publishes `camera_info` with each image.
 
-    Stamps are the time of publication. Raises ValueError or OSError if the source cannot be opened.
+    Stamps are the time of publication. `exit_code` is 1 if the source fails before its end, and 3
+    (`INCOMPLETE`) if frames could not be read.
+
+    Raises ValueError or OSError if the source cannot be opened.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('video_source', **kwargs)
         self._values = values = Settings(self, SETTINGS).values()
+        self.exit_code = 0
         warn_of_useless_overrides(self)
         if not values['source']:
             raise ValueError('parameter source is empty: name a video file, image folder or camera')
@@ -113,6 +118,7 @@ class VideoSource(Node):
         # Read before the clock starts, because seeking a late first frame takes a while.
         self._next = next(self._frames, None)
         self._published = 0
+        self._told: set[str] = set()
         self._shift = 0.0
         """Duration of the rounds that a looping source has completed, s."""
         self._began = self._subscribed = time.monotonic()
@@ -165,16 +171,25 @@ class VideoSource(Node):
         if self._published == 0 and self._box is not None:
             self._init_boxes.publish(detection_message(message.header, self._box))
         self._published += 1
-        self._next = next(self._frames, None)
-        if self._next is None and self._values['loop']:
-            self._shift += frame.time + 1.0 / self._source.fps
-            self._frames = iter(self._source)
-            self._next = next(self._frames, None)
+        try:
+            self._next = self._read(frame)
+        except (OSError, ValueError) as error:
+            self._fail(f'{self._values["source"]} cannot be read again: {error}')
         if self._next is not None and not self._source.is_camera:
             # Each frame has its own time, because the rate may vary.
             wait = self._began + self._shift + self._next.time - time.monotonic()
             self._timer.timer_period_ns = max(1, round(1e9 * wait))
             self._timer.reset()
+
+    def _read(self, frame: Frame) -> Frame | None:
+        """Return the frame after this one; None at the end of a source that does not loop."""
+        following = next(self._frames, None)
+        if following is None and self._values['loop']:
+            self._tell_remarks()
+            self._shift += frame.time + 1.0 / self._source.fps
+            self._frames = iter(self._source)
+            following = next(self._frames, None)
+        return following
 
     def _publish_info(self, header: Any, image: NDArray[np.uint8]) -> None:
         height, width = image.shape[:2]
@@ -190,8 +205,9 @@ class VideoSource(Node):
 
     def _finish(self) -> None:
         seconds = time.monotonic() - self._began
-        for remark in self._source.remarks:
-            self.get_logger().warning(f'{self._source.source}: {remark}')
+        self._tell_remarks()
+        if self._source.is_camera and not 0 < self._values['count'] <= self._published:
+            self._fail(f'camera {self._values["source"]} sends no more images')
         self.get_logger().info(
             f'{self._published} frames in {seconds:.1f} s, '
             f'{self._published / max(seconds, 1e-9):.1f} a second'
@@ -202,9 +218,25 @@ class VideoSource(Node):
         time.sleep(SETTLE)
         self.context.try_shutdown()
 
+    def _tell_remarks(self) -> None:
+        """Log the frames that the last round could not read, unless the round before said so."""
+        for remark in self._source.remarks:
+            if remark not in self._told:
+                self._told.add(remark)
+                self.get_logger().warning(f'{self._values["source"]}: {remark}')
+            self.exit_code = max(self.exit_code, INCOMPLETE)
+
+    def _fail(self, reason: str) -> None:
+        """Log why the source failed, and end with the exit code 1."""
+        self.get_logger().error(reason)
+        self._next, self.exit_code = None, 1
+
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the source, the executable `video_source`. Returns 1 if it cannot be opened."""
+    """Run the source, the executable `video_source`.
+
+    Returns 1 if it cannot be opened, otherwise the `exit_code` of the node.
+    """
     return run_node(VideoSource, args)
 
 

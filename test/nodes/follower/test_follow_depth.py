@@ -118,6 +118,7 @@ def test_compressed_depth_in_millimetres(follow: Callable[..., FollowTalker]) ->
         (depth_message(np.ones((480, 848), np.float32)), 0.0, 'depth is 848x480, the images are'),
         (Image(width=640, height=480, encoding='rgb8', step=1920), 0.0, 'expected 16UC1'),
         (Image(width=640, height=480, encoding='16UC1', step=1280), 0.0, 'needs'),
+        (Image(encoding='x' * 10**6), 0.0, 'encoding has 1000000 characters'),
         (depth_message(np.zeros((480, 640), np.float32)), 0.0, 'pixels of the target have a depth'),
     ],
 )

@@ -294,6 +294,21 @@ def test_other_nodes_on_cmd_vel_are_reported(
     rclpy.shutdown(context=context)
 
 
+def test_a_second_follower_of_the_same_name_is_reported(follow: Follow) -> None:
+    talker = follow(diagnostics_period=0.2)
+    talker.start()
+    talker.spin(lambda: len(talker.diagnostics) > 3, 'diagnostics')
+    assert 'published by' not in talker.diagnostics[-1].status[0].message
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    other = rclpy.create_node('hcat_follower', context=context)
+    other.create_publisher(TwistStamped, 'cmd_vel', 1)
+    values = talker.wait_for_diagnostics('/cmd_vel is published by another /hcat_follower too')
+    assert values['level'] == b'\1'
+    other.destroy_node()
+    rclpy.shutdown(context=context)
+
+
 def test_tracks_outside_of_the_image_are_refused(follow: Follow) -> None:
     talker = follow()
     talker.start()

@@ -177,6 +177,15 @@ def test_hold_stops_until_it_is_released(turning: FollowTalker) -> None:
     assert turning.follow(LEFT, 'yaw') > 0
 
 
+def test_repeated_hold_is_logged_once(
+    turning: FollowTalker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for on in (True, True, True, False):
+        turning.hold(on)
+    log = capfd.readouterr().err
+    assert (log.count('on hold'), log.count('hold released')) == (1, 1)
+
+
 def test_start_on_hold_prevents_motion_until_released(follow: Follow) -> None:
     talker = follow(start_on_hold=True)
     talker.start()
@@ -358,6 +367,24 @@ def test_a_blocked_executor_stops_the_platform_in_simulated_time_too(
     assert talker.last['yaw'] > 0
     time.sleep(1.0)  # the executor is blocked, as by a message of a gigabyte
     assert talker.follower.refusals.statistics.counts['stops by the dead man'] > 0
+
+
+def test_refused_tracks_do_not_delay_the_stop_of_a_blocked_executor(turning: FollowTalker) -> None:
+    turning.stream(0.3, LEFT)
+    good = nanoseconds(turning.send(LEFT).header.stamp) / 1e9
+    turning.stream(0.25, LEFT._replace(x=math.nan))
+    assert turning.follower.refusals.statistics.counts['refused tracks'] > 0
+    assert not is_zero(turning.commands[-1][1])
+    time.sleep(1.0)  # the executor is blocked
+    before = len(turning.commands)
+    turning.spin_for(0.2)
+    stamps = [
+        nanoseconds(message.header.stamp) / 1e9
+        for _, message in turning.commands[before:]
+        if is_zero(message)
+    ]
+    assert stamps
+    assert stamps[0] - good < 0.4 + SLACK
 
 
 def test_time_in_the_queue_counts_towards_the_age_of_a_track(

@@ -146,6 +146,28 @@ def test_tf2_entities_are_removed_from_the_node(
     node.destroy_node()
 
 
+@pytest.mark.parametrize('part', ['translation', 'rotation'])
+def test_a_transform_that_is_not_finite_is_refused(
+    ros: None, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """tf2 itself refuses NaN, but not infinity."""
+    transform = TransformStamped()
+    getattr(transform.transform, part).x = math.inf
+    monkeypatch.setattr(BufferOfJazzy, 'lookup_transform', lambda *given: transform)
+    tf2 = SimpleNamespace(
+        Buffer=BufferOfJazzy, TransformListener=Listener, TransformException=LookupError
+    )
+    monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
+    node = GuardedLifecycleNode('frames')
+    published: list[PoseStamped] = []
+    refused: list[str] = []
+    parent = ParentFrame(node, 'odom', 0.1, published.append, refused.append)
+    parent.add(PoseStamped())
+    assert (published, refused) == ([], ['the transform to odom is not finite'])
+    parent.destroy()
+    node.destroy_node()
+
+
 class Frames:
     """Publishes the transforms of the robot and its camera, as a robot's own nodes do."""
 

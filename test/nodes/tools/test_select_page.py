@@ -299,6 +299,19 @@ def operator_page(talker: Talker) -> SelectPage:
     return next(node for node in talker.executor.get_nodes() if isinstance(node, SelectPage))
 
 
+def test_image_with_an_overlong_text_is_refused(
+    look: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker, operator = look()
+    show(talker, operator, 0)
+    message = image_message(scene(1), 'bgr8')
+    message.encoding = 'e' * 10**6
+    talker.images.publish(message)
+    talker.spin_for(0.5)
+    assert show(talker, operator, 2)['width'] == np.shape(scene(2))[1]
+    assert 'image refused: encoding has 1000000 characters' in capfd.readouterr().err
+
+
 def test_image_that_cannot_be_shown_is_reported(look: Any) -> None:
     talker, operator = look()
     show(talker, operator, 0)

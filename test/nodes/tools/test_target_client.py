@@ -111,6 +111,25 @@ def test_missing_tracker_error_lists_the_running_trackers(talker: Talker) -> Non
     assert 'no tracker /front/hcat_tracker is running; running: /hcat_tracker' in errors
 
 
+@pytest.mark.usefixtures('ros_domain')
+def test_full_disk_does_not_keep_the_client_from_ending() -> None:
+    command = [sys.executable, '-m', 'hcat_ros.executables', 'target_client', '--ros-args', *BOX]
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        done = subprocess.run(
+            [*command, '-p', 'timeout:=0.5'], stdout=full, stderr=full, timeout=60, check=False
+        )
+    assert done.returncode == 1
+
+
+def test_outcome_that_cannot_be_printed_is_a_failure(talker: Talker) -> None:
+    code = "import sys; sys.stdout = open('/dev/full', 'w'); "
+    code += 'from hcat_ros.executables import target_client; target_client()'
+    exit_code, _, errors = run(talker, '-p', 'reset:=true', code=code)
+    assert exit_code == 1
+    assert 'cannot print the outcome, ' in errors
+    assert 'No space left on device' in errors
+
+
 def test_signal_ends_the_client(ros: None) -> None:
     process = subprocess.Popen(
         [sys.executable, '-m', 'hcat_ros.executables', 'target_client', '--ros-args', *BOX],
