@@ -17,6 +17,7 @@ from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
     count_pictures,
+    file_size,
     image_files,
     read_picture,
 )
@@ -74,8 +75,11 @@ class FrameSource:
                 f'{source} does not exist; expected a video, an image folder or a camera'
             )
         stated, self._stated = DEFAULT_FPS, 0
-        # FFmpeg would cut 16 bits to 8 and take a%03d.png for the pattern of other names.
-        is_picture = not self.is_camera and path.is_file() and count_pictures(path) == 1
+        is_picture = False
+        if not self.is_camera and path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            file_size(path)  # raises for a file that is no picture
+            # FFmpeg would cut 16 bits to 8 and take a%03d.png for the pattern of other names.
+            is_picture = count_pictures(path) == 1
         if path.is_dir() or is_picture:
             self._own_times = False
             self._images = [path] if is_picture else image_files(path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ def grey_level(index: int) -> int:
 
 def image(index: int) -> np.ndarray:
     return np.full((48, 64, 3), grey_level(index), np.uint8)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG of one black pixel whose header claims another size."""
+    encoded = bytearray(cv2.imencode('.png', np.zeros((1, 1, 3), np.uint8))[1].tobytes())
+    encoded[16:24] = struct.pack('>II', width, height)
+    encoded[29:33] = struct.pack('>I', zlib.crc32(encoded[12:29]))
+    return bytes(encoded)
 
 
 def write_video(path: Path, fourcc: str) -> str:
@@ -203,6 +212,21 @@ def test_a_single_16_bit_picture_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(path), np.full((8, 9, 3), 7500, np.uint16))
     with pytest.raises(ValueError, match=r'thermal\.png has 16 bits per channel'):
         list(FrameSource(str(path)))
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (png_of_size(30_000, 30_000), r'bomb\.png has 900000000 pixels by its header'),
+        (b'hello', r'bomb\.png is not a readable image \(5 bytes\)'),
+    ],
+)
+def test_a_single_picture_that_cannot_be_read_gives_the_reason(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / 'bomb.png').write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        FrameSource(str(tmp_path / 'bomb.png'))
 
 
 def test_a_picture_named_like_a_pattern_is_read_itself(tmp_path: Path) -> None:

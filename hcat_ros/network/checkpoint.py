@@ -179,6 +179,11 @@ def _check_records(path: Path, content: bytes) -> None:
         raise CheckpointError(
             f'{path}: truncated, damaged or not a PyTorch file ({error})'
         ) from None
+    if any(record.filename.endswith('/constants.pkl') for record in records):
+        raise CheckpointError(
+            f'{path}: is a TorchScript program; expected weights: '
+            "torch.save(torch.jit.load('...').state_dict(), '...')"
+        )
     size = sum(record.file_size for record in records)
     if size > len(content) or any(record.compress_type for record in records):
         raise CheckpointError(

@@ -130,6 +130,14 @@ def test_records_that_unpack_to_more_than_the_file_are_refused(model: HCAT, tmp_
     assert 'its records claim ' in refusal(packed)
 
 
+def test_a_torchscript_program_is_called_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / 'program.pt'
+    with zipfile.ZipFile(path, 'w') as archive:  # as torch.jit.save writes it
+        archive.writestr('program/constants.pkl', b'\x80\x02).')
+        archive.writestr('program/code/__torch__.py', 'pass\n' * 100, zipfile.ZIP_DEFLATED)
+    assert 'is a TorchScript program; expected weights: torch.save(' in refusal(path)
+
+
 def test_a_tensor_of_one_value_with_a_huge_shape_is_refused(model: HCAT, tmp_path: Path) -> None:
     huge = torch.zeros(1).expand(1 << 20, 1 << 20, 1, 1)
     path = write(model, tmp_path, 'zip', **{'input_proj.weight': huge})
