@@ -40,7 +40,7 @@ class Ending:
 
     @contextlib.contextmanager
     def watch_signals(self) -> Iterator[None]:
-        """Record signals inside this context; outside the main thread this does nothing."""
+        """Record signals, and ignore Ctrl-Z, inside this context; only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -49,8 +49,11 @@ class Ending:
         writing.setblocking(False)
         # Python runs no handler while the main thread waits inside ROS: this thread wakes it.
         thread = threading.Thread(target=self._wait, args=(reading,), daemon=True)
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number, handler in before.items():
+        before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGTSTP)}
+        # Ctrl-Z would suspend a follower without a stop, and its platform would drive on.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        for number in SIGNALS:
+            handler = before[number]
             # nohup starts a process with SIGHUP ignored: keep it ignored.
             if number != signal.SIGHUP or handler != signal.SIG_IGN:
                 signal.signal(number, self._record_signal)

@@ -23,6 +23,7 @@ from hcat_ros.tracking.session import TrackingSession
 
 PARAMETERS = 'parameters'
 """Subject of parameter problems, which survive changes of the lifecycle state."""
+CLOCK = '/clock'
 SILENCE = 2.0
 """Seconds without an image before a problem is reported."""
 
@@ -113,7 +114,7 @@ class InputWatch:
         self._node.destroy_subscription(subscription)
 
     def check_publishers(self) -> None:
-        """Report publishers of an unexpected type, and several publishers where only one may be."""
+        """Report publishers of an unexpected type, and several where one must be alone."""
         for subscription in self._subscriptions:
             topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
             publishers = self._publishers(topic)
@@ -128,12 +129,21 @@ class InputWatch:
             if topic not in self._one_publisher:
                 continue
             fitting = [info for info in publishers if info.topic_type == wanted]
-            if len(fitting) > 1:
-                names = ', '.join(sorted(_node_name(info) for info in fitting))
-                text = f'{topic} has {len(fitting)} publishers, {names}: only one of them is used; '
-                self.tell(f'publishers of {topic}', f'{text}give each publisher its own topic')
-            else:
-                self.settle(f'publishers of {topic}')
+            self._check_only_one(
+                topic, fitting, 'only one of them is used; give each publisher its own topic'
+            )
+        if self._node.get_parameter('use_sim_time').value is True:
+            self._check_only_one(
+                CLOCK, self._publishers(CLOCK), 'time jumps from one to the other; stop one of them'
+            )
+
+    def _check_only_one(self, topic: str, publishers: Sequence[Any], effect: str) -> None:
+        about = f'publishers of {topic}'
+        if len(publishers) > 1:
+            names = ', '.join(sorted(map(_node_name, publishers)))
+            self.tell(about, f'{topic} has {len(publishers)} publishers, {names}: {effect}')
+        else:
+            self.settle(about)
 
     def check_inactive(self, topic: str, state: str, failure: str) -> None:
         """Report images that are published while the node is not active.

@@ -102,3 +102,10 @@ def test_shared_memory_segments_are_removed_at_exit(name: str) -> None:
     finally:
         process.kill()
     assert [path for path in segments if Path(path).exists()] == []
+
+
+def test_a_running_node_is_not_suspended() -> None:
+    before = signal.getsignal(signal.SIGTSTP)
+    with Ending().watch_signals():
+        assert signal.getsignal(signal.SIGTSTP) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTSTP) == before

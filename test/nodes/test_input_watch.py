@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PointStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from talker import TARGET, Talker, scene, stamp
 from vision_msgs.msg import Detection2D
@@ -210,3 +211,13 @@ def test_inputs_of_the_wrong_message_type_are_reported(
     assert talker.status().level == DiagnosticStatus.WARN
     other.destroy_node()
     rclpy.shutdown(context=context)
+
+
+def test_two_sources_of_simulated_time_are_reported(talk: Callable[..., Talker]) -> None:
+    talker = talk(use_sim_time=True, diagnostics_period=0.2)
+    talker.tracker.start()
+    clocks = [talker.node.create_publisher(Clock, '/clock', 1) for _ in range(2)]
+    words = '/clock has 2 publishers, /talker, /talker: time jumps from one to the other'
+    talker.spin(lambda: words in talker.status().message, 'both')
+    talker.node.destroy_publisher(clocks[0])
+    talker.spin(lambda: words not in talker.status().message, 'one alone')
