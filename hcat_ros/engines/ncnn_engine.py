@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     import ncnn
 
 Shapes = dict[str, tuple[int, ...]]
+LARGEST_GROWTH, PER_THREAD = 2 << 30, 160 << 20
+"""Address space that a model's graphs, and the stack and heap of each thread, may take, bytes. Our
+graphs take 50 MB; a parameter file of 200 bytes can ask for any amount."""
 
 
 class NcnnFeatures:
@@ -72,10 +76,16 @@ class NcnnEngine:
         options.use_bf16_storage = precision == 'bf16'
         self._options = options
         self._card = EngineCard.of(card, 'ncnn', ncnn.__version__, precision)
-        self._template, _ = self._net(model, TEMPLATE_NCNN, card.template_size)
-        self._search, inputs = self._net(model, SEARCH_NCNN, card.search_size)
-        self._names = [name for name in inputs if name != 'crop']
-        self._check(model.folder / f'{SEARCH_NCNN}.param', inputs)
+        try:
+            with _limited_memory(LARGEST_GROWTH + options.num_threads * PER_THREAD):
+                self._template, _ = self._net(model, TEMPLATE_NCNN, card.template_size)
+                self._search, inputs = self._net(model, SEARCH_NCNN, card.search_size)
+                self._names = [name for name in inputs if name != 'crop']
+                self._check(model.folder / f'{SEARCH_NCNN}.param', inputs)
+        except MemoryError:
+            raise EngineError(
+                f'{model.folder}: the ncnn graphs need more than {LARGEST_GROWTH} bytes of memory'
+            ) from None
         if precision != 'fp32':
             # ncnn before 1.0.20260526 returned NaN in bf16, without an error.
             self_test(self, model)
@@ -171,6 +181,24 @@ def _precisions(ncnn: ModuleType) -> list[str]:
     if flags & {'avx512_bf16', 'bf16'}:
         has.append('bf16')
     return has
+
+
+@contextlib.contextmanager
+def _limited_memory(growth: int) -> Iterator[None]:
+    """Let the address space grow by at most so many bytes; a larger allocation of ncnn fails.
+
+    Graphs have fixed sizes: later runs need no more than the first.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with open('/proc/self/statm', encoding='ascii') as file:
+        limit = int(file.read().split()[0]) * resource.getpagesize() + growth
+    if soft != resource.RLIM_INFINITY:
+        limit = min(soft, limit)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import gc
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_a_template_graph_of_another_network_is_refused_when_loading(
     with pytest.raises(EngineError, match=r'but template\.ncnn gives') as error:
         load_engine(mixed, 'ncnn')
     assert f'run hcat add-ncnn {folder} again' in str(error.value)
+
+
+def test_a_graph_that_asks_for_gigabytes_is_refused(model: Model, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model.folder, tmp_path / 'bomb'))
+    path = folder / 'template.ncnn.param'
+    size = model.card.template_size
+    path.write_text(
+        '7767517\n'
+        '2 2\n'
+        f'Input crop 0 1 crop 0=3 1={size} 2={size}\n'
+        'Interp large 1 1 crop feature 0=1 3=24000 4=24000\n'  # 6.9 GB
+    )
+    hashes = {file: add_ncnn.sha256(folder / file) for file in model.card.sha256}
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(EngineError, match='ncnn failed to compute feature'):
+        load_engine(Model(folder, dataclasses.replace(model.card, sha256=hashes)), 'ncnn')
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20, 'KiB'
 
 
 def test_crops_and_features_stay_alive_during_a_search(model: Model) -> None:
