@@ -156,7 +156,7 @@ def test_a_token_opens_the_page(serve: Any, seen: Any, robot: Any, browser: Any)
     assert browser.text('message') == 'This robot asks for a token.'
     browser.call('Input.insertText', text='a wrong token of somebody')
     browser.press('Enter')
-    browser.wait(f"{MESSAGE} == 'wrong token'")
+    browser.wait(f"{MESSAGE} == 'wrong token' && document.activeElement.id == 'token'")
     browser.value("document.getElementById('token').value = ''")
     browser.call('Input.insertText', text=TOKEN)
     browser.press('Enter')

@@ -81,18 +81,19 @@ def test_operator_selects_a_target_sees_it_tracked_and_drops_it(
     browser.wait(f"{STATE} == 'no target'")
     assert browser.value(f'{PICTURE}.dataset.size') == '400x300'
 
-    def shown() -> tuple[float, str]:
-        stamp, track = browser.value(f'[{PICTURE}.dataset.stamp, {PICTURE}.dataset.track]')
-        return (int(stamp) - first) / 1e9 * FPS, track
+    def number_of(stamp: str) -> float:
+        return (int(stamp) - first) / 1e9 * FPS
 
-    x, y, w, h = truth(shown()[0])
+    x, y, w, h = truth(number_of(browser.value(f'{PICTURE}.dataset.stamp')))
     browser.drag((x - 2, y - 2, w + 4, h + 4))
     begun = browser.wait(f'{PICTURE}.dataset.track && Number({PICTURE}.dataset.stamp)')
     # Two seconds later the square is 20 px further.
-    browser.wait(f'Number({PICTURE}.dataset.stamp) > {begun} + 2e9')
+    stamp, track = browser.wait(
+        f'Number({PICTURE}.dataset.stamp) > {begun} + 2e9 && {PICTURE}.dataset.track && '
+        f'[{PICTURE}.dataset.stamp, {PICTURE}.dataset.track]'
+    )
     assert browser.text('state') == 'tracking'
-    number, track = shown()
-    assert iou(Box(*json.loads(track)), truth(number)) > 0.5
+    assert iou(Box(*json.loads(track)), truth(number_of(stamp))) > 0.5
     if 'HCAT_SCREENSHOTS' in os.environ:
         browser.screenshot(Path(os.environ['HCAT_SCREENSHOTS']) / 'select_page.png')
 
