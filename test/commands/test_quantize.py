@@ -31,11 +31,11 @@ def arguments(
     sequence: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
-    """Arguments of a run that takes seconds: few crops, every tenth layer."""
+    """Arguments of a run that takes seconds: few crops, every 30th layer."""
     monkeypatch.setattr(quantize, 'CALIBRATION', 2)
     monkeypatch.setattr(quantize, 'TEST', 1)
     every = SearchQuantizer.layers.fget  # type: ignore[attr-defined]
-    monkeypatch.setattr(SearchQuantizer, 'layers', property(lambda self: every(self)[::10]))
+    monkeypatch.setattr(SearchQuantizer, 'layers', property(lambda self: every(self)[::30]))
     sequence(tmp_path / 'data' / 'clip', 5)
     folder = str(tmp_path / 'data')
     return ['quantize', str(model), '--data', folder, '--evaluate', folder, '--starts', '2']
