@@ -24,6 +24,9 @@ PYTHON ?= python3.11
 # Number of test processes; each runs whole test files. It is one more than the cores of a small
 # machine, because tests spend a quarter of their time waiting.
 WORKERS ?= 3
+# One thread of PyTorch for each process: two would wait for each other where processes share the
+# cores. The order of the files is test/conftest.py's.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 VENV := $(CURDIR)/.venv
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -59,13 +62,13 @@ demo-follow: setup $(call STAMP,evaluate)
 
 test: setup-test setup-browser
 	@$(ACTIVATE)
-	python -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTEST)
 	HCAT_TEST_OPENVINO=1 python -m pytest -q -k openvino test/engines
 	tools/test_other_pythons.sh
 
 check: setup-test setup-browser lint
 	@$(ACTIVATE)
-	python -m pytest -q -m 'not slow' -n $(WORKERS) --dist loadfile
+	$(PYTEST) -q -m 'not slow'
 
 lint: setup-lint
 	@$(ACTIVATE)

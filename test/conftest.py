@@ -64,12 +64,17 @@ SLOW = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make check` leaves out as slow: also those in a browser."""
+    """Mark the tests that `make check` leaves out as slow: also those in a browser.
+
+    Files with slow tests run first, so that no process is left with a long one at the end.
+    """
     here = Path(__file__).parent
     for item in items:
         folders = set(Path(item.fspath).relative_to(here).parts)
         if SLOW & folders or 'browser' in getattr(item, 'fixturenames', ()):
             item.add_marker(pytest.mark.slow)
+    slow = {item.fspath for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.fspath not in slow)
 
 
 @pytest.fixture(scope='session', autouse=True)

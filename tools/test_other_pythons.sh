@@ -34,7 +34,7 @@ arguments_for() {
     case $1 in
         3.10)
             # The longer run: two processes share it.
-            printf '%s\n' -n 2 --dist loadfile
+            printf '%s\n' -n 2 --dist loadfile --no-loadscope-reorder
             for folder in nodes quantization simulation training; do
                 printf '%s\n' --ignore "test/$folder"
             done
