@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -173,10 +177,11 @@ class FrameSource:
         clock = _Clock(self.fps)
         began: float | None = None
         index, good, failures = -self._start, 0, 0  # frames before the start have a negative index
+        conversion = _Conversion(is_checked=not self.is_camera)
         while not self._asked or index < self._asked:
             found, image = capture.grab(), None
             if found and index + failures >= 0:
-                found, image = capture.retrieve()
+                found, image = conversion.retrieve(capture)
             if not found:
                 failures += 1
                 # The file ends here, unless it states more frames: damaged frames fail one by one.
@@ -192,8 +197,10 @@ class FrameSource:
                     self.remarks.append(f'{index - first} unreadable frames from frame {first} on')
                 if self._asked and index >= self._asked:
                     break
-            if index < 0:
+            if index < 0 or image is None:
                 index += 1
+                if not good and conversion.refused > PATIENCE:
+                    break
                 continue
             now = time.monotonic()
             began = now if began is None else began
@@ -207,12 +214,24 @@ class FrameSource:
             good += 1
         if self.is_camera:
             return
+        if conversion.refused:
+            self._report_interlaced(conversion.refused, good)
         if good == 0 and self._start:
             raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
         if good == 0:
             raise ValueError(f'{self.source} has no readable frame ({self._stated} are stated)')
         if self._stated and not self._asked:
-            self._check_end(good, clock.last)
+            self._check_end(good + conversion.refused, clock.last)
+
+    def _report_interlaced(self, refused: int, good: int) -> None:
+        """Add a remark about frames that OpenCV cannot convert. Raises ValueError if all are."""
+        what = (
+            f'OpenCV {cv2.__version__} cannot convert interlaced frames; deinterlace the video '
+            'first: ffmpeg -i IN -vf yadif OUT'
+        )
+        if good == 0:
+            raise ValueError(f'{self.source} is interlaced: {what}')
+        self.remarks.append(f'{refused} interlaced frames left out: {what}')
 
     def _check_end(self, good: int, last: float) -> None:
         """Add a remark if fewer frames were read than the file states.
@@ -252,6 +271,56 @@ class _Clock:
         self._raw, self._index = raw, index
         self.last = raw + self._shift
         return self.last
+
+
+class _Conversion:
+    """Retrieves a video's frames and notices those that FFmpeg refuses to convert to BGR.
+
+    OpenCV since 4.13 does not check for FFmpeg's error: it returns the pixels of the frame before,
+    or at first those of any memory. The error shows only on standard error, where it is looked for
+    if a frame is the first or equals the one before.
+    """
+
+    def __init__(self, is_checked: bool) -> None:
+        self.refused = 0
+        self._is_checked = is_checked  # a camera's frame can be retrieved only once
+        self._before = np.empty(0, np.uint8)  # every 16th row
+
+    def retrieve(self, capture: cv2.VideoCapture) -> tuple[bool, Image | None]:
+        """Return whether the grabbed frame was decoded, and its pixels, None if refused."""
+        if self._is_checked and (self._before.size == 0 or self.refused):
+            found, image, is_refused = _retrieve_watched(capture)
+        else:
+            found, image = capture.retrieve()
+            is_refused = False
+            if self._is_checked and found and np.array_equal(image[::16], self._before):
+                found, image, is_refused = _retrieve_watched(capture)
+        if self._is_checked and found:
+            self._before = image[::16].copy()
+        self.refused += is_refused
+        return found, None if is_refused else image
+
+
+def _retrieve_watched(capture: cv2.VideoCapture) -> tuple[bool, Any, bool]:
+    """Retrieve a frame; return OpenCV's answer and whether FFmpeg refuses to convert the frame."""
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # closed
+        return *capture.retrieve(), False
+    with tempfile.TemporaryFile() as messages:
+        try:
+            os.dup2(messages.fileno(), 2)
+            found, image = capture.retrieve()
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+        messages.seek(0)
+        text = messages.read()
+    is_refused = b'Cannot convert interlaced' in text
+    if not is_refused:
+        with contextlib.suppress(OSError):
+            os.write(2, text)
+    return found, image, is_refused
 
 
 def _grey_bits(fourcc: int) -> int:
