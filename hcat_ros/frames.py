@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hcat_ros.files import check_name, describe_stand_in
+from hcat_ros.files import check_name, describe_stand_in, shown
 from hcat_ros.files.pictures import (
     IMAGE_SUFFIXES,
     MAX_IMAGE_PIXELS,
@@ -33,6 +33,8 @@ PATIENCE = 100
 file has ended."""
 MOST_FAILURES = 10_000
 """Number of consecutive failed reads after which a file has ended, whatever length it states."""
+_PTS = getattr(cv2, 'CAP_PROP_PTS', -1)
+"""OpenCV's property of a frame's time in the file, in units of 1 / fps; older versions say 0."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class FrameSource:
         if self._images and start >= self._stated:
             raise ValueError(f'{source} has {self._stated} frames, none at {start}')
         # Cameras and some files state 0 or nonsense.
-        self.fps = fps or (stated if 0 < stated <= 1000 else DEFAULT_FPS)
+        self._own_fps = stated if 0 < stated <= 1000 else DEFAULT_FPS
+        self.fps = fps or self._own_fps
         left = max(0, self._stated - start)
         self.count = min(count or left, left) if left else count
         """Expected number of frames, 0 if unknown. A video may have more frames than it states."""
@@ -174,9 +177,10 @@ class FrameSource:
             self.remarks.append(f'{unreadable} of {self.count} images left out: {reason}')
 
     def _read_capture(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
-        clock = _Clock(self.fps)
+        clock = _Clock(self._own_fps)
         began: float | None = None
         index, good, failures = -self._start, 0, 0  # frames before the start have a negative index
+        delay = 0.0
         conversion = _Conversion(is_checked=not self.is_camera)
         while not self._asked or index < self._asked:
             found, image = capture.grab(), None
@@ -204,6 +208,8 @@ class FrameSource:
                 continue
             now = time.monotonic()
             began = now if began is None else began
+            if good == 0:
+                delay = (capture.get(_PTS) - self._start - index) / self._own_fps
             stamp = clock.at(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, index)
             if self.is_camera:
                 stamp = now - began
@@ -219,9 +225,14 @@ class FrameSource:
         if good == 0 and self._start:
             raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
         if good == 0:
-            raise ValueError(f'{self.source} has no readable frame ({self._stated} are stated)')
+            code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+            codec = shown(code.to_bytes(4, 'little').decode('ascii', 'replace'))
+            raise ValueError(
+                f'{self.source} has no readable frame ({self._stated} are stated, codec {codec}). '
+                'If players show it, OpenCV lacks the codec: ffmpeg -i IN -c:v libx264 OUT.mp4'
+            )
         if self._stated and not self._asked:
-            self._check_end(good + conversion.refused, clock.last)
+            self._check_end(good + conversion.refused, clock.last, delay)
 
     def _report_interlaced(self, refused: int, good: int) -> None:
         """Add a remark about frames that OpenCV cannot convert. Raises ValueError if all are."""
@@ -233,15 +244,18 @@ class FrameSource:
             raise ValueError(f'{self.source} is interlaced: {what}')
         self.remarks.append(f'{refused} interlaced frames left out: {what}')
 
-    def _check_end(self, good: int, last: float) -> None:
+    def _check_end(self, good: int, last: float, delay: float) -> None:
         """Add a remark if fewer frames were read than the file states.
 
         Some containers state only a duration. OpenCV computes the number of frames from it, which
         is wrong if the frame rate varies; for these containers the time of the last frame decides.
+        A duration begins at time 0 or with the sound, which is `delay` seconds before the video.
         """
         stated = self._stated - self._start
-        duration = stated / self.fps if self._own_times else 0.0
-        whole = self._own_times and last > 0 and last + max(1.0, 0.02 * duration) >= duration
+        duration = stated / self._own_fps
+        if delay < duration:  # otherwise a clock of broadcasting
+            last += delay
+        whole = last > 0 and last + max(1.0, 0.02 * duration) >= duration
         counted = Path(self.source).suffix.lower() in ('.mp4', '.mov', '.m4v', '.avi')
         if good < stated and (counted or not whole):
             self.remarks.append(f'{stated} frames stated, {good} read')

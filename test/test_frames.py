@@ -304,7 +304,7 @@ def test_a_video_without_a_readable_frame_is_refused(tmp_path: Path) -> None:
     begin, end = content.index(b'mdat') + 4, content.index(b'moov') - 4
     content[begin:end] = np.random.default_rng(1).integers(0, 255, end - begin, np.uint8).tobytes()
     path.write_bytes(content)
-    expected = r'damaged\.mp4 has no readable frame \(20 are stated\)'
+    expected = r"damaged\.mp4 has no readable frame \(20 are stated, codec 'FMP4'\)\. If players"
     with pytest.raises(ValueError, match=expected):
         list(FrameSource(str(path)))
 
