@@ -120,6 +120,7 @@ class FrameSource:
         # In a relative path such as 12:30.mp4, FFmpeg takes the part before the colon for a
         # protocol.
         place = int(self.source) if self.source.isdecimal() else str(path.absolute())
+        check_name(path.absolute())  # the working directory belongs to it
         capture = cv2.VideoCapture(place)
         if not capture.isOpened():
             if not self.is_camera:

@@ -413,6 +413,18 @@ def test_a_name_that_is_not_utf8_is_shown_escaped(tmp_path: Path) -> None:
         FrameSource(path)
 
 
+def test_a_relative_name_in_a_folder_that_is_not_utf8_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mp4: str
+) -> None:
+    """OpenCV gets the absolute path, and ended the process by SIGSEGV."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9'))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path(mp4).rename('a.mp4')
+    with pytest.raises(ValueError, match=r'caf\\xe9/a\.mp4: the name is not UTF-8'):
+        FrameSource('a.mp4')
+
+
 @pytest.mark.parametrize('wrong', [{'fps': -1.0}, {'start': -1}, {'count': -2}])
 def test_negative_numbers_are_refused(folder: str, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r'-[12].*: expected 0 or more'):
