@@ -33,6 +33,11 @@ PATIENCE = 100
 file has ended."""
 MOST_FAILURES = 10_000
 """Number of consecutive failed reads after which a file has ended, whatever length it states."""
+LEAST_MISSING = 2.5
+"""Number of frames above which a gap between two timestamps means that frames are lost; a camera
+itself may leave out one or two."""
+REGULAR = 0.95
+"""Least share of steps of one frame between the timestamps of a video of a constant rate."""
 _PTS = getattr(cv2, 'CAP_PROP_PTS', -1)
 """OpenCV's property of a frame's time in the file, in units of 1 / fps; older versions say 0."""
 
@@ -74,6 +79,8 @@ class FrameSource:
         self._images: list[Path] = []
         self._capture: cv2.VideoCapture | None = None
         self._was_read = False
+        # Other containers state only a duration.
+        self._is_counted = path.suffix.lower() in ('.mp4', '.mov', '.m4v', '.avi')
         if self.is_camera and start:
             raise ValueError(f'start {start}: expected 0, a camera starts with its next frame')
         if not self.is_camera and not path.exists():
@@ -233,7 +240,9 @@ class FrameSource:
                 'If players show it, OpenCV lacks the codec: ffmpeg -i IN -c:v libx264 OUT.mp4'
             )
         if self._stated and not self._asked:
-            self._check_end(good + conversion.refused, clock.last, delay)
+            self._check_end(good + conversion.refused, clock, delay)
+        if not self._is_counted and (missing := clock.missing()):
+            self.remarks.append(missing)
 
     def _report_interlaced(self, refused: int, good: int) -> None:
         """Add a remark about frames that OpenCV cannot convert. Raises ValueError if all are."""
@@ -245,7 +254,7 @@ class FrameSource:
             raise ValueError(f'{self.source} is interlaced: {what}')
         self.remarks.append(f'{refused} interlaced frames left out: {what}')
 
-    def _check_end(self, good: int, last: float, delay: float) -> None:
+    def _check_end(self, good: int, clock: _Clock, delay: float) -> None:
         """Add a remark if fewer frames were read than the file states.
 
         Some containers state only a duration. OpenCV computes the number of frames from it, which
@@ -254,11 +263,10 @@ class FrameSource:
         """
         stated = self._stated - self._start
         duration = stated / self._own_fps
-        if delay < duration:  # otherwise a clock of broadcasting
-            last += delay
-        whole = last > 0 and last + max(1.0, 0.02 * duration) >= duration
-        counted = Path(self.source).suffix.lower() in ('.mp4', '.mov', '.m4v', '.avi')
-        if good < stated and (counted or not whole):
+        # A greater delay is a clock of broadcasting.
+        last = clock.last + (delay if delay < duration else 0.0)
+        whole = clock.last > 0 and last + max(1.0, 0.02 * duration) >= duration
+        if good < stated and (self._is_counted or not whole):
             self.remarks.append(f'{stated} frames stated, {good} read')
 
     def close(self) -> None:
@@ -269,23 +277,56 @@ class FrameSource:
 
 
 class _Clock:
-    """Computes times that never go back from timestamps that may be missing or restart."""
+    """Computes times that never go back from timestamps that may be missing, restart or swap.
+
+    It also counts the frames that are missing by the timestamps.
+    """
 
     def __init__(self, fps: float) -> None:
         self._frame = 1.0 / fps
         self._raw = self._shift = 0.0
         self._index = -1
+        self._turn: tuple[float, float] | None = (
+            None  # timestamp and shift before the last step back
+        )
         self.last = 0.0
+        self._steps = self._regular = 0
+        self._missing = 0
+        self._gap = 0
 
     def at(self, raw: float, index: int) -> float:
         """Return the seconds since the first frame, from a frame's own timestamp."""
+        frames = index - self._index
         if self._index < 0:
             self._shift = -raw
+            self.last = -self._frame
         elif raw <= self._raw:  # joined files restart; some have no timestamps
-            self._shift = self.last + self._frame * (index - self._index) - raw
+            self._turn = self._turn or (self._raw, self._shift)
+            self._shift = self.last + self._frame * frames - raw
+        elif self._turn and raw > self._turn[0] and raw + self._turn[1] > self.last - self._frame:
+            # Frames were out of order, as they are after damage in H.264; no file began.
+            self._shift, self._turn = self._turn[1], None
+        else:
+            self._count_missing((raw - self._raw) / self._frame - frames)
         self._raw, self._index = raw, index
-        self.last = raw + self._shift
+        self.last = max(raw + self._shift, self.last + self._frame / 100)
         return self.last
+
+    def _count_missing(self, missing: float) -> None:
+        self._steps += 1
+        self._regular += abs(missing) < 0.3
+        if missing > LEAST_MISSING:
+            if not self._missing:
+                self._gap = self._index + 1
+            self._missing += round(missing)
+
+    def missing(self) -> str:
+        """Return a remark about frames that are missing, '' if none are or the rate varies."""
+        if not self._missing or self._regular < REGULAR * self._steps:
+            return ''
+        return (
+            f'{self._missing} frames are missing by the timestamps, first before frame {self._gap}'
+        )
 
 
 class _Conversion:
