@@ -206,6 +206,14 @@ def test_16_bit_image_is_refused(tmp_path: Path) -> None:
         list(FrameSource(str(tmp_path)))
 
 
+@pytest.mark.parametrize('kind', [np.float32, np.int32])
+def test_32_bit_image_is_refused_as_such(tmp_path: Path, kind: type[np.generic]) -> None:
+    """OpenCV reads it only unchanged; it was called not readable, which sent users to the disk."""
+    PIL.Image.fromarray(np.full((8, 9), 300, kind)).save(tmp_path / '1.tiff')
+    with pytest.raises(ValueError, match=r'1\.tiff has 32 bits per channel; expected 8\. Convert'):
+        list(FrameSource(str(tmp_path)))
+
+
 def test_a_single_16_bit_picture_is_refused(tmp_path: Path) -> None:
     """FFmpeg would keep the high byte of each colour: 7500 becomes 29."""
     path = tmp_path / 'thermal.png'
