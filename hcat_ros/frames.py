@@ -286,9 +286,8 @@ class _Clock:
         self._frame = 1.0 / fps
         self._raw = self._shift = 0.0
         self._index = -1
-        self._turn: tuple[float, float] | None = (
-            None  # timestamp and shift before the last step back
-        )
+        self._turn: tuple[float, float] | None = None
+        """Timestamp and shift before the timestamps went back, until they are restored."""
         self.last = 0.0
         self._steps = self._regular = 0
         self._missing = 0

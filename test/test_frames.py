@@ -206,14 +206,6 @@ def test_16_bit_image_is_refused(tmp_path: Path) -> None:
         list(FrameSource(str(tmp_path)))
 
 
-@pytest.mark.parametrize('kind', [np.float32, np.int32])
-def test_32_bit_image_is_refused_as_such(tmp_path: Path, kind: type[np.generic]) -> None:
-    """OpenCV reads it only unchanged; it was called not readable, which sent users to the disk."""
-    PIL.Image.fromarray(np.full((8, 9), 300, kind)).save(tmp_path / '1.tiff')
-    with pytest.raises(ValueError, match=r'1\.tiff has 32 bits per channel; expected 8\. Convert'):
-        list(FrameSource(str(tmp_path)))
-
-
 def test_a_single_16_bit_picture_is_refused(tmp_path: Path) -> None:
     """FFmpeg would keep the high byte of each colour: 7500 becomes 29."""
     path = tmp_path / 'thermal.png'
@@ -456,36 +448,3 @@ def test_exif_orientation_is_ignored(tmp_path: Path, turned_jpeg: Any) -> None:
     wide = np.full((24, 64, 3), 90, np.uint8)
     (tmp_path / '0.jpg').write_bytes(turned_jpeg(wide))
     assert [frame.image.shape for frame in FrameSource(str(tmp_path))] == [(24, 64, 3)]
-
-
-def with_two_frame_rates(content: bytes, fast: int, slow: int, factor: int) -> bytes:
-    """An MP4 whose last `slow` frames last `factor` times as long as the `fast` ones before."""
-    data = bytearray(content)
-    assert data.index(b'moov') > data.index(b'mdat'), 'or places in the file would change'
-    table = data.index(b'stts')
-    (delta,) = struct.unpack('>I', data[table + 16 : table + 20])
-    entries = struct.pack('>5I', 2, fast, delta, slow, factor * delta)
-    data[table + 8 : table + 20] = entries
-    for box in (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stts'):
-        at = data.index(box) - 4
-        (size,) = struct.unpack('>I', data[at : at + 4])
-        data[at : at + 4] = struct.pack('>I', size + 8)
-    data[data.index(b'edts') : data.index(b'edts') + 4] = b'free'  # an edit list ends too early
-    return bytes(data)
-
-
-def test_variable_frame_rate_video_keeps_its_frame_times(tmp_path: Path) -> None:
-    """The video has 60 fps, and 5 fps from frame 60 on, which is at 1.0 s."""
-    path = tmp_path / 'varying.mp4'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 60.0, (64, 48))
-    for index in range(70):
-        writer.write(np.full((48, 64, 3), 3 * index, np.uint8))
-    writer.release()
-    path.write_bytes(with_two_frame_rates(path.read_bytes(), 60, 10, 12))
-    source = FrameSource(str(path))
-    frames = list(source)
-    assert [frame.index for frame in frames] == list(range(70))
-    assert frames[59].time == pytest.approx(59 / 60, abs=1e-3)
-    assert frames[60].time == pytest.approx(1.0, abs=1e-3)
-    assert frames[69].time == pytest.approx(1.0 + 9 / 5, abs=1e-3)
-    assert source.remarks == []
