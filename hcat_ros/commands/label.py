@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,12 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
     done = _read_done(arguments.out)
     left_out = []
     for video in tqdm(arguments.videos, unit='video', disable=None):
-        name = str(video.resolve())
+        name = os.path.realpath(video)  # unlike resolve(), no error for a loop of links
         if name in done:
             continue
         try:
-            count, remarks = _label(video, arguments.out, committee, config, arguments.rate)
-        except (ValueError, FileNotFoundError) as error:
+            source = _open(video)
+            count, remarks = _label(source, arguments.out, committee, config, arguments.rate)
+        except ValueError as error:
             tqdm.write(f'left out: {error}')
             left_out.append(str(error))
             continue
@@ -81,16 +83,24 @@ def run(arguments: argparse.Namespace) -> None:
         raise (IncompleteError if done else ValueError)('; '.join(left_out))
 
 
+def _open(video: Path) -> FrameSource:
+    """Open a video. Raises ValueError, also for an OSError: OSErrors of the output end the run."""
+    try:
+        return FrameSource(str(video))
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
 def _label(
-    video: Path, out: Path, committee: Committee, config: LabelConfig, rate: float
+    source: FrameSource, out: Path, committee: Committee, config: LabelConfig, rate: float
 ) -> tuple[int, list[str]]:
     """Write the clips of a video; return their number and messages about frames left out."""
     from hcat_ros.training.pseudo_labels import follow_both_ways, propose_targets, write_clip
 
     count = 0
-    source = FrameSource(str(video))
+    video = Path(source.source)
     # The digest tells videos with the same name apart, such as the folders `img` of many data sets.
-    path_digest = hashlib.sha256(str(video.resolve()).encode()).hexdigest()[:6]
+    path_digest = hashlib.sha256(os.fsencode(video.resolve())).hexdigest()[:6]
     for start, frames in _spans(source, config, rate):
         rng = np.random.default_rng(start)
         second = frames[min(2, len(frames) - 1)]

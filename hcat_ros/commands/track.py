@@ -18,7 +18,7 @@ from hcat_ros.commands.ending import IncompleteError
 from hcat_ros.commands.window import drawn_box, no_window
 from hcat_ros.drawing import draw_track
 from hcat_ros.engines import ENGINES, load_engine
-from hcat_ros.files import check_outputs, whole_rows
+from hcat_ros.files import check_outputs, printable, whole_rows
 from hcat_ros.files.videos import whole_video
 from hcat_ros.frames import FrameSource
 from hcat_ros.models import DEFAULT_MODEL, load_model
@@ -160,7 +160,22 @@ def _track(
                     break
             bar.set_postfix(score=f'{tracks[0].track.score:.2f}', refresh=False)
             bar.update()
+    if video:
+        _compare_durations(arguments.out, frame.time, (frames - 1) / source.fps, source.fps)
     return frames, video.fitted if video else 0, busy
+
+
+def _compare_durations(out: Path, lasted: float, plays: float, fps: float) -> None:
+    """Warn if the written video, which has a constant rate, plays faster or slower than its source.
+
+    lasted, plays: time of the last frame in the source and in the video, s. So it is with a frame
+    rate that varies, missing frames, and a camera that is slower than it states.
+    """
+    if abs(lasted - plays) > max(0.5, 0.1 * lasted):
+        _log.warning(
+            f'{printable(out)} plays {plays:.1f} s for {lasted:.1f} s of the source: it has a '
+            f'constant {fps:g} frames per second; --csv writes the time of each frame'
+        )
 
 
 def _row(index: int, seconds: float, track: Track) -> list[str]:

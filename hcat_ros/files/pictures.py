@@ -147,13 +147,21 @@ def _decode(
             'max_image_pixels'
         )
     _check_chunks(memoryview(data), name)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        pixels = None
+    pixels = _pixels(data, flags)
+    if pixels is None and flags != UNCHANGED:
+        # OpenCV makes no colours of 32-bit TIFFs, as of thermal cameras; they are not damaged.
+        deep = _pixels(data, UNCHANGED)
+        pixels = None if deep is None or deep.dtype == np.uint8 else deep
     if pixels is None:
         raise PictureError(f'{name} is not a readable image ({len(data)} bytes)')
     return pixels
+
+
+def _pixels(data: bytes | memoryview, flags: int) -> NDArray[np.generic] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
 
 
 def _check_chunks(data: memoryview, name: str) -> None:

@@ -106,7 +106,7 @@ def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
     """
     if path.suffix.lower() not in CODECS:
         raise ValueError(f'{printable(path)}: expected a name that ends in {", ".join(CODECS)}')
-    check_name(path)
+    check_name(Path(os.path.realpath(path)))  # the folder may be a link
     stopped: KeyboardInterrupt | None = None
     with whole_file(path, suffixed=True) as partial:
         writer = VideoWriter(path, partial, fps)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hcat_ros.files import scratch_folder
+from hcat_ros.files import check_name, scratch_folder
 from hcat_ros.models import (
     CARD_FILE,
     REFERENCE_FILE,
@@ -83,8 +83,10 @@ def export_model(
     normalisation and the softmax. They are compared with the network in PyTorch before any file in
     `folder` is changed. name: the model's name, by default the folder's. card: further fields of
     `ModelCard`. progress: called with a line before each stage. Returns the largest differences of
-    'scores' and 'boxes'. Raises ExportError if one is above `TOLERANCE`.
+    'scores' and 'boxes'. Raises ExportError if one is above `TOLERANCE`; ValueError if the folder's
+    path is not UTF-8, because PyTorch cannot write there.
     """
+    check_name(folder)
     model = model.eval()
     config = model.config
     crops = _crops(config.template_size, config.search_size)

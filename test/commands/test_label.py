@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,12 +148,14 @@ def test_a_video_that_cannot_be_read_is_named_and_left_out(
 ) -> None:
     broken, missing = tmp_path / 'broken.avi', tmp_path / 'missing.avi'
     broken.write_text('no video')
+    loop, long = tmp_path / 'loop.avi', tmp_path / ('long' * 80)  # the system refuses both
+    loop.symlink_to(loop)
     good = write_video(tmp_path / 'good.avi', moving(0, 32))
-    assert label(broken, missing) == 1, 'there is nothing that could be used'
+    assert label(broken, missing, loop, long) == 1, 'there is nothing that could be used'
     capsys.readouterr()
-    assert label(broken, missing, good) == 3
+    assert label(broken, missing, loop, long, good) == 3
     told = capsys.readouterr()
-    for path in (broken, missing):
+    for path in (broken, missing, loop, long):
         assert any(
             'left out' in line and str(path) in line for line in (told.out + told.err).splitlines()
         )
@@ -162,6 +165,17 @@ def test_a_video_that_cannot_be_read_is_named_and_left_out(
     assert str(broken) in warning
     assert str(missing) in warning
     assert str(good) not in warning
+
+
+def test_a_link_to_a_name_that_is_not_utf8_is_labelled(
+    label: Callable[..., int], tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / 'good.avi', moving(0, 32))
+    (tmp_path / 'link.avi').symlink_to(os.fsdecode(b'caf\xe9.avi'))
+    video.rename(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.avi'))
+    for _ in range(2):
+        assert label(tmp_path / 'link.avi') == 0
+        assert starts(tmp_path / 'out') == [0]
 
 
 def test_unreadable_images_are_counted_in_a_final_warning(

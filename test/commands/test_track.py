@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,8 +17,10 @@ import pytest
 pytest.importorskip('onnxruntime', reason='needs ONNX Runtime')
 
 from hcat_ros.boxes import Box, iou
+from hcat_ros.commands import track
 from hcat_ros.commands.main import main
 from hcat_ros.drawing import draw_track
+from hcat_ros.frames import Frame, FrameSource
 from hcat_ros.models import CARD_FILE, SEARCH_FILE, load_model
 from hcat_ros.tracking import TargetState, Track
 
@@ -245,6 +247,28 @@ def test_an_unreadable_image_is_left_out_with_exit_code_3(
     assert main(['track', *FLOAT, str(folder), '--box', *BOX, '--csv', str(table)]) == 3
     assert f'{folder / "3.png"} is not a readable image' in capfd.readouterr().err
     assert [row[0] for row in rows(table)[1:]] == [str(n) for n in range(COUNT) if n != 3]
+
+
+@pytest.mark.parametrize('factor', [1, 10])
+def test_a_video_that_plays_at_another_speed_than_its_source_is_told(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    factor: int,
+) -> None:
+    """As of a webcam that states 30 frames per second and sends 3 in the dark."""
+
+    class SlowSource(FrameSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                yield Frame(frame.index, factor * frame.time, frame.image)
+
+    monkeypatch.setattr(track, 'FrameSource', SlowSource)
+    out = tmp_path / 'track.mp4'
+    assert main(['track', *FLOAT, str(folder), '--box', *BOX, '--out', str(out)]) == 0
+    expected = f'{out} plays 0.2 s for 2.3 s of the source: it has a constant 30 frames per second'
+    assert (expected in capfd.readouterr().err) == (factor == 10)
 
 
 def test_show_without_window_support_is_an_error_with_a_remedy(

@@ -166,3 +166,14 @@ def test_a_git_lfs_pointer_is_named_in_the_error(tmp_path: Path) -> None:
         PictureError, match=r'a\.jpg is a pointer of Git LFS, not the file; run git lfs pull'
     ):
         read_picture(tmp_path / 'a.jpg')
+
+
+@pytest.mark.parametrize('kind', [np.float32, np.int32])
+def test_a_32_bit_image_is_refused_as_such(tmp_path: Path, kind: type[np.generic]) -> None:
+    """OpenCV reads it only unchanged; it was called not readable, as if it were damaged."""
+    path = tmp_path / '1.tiff'
+    PIL.Image.fromarray(np.full((8, 9), 300, kind)).save(path)
+    with pytest.raises(
+        PictureError, match=r'1\.tiff has 32 bits per channel; expected 8\. Convert'
+    ):
+        read_picture(path)

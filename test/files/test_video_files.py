@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -104,3 +105,16 @@ def test_unknown_video_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'a\.txt: expected a name that ends in \.mp4'):  # noqa: SIM117
         with whole_video(tmp_path / 'a.txt', 25.0):
             pass
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_behind_a_link(tmp_path: Path) -> None:
+    """OpenCV ended the process by SIGSEGV: the incomplete file lies where the link leads."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9'))
+    folder.mkdir()
+    (tmp_path / 'link').symlink_to(folder)
+    with (
+        pytest.raises(ValueError, match=r'caf\\xe9/a\.mp4: the name is not UTF-8'),
+        whole_video(tmp_path / 'link' / 'a.mp4', 25.0),
+    ):
+        pass
+    assert list(folder.iterdir()) == []

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,13 @@ def test_an_export_that_fails_leaves_an_existing_model_intact(
         export_model(model, folder, card=card)
     assert contents(folder) == before
     assert [p.name for p in folder.parent.iterdir()] == ['small']
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9'))
+    with pytest.raises(ValueError, match=r'caf\\xe9: the name is not UTF-8; rename the file or'):
+        export_model(network(), folder)
+    assert not folder.exists()
 
 
 @pytest.mark.usefixtures('quick')

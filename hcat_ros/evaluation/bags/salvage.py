@@ -206,7 +206,7 @@ def objection(path: Path) -> str:
                 'ROS 2 from the original .bag'
             )
         return ''
-    check_name(path)
+    check_name(path.absolute())
     try:
         with closing(_connect(path)) as database:
             kinds = database.execute(
