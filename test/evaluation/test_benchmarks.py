@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,16 @@ def test_an_empty_vot_mask_is_an_absent_target(mask: str) -> None:
 def test_a_mask_that_claims_gigabytes_is_refused() -> None:
     with pytest.raises(ValueError, match='a mask of 1000000 x 1000000: expected at most'):
         vot_box('m0,0,1000000,1000000,0,1000000000000')
+
+
+def test_a_mask_of_a_hundred_million_pixels_takes_little_memory() -> None:
+    """The pixels from row 2500, column 7 to row 7499, column 9992."""
+    tracemalloc.start()
+    box = vot_box(f'm3,4,10000,10000,{2500 * 10000 + 7},{5000 * 10000 - 14}')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert box.tolist() == [3, 2504, 10000, 5000]
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
