@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.evaluation.annotation_files import read_box_table, read_table
+from hcat_ros.evaluation.annotation_files import parse_number, read_box_table, read_table
 from hcat_ros.evaluation.image_clip import Clip, Found, Skipped, clip_of, each_sequence
 from hcat_ros.files import read_bytes, read_text
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, image_files
@@ -212,7 +212,8 @@ def vot_box(line: str) -> NDArray[np.float64]:
     with the target, row by row. A single number, or a NaN, marks an unknown region.
     """
     mask = line.lstrip().startswith('m')
-    numbers = np.array(re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;')), np.float64)
+    words = re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;'))
+    numbers = np.array([parse_number(word) for word in words])
     if mask and len(numbers) >= 4:
         return _mask_box(numbers)
     count = len(numbers)
