@@ -124,7 +124,7 @@ def _uav(annotations: Path, sequences: Path, step: int) -> Found:
 
 def _find_numbered(folder: Path, first: int, last: int) -> list[Path]:
     """Return the images whose file names are the numbers first to last. Raises ValueError."""
-    by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdigit()}
+    by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdecimal()}
     missing = [number for number in range(first, last + 1) if number not in by_number]
     if missing:
         raise ValueError(f'{folder} lacks {len(missing)} images; the first is frame {missing[0]}')

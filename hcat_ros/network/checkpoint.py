@@ -254,7 +254,7 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
         return state[name].shape
 
     encoder = 'featurefusion_network.encoder'
-    layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d+)\.', k))}
+    layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d{{1,4}})\.', k))}
     channels, channels_in = shape('input_proj.weight', 4)[:2]
     fields: dict[str, Any] = {
         **_backbone_fields(state, channels_in),
@@ -304,7 +304,7 @@ def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: 
 
     def listed(names: list[str]) -> str:
         more = f' and {len(names) - 4} more' if len(names) > 4 else ''
-        return ', '.join(names[:4]) + more
+        return ', '.join(name[:200] for name in names[:4]) + more
 
     problems = []
     # Older PyTorch versions did not write this count of training batches, which is not used here.

@@ -278,6 +278,13 @@ def test_a_mask_with_impossible_numbers_is_refused(line: str) -> None:
         vot_box(line)
 
 
+def test_an_image_named_by_a_superscript_is_passed_over(tmp_path: Path, write_image: Write) -> None:
+    """Python calls it a digit, but reads no number from it."""
+    uav123(tmp_path, write_image)
+    write_image(tmp_path / 'data_seq' / 'UAV123' / 'boat1' / '\u00b2.jpg')
+    assert len(by_name('uav123', tmp_path)['boat1'].images) == 3
+
+
 def test_names_with_spaces_in_the_vot_list_are_read(tmp_path: Path, write_image: Write) -> None:
     vot(tmp_path, write_image, 'a car', ['1,2,30,40'] * 2)
     (tmp_path / 'list.txt').write_bytes('\ufeffa car\r\n# and no other\r\n'.encode())

@@ -212,3 +212,11 @@ def test_an_unusual_header_of_safetensors_is_refused(
     size = 1 if 'F4' in reason else 4
     path.write_bytes(len(text).to_bytes(8, 'little') + text + bytes(size))
     assert reason in refusal(path)
+
+
+def test_a_layer_of_five_thousand_digits_is_named_in_the_error(model: HCAT, tmp_path: Path) -> None:
+    """Python refuses such a number, but not with a message that names the file."""
+    name = f'featurefusion_network.encoder.layers.{"1" * 5000}.weight'
+    text = refusal(write(model, tmp_path, 'zip', **{name: torch.zeros(1)}))
+    assert 'unexpected tensors: featurefusion_network.encoder.layers.111' in text
+    assert len(text) < 1000
