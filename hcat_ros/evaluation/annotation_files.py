@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.files import read_text
+from hcat_ros.files import read_text, shown
+
+
+def parse_number(word: str) -> float:
+    """Return the number that a word states. Raises ValueError, with the word, shortened."""
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f'could not convert string to float: {shown(word)}') from None
 
 
 def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
@@ -27,7 +35,7 @@ def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
         if not words or words[0].startswith('#'):
             continue
         try:
-            rows.append([float(word) for word in words])
+            rows.append([parse_number(word) for word in words])
         except ValueError as error:
             raise ValueError(f'{path}, line {number}: {error}; expected only numbers') from None
         if len(rows[-1]) != len(rows[0]):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.evaluation.annotation_files import read_box_table, read_table
+from hcat_ros.evaluation.annotation_files import parse_number, read_box_table, read_table
 from hcat_ros.evaluation.image_clip import Clip, Found, Skipped, clip_of, each_sequence
 from hcat_ros.files import read_bytes, read_text
 from hcat_ros.files.pictures import MAX_IMAGE_PIXELS, image_files
@@ -124,7 +124,7 @@ def _uav(annotations: Path, sequences: Path, step: int) -> Found:
 
 def _find_numbered(folder: Path, first: int, last: int) -> list[Path]:
     """Return the images whose file names are the numbers first to last. Raises ValueError."""
-    by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdigit()}
+    by_number = {int(path.stem): path for path in image_files(folder) if path.stem.isdecimal()}
     missing = [number for number in range(first, last + 1) if number not in by_number]
     if missing:
         raise ValueError(f'{folder} lacks {len(missing)} images; the first is frame {missing[0]}')
@@ -212,7 +212,8 @@ def vot_box(line: str) -> NDArray[np.float64]:
     with the target, row by row. A single number, or a NaN, marks an unknown region.
     """
     mask = line.lstrip().startswith('m')
-    numbers = np.array(re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;')), np.float64)
+    words = re.split(r'[,;\s]+', line.strip().lstrip('m').strip(',;'))
+    numbers = np.array([parse_number(word) for word in words])
     if mask and len(numbers) >= 4:
         return _mask_box(numbers)
     count = len(numbers)
@@ -245,11 +246,14 @@ def _mask_box(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     end = runs.sum(dtype=np.float64)
     if (runs < 0).any() or end > width * height:
         raise ValueError(f'the runs of a mask of {width} x {height} end at {end:.0f}')
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    pixels = np.flatnonzero(inside)
-    if len(pixels) == 0:
+    # Only the ends of the runs are used: a line of 30 bytes may claim a hundred million pixels.
+    ends = np.cumsum(runs)
+    filled = np.flatnonzero((np.arange(len(runs)) % 2 == 1) & (runs > 0))
+    if len(filled) == 0:
         return np.zeros(4)
-    rows, columns = np.divmod(pixels, width)
-    left, top = columns.min(), rows.min()
-    extent = columns.max() - left + 1, rows.max() - top + 1
-    return np.array([x + left, y + top, *extent], np.float64)
+    top, left = np.divmod(ends[filled] - runs[filled], width)
+    bottom, right = np.divmod(ends[filled] - 1, width)
+    several_rows = top < bottom
+    left[several_rows], right[several_rows] = 0, width - 1
+    extent = right.max() - left.min() + 1, bottom.max() - top.min() + 1
+    return np.array([x + left.min(), y + top.min(), *extent], np.float64)

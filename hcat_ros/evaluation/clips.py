@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hcat_ros.evaluation import benchmarks
 from hcat_ros.evaluation.annotation_files import absent_where_empty, read_box_table, read_flags
 from hcat_ros.evaluation.image_clip import Clip, Found, ImagesOf, Skipped, clip_of, each_sequence
-from hcat_ros.files import load_json, shown
+from hcat_ros.files import load_json, read_text, shown
 from hcat_ros.files.pictures import file_size, image_files, is_image, read_mask
 
 __all__ = [
@@ -193,7 +193,8 @@ def _lasot(root: Path) -> Found:
 def _got10k(root: Path) -> Found:
     """<split>/GOT-10k_*/<n>.jpg, groundtruth.txt, absence.label, cover.label (0 to 8).
 
-    Test sequences publish only their first box; they are read only if there are no others.
+    Test sequences publish only their first box; they are read only if there are no others. If
+    list.txt exists, it names the sequences that there should be.
     """
 
     def read(folder: Path) -> Clip:
@@ -215,7 +216,20 @@ def _got10k(root: Path) -> Found:
     linked = (root.glob(f'{levels}groundtruth.txt') for levels in ('*/', '*/*/'))
     folders = sorted({path.parent for path in chain(root.rglob('groundtruth.txt'), *linked)})
     annotated = [path for path in folders if not path.name.startswith('GOT-10k_Test')]
-    return each_sequence(annotated or folders, read)
+    yield from each_sequence(annotated or folders, read)
+    # To have a part of the training split is normal.
+    kind = 'GOT-10k_Val' if annotated else 'GOT-10k_Test'
+    present = {path.name for path in folders}
+    for listing in chain.from_iterable(root.glob(f'{levels}list.txt') for levels in ('', '*/')):
+        try:
+            names = dict.fromkeys(map(str.strip, read_text(listing).splitlines()))
+        except (OSError, ValueError) as error:
+            yield Skipped(listing, error)
+            continue
+        for name in names:
+            if name.startswith(kind) and name not in present:
+                folder = listing.parent / name
+                yield Skipped(folder, f'{listing} names it; no {folder / "groundtruth.txt"}')
 
 
 def _trackingnet(root: Path) -> Found:
@@ -369,6 +383,7 @@ LAYOUTS: dict[str, Callable[[Path], Found]] = {
     'boxed': _boxed,
 }
 _SIGNS = {
+    'got10k': ('GOT-10k_*', '*/GOT-10k_*'),
     'otb': ('*/groundtruth_rect*.txt',),
     'uav123': ('anno/UAV123',),
     'uav123_10fps': ('anno/UAV123_10fps',),
@@ -377,7 +392,6 @@ _SIGNS = {
     'nfs_30fps': ('*/30',),
     'vot': ('sequences', 'list.txt', '*/color'),
     'lasot': ('*/full_occlusion.txt', '*/*/full_occlusion.txt'),
-    'got10k': ('GOT-10k_*', '*/GOT-10k_*'),
     'trackingnet': ('TRAIN_*', 'TEST/anno'),
     'plain': ('groundtruth.txt', '*/groundtruth.txt'),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -16,7 +17,7 @@ from hcat_ros.evaluation.one_pass import one_pass
 from hcat_ros.evaluation.realtime import RealTimeRule, real_time_pass
 from hcat_ros.evaluation.results import SequenceResult, read_result, write_result
 from hcat_ros.evaluation.trackers import MakeTracker, TrackerSpec
-from hcat_ros.evaluation.workers import worker_pool
+from hcat_ros.evaluation.workers import WORKER_ENDED, worker_pool
 from hcat_ros.files.pictures import read_picture
 from hcat_ros.tracking.encodings import Image
 
@@ -68,15 +69,22 @@ def try_passes(
     """Yield the result of each task, in the order of the tasks, or the reason why it has none.
 
     Raises ValueError for jobs that `worker_pool` refuses and a kept result that does not fit;
-    EngineError, ModelError, OSError for a result that cannot be kept.
+    EngineError, ModelError, OSError for a result that cannot be kept; RuntimeError, naming the
+    sequence, if a process is killed or crashes.
     """
     with worker_pool(jobs, initialise) as pool:
         # Not pool.map, which cancels the waiting tasks when its iterator is closed: if processes
         # are then killed, the pool's own thread fails with a traceback. A popped future frees its
         # result.
-        waiting = deque(pool.submit(_result, task) for task in tasks)
+        waiting = deque((task.clip.name, pool.submit(_result, task)) for task in tasks)
         while waiting:
-            yield waiting.popleft().result()
+            name, running = waiting.popleft()
+            try:
+                result = running.result()
+            except BrokenProcessPool as error:
+                which = name if jobs == 1 else f'{name} or another sequence at the same time'
+                raise RuntimeError(f'{which}: {WORKER_ENDED}') from error
+            yield result
 
 
 def resolve_tracker(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcat_ros.evaluation.annotation_files import read_table
+from hcat_ros.evaluation.annotation_files import parse_number, read_table
 from hcat_ros.evaluation.image_clip import Clip
 from hcat_ros.evaluation.results import SequenceResult, read_result, slug
 from hcat_ros.files import read_text, whole_file
@@ -28,7 +29,8 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
     The function looks for <name>.csv, which `results.write_result` writes, then for boxes x y w h
     in <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
     by commas, tabs or spaces; then for the same files with the `slug` of the name. Times in seconds
-    are read from <name>_time.txt beside them or in times/. A row that is not finite counts as lost
+    are read from <name>_time.txt beside them or in times/; if that file cannot be used, a warning
+    says so. A row that is not finite counts as lost
     and without a box (NaN). count: expected number of rows, including the first frame.
 
     Raises FileNotFoundError; ValueError, naming the file, if it cannot be read or has another
@@ -69,7 +71,7 @@ def _read_regions(path: Path) -> NDArray[np.float64]:
         if len(words) == 1 and words[0] in ('0', '1', '2'):
             words = ['nan'] * 4
         try:
-            row = [float(word) for word in words]
+            row = [parse_number(word) for word in words]
         except ValueError as error:
             raise ValueError(f'{path}, line {number}: {error}; expected x y w h') from None
         if len(row) != 4:
@@ -79,12 +81,20 @@ def _read_regions(path: Path) -> NDArray[np.float64]:
 
 
 def _seconds(folder: Path, name: str, count: int) -> NDArray[np.float64]:
-    for path in (folder / form.format(name) for form in TIME_FILES):
-        if path.is_file():
-            times = read_table(path)
-            _check_rows(path, len(times), count)
-            return times.reshape(count, -1)[:, 0]  # one column per repetition
-    return np.full(count, np.nan)
+    """Return the times of a sequence; NaN, with a warning, if their file cannot be used."""
+    unknown = np.full(count, np.nan)
+    paths = (folder / form.format(name) for form in TIME_FILES)
+    path = next(filter(Path.is_file, paths), None)
+    if path is None:
+        return unknown
+    try:
+        times = read_table(path)
+        _check_rows(path, len(times), count)
+    except (OSError, ValueError) as error:  # the boxes are scored without it
+        warnings.warn(f'{error}; the speed on {name} is not known', stacklevel=2)
+        return unknown
+    seconds = times.reshape(count, -1)[:, 0]  # one column per repetition
+    return np.where(np.isfinite(seconds) & (seconds > 0), seconds, np.nan)
 
 
 def _check_rows(path: Path, rows: int, frames: int) -> None:

@@ -75,7 +75,7 @@ def _read_rows(path: Path) -> SequenceResult:
             except ValueError:
                 raise ValueError(
                     f'{path}, line {reader.line_num}: expected {",".join(COLUMNS)} of frame '
-                    f'{len(rows)}, got {",".join(row)}; delete the file to run it again'
+                    f'{len(rows)}, got {",".join(row)[:80]}; delete the file to run it again'
                 ) from None
     table = np.array(rows, np.float64).reshape(-1, 7)
     return SequenceResult(table[:, :4], table[:, 4], table[:, 5] != 0, table[:, 6])

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcat_ros.evaluation.annotation_files import parse_number
 from hcat_ros.files import read_text
 
 PERIOD = 50
@@ -102,7 +103,7 @@ def read_anchors(path: Path, count: int) -> list[Anchor]:
     else 0. Raises OSError; ValueError for other content.
     """
     try:
-        values = [float(value) for value in read_text(path).split()]
+        values = [parse_number(value) for value in read_text(path).split()]
     except ValueError as error:
         raise ValueError(f'{path}: expected a number per frame ({error})') from None
     if len(values) > count:

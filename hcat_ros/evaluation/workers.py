@@ -10,10 +10,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 MOST_JOBS = 256
 """Largest number of worker processes."""
+WORKER_ENDED = (
+    'a worker process was killed, as the system does when memory runs out, or has crashed; run the '
+    'command again, with fewer --jobs'
+)
 
 
 def check_jobs(jobs: int) -> None:
@@ -29,18 +34,21 @@ def worker_pool(
     """Yield a pool of worker processes; an exception in the `with` block kills them.
 
     The processes are spawned, since a fork copies a library's state but not its threads.
-    initialise: called once in each process. Raises ValueError, see `check_jobs`.
+    initialise: called once in each process. Raises ValueError, see `check_jobs`; RuntimeError if a
+    process is killed or crashes.
     """
     check_jobs(jobs)
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'), as_worker, (initialise,))
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         # A normal shutdown would first finish all waiting tasks, which may take hours.
         processes = list((getattr(pool, '_processes', None) or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(WORKER_ENDED) from error
         raise
     pool.shutdown()
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from hcat_ros.files import describe_stand_in, read_bytes, shown, whole_file
 from hcat_ros.network.config import HCATConfig
 from hcat_ros.network.hcat import HCAT
+from hcat_ros.network.pickle_bounds import check_pickles
 
 # Classes of the authors' training framework that their files store beside the weights. Inert
 # stand-ins under these names let the restricted unpickler skip them.
@@ -60,7 +61,7 @@ def load_checkpoint(
     CheckpointError.
     """
     path = Path(path)
-    state, fields = _read(path, content)
+    state, fields = read_tensors(path, content)
     shown = _infer_config(state, path)
     known = {field.name for field in dataclasses.fields(HCATConfig)}
     for name in [*fields, *overrides]:
@@ -117,8 +118,13 @@ def save_checkpoint(model: HCAT, path: str | os.PathLike[str]) -> None:
         partial.write_bytes(safetensors.torch.save(state, metadata))
 
 
-def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the file's tensors and the configuration fields in its metadata, if any."""
+def read_tensors(
+    path: Path, content: bytes | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the file's tensors and the configuration fields in its metadata, if any.
+
+    content: as for `load_checkpoint`. Raises FileNotFoundError, CheckpointError.
+    """
     if content is None:
         if not path.exists() or path.is_dir():
             raise FileNotFoundError(f'no checkpoint at {path}')
@@ -135,9 +141,10 @@ def _read(path: Path, content: bytes | None) -> tuple[dict[str, Tensor], dict[st
         (type(name.rsplit('.', 1)[1], (), {}), name) for name in _FOREIGN_CLASSES
     ]
     try:
+        check_pickles(content)
         with torch.serialization.safe_globals(stand_ins):
             found = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many exception types for a damaged file
+    except Exception as error:  # of many types for a damaged file
         raise CheckpointError(f'{path}: {_reason(error)}') from error
     if isinstance(found, dict) and isinstance(found.get('net'), dict):
         found = found['net']
@@ -196,7 +203,11 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], di
     try:
         state = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
-        fields = json.loads(header.get('__metadata__', {}).get(_METADATA_KEY, '{}'))
+        fields = json.loads((header.get('__metadata__') or {}).get(_METADATA_KEY, '{}'))
+    except KeyError as error:  # a type that PyTorch lacks, such as F4
+        raise CheckpointError(
+            f'{path}: tensors of type {error}, which this PyTorch lacks; save them as F32'
+        ) from error
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f'{path}: not a readable safetensors file: {error}') from error
     if not isinstance(fields, dict):
@@ -243,7 +254,7 @@ def _infer_config(state: dict[str, Tensor], path: Path) -> dict[str, Any]:
         return state[name].shape
 
     encoder = 'featurefusion_network.encoder'
-    layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d+)\.', k))}
+    layers = {int(m[1]) for k in state if (m := re.match(rf'{encoder}\.layers\.(\d{{1,4}})\.', k))}
     channels, channels_in = shape('input_proj.weight', 4)[:2]
     fields: dict[str, Any] = {
         **_backbone_fields(state, channels_in),
@@ -293,7 +304,7 @@ def _check_tensors(expected: dict[str, Tensor], state: dict[str, Tensor], path: 
 
     def listed(names: list[str]) -> str:
         more = f' and {len(names) - 4} more' if len(names) > 4 else ''
-        return ', '.join(names[:4]) + more
+        return ', '.join(name[:200] for name in names[:4]) + more
 
     problems = []
     # Older PyTorch versions did not write this count of training batches, which is not used here.

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +18,7 @@ from hcat_ros.network.backbones import (
     SameConv2d,
     TimmBackbone,
 )
+from hcat_ros.network.checkpoint import read_tensors
 from hcat_ros.network.hcat import HCAT
 
 _LITE0_EPS = 1e-3
@@ -42,13 +40,7 @@ def load_backbone(model: HCAT, path: Path) -> None:
     if isinstance(model.backbone, MobileNet):
         _load_graph(model.backbone, path)
         return
-    try:
-        if path.suffix == '.safetensors':
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ValueError(f'{path} holds no readable tensors: {error}') from error
+    state, _ = read_tensors(path)
     backbone = model.backbone
     try:
         if isinstance(backbone, EfficientNetLite0):

@@ -16,6 +16,10 @@ from hcat_ros.evaluation.annotation_files import (
     read_flags,
     read_table,
 )
+from hcat_ros.evaluation.benchmarks import vot_box
+from hcat_ros.evaluation.result_files import read_boxes
+from hcat_ros.evaluation.results import COLUMNS, read_result
+from hcat_ros.evaluation.vot import read_anchors
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,24 @@ def test_extra_columns_may_hold_text(tmp_path: Path) -> None:
 def test_a_malformed_table_is_an_error_with_file_and_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=r'a\.txt, line [12]'):
         read_table(text(tmp_path / 'a.txt', content))
+
+
+def test_a_word_of_a_megabyte_is_shortened_in_every_message(tmp_path: Path) -> None:
+    """Such as a minified web page in place of the file; reports repeat the message."""
+    word = 'x' * 1_000_000
+    path = text(tmp_path / 'a.txt', f'{word},2,3,4\n')
+    text(tmp_path / 'a.csv', f'{",".join(COLUMNS)}\n0,{",".join(word[:100_000] for _ in range(9))}')
+    text(tmp_path / 'b' / 'a.txt', f'{word},2,3,4\n')
+    for read in (
+        lambda: read_table(path),
+        lambda: read_boxes(tmp_path / 'b', 'a', 1),
+        lambda: read_result(tmp_path / 'a.csv'),
+        lambda: read_anchors(path, 1),
+        lambda: vot_box(f'{word},2,3,4'),
+    ):
+        with pytest.raises(ValueError, match='xxx') as error:
+            read()
+        assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize('content', ['', '1,2,3\n', '1,2,3,4,5\n'])

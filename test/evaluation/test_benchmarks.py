@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,16 @@ def test_a_mask_that_claims_gigabytes_is_refused() -> None:
         vot_box('m0,0,1000000,1000000,0,1000000000000')
 
 
+def test_a_mask_of_a_hundred_million_pixels_takes_little_memory() -> None:
+    """The pixels from row 2500, column 7 to row 7499, column 9992."""
+    tracemalloc.start()
+    box = vot_box(f'm3,4,10000,10000,{2500 * 10000 + 7},{5000 * 10000 - 14}')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert box.tolist() == [3, 2504, 10000, 5000]
+    assert peak < 1 << 20
+
+
 @pytest.mark.parametrize(
     'line',
     [
@@ -265,6 +276,13 @@ def test_a_mask_with_impossible_numbers_is_refused(line: str) -> None:
     """In 64 bits the sum of four runs of 2**62 is 0, which once crashed np.repeat."""
     with pytest.raises(ValueError, match=r'expected whole numbers|the runs of a mask'):
         vot_box(line)
+
+
+def test_an_image_named_by_a_superscript_is_passed_over(tmp_path: Path, write_image: Write) -> None:
+    """Python calls it a digit, but reads no number from it."""
+    uav123(tmp_path, write_image)
+    write_image(tmp_path / 'data_seq' / 'UAV123' / 'boat1' / '\u00b2.jpg')
+    assert len(by_name('uav123', tmp_path)['boat1'].images) == 3
 
 
 def test_names_with_spaces_in_the_vot_list_are_read(tmp_path: Path, write_image: Write) -> None:

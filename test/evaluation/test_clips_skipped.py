@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from data_sets import Write, coco, got10k, lasot, nfs, otb, text, trackingnet, uav123, vot
 
-from hcat_ros.evaluation.clips import DataSetError, read_clips
+from hcat_ros.evaluation.clips import DataSetError, read_clips, read_data_set
 
 BROKEN: list[tuple[str, str, str | None, str]] = [
     # layout, file of the second sequence, its new content (None: deleted), reason
@@ -257,3 +257,29 @@ def test_masks_without_an_image_and_unreadable_masks_are_skipped(
     assert str(tmp_path / 'JPEGImages/480p/bear/00001.jpg') in texts
     assert 'Annotations/480p/cat/00000.png is not a readable image' in texts
     assert [clip.visible.tolist() for clip in clips] == [[1]]
+
+
+def test_sequences_that_the_list_of_got10k_names_are_missed(
+    tmp_path: Path, write_image: Write
+) -> None:
+    """Scores over the rest of a broken download must say so; training on a part is normal."""
+    for name in ('GOT-10k_Train_000001', 'GOT-10k_Val_000002'):
+        got10k(tmp_path, write_image, name)
+    names = ('GOT-10k_Val_000001', 'GOT-10k_Val_000002', 'GOT-10k_Test_000001')
+    text(tmp_path / 'val' / 'list.txt', '\n'.join(names))
+    text(tmp_path / 'train' / 'list.txt', 'GOT-10k_Train_000001\nGOT-10k_Train_000009\n')
+    with pytest.warns(UserWarning, match='skipped'):
+        data = read_data_set('got10k', tmp_path)
+    assert len(data.clips) == 2
+    (missing,) = data.left_out
+    assert missing.what == tmp_path / 'val' / 'GOT-10k_Val_000001'
+    assert str(missing.reason).startswith(f'{tmp_path / "val" / "list.txt"} names it; no ')
+
+
+def test_a_folder_of_got10k_is_suspected_in_spite_of_its_list(
+    tmp_path: Path, write_image: Write
+) -> None:
+    """Its list.txt is also a sign of VOT."""
+    got10k(tmp_path, write_image, 'GOT-10k_Val_000001')
+    with pytest.raises(DataSetError, match='it looks like the layout got10k'):
+        read_data_set('otb', tmp_path / 'train')

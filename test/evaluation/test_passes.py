@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from hcat_ros.evaluation.passes import (
 )
 from hcat_ros.evaluation.realtime import Latency, RealTimeRule
 from hcat_ros.evaluation.results import read_result
-from hcat_ros.evaluation.trackers import HcatSpec, StillSpec
+from hcat_ros.evaluation.trackers import HcatSpec, MakeTracker, StillSpec
 from hcat_ros.models import ModelError
 
 HCAT = HcatSpec('hcat_base', 'onnxruntime', 'fp32')
@@ -163,6 +163,26 @@ def test_a_frame_that_cannot_be_read_is_named(clips: list[Clip]) -> None:
     path.write_bytes(b'no image')
     with pytest.raises(ValueError, match=rf'{path.name} is not a readable image'):
         list(run_passes([PassTask(StillSpec(), clips[0])]))
+
+
+@dataclass(frozen=True)
+class KilledSpec:
+    """A tracker whose process is killed, as when memory runs out."""
+
+    title: str = 'killed'
+
+    def load(self, threads: int) -> tuple[MakeTracker, dict[str, Any]]:
+        signal.raise_signal(signal.SIGKILL)
+        raise AssertionError('not reached')
+
+    def resolve(self, loaded: dict[str, Any]) -> KilledSpec:
+        return self
+
+
+def test_a_sequence_whose_process_is_killed_is_named(clips: list[Clip]) -> None:
+    tasks = [PassTask(StillSpec(), clips[0]), PassTask(KilledSpec(), clips[1])]
+    with pytest.raises(RuntimeError, match=r'^clip_1: a worker process was killed, .*--jobs'):
+        list(run_passes(tasks))
 
 
 def test_frames_support_length_and_slices(clips: list[Clip]) -> None:

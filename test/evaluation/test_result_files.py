@@ -131,17 +131,36 @@ def test_a_missing_result_is_an_error_that_lists_the_searched_files(tmp_path: Pa
         ('bag.txt', '1,2,3,4\n1,2\n1,2,3,4\n', 'bag.txt, line 2: expected x y w h, got 2 numbers'),
         ('bag/bag_001.txt', 'a,b,c,d\n' * 3, 'bag_001.txt, line 1: could not convert'),
         ('bag.csv', '1,2,3,4\n' * 3, 'bag.csv: expected a first line frame,x,y,w,h'),
-        ('times/bag_time.txt', '1\n', 'bag_time.txt has 1 rows for 3 frames'),
     ],
 )
 def test_broken_results_are_errors_that_name_the_file(
     tmp_path: Path, file: str, content: str, reason: str
 ) -> None:
-    if file.startswith('times'):
-        text(tmp_path / 'bag.txt', lines(','))
     text(tmp_path / file, content)
     with pytest.raises(ValueError, match=reason):
         read_boxes(tmp_path, 'bag', 3)
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [('1\n', 'bag_time.txt has 1 rows for 3 frames'), ('fps\n30\n30\n', "line 1: .*'fps'")],
+)
+def test_a_bad_file_of_times_does_not_cost_the_boxes(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    """got10k's toolkit scores such a sequence, too."""
+    text(tmp_path / 'bag.txt', lines(','))
+    text(tmp_path / 'times' / 'bag_time.txt', content)
+    with pytest.warns(UserWarning, match=f'{reason}.*; the speed on bag is not known'):
+        read = read_boxes(tmp_path, 'bag', 3)
+    np.testing.assert_array_equal(read.boxes, ROWS)
+    assert np.isnan(read.seconds).all()
+
+
+def test_times_that_no_clock_measures_are_unknown(tmp_path: Path) -> None:
+    text(tmp_path / 'bag.txt', lines(','))
+    text(tmp_path / 'bag_time.txt', '0\n-1\ninf\n')
+    assert np.isnan(read_boxes(tmp_path, 'bag', 3).seconds).all()
 
 
 def test_our_own_result_of_another_length_is_an_error(tmp_path: Path) -> None:

@@ -71,3 +71,12 @@ def test_an_error_in_one_task_ends_the_other_tasks_at_once() -> None:
         waiting = [pool.submit(time.sleep, 600), pool.submit(fail)]
         waiting[1].result()
     assert time.monotonic() - started < 300
+
+
+def test_a_worker_that_is_killed_is_reported_with_the_remedy() -> None:
+    """As by the kernel, when memory runs out."""
+    with (
+        pytest.raises(RuntimeError, match=r'was killed, .* or has crashed; run the command again'),
+        worker_pool(1) as pool,
+    ):
+        pool.submit(signal.raise_signal, signal.SIGKILL).result()

@@ -117,6 +117,7 @@ def test_long_values_are_shortened_in_messages() -> None:
     values = ['x' * 10**7, list(range(10**6)), {str(i): i for i in range(10**5)}, deep]
     assert all(len(shown(value)) < 600 for value in values)
     assert shown('fp33') == "'fp33'"
+    assert shown([1 << 59_999]) == '[a whole number of 60000 bits]', 'such as 0x8000... in YAML'
 
 
 def test_a_name_that_is_not_utf8_is_refused_and_escaped() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -157,3 +158,65 @@ def test_a_configuration_of_gigabytes_is_refused_before_it_is_built(
 def test_a_fifo_is_refused_as_a_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'weights.pth')
     assert 'is a FIFO' in refusal(tmp_path / 'weights.pth')
+
+
+TEN_GIGABYTES = b'\x8a\x05\x00\xe4\x0bT\x02'
+"""The number 10**10 in a pickle."""
+
+
+@pytest.mark.parametrize(
+    ('value', 'reason'),
+    [
+        (b'c__builtin__\nbytearray\n' + TEN_GIGABYTES + b'\x85R', 'it calls bytearray'),
+        (b'cbuiltins\nbytearray\n' + TEN_GIGABYTES + b'\x85R', 'it calls bytearray'),
+        # Each call in turn doubles the text.
+        (b'c_codecs\nencode\n' * 40 + b'U\x02ab' + b'U\x03HeX\x86R' * 40, 'it calls encode'),
+        # A tuple of the empty tuple twice, of that twice and so on: 2**20 - 1 tuples; as a key.
+        (b'})' + b'q\x00h\x00\x86' * 60 + b'K\x01s', 'its tuples have 1048575 items'),
+        (b'})' + b'q\x00(h\x00h\x00t' * 60 + b'K\x01s', 'its tuples have 1048575 items'),
+    ],
+)
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+def test_a_small_file_that_asks_for_gigabytes_or_years_is_refused(
+    tmp_path: Path, value: bytes, reason: str, zipped: bool
+) -> None:
+    path = tmp_path / 'weights.pth'
+    torch.save({'key': 'value'}, path, _use_new_zipfile_serialization=zipped)
+    content = b'\x80\x02' + value + b'.'
+    if zipped:
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('weights/data.pkl', content)
+    else:
+        path.write_bytes(path.read_bytes().replace(pickle.dumps({'key': 'value'}, 2), content))
+    assert reason in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ('header', 'reason'),
+    [
+        ({'a': {'dtype': 'F4', 'shape': [2], 'data_offsets': [0, 1]}}, "tensors of type 'F4'"),
+        (
+            {
+                '__metadata__': None,
+                'a': {'dtype': 'F32', 'shape': [], 'data_offsets': [0, 4]},
+            },
+            "tensor 'input_proj.weight' is missing",
+        ),
+    ],
+)
+def test_an_unusual_header_of_safetensors_is_refused(
+    tmp_path: Path, header: dict[str, object], reason: str
+) -> None:
+    text = json.dumps(header).encode()
+    path = tmp_path / 'weights.safetensors'
+    size = 1 if 'F4' in reason else 4
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + bytes(size))
+    assert reason in refusal(path)
+
+
+def test_a_layer_of_five_thousand_digits_is_named_in_the_error(model: HCAT, tmp_path: Path) -> None:
+    """Python refuses such a number, but not with a message that names the file."""
+    name = f'featurefusion_network.encoder.layers.{"1" * 5000}.weight'
+    text = refusal(write(model, tmp_path, 'zip', **{name: torch.zeros(1)}))
+    assert 'unexpected tensors: featurefusion_network.encoder.layers.111' in text
+    assert len(text) < 1000

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,14 @@ def test_a_file_that_is_not_a_checkpoint_is_named_in_the_error(tmp_path: Path) -
     with pytest.raises(FileNotFoundError, match=r'weights\.pth'):
         load_backbone(network(), path)
     path.write_bytes(b'no weights')
-    with pytest.raises(ValueError, match=r'weights\.pth holds no readable tensors'):
+    with pytest.raises(ValueError, match=r'weights\.pth: truncated, damaged or not a PyTorch file'):
         load_backbone(network(), path)
+    path.write_bytes(b'version https://git-lfs.github.com/spec/v1\n')
+    with pytest.raises(ValueError, match=r'weights\.pth is a pointer of Git LFS'):
+        load_backbone(network(), path)
+    os.mkfifo(tmp_path / 'fifo.pth')
+    with pytest.raises(ValueError, match=r'fifo\.pth is a FIFO'):
+        load_backbone(network(), tmp_path / 'fifo.pth')
 
 
 def trained_names(model: HCAT) -> set[str]:

@@ -304,7 +304,7 @@ def read_truth(path: Path) -> Truth:
         except (ValueError, IndexError, ArithmeticError):
             expected = ', '.join(([key] if key else []) + list('xywh'))
             raise ValueError(
-                f'{path}, line {line}: expected {expected}, got {",".join(row)}'
+                f'{path}, line {line}: expected {expected}, got {",".join(row)[:80]}'
             ) from None
         if place_number in boxes:
             raise ValueError(f'{path}, line {line}: {key} {place} occurs twice')
@@ -333,5 +333,5 @@ def _nanoseconds(text: str) -> int:
     # As a float, seconds since 1970 are exact to 0.2 microseconds only.
     number = Decimal(text) * 10**9 if set(text) & set('.eE') else Decimal(int(text))
     if not abs(number) < 1 << 63:
-        raise ValueError(f'stamp {text}: expected nanoseconds that fit into 64 bits')
+        raise ValueError(f'stamp {text[:80]}: expected nanoseconds that fit into 64 bits')
     return int(number)

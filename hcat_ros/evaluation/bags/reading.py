@@ -336,4 +336,4 @@ def _forms(file: Path) -> tuple[Path, Path, Path]:
 
 def _natural(path: Path) -> list[str | int]:
     """Sort key: bag_2 before bag_10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', path.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', path.name)]

@@ -36,8 +36,15 @@ MOST_MISSING = 50_000
 """Consecutive unreadable rows after which a database counts as ended: more than a damaged page of
 its tree can hide."""
 
+TABLES = ('messages', 'topics', 'message_definitions', 'schema')
+"""Tables of a database that are read."""
 LARGEST_CHUNK = 1 << 30
 """Largest size of an unpacked chunk of an MCAP file, bytes; a chunk is held in memory."""
+LARGEST_RATIO = 1000
+"""Largest ratio of an unpacked size to the packed size. Zstandard can reach 32,000; images of a
+single colour, which no camera takes, reach some hundreds."""
+CHUNK_AT_ANY_RATIO = 64 << 20
+"""Size up to which a chunk is unpacked at any ratio, bytes."""
 
 
 class Salvaged(Protocol):
@@ -51,6 +58,14 @@ class Salvaged(Protocol):
 
         Messages recorded before `start` may be among them; the caller has to drop them.
         """
+
+
+def largest_chunk(packed: int) -> int:
+    """Return the largest size to which a chunk of so many bytes may unpack.
+
+    A chunk of 40 KB could hold 30 million empty messages, which take minutes and gigabytes.
+    """
+    return min(LARGEST_CHUNK, max(CHUNK_AT_ANY_RATIO, LARGEST_RATIO * packed))
 
 
 def salvage(path: Path) -> Salvaged:
@@ -116,11 +131,8 @@ class SalvagedMcap:
                 if isinstance(record, Chunk):
                     if record.message_end_time < start:
                         continue
-                    if record.uncompressed_size > LARGEST_CHUNK:
-                        damage.append(
-                            f'a chunk of {len(record.data)} bytes claims to unpack to '
-                            f'{record.uncompressed_size}, more than {LARGEST_CHUNK}'
-                        )
+                    if record.uncompressed_size > largest_chunk(len(record.data)):
+                        damage.append(_claim(len(record.data), record.uncompressed_size))
                         continue
                     try:
                         inside = breakup_chunk(_unpack_chunk(record), validate_crc=True)
@@ -144,7 +156,9 @@ class SalvagedMcap:
             # The index leads to chunks that lie behind a damaged record.
             self._schemas.update(summary.schemas)
             self._channels.update(summary.channels)
-            for index in sorted(summary.chunk_indexes, key=lambda index: index.message_start_time):
+            # A chunk that is listed twice is read once.
+            chunks = {index.chunk_start_offset: index for index in summary.chunk_indexes}
+            for index in sorted(chunks.values(), key=lambda index: index.message_start_time):
                 stream.seek(index.chunk_start_offset)
                 try:
                     yield next(_reader(stream, size, at_start=False).records)
@@ -196,9 +210,12 @@ def objection(path: Path) -> str:
     if path.suffix == '.mcap':
         with path.open('rb') as stream:
             summary = _summary(stream)
-        sizes = [index.uncompressed_size for index in summary.chunk_indexes] if summary else []
-        if max(sizes, default=0) > LARGEST_CHUNK:
-            return f'a chunk claims to unpack to {max(sizes)} bytes, more than {LARGEST_CHUNK}'
+        chunks = summary.chunk_indexes if summary else []
+        for chunk in chunks:
+            if chunk.uncompressed_size > largest_chunk(chunk.compressed_size):
+                return _claim(chunk.compressed_size, chunk.uncompressed_size)
+        if len({chunk.chunk_start_offset for chunk in chunks}) < len(chunks):
+            return 'its index lists a chunk twice'
         channels = summary.channels.values() if summary else ()
         if any(channel.message_encoding == 'ros1' for channel in channels):
             return (
@@ -209,13 +226,26 @@ def objection(path: Path) -> str:
     check_name(path.absolute())
     try:
         with closing(_connect(path)) as database:
-            kinds = database.execute(
-                "SELECT name, type FROM sqlite_master WHERE name IN ('messages', 'topics')"
-            ).fetchall()
+            kinds = dict(database.execute('SELECT name, type FROM sqlite_master'))
+            columns = [
+                (f'{table}.{column[1]}', column[6])  # its name, and whether it is hidden
+                for table in TABLES
+                for column in database.execute(f'PRAGMA table_xinfo({table})')
+            ]
     except sqlite3.Error:
         return ''  # the damage is reported when the file is read
-    views = [name for name, kind in kinds if kind != 'table']
-    return f'{", ".join(views)} is no table: a view may have rows without end' if views else ''
+    if views := [table for table in TABLES if kinds.get(table, 'table') != 'table']:
+        return f'{", ".join(views)} is no table: a view may have rows without end'
+    if computed := [column for column, hidden in columns if hidden in (2, 3)]:
+        return f'{", ".join(computed)} is a computed column, which may have gigabytes in each row'
+    return ''
+
+
+def _claim(packed: int, unpacked: int) -> str:
+    return (
+        f'a chunk of {packed} bytes claims to unpack to {unpacked}, more than '
+        f'{largest_chunk(packed)}'
+    )
 
 
 def is_unindexed(path: Path) -> bool:

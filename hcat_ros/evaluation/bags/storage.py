@@ -19,10 +19,11 @@ from hcat_ros.evaluation.bags.message_types import (
     decompress_zstd,
 )
 from hcat_ros.evaluation.bags.salvage import (
-    LARGEST_CHUNK,
+    LARGEST_RATIO,
     Salvaged,
     SalvagedMcap,
     is_unindexed,
+    largest_chunk,
     objection,
     salvage,
 )
@@ -33,9 +34,6 @@ PACKED = '.zstd'
 """Suffix of a file that was compressed as a whole."""
 LEAST_FREE = 1 << 30
 """Free disk space that unpacking must leave, bytes."""
-LARGEST_RATIO = 1000
-"""Largest ratio of the size of an unpacked file to that of the packed file. Zstandard can reach
-32,000; images of a single colour, which no camera takes, reach some hundreds."""
 LARGEST_UNPACKED = 1 << 30
 """Size up to which a file is unpacked at any ratio, bytes."""
 
@@ -43,8 +41,8 @@ LARGEST_UNPACKED = 1 << 30
 # `rosbags` checks the stated size of a chunk of an MCAP file only after it has unpacked the chunk,
 # which may have gigabytes.
 storage_mcap.DECOMPRESSORS |= {
-    'zstd': lambda data, size: decompress_zstd(data, min(size, LARGEST_CHUNK)),
-    'lz4': lambda data, size: decompress_lz4(data, min(size, LARGEST_CHUNK)),
+    'zstd': lambda data, size: decompress_zstd(data, min(size, largest_chunk(len(data)))),
+    'lz4': lambda data, size: decompress_lz4(data, min(size, largest_chunk(len(data)))),
 }
 
 

@@ -361,3 +361,14 @@ def test_a_file_that_the_metadata_do_not_list_is_named(
         (text,) = bag.findings.left_out
         assert text.startswith('walk_1.mcap is not read: metadata.yaml does not list it')
         assert bag.topics[CAMERA].count == 2
+
+
+def test_a_bag_whose_file_is_named_by_a_superscript_is_read(
+    tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    """Python calls it a digit, but reads no number from it."""
+    path = write_bag(tmp_path / 'walk', images)
+    (path / METADATA).unlink()
+    (path / 'walk.mcap').rename(path / '\u00b20.mcap')
+    with open_bag(path) as bag:
+        assert len(list(bag.frames(bag.topics[CAMERA]))) == len(images)

@@ -19,6 +19,7 @@ pytest.importorskip('rosbags', reason="needs rosbags (pip install 'hcat_ros[eval
 import zstandard
 from bags import BEGIN, CAMERA, SECOND, BagWriter, raw_image, stamps_of, write_bag
 
+from hcat_ros.evaluation.bags.message_types import IMAGE
 from hcat_ros.evaluation.bags.reading import METADATA, open_bag
 
 COUNT = 12
@@ -265,3 +266,74 @@ def test_a_chunk_that_unpacks_beyond_its_stated_size_takes_little_memory(
     tracemalloc.stop()
     assert 'is damaged (it unpacks to more than' in findings
     assert peak < 64 << 20
+
+
+def test_a_chunk_of_many_empty_messages_takes_little_memory(tmp_path: Path) -> None:
+    """Fifteen million messages of 31 bytes each fit into 43 KB."""
+    path = tmp_path / 'bomb.mcap'
+    message = struct.pack('<BQHIQQ', 5, 22, 1, 0, 0, 0)
+    path.write_bytes(mcap_of_one_chunk(message * 3_000_000))
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    with open_bag(path) as bag:
+        findings = ' '.join(bag.findings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert f'claims to unpack to {31 * 3_000_000 + CHANNEL_BYTES}, more than {64 << 20}' in findings
+    assert peak < 16 << 20
+
+
+def test_a_chunk_that_the_index_lists_twice_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / 'twice.mcap'
+    message = struct.pack('<BQHIQQ', 5, 22, 1, 0, 0, 0)
+    path.write_bytes(mcap_of_one_chunk(message * 10, listed=20))
+    with open_bag(path) as bag:
+        assert len(list(bag.messages([CAMERA]))) == 10
+        assert 'its index lists a chunk twice' in ' '.join(bag.findings)
+
+
+def _record(kind: int, *parts: bytes) -> bytes:
+    content = b''.join(parts)
+    return struct.pack('<BQ', kind, len(content)) + content
+
+
+def _text(text: str) -> bytes:
+    return struct.pack('<I', len(text)) + text.encode()
+
+
+EMPTY = struct.pack('<I', 0)
+CHANNEL = _record(3, struct.pack('<H', 1), _text(IMAGE), _text('ros2msg'), EMPTY) + _record(
+    4, struct.pack('<HH', 1, 1), _text(CAMERA), _text('cdr'), EMPTY
+)
+"""The records of MCAP that declare channel 1."""
+CHANNEL_BYTES = len(CHANNEL)
+
+
+def mcap_of_one_chunk(messages: bytes, listed: int = 1) -> bytes:
+    """Return an MCAP file with one compressed chunk. listed: how often the index lists it."""
+    packed = zstandard.compress(CHANNEL + messages)
+    size = len(CHANNEL + messages)
+    start = b'\x89MCAP0\r\n' + _record(1, _text('ros2'), _text(''))
+    chunk = _record(
+        6,
+        struct.pack('<QQQI', 0, 0, size, 0),
+        _text('zstd'),
+        struct.pack('<Q', len(packed)),
+        packed,
+    )
+    index = _record(
+        8,
+        struct.pack('<QQQQIQ', 0, 0, len(start), len(chunk), 0, 0),
+        _text('zstd'),
+        struct.pack('<QQ', len(packed), size),
+    )
+    data = start + chunk + _record(15, struct.pack('<I', 0))
+    statistics = _record(11, struct.pack('<QHIIIIQQI', 0, 1, 1, 0, 0, listed, 0, 0, 0))
+    return (
+        data
+        + CHANNEL
+        + index * listed
+        + statistics
+        + _record(2, struct.pack('<QQI', len(data), 0, 0))
+        + b'\x89MCAP0\r\n'
+    )

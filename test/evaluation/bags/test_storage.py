@@ -24,6 +24,10 @@ from hcat_ros.message_data import nanoseconds
 PIXELS = np.zeros((8, 10, 3), np.uint8)
 
 
+ENDLESS = 'WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)'
+"""Start of an SQL query with rows without end."""
+
+
 @pytest.fixture
 def scratch() -> Iterator[Scratch]:
     made = Scratch()
@@ -225,17 +229,36 @@ def test_a_database_whose_path_is_not_utf8_is_refused(tmp_path: Path, scratch: S
         StorageFile(path, scratch)
 
 
-def test_an_sqlite_view_is_refused_as_a_table(tmp_path: Path, scratch: Scratch) -> None:
-    """A view may have an infinite number of rows."""
+@pytest.mark.parametrize(
+    ('table', 'sql', 'reason'),
+    [
+        ('messages', f'VIEW messages AS {ENDLESS} SELECT id, 1, id, 0 FROM n', 'is no table'),
+        (
+            'message_definitions',
+            f'VIEW message_definitions AS {ENDLESS} SELECT id, id AS topic_type, id AS encoding, '
+            'id AS encoded_message_definition, id AS type_description_hash FROM n',
+            'is no table',
+        ),
+        (
+            'messages.data',
+            'TABLE messages (id INTEGER PRIMARY KEY, topic_id, timestamp, '
+            'data AS (zeroblob(900000000)))',
+            'is a computed column, which may have gigabytes in each row',
+        ),
+    ],
+)
+def test_a_database_whose_rows_are_computed_is_refused(
+    tmp_path: Path, scratch: Scratch, table: str, sql: str, reason: str
+) -> None:
+    """Rows without end, or of gigabytes, in a file of a few kilobytes."""
     path = tmp_path / 'walk.db3'
     with sqlite3.connect(path) as database:
         database.execute('CREATE TABLE topics (id, name, type, serialization_format)')
-        database.execute(
-            'CREATE VIEW messages AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 '
-            "FROM n) SELECT id, 1 AS topic_id, id AS timestamp, x'00' AS data FROM n"
-        )
+        database.execute('CREATE TABLE schema (schema_version)')
+        database.execute('INSERT INTO schema VALUES (4)')
+        database.execute(f'CREATE {sql}')
     file = StorageFile(path, scratch)
-    assert 'messages is no table' in file.damage[0]
+    assert f'{table} {reason}' in file.damage[0]
     assert list(file.messages([CAMERA])) == []
 
 
