@@ -205,8 +205,8 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
     All ROS callbacks run in one thread; DDS keeps the newest frame while a callback runs. Some
     nodes have further threads (the follower's dead man, a bond's heartbeats, MAVLink links, the web
     server), and one thread waits for signals. An exception in a callback is logged and the node
-    continues. After a signal, even one during the creation of nodes, all nodes created so far are
-    destroyed before ROS is shut down.
+    continues. After a signal, even one during the creation of nodes, no further node is created,
+    and all nodes created so far are destroyed before ROS is shut down.
     """
     with ENDING.watch_signals():
         nodes: list[Node] = []
@@ -215,6 +215,8 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
             # Append one by one: if a node cannot be created, the earlier ones are destroyed.
             for node in make():
                 nodes.append(node)
+                if ENDING.asked:  # `ros2 launch` kills a process that takes more than 10 s to end
+                    break
         except FORESEEN as error:
             print(f'cannot start: {error}', file=sys.stderr)
             return 1

@@ -98,6 +98,25 @@ class Patient(Node):
 
 raise SystemExit(run_node(Patient))
 """
+SIGNALLED = """
+import os
+import signal
+from rclpy.node import Node
+from hcat_ros.nodes.lifecycle import run_nodes
+
+class Told(Node):
+    def destroy_node(self):
+        print('destroyed', self.get_name(), flush=True)
+        super().destroy_node()
+
+def make():
+    yield Told('first')
+    os.kill(os.getpid(), signal.SIGINT)
+    yield Told('second')
+    yield Told('third')
+
+raise SystemExit(run_nodes(make))
+"""
 FRAMES = 24
 FPS = 12.0
 
@@ -246,6 +265,18 @@ def test_node_survives_a_callback_error_and_ignores_errors_during_shutdown(ros: 
     assert 'error in a callback' in done.stderr
     assert 'RuntimeError: call 1' in done.stderr
     assert 'call 2' not in done.stderr
+
+
+@pytest.mark.usefixtures('ros_domain')
+def test_no_further_node_is_created_after_a_signal() -> None:
+    """Four nodes took 7 s to end on Ctrl-C, and `ros2 launch` kills a process after 10 s."""
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    # The signal comes while the second node is created, which is finished.
+    assert done.stdout.splitlines() == ['destroyed first', 'destroyed second']
+    assert done.stderr == ''
 
 
 @pytest.mark.parametrize(
