@@ -77,8 +77,12 @@ class GuardedLifecycleNode(LifecycleNode):
         """Return a timer, period in seconds, that runs even while simulated time stands still."""
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def start_soon(self, autostart: bool) -> None:
-        """Start as soon as the node spins or, without `autostart`, log how to start it."""
+    def start_soon(self, autostart: bool, problem: str) -> None:
+        """Start as soon as the node spins or, without `autostart`, log how to start it.
+
+        problem: why parameters are bad, '' if all are good. A bad one may be `autostart` itself,
+        which then counts as false, so that nothing else would report it.
+        """
 
         def start() -> None:
             timer.cancel()
@@ -86,6 +90,8 @@ class GuardedLifecycleNode(LifecycleNode):
                 self.start()
             elif self.state_label == 'unconfigured':
                 node = self.get_fully_qualified_name()
+                if problem:
+                    self.get_logger().error(f'not started: {problem}')
                 self.get_logger().info(
                     f'unconfigured: run ros2 lifecycle set {node} configure, then activate, or '
                     'start the node with -p autostart:=true'
