@@ -15,6 +15,7 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.signals import SignalHandlerOptions
 
 from hcat_ros.files import shown
@@ -27,7 +28,10 @@ TRANSITIONS = {
     for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
 }
 """Names of the transitions by number; a request may leave the name out."""
-FORESEEN = (ValueError, RuntimeError, OSError, ParameterException, NameValidationException)
+FORESEEN = (
+    *(ValueError, RuntimeError, OSError),
+    *(ParameterException, NameValidationException, InvalidQosOverridesError),
+)
 """Expected errors, whose message is enough for a user; others are logged with a traceback."""
 ERROR_INTERVAL = 5.0
 """Shortest time between log messages about errors in callbacks, s."""

@@ -299,6 +299,18 @@ def test_executable_reports_why_its_node_cannot_be_created(module: str) -> None:
     assert 'Traceback' not in output
 
 
+@pytest.mark.parametrize('depth', [-1, 10**11])
+@pytest.mark.usefixtures('ros_domain')
+def test_executable_reports_an_impossible_depth(depth: int) -> None:
+    """10**11 ended in a traceback, -1 in 'invalid allocator'."""
+    process = start('select_page', 'port:=0', f'qos_overrides./track.subscription.depth:={depth}')
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert '/track' in output
+    assert f'depth {depth}: expected' in output
+    assert 'Traceback' not in output
+
+
 @pytest.mark.usefixtures('ros_domain')
 def test_errors_from_a_negative_clock_are_throttled_in_the_log() -> None:
     done = subprocess.run(
