@@ -15,6 +15,7 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.signals import SignalHandlerOptions
 
 from hcat_ros.files import shown
@@ -27,7 +28,10 @@ TRANSITIONS = {
     for name in ('CONFIGURE', 'CLEANUP', 'ACTIVATE', 'DEACTIVATE')
 }
 """Names of the transitions by number; a request may leave the name out."""
-FORESEEN = (ValueError, RuntimeError, OSError, ParameterException, NameValidationException)
+FORESEEN = (
+    *(ValueError, RuntimeError, OSError),
+    *(ParameterException, NameValidationException, InvalidQosOverridesError),
+)
 """Expected errors, whose message is enough for a user; others are logged with a traceback."""
 ERROR_INTERVAL = 5.0
 """Shortest time between log messages about errors in callbacks, s."""
@@ -77,8 +81,12 @@ class GuardedLifecycleNode(LifecycleNode):
         """Return a timer, period in seconds, that runs even while simulated time stands still."""
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def start_soon(self, autostart: bool) -> None:
-        """Start as soon as the node spins or, without `autostart`, log how to start it."""
+    def start_soon(self, autostart: bool, problem: str) -> None:
+        """Start as soon as the node spins or, without `autostart`, log how to start it.
+
+        problem: why parameters are bad, '' if all are good. A bad one may be `autostart` itself,
+        which then counts as false, so that nothing else would report it.
+        """
 
         def start() -> None:
             timer.cancel()
@@ -86,6 +94,8 @@ class GuardedLifecycleNode(LifecycleNode):
                 self.start()
             elif self.state_label == 'unconfigured':
                 node = self.get_fully_qualified_name()
+                if problem:
+                    self.get_logger().error(f'not started: {problem}')
                 self.get_logger().info(
                     f'unconfigured: run ros2 lifecycle set {node} configure, then activate, or '
                     'start the node with -p autostart:=true'
@@ -205,8 +215,8 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
     All ROS callbacks run in one thread; DDS keeps the newest frame while a callback runs. Some
     nodes have further threads (the follower's dead man, a bond's heartbeats, MAVLink links, the web
     server), and one thread waits for signals. An exception in a callback is logged and the node
-    continues. After a signal, even one during the creation of nodes, all nodes created so far are
-    destroyed before ROS is shut down.
+    continues. After a signal, even one during the creation of nodes, no further node is created,
+    and all nodes created so far are destroyed before ROS is shut down.
     """
     with ENDING.watch_signals():
         nodes: list[Node] = []
@@ -215,6 +225,8 @@ def run_nodes(make: Callable[[], Iterable[Node]], args: Sequence[str] | None = N
             # Append one by one: if a node cannot be created, the earlier ones are destroyed.
             for node in make():
                 nodes.append(node)
+                if ENDING.asked:  # `ros2 launch` kills a process that takes more than 10 s to end
+                    break
         except FORESEEN as error:
             print(f'cannot start: {error}', file=sys.stderr)
             return 1

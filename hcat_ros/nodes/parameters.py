@@ -192,10 +192,15 @@ class Settings:
         if changes:
             self._on_change(changes)
 
+    @property
+    def problem(self) -> str:
+        """Why values given at the start are bad, empty if all are good or corrected."""
+        return '; '.join(self._problems.values())
+
     def values(self) -> dict[str, Any]:
         """Return all values. Raises ValueError if a value given at the start was bad."""
-        if self._problems:
-            raise ValueError('; '.join(self._problems.values()))
+        if self.problem:
+            raise ValueError(self.problem)
         return {
             name: setting.checked(self._node.get_parameter(name).value)
             for name, setting in self._settings.items()

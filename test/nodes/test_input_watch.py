@@ -112,12 +112,17 @@ def test_qos_overrides_apply_to_one_node_and_mismatches_are_reported(
     talker.spin(lambda: log.count('/image: no image for 2 s: /talker: Best effort') == 1, 'silence')
 
 
-def test_invalid_qos_override_prevents_activation(talk: Callable[..., Talker]) -> None:
-    tracker = talk(**{'qos_overrides./image.subscription.reliability': 'perhaps'}).tracker
+@pytest.mark.parametrize(
+    ('policy', 'value'), [('reliability', 'perhaps'), ('depth', -1), ('depth', 10**11)]
+)
+def test_invalid_qos_override_prevents_activation(
+    talk: Callable[..., Talker], policy: str, value: Any
+) -> None:
+    tracker = talk(**{f'qos_overrides./image.subscription.{policy}': value}).tracker
     tracker.start()
     assert tracker.state_label == 'inactive'
-    assert 'reliability' in tracker.failure
-    assert 'perhaps' in tracker.failure
+    assert policy in tracker.failure
+    assert str(value) in tracker.failure
 
 
 def test_init_box_publisher_with_incompatible_qos_is_reported(

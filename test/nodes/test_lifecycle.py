@@ -133,6 +133,22 @@ def test_autostart_activates_the_node(talk: Callable[..., Talker]) -> None:
     talker.spin(lambda: talker.tracker.state_label == 'active', 'active by itself')
 
 
+def test_bad_value_of_autostart_is_reported_although_nothing_starts(
+    talk: Callable[..., Talker], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A quoted "true" in a parameter file used to leave the node unconfigured without a reason."""
+    talker = talk(autostart='true')
+    seen = ''
+
+    def is_logged() -> bool:
+        nonlocal seen
+        seen += capfd.readouterr().err
+        return "not started: autostart 'true': expected true or false" in seen
+
+    talker.spin(is_logged, 'the reason in the log')
+    assert talker.tracker.state_label == 'unconfigured'
+
+
 def test_model_card_values_change_with_the_model(
     talk: Callable[..., Talker], tmp_path: Path
 ) -> None:

@@ -98,6 +98,25 @@ class Patient(Node):
 
 raise SystemExit(run_node(Patient))
 """
+SIGNALLED = """
+import os
+import signal
+from rclpy.node import Node
+from hcat_ros.nodes.lifecycle import run_nodes
+
+class Told(Node):
+    def destroy_node(self):
+        print('destroyed', self.get_name(), flush=True)
+        super().destroy_node()
+
+def make():
+    yield Told('first')
+    os.kill(os.getpid(), signal.SIGINT)
+    yield Told('second')
+    yield Told('third')
+
+raise SystemExit(run_nodes(make))
+"""
 FRAMES = 24
 FPS = 12.0
 
@@ -248,6 +267,18 @@ def test_node_survives_a_callback_error_and_ignores_errors_during_shutdown(ros: 
     assert 'call 2' not in done.stderr
 
 
+@pytest.mark.usefixtures('ros_domain')
+def test_no_further_node_is_created_after_a_signal() -> None:
+    """Four nodes took 7 s to end on Ctrl-C, and `ros2 launch` kills a process after 10 s."""
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    # The signal comes while the second node is created, which is finished.
+    assert done.stdout.splitlines() == ['destroyed first', 'destroyed second']
+    assert done.stderr == ''
+
+
 @pytest.mark.parametrize(
     'module',
     [
@@ -265,6 +296,18 @@ def test_executable_reports_why_its_node_cannot_be_created(module: str) -> None:
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert "cannot start: Trying to set parameter 'use_sim_time' to '5'" in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('depth', [-1, 10**11])
+@pytest.mark.usefixtures('ros_domain')
+def test_executable_reports_an_impossible_depth(depth: int) -> None:
+    """10**11 ended in a traceback, -1 in 'invalid allocator'."""
+    process = start('select_page', 'port:=0', f'qos_overrides./track.subscription.depth:={depth}')
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert '/track' in output
+    assert f'depth {depth}: expected' in output
     assert 'Traceback' not in output
 
 

@@ -64,7 +64,7 @@ class FollowerNode(GuardedLifecycleNode):
         self._diagnostics = NodeDiagnostics(self, 'following', self._describe, self.refusals)
         self._timer = self.steady_timer(1 / self._settings['rate'], self._tick)
         self._hold = self.create_service(SetBool, '~/hold', self._on_hold)
-        self.start_soon(self._settings['autostart'])
+        self.start_soon(self._settings['autostart'], self._settings.problem)
 
     @property
     def camera(self) -> CameraModel | None:

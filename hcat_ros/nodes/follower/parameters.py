@@ -35,6 +35,11 @@ class FollowParameters:
         self._settings.declare(settings)
         node.add_on_set_parameters_callback(self._fit_together)
 
+    @property
+    def problem(self) -> str:
+        """Why values given at the start are bad, empty if all are good or corrected."""
+        return self._settings.problem
+
     def values(self) -> dict[str, Any]:
         """Return all values. Raises ValueError if a value given at the start was bad."""
         return self._settings.values()

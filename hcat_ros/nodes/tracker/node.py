@@ -94,7 +94,7 @@ class TrackerNode(GuardedLifecycleNode):
             )
             self._select = self.create_service(NamedTarget, '~/select_primary', self._on_select)
             self._drop = self.create_service(NamedTarget, '~/drop', self._on_drop)
-        self.start_soon(self._settings['autostart'])
+        self.start_soon(self._settings['autostart'], self._settings.problem)
 
     # Transitions
 
