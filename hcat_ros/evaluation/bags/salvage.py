@@ -45,6 +45,9 @@ LARGEST_RATIO = 1000
 single colour, which no camera takes, reach some hundreds."""
 CHUNK_AT_ANY_RATIO = 64 << 20
 """Size up to which a chunk is unpacked at any ratio, bytes."""
+RECORDS_AT_ANY_SIZE = 100_000
+"""Number of records, such as messages, in the chunks of a file up to which it may have more of them
+than bytes; the times of messages alone take more than a byte each."""
 
 
 class Salvaged(Protocol):
@@ -61,10 +64,7 @@ class Salvaged(Protocol):
 
 
 def largest_chunk(packed: int) -> int:
-    """Return the largest size to which a chunk of so many bytes may unpack.
-
-    A chunk of 40 KB could hold 30 million empty messages, which take minutes and gigabytes.
-    """
+    """Return the largest size to which a chunk of so many bytes may unpack."""
     return min(LARGEST_CHUNK, max(CHUNK_AT_ANY_RATIO, LARGEST_RATIO * packed))
 
 
@@ -125,6 +125,7 @@ class SalvagedMcap:
                 yield StoredMessage(topic, message.log_time, message.data)
 
     def _scan(self, damage: list[str], start: int = 0) -> Iterator[Message]:
+        left = max(RECORDS_AT_ANY_SIZE, self._path.stat().st_size)
         with self._path.open('rb') as stream:
             for record in self._records(stream, damage):
                 inside = [record]
@@ -135,7 +136,12 @@ class SalvagedMcap:
                         damage.append(_claim(len(record.data), record.uncompressed_size))
                         continue
                     try:
-                        inside = breakup_chunk(_unpack_chunk(record), validate_crc=True)
+                        chunk = _unpack_chunk(record)
+                        left -= _count_records(chunk.data)
+                        if left < 0:  # empty messages: 2 KB could hold millions, for minutes
+                            damage.append('it has more messages than bytes, and is not read on')
+                            return
+                        inside = breakup_chunk(chunk, validate_crc=True)
                     except Exception as error:  # of the compression or of the records in it
                         damage.append(f'a chunk of {len(record.data)} bytes is damaged ({error})')
                         continue
@@ -193,6 +199,15 @@ def _unpack_chunk(chunk: Chunk) -> Chunk:
     if len(data) != chunk.uncompressed_size:
         raise ValueError(f'it unpacks to {len(data)} bytes, not to {chunk.uncompressed_size}')
     return dataclasses.replace(chunk, compression='', data=data)
+
+
+def _count_records(data: bytes) -> int:
+    """Return the number of records in the data of an unpacked chunk."""
+    count = place = 0
+    while place < len(data):
+        count += 1
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], 'little')
+    return count
 
 
 def _summary(stream: BinaryIO) -> Summary | None:

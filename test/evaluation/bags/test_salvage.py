@@ -283,6 +283,17 @@ def test_a_chunk_of_many_empty_messages_takes_little_memory(tmp_path: Path) -> N
     assert peak < 16 << 20
 
 
+def test_more_messages_than_bytes_are_not_read(tmp_path: Path) -> None:
+    """Two million messages, which take a minute, fit into 7 KB and into a chunk of 62 MB."""
+    path = tmp_path / 'bomb.mcap'
+    message = struct.pack('<BQHIQQ', 5, 22, 1, 0, 0, 0)
+    path.write_bytes(mcap_of_one_chunk(message * 200_000, listed=2))
+    assert path.stat().st_size < 20_000
+    with open_bag(path) as bag:
+        assert 'it has more messages than bytes' in ' '.join(bag.findings)
+        assert bag.topics[CAMERA].count == 0
+
+
 def test_a_chunk_that_the_index_lists_twice_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / 'twice.mcap'
     message = struct.pack('<BQHIQQ', 5, 22, 1, 0, 0, 0)
