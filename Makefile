@@ -43,7 +43,8 @@ else
 CONSTRAINTS := 'numpy<2'
 ACTIVATE := . $(VENV)/bin/activate
 endif
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Without compiling: Python compiles the few modules that are used, at their first import.
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 # Stamp file of an installed extra: make reinstalls the extra only when setup.py changes.
 STAMP = $(VENV)/.hcat-$(1)
 

@@ -20,7 +20,7 @@ install() {
     local python=$1 venv=$2
     if [ ! -e "$venv/.done" ] || [ setup.py -nt "$venv/.done" ]; then
         "$python" -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
             -e '.[opencv,onnxruntime,mavlink,select,evaluate,test]'
         touch "$venv/.done"
     fi

