@@ -30,8 +30,8 @@ def read_boxes(folder: Path, clip_name: str, count: int) -> SequenceResult:
     in <name>.txt (OTB, TrackingNet and most others) and <name>/<name>_001.txt (GOT-10k), separated
     by commas, tabs or spaces; then for the same files with the `slug` of the name. Times in seconds
     are read from <name>_time.txt beside them or in times/; if that file cannot be used, a warning
-    says so. A row that is not finite counts as lost
-    and without a box (NaN). count: expected number of rows, including the first frame.
+    says so. A row that is not finite counts as lost and without a box (NaN). count: expected number
+    of rows, including the first frame.
 
     Raises FileNotFoundError; ValueError, naming the file, if it cannot be read or has another
     number of rows.
