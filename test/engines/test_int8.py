@@ -44,7 +44,8 @@ def test_int8_scores_stay_close_to_fp32(name: str) -> None:
         assert engine.card.precision == precision
         scores.append(engine.search(search, engine.template(template)).scores)
     off = np.abs(scores[0] - scores[1]).max()
-    assert 1e-4 < off < TOLERANCES['int8'] / 2
+    # OpenVINO differs by 0.10 on processors without VNNI, where sums of products saturate.
+    assert 1e-4 < off < TOLERANCES['int8'] * 0.75
     assert np.argmax(scores[0]) == np.argmax(scores[1])
 
 
