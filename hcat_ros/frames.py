@@ -229,7 +229,7 @@ class FrameSource:
         if self.is_camera:
             return
         if conversion.refused:
-            self._report_interlaced(conversion.refused, good)
+            self._report_interlacing(conversion.refused, good)
         if good == 0 and self._start:
             raise ValueError(f'{self.source} has {self._stated} frames, none at {self._start}')
         if good == 0:
@@ -244,7 +244,7 @@ class FrameSource:
         if not self._is_counted and (missing := clock.missing()):
             self.remarks.append(missing)
 
-    def _report_interlaced(self, refused: int, good: int) -> None:
+    def _report_interlacing(self, refused: int, good: int) -> None:
         """Add a remark about frames that OpenCV cannot convert. Raises ValueError if all are."""
         what = (
             f'OpenCV {cv2.__version__} cannot convert interlaced frames; deinterlace the video '
@@ -344,19 +344,19 @@ class _Conversion:
     def retrieve(self, capture: cv2.VideoCapture) -> tuple[bool, Image | None]:
         """Return whether the grabbed frame was decoded, and its pixels, None if refused."""
         if self._is_checked and (self._before.size == 0 or self.refused):
-            found, image, is_refused = _retrieve_watched(capture)
+            found, image, is_refused = _retrieve_and_watch(capture)
         else:
             found, image = capture.retrieve()
             is_refused = False
             if self._is_checked and found and np.array_equal(image[::16], self._before):
-                found, image, is_refused = _retrieve_watched(capture)
+                found, image, is_refused = _retrieve_and_watch(capture)
         if self._is_checked and found:
             self._before = image[::16].copy()
         self.refused += is_refused
         return found, None if is_refused else image
 
 
-def _retrieve_watched(capture: cv2.VideoCapture) -> tuple[bool, Any, bool]:
+def _retrieve_and_watch(capture: cv2.VideoCapture) -> tuple[bool, Any, bool]:
     """Retrieve a frame; return OpenCV's answer and whether FFmpeg refuses to convert the frame."""
     try:
         standard_error = os.dup(2)
