@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -362,7 +361,7 @@ def _retrieve_and_watch(capture: cv2.VideoCapture) -> tuple[bool, Any, bool]:
         standard_error = os.dup(2)
     except OSError:  # closed
         return *capture.retrieve(), False
-    with tempfile.TemporaryFile() as messages:
+    with open(os.memfd_create('messages'), 'r+b', buffering=0) as messages:
         try:
             os.dup2(messages.fileno(), 2)
             found, image = capture.retrieve()
